@@ -1,0 +1,1 @@
+//! The failover brain as a value.

@@ -1,0 +1,2 @@
+//! `holdfast-replica`: the data-plane process of one mirror module.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Shared vocabulary of server, console and agents: ids, configuration, states and messages; serde only.

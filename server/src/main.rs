@@ -1,0 +1,2 @@
+//! `holdfast-server`.
+fn main() {}
