@@ -1,1 +1,15 @@
-//! The failover brain as a value.
+//! The failover brain of one module on one node, as a value.
+//!
+//! `Node::handle(moment, input) -> Output` and `Node::next_deadline()` are the whole surface. Time, results and random
+//! numbers are inputs; there is no socket, file, clock, thread or randomness in this crate (tests/tidy.rs checks).
+//!
+//! **Order of effects.** The driver carries an [`output::Output`] out in this order and no other:
+//! *persist → send → act → report*. Nothing of an output is sent or done before its `persist` is durable; if it cannot
+//! be made durable the driver drops the rest of that output and hands in [`input::Input::SaveFailed`].
+
+pub mod durable;
+pub mod heartbeat;
+pub mod input;
+pub mod output;
+pub mod replica;
+pub mod time;

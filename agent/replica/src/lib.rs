@@ -1,1 +1,9 @@
-//! The data plane.
+//! The data plane of one mirror module: the mounted directories, the stream to the peer, resync.
+//!
+//! ```text
+//! application ─▶ kernel ─▶ front (FUSE) ─▶ [ Replicate::submit ─▶ peer ‖ tree (backing directory) ] ─▶ reply
+//! ```
+//! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
+
+pub mod op;
+pub mod replicate;

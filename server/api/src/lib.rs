@@ -1,1 +1,7 @@
 //! Shared vocabulary of server, console and agents: ids, configuration, states and messages; serde only.
+//!
+//! The crate compiles for wasm as it is: no IO, no clock, no platform. Names follow the project's glossary
+//! (README, "Vocabulary"), one name per thing, the same here, in SQL, in logs and on the screens.
+
+pub mod ids;
+pub mod state;

@@ -1,0 +1,65 @@
+//! The heartbeat: what a node tells its peer about a module, every pulse and at every change, over each network.
+//!
+//! Everything in it is a level, not an edge: a lost or repeated datagram changes nothing. The encoded form (versioned,
+//! bounded, with a keyed BLAKE3 tag) is below; liveness and replay rules are in `liveness`.
+
+use holdfast_api::ids::{Generation, NodeId};
+use holdfast_api::state::{DataState, ModuleState, Readiness};
+use serde::{Deserialize, Serialize};
+
+/// One start of an agent: `count` rises with each start of that agent (durable), `id` is drawn at random.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// Durable counter of agent starts.
+    pub count: u64,
+    /// Random.
+    pub id: u64,
+}
+
+/// What a node says about itself. Fields that decide are levels, so the newest heartbeat is all that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Who speaks.
+    pub from: NodeId,
+    /// The speaker's boot (a hash of the kernel's boot id): a new one means that the machine went down.
+    pub boot_id: u64,
+    /// The speaker's agent start.
+    pub incarnation: Incarnation,
+    /// Rises with each datagram of this incarnation and link.
+    pub sequence: u64,
+    /// The listener's incarnation as last heard by the speaker (zero: none yet). A first datagram of a new speaker
+    /// incarnation is believed only if it echoes the listener's own, so that recorded datagrams are worthless.
+    pub echo: Incarnation,
+    /// The speaker has heard the listener within its timeout (on any link): a one-way cut is seen by both.
+    pub hears_you: bool,
+    /// Hash of the parts of the configuration that must be equal on both nodes.
+    pub signature: u64,
+    /// State.
+    pub state: ModuleState,
+    /// Readiness.
+    pub readiness: Readiness,
+    /// The operator wants the module running here.
+    pub running: bool,
+    /// Data state.
+    pub data: DataState,
+    /// Generation of the speaker's data.
+    pub generation: Generation,
+    /// Its earlier generations, newest first.
+    pub history: Vec<Generation>,
+    /// See [`crate::durable::Durable::solo`].
+    pub solo: bool,
+    /// See [`crate::durable::Durable::outdated_since`]: a grant for the listener.
+    pub outdated_since: u64,
+    /// See [`crate::durable::Durable::continued`].
+    pub continued: bool,
+    /// See [`crate::durable::Durable::was_primary`].
+    pub was_primary: bool,
+    /// The speaker asks the listener to save "Outdated since this number" and to say so (0: asks nothing).
+    pub asks: u64,
+    /// The session the speaker offers (primary) or follows (secondary); 0: none.
+    pub session: u64,
+    /// A swap the speaker's operator asked for, to be carried out by the primary (a random number; 0: none).
+    pub swap_request: u64,
+    /// What the speaker's directories hold, for the first start.
+    pub inventory: crate::replica::Inventory,
+}

@@ -1,0 +1,143 @@
+//! Everything a node wants done, in the imperative, in the order in which it is to happen.
+
+use crate::durable::Durable;
+use crate::heartbeat::Heartbeat;
+use crate::replica::ReplicaCommand;
+use holdfast_api::state::{ModuleState, Readiness};
+use serde::{Deserialize, Serialize};
+
+/// The effects of one input: *persist → send → act → report*.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// 1. Save this, durably, before anything below.
+    pub persist: Option<Durable>,
+    /// 2. Send this on every link, now (the core also asks for it at each pulse).
+    pub send: Option<Heartbeat>,
+    /// 3. Do these, in order. Each act runs in the background; its end comes back as an input.
+    pub acts: Vec<Act>,
+    /// 4. Say these: lines of the module log.
+    pub events: Vec<Event>,
+    /// 4. Answers to commands.
+    pub replies: Vec<Reply>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Run a script of the module; its end comes back as `ScriptExited` with the same `run`.
+    RunScript {
+        /// Number of this run.
+        run: u64,
+        /// Which.
+        script: Script,
+        /// Call it with `force` as first argument.
+        force: bool,
+        /// The three arguments: current state, next state, action.
+        from: ModuleState,
+        /// See `from`.
+        to: ModuleState,
+        /// Third argument.
+        action: ScriptAction,
+    },
+    /// End the process group of a run that goes on (it still comes back as `ScriptExited`).
+    EndScript {
+        /// The run.
+        run: u64,
+    },
+    /// Order the data plane.
+    Replica(ReplicaCommand),
+    /// Set the virtual addresses; comes back as `AddressesDone`.
+    SetAddresses {
+        /// Number of this act.
+        run: u64,
+    },
+    /// Release the virtual addresses; comes back as `AddressesDone`.
+    ReleaseAddresses {
+        /// Number of this act.
+        run: u64,
+    },
+    /// Begin to check the processes of class `prim`.
+    WatchProcesses,
+    /// Stop checking processes.
+    UnwatchProcesses,
+    /// Put the health URL to this answer (true: 200).
+    SetHealth {
+        /// 200 or 404.
+        ready: bool,
+    },
+}
+
+/// The scripts of a mirror module that this version calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Script {
+    /// Before start: stops what may be left of the application.
+    Prestart,
+    /// Starts the application on the primary.
+    StartPrim,
+    /// Stops the application on the primary.
+    StopPrim,
+    /// After the module has stopped.
+    Poststop,
+}
+
+impl Script {
+    /// File name in the module's `bin`.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::StartPrim => "start_prim",
+            Self::StopPrim => "stop_prim",
+            Self::Poststop => "poststop",
+        }
+    }
+}
+
+/// Third argument of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScriptAction {
+    /// Starting.
+    Start,
+    /// Stopping.
+    Stop,
+    /// Stopping, to start again.
+    StopStart,
+    /// Stopping, to wait.
+    StopWait,
+}
+
+/// A line of the module log, made by the core; the driver adds date and node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// How much it matters.
+    pub level: EventLevel,
+    /// State after it.
+    pub state: ModuleState,
+    /// Readiness after it.
+    pub readiness: Readiness,
+    /// One sentence: what, why, by whom, and what to do next where something is wrong.
+    pub text: String,
+}
+
+/// Level of a module log line; the letter is the one shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EventLevel {
+    /// I: detail.
+    Info,
+    /// S: a state change, a script run.
+    State,
+    /// W: odd, but serving.
+    Warning,
+    /// E: needs somebody.
+    Error,
+}
+
+/// Answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Number of the command.
+    pub id: u64,
+    /// Accepted (what will happen), or refused (why, and the cure).
+    pub result: Result<String, String>,
+}

@@ -1,0 +1,144 @@
+//! What the core asks of the data plane and hears from it. The agent carries these to `holdfast-replica` unchanged.
+//!
+//! The replica acknowledges an application's write either because the peer has applied it or because it holds an
+//! explicit grant for its generation ([`ReplicaCommand::Serve`], [`ReplicaCommand::ContinueAlone`]). Losing the stream
+//! freezes writes until the core decides.
+
+use holdfast_api::ids::Generation;
+use serde::{Deserialize, Serialize};
+
+/// An order to the data plane, executed in the order given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaCommand {
+    /// Start the process if it does not run, take the directories' handles, count what is in them; answers `Inspected`.
+    Inspect,
+    /// Mount read-write and acknowledge alone under `generation`; answers `Serving`. From PRIM's side of a promotion.
+    Serve {
+        /// Grant under which writes are acknowledged alone.
+        generation: Generation,
+    },
+    /// (Serving) let the peer connect for `session` and resync it; ends in `ResyncCopied`. Also replaces an older session.
+    AcceptPeer {
+        /// Session both sides have saved.
+        session: u64,
+    },
+    /// (Serving, after `ResyncCopied`) every write waits for the peer already; tell the peer that it has everything.
+    /// The peer syncs and answers; ends in `PeerUpToDate`.
+    CompleteResync,
+    /// (Serving) go on without the peer: everything held back is acknowledged, the stream is closed for good.
+    ContinueAlone {
+        /// Grant for a generation higher than the one served so far.
+        generation: Generation,
+    },
+    /// Mount read-only, connect to the serving peer for `session` and apply what it sends; `Following` when connected.
+    Follow {
+        /// Session both sides have saved.
+        session: u64,
+        /// Generation of the primary that is followed.
+        generation: Generation,
+    },
+    /// (Following, after `CaughtUp`) the agent has saved UpToDate: answer the primary.
+    ConfirmUpToDate,
+    /// (Following) accept nothing more from the stream, apply all that was received; answers `Fenced`.
+    Fence,
+    /// (Serving) answer EIO to everything held back and to every later change; the mount stays. Answers `Refusing`.
+    Refuse,
+    /// Unmount (`abort`: abort the connection first, so that no stuck process can hold it); answers `Released`.
+    Release {
+        /// Do not wait for processes that still use the mount.
+        abort: bool,
+    },
+}
+
+/// What happened in the data plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaEvent {
+    /// Answer to `Inspect`.
+    Inspected {
+        /// What the replicated directories hold now.
+        inventory: Inventory,
+    },
+    /// Answer to `Serve`: mounted read-write.
+    Serving,
+    /// The peer's replica connected for this session; resync begins.
+    PeerConnected {
+        /// The session.
+        session: u64,
+    },
+    /// (Both sides) how far the resync is.
+    ResyncProgress {
+        /// The figures.
+        progress: ResyncProgress,
+    },
+    /// (Serving) all was copied, and from now every write waits for the peer.
+    ResyncCopied {
+        /// The session.
+        session: u64,
+    },
+    /// (Serving) the peer has saved UpToDate.
+    PeerUpToDate {
+        /// The session.
+        session: u64,
+    },
+    /// (Either side) the stream of this session is gone and cannot be resumed. Serving: writes are held back.
+    StreamLost {
+        /// The session.
+        session: u64,
+        /// In plain words.
+        reason: String,
+    },
+    /// (Following) connected to the primary.
+    Following {
+        /// The session.
+        session: u64,
+    },
+    /// (Following) everything received before the primary's "complete" is applied and synced to disk.
+    CaughtUp {
+        /// The session.
+        session: u64,
+    },
+    /// Answer to `Fence`.
+    Fenced,
+    /// Answer to `Refuse`.
+    Refusing,
+    /// Answer to `Release`: nothing is mounted any more.
+    Released,
+    /// A command could not be carried out (mount refused, directory missing, …); the text names the cure.
+    Failed {
+        /// In plain words, with what to do.
+        reason: String,
+    },
+    /// The process is gone; its mounts are dead.
+    Exited {
+        /// How it ended.
+        reason: String,
+    },
+}
+
+/// What the replicated directories of a node hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Files and directories below the replicated directories.
+    pub entries: u64,
+    /// Sum of file sizes, in bytes.
+    pub bytes: u64,
+    /// Latest change (mtime) of any file, in Unix milliseconds; 0 if there is none.
+    pub changed_unix_ms: u64,
+}
+
+/// Progress of a resync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncProgress {
+    /// Entries compared so far.
+    pub entries_done: u64,
+    /// Entries found by the count at the start (may grow).
+    pub entries_total: u64,
+    /// Bytes compared so far.
+    pub bytes_done: u64,
+    /// Bytes found by the count at the start (may grow).
+    pub bytes_total: u64,
+    /// Bytes that differed and were sent.
+    pub bytes_sent: u64,
+    /// Milliseconds since the resync began.
+    pub elapsed_ms: u64,
+}
