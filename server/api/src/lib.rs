@@ -3,5 +3,10 @@
 //! The crate compiles for wasm as it is: no IO, no clock, no platform. Names follow the project's glossary
 //! (README, "Vocabulary"), one name per thing, the same here, in SQL, in logs and on the screens.
 
+pub mod agent;
+pub mod config;
+pub mod console;
+pub mod enrol;
 pub mod ids;
+pub mod problem;
 pub mod state;
