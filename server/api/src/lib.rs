@@ -4,4 +4,8 @@
 //! (README, "Vocabulary"), one name per thing, the same here, in SQL, in logs and on the screens.
 
 pub mod ids;
+#[cfg(feature = "package")]
+pub mod package;
 pub mod state;
+#[cfg(feature = "userconfig")]
+pub mod userconfig;
