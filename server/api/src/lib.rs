@@ -8,5 +8,9 @@ pub mod config;
 pub mod console;
 pub mod enrol;
 pub mod ids;
+#[cfg(feature = "package")]
+pub mod package;
 pub mod problem;
 pub mod state;
+#[cfg(feature = "userconfig")]
+pub mod userconfig;
