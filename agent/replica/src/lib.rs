@@ -5,5 +5,7 @@
 //! ```
 //! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
 
+pub mod front;
 pub mod op;
 pub mod replicate;
+pub mod tree;
