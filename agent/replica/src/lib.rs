@@ -5,5 +5,6 @@
 //! ```
 //! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
 
+pub mod control;
 pub mod op;
 pub mod replicate;
