@@ -155,6 +155,9 @@ impl Node {
         if self.procedure.is_some() || self.status != automaton::ALONE || !self.peer_may_follow() {
             return;
         }
+        if !self.outnumber_peer() {
+            return;
+        }
         let session = self.draw();
         let incarnation = self.peer_incarnation();
         self.durable.session = session;
@@ -170,6 +173,35 @@ impl Node {
         };
         self.resync = None;
         self.replica(ReplicaCommand::AcceptPeer { session });
+    }
+
+    /// A diverged copy may carry a higher number than this one. Before it follows, this node takes a number above it (by
+    /// the peer's promise), so that generations never fall on either node. Returns whether there is nothing to do.
+    fn outnumber_peer(&mut self) -> bool {
+        let theirs = self
+            .heard_peer()
+            .map(|peer| peer.generation)
+            .unwrap_or_default();
+        if theirs.number < self.durable.generation.number || theirs == self.durable.generation {
+            self.asking = None;
+            return true;
+        }
+        let number = theirs.number.saturating_add(1);
+        if self
+            .heard_peer()
+            .is_some_and(|peer| arbiter::granted(&self.durable, peer, number))
+        {
+            let (id, continued) = (self.draw(), self.durable.continued);
+            grant::take(&mut self.durable, number, id, continued);
+            self.asking = None;
+            self.replica(ReplicaCommand::ContinueAlone {
+                generation: self.durable.generation,
+            });
+            return true;
+        }
+        self.asking = Some(number);
+        self.durable.asked = number;
+        false
     }
 
     fn peer_may_follow(&self) -> bool {
