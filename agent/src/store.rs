@@ -33,6 +33,16 @@ impl Store {
         Ok(count)
     }
 
+    /// The boot under which the agent last started; empty if it never did.
+    pub fn last_boot(&self) -> Result<String> {
+        Ok(files::load(&self.dir.join("boot.json"), "boot", SMALL)?.unwrap_or_default())
+    }
+
+    /// The agent has started under this boot and begun what is due then.
+    pub fn save_boot(&self, boot: &str) -> Result<()> {
+        files::save(&self.dir.join("boot.json"), "boot", &boot)
+    }
+
     /// The cluster configuration held.
     pub fn cluster(&self) -> Result<Option<ClusterConfig>> {
         files::load(&self.dir.join("cluster.json"), "cluster", SMALL)

@@ -1,0 +1,8 @@
+//! Enrolment on port 9001.
+pub mod join;
+use crate::agent::Agent;
+use std::sync::Arc;
+/// Runs for ever.
+pub async fn run(_agent: Arc<Agent>) {
+    std::future::pending::<()>().await;
+}
