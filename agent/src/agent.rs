@@ -283,7 +283,7 @@ fn node_name(options: &Options, cluster: Option<&ClusterConfig>, fingerprint: &s
 
 /// The machine's name in the form of a node name.
 fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_lowercase();
     let name: String = name.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase());
     if name.is_empty() { "node".to_owned() } else { name.chars().take(24).collect() }
