@@ -28,3 +28,4 @@ pub mod pairing;
 pub mod report;
 pub mod snapshot;
 pub mod store;
+pub mod tls;

@@ -12,8 +12,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixStream, lookup_host};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixStream, lookup_host};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 
@@ -46,7 +46,12 @@ pub struct Replica {
 impl Replica {
     /// The data plane of a module; the process is started by the first command that needs it.
     pub fn new(setting: Option<Setting>, inbox: Inbox) -> Self {
-        Self { setting, inbox, commands: None, stats: watch::channel(None).0 }
+        Self {
+            setting,
+            inbox,
+            commands: None,
+            stats: watch::channel(None).0,
+        }
     }
 
     /// Figures of the last second.
@@ -59,7 +64,10 @@ impl Replica {
         let Some(setting) = &self.setting else {
             return self.events(answers_without_data(&command));
         };
-        let alive = self.commands.as_ref().is_some_and(|commands| !commands.is_closed());
+        let alive = self
+            .commands
+            .as_ref()
+            .is_some_and(|commands| !commands.is_closed());
         if !alive {
             // Without a process nothing is mounted and nothing is served.
             match command {
@@ -69,10 +77,18 @@ impl Replica {
                 _ => {}
             }
             let (commands, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(run(setting.clone(), queue, self.inbox.clone(), self.stats.clone()));
+            tokio::spawn(run(
+                setting.clone(),
+                queue,
+                self.inbox.clone(),
+                self.stats.clone(),
+            ));
             self.commands = Some(commands);
         }
-        let sent = self.commands.as_ref().is_some_and(|commands| commands.try_send(command).is_ok());
+        let sent = self
+            .commands
+            .as_ref()
+            .is_some_and(|commands| commands.try_send(command).is_ok());
         if !sent {
             // Closed: `Exited` is on its way. Full: the process does not read, which is as good as gone; dropping the
             // queue closes its socket, and it ends.
@@ -93,20 +109,30 @@ impl Replica {
 /// A module without `<rfs>` has no data plane: what it is asked is true at once.
 fn answers_without_data(command: &ReplicaCommand) -> Vec<ReplicaEvent> {
     match command {
-        ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected { inventory: Inventory::default() }],
+        ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected {
+            inventory: Inventory::default(),
+        }],
         ReplicaCommand::Serve { .. } => vec![ReplicaEvent::Serving],
         ReplicaCommand::AcceptPeer { session } => {
             let session = *session;
-            vec![ReplicaEvent::PeerConnected { session }, ReplicaEvent::ResyncCopied { session }]
+            vec![
+                ReplicaEvent::PeerConnected { session },
+                ReplicaEvent::ResyncCopied { session },
+            ]
         }
         ReplicaCommand::Follow { session, .. } => {
             let session = *session;
-            vec![ReplicaEvent::Following { session }, ReplicaEvent::CaughtUp { session }]
+            vec![
+                ReplicaEvent::Following { session },
+                ReplicaEvent::CaughtUp { session },
+            ]
         }
         ReplicaCommand::Fence => vec![ReplicaEvent::Fenced],
         ReplicaCommand::Refuse => vec![ReplicaEvent::Refusing],
         ReplicaCommand::Release { .. } => vec![ReplicaEvent::Released],
-        ReplicaCommand::CompleteResync | ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => vec![],
+        ReplicaCommand::CompleteResync
+        | ReplicaCommand::ContinueAlone { .. }
+        | ReplicaCommand::ConfirmUpToDate => vec![],
     }
 }
 
@@ -128,18 +154,31 @@ async fn run(
         }
         Err(error) => {
             drop(queue);
-            let _ = inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
+            let _ = inbox
+                .send(Input::Replica(ReplicaEvent::Failed {
+                    reason: format!("{error:#}"),
+                }))
+                .await;
         }
     }
 }
 
 async fn resolve(setting: &Setting) -> Result<Configure> {
     let mut configure = setting.configure.clone();
-    for (name, address) in [(&setting.local, &mut configure.listen), (&setting.peer, &mut configure.peer)] {
+    for (name, address) in [
+        (&setting.local, &mut configure.listen),
+        (&setting.peer, &mut configure.peer),
+    ] {
         let mut found = lookup_host((name.as_str(), address.port()))
             .await
-            .with_context(|| format!("the name {name} cannot be resolved: correct it in the cluster configuration"))?;
-        *address = found.next().with_context(|| format!("the name {name} has no address"))?;
+            .with_context(|| {
+                format!(
+                    "the name {name} cannot be resolved: correct it in the cluster configuration"
+                )
+            })?;
+        *address = found
+            .next()
+            .with_context(|| format!("the name {name} has no address"))?;
     }
     Ok(configure)
 }
@@ -149,12 +188,19 @@ type Started = (Child, OwnedReadHalf, OwnedWriteHalf, Vec<u8>);
 fn start(program: &Path, configure: &Configure) -> Result<Started> {
     let first = encode(&ToReplica::Configure(Box::new(configure.clone())))?;
     crate::files::make_dir(&configure.state_dir)?;
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
+    let (ours, theirs) =
+        std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
     ours.set_nonblocking(true)?;
     let mut command = Command::new(program);
-    command.args(["--control-fd", "0"]).stdin(OwnedFd::from(theirs)).process_group(0);
+    command
+        .args(["--control-fd", "0"])
+        .stdin(OwnedFd::from(theirs))
+        .process_group(0);
     let child = command.spawn().with_context(|| {
-        format!("cannot start {}: install it beside the agent or give --replica-bin", program.display())
+        format!(
+            "cannot start {}: install it beside the agent or give --replica-bin",
+            program.display()
+        )
     })?;
     // The command holds the other end too; it must go, or the end of the process would not be seen.
     drop(command);
@@ -162,12 +208,18 @@ fn start(program: &Path, configure: &Configure) -> Result<Started> {
     Ok((child, reader, writer, first))
 }
 
-async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: mpsc::Receiver<ReplicaCommand>) {
+async fn write_commands(
+    mut socket: OwnedWriteHalf,
+    first: Vec<u8>,
+    mut queue: mpsc::Receiver<ReplicaCommand>,
+) {
     if socket.write_all(&first).await.is_err() {
         return;
     }
     while let Some(command) = queue.recv().await {
-        let Ok(bytes) = encode(&ToReplica::Command(command)) else { return };
+        let Ok(bytes) = encode(&ToReplica::Command(command)) else {
+            return;
+        };
         if socket.write_all(&bytes).await.is_err() {
             return;
         }
@@ -201,13 +253,16 @@ async fn read_events(
         let _ = kill_process(pid, Signal::KILL);
     }
     let how = match child.wait().await {
-        Ok(status) => status
-            .code()
-            .map_or_else(|| format!("ended by signal {}", status.signal().unwrap_or(0)), |code| format!("exit code {code}")),
+        Ok(status) => status.code().map_or_else(
+            || format!("ended by signal {}", status.signal().unwrap_or(0)),
+            |code| format!("exit code {code}"),
+        ),
         Err(error) => error.to_string(),
     };
     let reason = trouble.map_or(how.clone(), |trouble| format!("{how}; {trouble}"));
-    let _ = inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
+    let _ = inbox
+        .send(Input::Replica(ReplicaEvent::Exited { reason }))
+        .await;
 }
 
 /// Hands whole messages on; `false` when nobody listens any more.
@@ -216,7 +271,10 @@ async fn pass_on(
     inbox: &Inbox,
     stats: &watch::Sender<Option<Stats>>,
 ) -> Result<bool, String> {
-    while let Some(message) = decoder.next_message::<FromReplica>().map_err(|error| error.to_string())? {
+    while let Some(message) = decoder
+        .next_message::<FromReplica>()
+        .map_err(|error| error.to_string())?
+    {
         match message {
             FromReplica::Event(event) => {
                 if inbox.send(Input::Replica(event)).await.is_err() {
