@@ -212,7 +212,7 @@ pub fn Problem(
 }
 
 /// The names of the lines that describe the field `id`.
-fn described_by(id: &str, hinted: bool, problem: Signal<Option<String>>) -> impl Fn() -> Option<String> + Clone + Send + 'static {
+fn described_by(id: &str, hinted: bool, problem: Signal<Option<String>>) -> impl Fn() -> Option<String> + Clone + Send + 'static + use<> {
     let id = id.to_owned();
     move || {
         let mut names = Vec::new();
@@ -226,7 +226,7 @@ fn described_by(id: &str, hinted: bool, problem: Signal<Option<String>>) -> impl
     }
 }
 
-fn hint_line(id: &str, hint: String) -> Option<impl IntoView> {
+fn hint_line(id: &str, hint: String) -> Option<impl IntoView + use<>> {
     (!hint.is_empty()).then(|| view! { <p class="hint" id=format!("{id}-hint")>{hint}</p> })
 }
 

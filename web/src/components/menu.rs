@@ -94,7 +94,7 @@ pub fn ActionMenu(
     }
 }
 
-fn item(prefix: &str, entry: MenuEntry, pick: impl Fn(&MenuEntry) + 'static) -> impl IntoView {
+fn item<F: Fn(&MenuEntry) + 'static>(prefix: &str, entry: MenuEntry, pick: F) -> impl IntoView + use<F> {
     let class = if entry.danger { "menu-item danger" } else { "menu-item" };
     let testid = format!("{prefix}-{}", entry.id);
     let (label, icon, divided, why) = (entry.label, entry.icon, entry.divided, entry.disabled.clone());
