@@ -97,9 +97,21 @@ impl Console {
         self.snapshot.with(|snapshot| snapshot.as_deref().map(what))
     }
 
+    /// The modules; what changes with every report though nothing has happened is left out, so that a page that shows
+    /// them is drawn anew only when there is something new.
+    pub fn modules(self) -> Option<Vec<ModuleLive>> {
+        let mut modules = self.read(|snapshot| snapshot.modules.clone())?;
+        for on in modules.iter_mut().flat_map(|module| &mut module.nodes) {
+            if on.fresh {
+                on.reported_unix_ms = 0;
+            }
+        }
+        Some(modules)
+    }
+
     /// The module with this number.
     pub fn module(self, id: ModuleId) -> Option<ModuleLive> {
-        self.read(|snapshot| snapshot.modules.iter().find(|module| module.module.id == id).cloned()).flatten()
+        self.modules()?.into_iter().find(|module| module.module.id == id)
     }
 
     /// The task with this number.

@@ -1,5 +1,8 @@
 //! The wizard that configures a module: its steps, which problem belongs to which, the draft it edits.
 
+use crate::rules::text;
+use crate::rules::tone::Tone;
+use holdfast_api::agent::{InventoryReport, PathFacts};
 use holdfast_api::config::{CheckerAction, ModuleSettings, ProcessChecker};
 use holdfast_api::problem::FieldProblem;
 
@@ -100,6 +103,44 @@ pub fn message_for(field: &str, problems: &[FieldProblem]) -> Option<String> {
     problems.iter().find(|problem| inside(&problem.field)).map(|problem| problem.message.clone())
 }
 
+/// What a node found at a replicated directory, a line each, the verdict first.
+pub fn path_lines(facts: &PathFacts) -> Vec<(Tone, String)> {
+    let free = format!("{} free on {}", text::bytes(facts.free_bytes), facts.mount_point);
+    let verdict = if facts.exists && !facts.directory {
+        (Tone::Bad, "is not a directory".to_owned())
+    } else if !facts.exists {
+        (Tone::Busy, format!("does not exist there ({free})"))
+    } else {
+        let size = facts.bytes.map(|bytes| format!(", {}", text::bytes(bytes))).unwrap_or_default();
+        let held = if facts.entries == 0 { "empty".to_owned() } else { format!("{}{size}", text::count(facts.entries, "entry", "entries")) };
+        (Tone::Ok, format!("{held}; {free}"))
+    };
+    let warnings = facts.warnings.iter().map(|warning| (Tone::Busy, warning.clone()));
+    std::iter::once(verdict).chain(warnings).collect()
+}
+
+/// What starting `primary` first means for the copy on `other`.
+pub fn overwrite_text(primary: &str, other: &str, held: Option<&InventoryReport>) -> String {
+    match held {
+        Some(held) if held.entries == 0 => format!("The directories of {other} are empty; everything is copied from {primary}."),
+        Some(held) => format!("{other} holds {}: what differs from {primary} is overwritten there, what {primary} does not have is deleted.", text::inventory(held)),
+        None => format!("What {other} holds has not been counted: what differs from {primary} is overwritten there, what {primary} does not have is deleted."),
+    }
+}
+
+/// The node to offer as the one with the newest data: the latest change, then the most entries; none if all are empty or
+/// equally old.
+pub fn newest(found: &[(u16, Option<InventoryReport>)]) -> Option<u16> {
+    let key = |inventory: &InventoryReport| (inventory.changed_unix_ms, inventory.entries);
+    let mut counted: Vec<(u16, InventoryReport)> = found.iter().filter_map(|(node, inventory)| Some((*node, (*inventory)?))).filter(|(_, inventory)| inventory.entries > 0).collect();
+    counted.sort_by_key(|(_, inventory)| std::cmp::Reverse(key(inventory)));
+    match counted.as_slice() {
+        [(node, _)] => Some(*node),
+        [(node, first), (_, second), ..] if key(first) > key(second) => Some(*node),
+        _ => None,
+    }
+}
+
 /// A checker for a process picked from a node's list.
 pub fn checker_for(name: &str) -> ProcessChecker {
     ProcessChecker { name: name.to_owned(), argregex: String::new(), atleast: 1, action: CheckerAction::Restart, class: "prim".to_owned() }
@@ -127,7 +168,9 @@ pub fn action_of(word: &str) -> CheckerAction {
 
 #[cfg(test)]
 mod tests {
-    use super::{Step, action_of, action_word, checker_for, message_for, number, problems_of};
+    use super::{Step, action_of, newest, overwrite_text, path_lines, action_word, checker_for, message_for, number, problems_of};
+    use crate::rules::tone::Tone;
+    use holdfast_api::agent::{InventoryReport, PathFacts};
     use holdfast_api::config::{CheckerAction, ModuleSettings};
 
     fn settings() -> ModuleSettings {
@@ -175,5 +218,32 @@ mod tests {
         }
         assert_eq!(number(" 12 "), 12);
         assert_eq!(number("-3"), 0);
+    }
+
+    #[test]
+    fn a_directory_is_described_with_its_warnings() {
+        let mut facts = PathFacts { path: "/srv".into(), exists: true, directory: true, entries: 3, bytes: Some(2048), free_bytes: 1024, mount_point: "/".into(), warnings: vec!["a mount point".into()], ..PathFacts::default() };
+        assert_eq!(path_lines(&facts), [(Tone::Ok, "3 entries, 2.0 KiB; 1.0 KiB free on /".to_owned()), (Tone::Busy, "a mount point".to_owned())]);
+        facts.directory = false;
+        assert_eq!(path_lines(&facts)[0].0, Tone::Bad);
+        facts.exists = false;
+        assert_eq!(path_lines(&facts)[0].0, Tone::Busy);
+    }
+
+    #[test]
+    fn what_would_be_deleted_is_said_before_the_first_start() {
+        let held = InventoryReport { entries: 2, bytes: 10, changed_unix_ms: 1 };
+        assert!(overwrite_text("node1", "node2", Some(&held)).contains("2 entries"));
+        assert!(overwrite_text("node1", "node2", Some(&InventoryReport::default())).contains("empty"));
+        assert!(overwrite_text("node1", "node2", None).contains("not been counted"));
+    }
+
+    #[test]
+    fn the_newest_copy_is_offered_only_when_there_is_one() {
+        let at = |entries, changed_unix_ms| Some(InventoryReport { entries, bytes: 1, changed_unix_ms });
+        assert_eq!(newest(&[(1, at(5, 100)), (2, at(5, 200))]), Some(2));
+        assert_eq!(newest(&[(1, at(5, 100)), (2, at(0, 900))]), Some(1));
+        assert_eq!(newest(&[(1, at(5, 100)), (2, at(5, 100))]), None);
+        assert_eq!(newest(&[(1, None), (2, None)]), None);
     }
 }
