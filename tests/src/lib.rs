@@ -1,1 +1,4 @@
 //! The lab, the simulator and the test rings.
+
+pub mod bank;
+pub mod lab;
