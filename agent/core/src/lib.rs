@@ -5,11 +5,15 @@
 //!
 //! **Order of effects.** The driver carries an [`output::Output`] out in this order and no other:
 //! *persist → send → act → report*. Nothing of an output is sent or done before its `persist` is durable; if it cannot
-//! be made durable the driver drops the rest of that output and hands in [`input::Input::SaveFailed`].
+//! be made durable the driver drops the rest of that output and hands in [`input::Input::SaveFailed`] as the very next
+//! input of that module: while a save is pending its other inputs wait (those of other modules do not).
 
 pub mod durable;
 pub mod heartbeat;
 pub mod input;
+pub mod node;
 pub mod output;
 pub mod replica;
+pub mod settings;
 pub mod time;
+pub mod view;

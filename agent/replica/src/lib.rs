@@ -5,5 +5,10 @@
 //! ```
 //! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
 
+pub mod control;
+pub mod frame;
+pub mod front;
 pub mod op;
 pub mod replicate;
+pub mod tls;
+pub mod tree;
