@@ -93,18 +93,10 @@ impl Bank {
     }
 
     fn get(&self, path: &str) -> Result<serde_json::Value> {
-        let door = self
-            .doors
-            .iter()
-            .find(|door| self.is_ready(door))
-            .context("no node's health URL answers 200")?;
+        let door = self.doors.iter().find(|door| self.is_ready(door)).context("no node's health URL answers 200")?;
         let response = self.open(door.bank)?.request("GET", path, b"")?;
         if response.status != 200 {
-            bail!(
-                "GET {path} answered {}: {}",
-                response.status,
-                response.text()
-            );
+            bail!("GET {path} answered {}: {}", response.status, response.text());
         }
         Ok(serde_json::from_slice(&response.body)?)
     }
@@ -121,19 +113,9 @@ impl Bank {
             .iter()
             .filter_map(serde_json::Value::as_str)
             .collect();
-        let cents = self.get("/balance")?["cents"]
-            .as_i64()
-            .context("no balance")?;
-        let lost = acknowledged
-            .iter()
-            .filter(|id| !present.contains(id.as_str()))
-            .cloned()
-            .collect();
-        Ok(Verification {
-            lost,
-            present: present.len(),
-            cents,
-        })
+        let cents = self.get("/balance")?["cents"].as_i64().context("no balance")?;
+        let lost = acknowledged.iter().filter(|id| !present.contains(id.as_str())).cloned().collect();
+        Ok(Verification { lost, present: present.len(), cents })
     }
 
     /// Like [`Self::verify`], and an error if anything was lost or the sum changed.
@@ -143,17 +125,10 @@ impl Bank {
     pub fn demand(&self, acknowledged: &BTreeSet<String>) -> Result<Verification> {
         let found = self.verify(acknowledged)?;
         if let Some(first) = found.lost.first() {
-            bail!(
-                "{} of {} acknowledged transfers are lost, {first} first",
-                found.lost.len(),
-                acknowledged.len()
-            );
+            bail!("{} of {} acknowledged transfers are lost, {first} first", found.lost.len(), acknowledged.len());
         }
         if found.cents != TOTAL_CENTS {
-            bail!(
-                "the accounts add up to {} cents instead of {TOTAL_CENTS}",
-                found.cents
-            );
+            bail!("the accounts add up to {} cents instead of {TOTAL_CENTS}", found.cents);
         }
         Ok(found)
     }
@@ -239,9 +214,7 @@ impl Load {
     pub fn longest_outage_ms(&self) -> u64 {
         let now = self.shared.elapsed_ms();
         let seen = self.shared.seen();
-        seen.report
-            .longest_outage_ms
-            .max(now.saturating_sub(seen.last_acknowledged_ms))
+        seen.report.longest_outage_ms.max(now.saturating_sub(seen.last_acknowledged_ms))
     }
 
     /// The last attempt that failed.
@@ -336,17 +309,12 @@ fn make(shared: &Shared, connection: &mut Option<(usize, Client)>, transfer: &Tr
     }
 }
 
-fn attempt(
-    shared: &Shared,
-    connection: &mut Option<(usize, Client)>,
-    body: &[u8],
-) -> io::Result<Response> {
+fn attempt(shared: &Shared, connection: &mut Option<(usize, Client)>, body: &[u8]) -> io::Result<Response> {
     if connection.is_none() {
         let doors = &shared.bank.doors;
         let last = shared.door.load(Ordering::Relaxed);
-        let ready = (0..doors.len())
-            .map(|step| (last + step) % doors.len())
-            .find(|door| shared.bank.is_ready(&doors[*door]));
+        let ready =
+            (0..doors.len()).map(|step| (last + step) % doors.len()).find(|door| shared.bank.is_ready(&doors[*door]));
         let door = ready.ok_or_else(|| io::Error::other("no node's health URL answers 200"))?;
         shared.door.store(door, Ordering::Relaxed);
         *connection = Some((door, shared.bank.open(doors[door].bank)?));
@@ -375,21 +343,9 @@ mod tests {
             health_path: "/healthz".into(),
             bank: "127.0.0.1:1".parse().unwrap(),
         };
-        let door = NodeDoor {
-            health: address,
-            health_path: "/healthz".into(),
-            bank: address,
-        };
-        let connect: Connect =
-            Arc::new(|address, timeout| TcpStream::connect_timeout(&address, timeout));
-        (
-            Bank {
-                doors: vec![dead, door],
-                connect,
-                timeout: Duration::from_secs(10),
-            },
-            folder,
-        )
+        let door = NodeDoor { health: address, health_path: "/healthz".into(), bank: address };
+        let connect: Connect = Arc::new(|address, timeout| TcpStream::connect_timeout(&address, timeout));
+        (Bank { doors: vec![dead, door], connect, timeout: Duration::from_secs(10) }, folder)
     }
 
     #[test]
@@ -407,17 +363,9 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         let report = load.finish();
-        assert!(
-            report.acknowledged.len() >= 30 && report.unanswered.is_empty(),
-            "{report:?}"
-        );
+        assert!(report.acknowledged.len() >= 30 && report.unanswered.is_empty(), "{report:?}");
         bank.demand(&report.acknowledged).unwrap();
-        let more = report
-            .acknowledged
-            .iter()
-            .cloned()
-            .chain(["t-9-00000000".to_owned()])
-            .collect();
+        let more = report.acknowledged.iter().cloned().chain(["t-9-00000000".to_owned()]).collect();
         assert_eq!(bank.verify(&more).unwrap().lost, ["t-9-00000000"]);
     }
 
@@ -426,9 +374,7 @@ mod tests {
         for number in 0..1000 {
             let transfer = nth_transfer("r", 2, number);
             assert!(
-                transfer.from != transfer.to
-                    && (0..ACCOUNTS).contains(&transfer.to)
-                    && transfer.cents > 0,
+                transfer.from != transfer.to && (0..ACCOUNTS).contains(&transfer.to) && transfer.cents > 0,
                 "{transfer:?}"
             );
         }

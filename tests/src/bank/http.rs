@@ -29,6 +29,8 @@ pub struct Request {
 pub struct Response {
     /// Status code.
     pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
 }
@@ -40,9 +42,10 @@ impl Response {
     }
 }
 
-/// Start line and the two headers that matter.
+/// Start line and headers.
 struct Head {
     start: String,
+    headers: Vec<(String, String)>,
     length: Option<usize>,
     keep: bool,
 }
@@ -54,11 +57,7 @@ fn invalid(text: &str) -> io::Error {
 /// Reads a head; `None` at a clean end of the connection.
 fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
     let mut limited = reader.take(HEAD_MAX);
-    let mut head = Head {
-        start: String::new(),
-        length: None,
-        keep: true,
-    };
+    let mut head = Head { start: String::new(), headers: Vec::new(), length: None, keep: true };
     if limited.read_line(&mut head.start)? == 0 {
         return Ok(None);
     }
@@ -71,22 +70,16 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
         if line.is_empty() {
             return Ok(Some(head));
         }
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| invalid("a header has no colon"))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| invalid("a header has no colon"))?;
         let value = value.trim();
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => {
-                head.length = Some(
-                    value
-                        .parse()
-                        .map_err(|_| invalid("Content-Length is no number"))?,
-                )
-            }
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            "content-length" => head.length = Some(value.parse().map_err(|_| invalid("Content-Length is no number"))?),
             "transfer-encoding" => return Err(invalid("Transfer-Encoding is not spoken here")),
             "connection" => head.keep = !value.eq_ignore_ascii_case("close"),
             _ => {}
         }
+        head.headers.push((name, value.to_owned()));
     }
 }
 
@@ -108,30 +101,18 @@ pub fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         return Ok(None);
     };
     let mut words = head.start.split_whitespace();
-    let (Some(method), Some(path), Some("HTTP/1.1" | "HTTP/1.0")) =
-        (words.next(), words.next(), words.next())
-    else {
+    let (Some(method), Some(path), Some("HTTP/1.1" | "HTTP/1.0")) = (words.next(), words.next(), words.next()) else {
         return Err(invalid("the request line is malformed"));
     };
     let body = read_body(reader, head.length.unwrap_or(0), REQUEST_BODY_MAX)?;
-    Ok(Some(Request {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        body,
-        keep: head.keep,
-    }))
+    Ok(Some(Request { method: method.to_owned(), path: path.to_owned(), body, keep: head.keep }))
 }
 
 /// Writes a response.
 ///
 /// # Errors
 /// The connection broke.
-pub fn write_response(
-    stream: &mut impl Write,
-    status: u16,
-    kind: &str,
-    body: &[u8],
-) -> io::Result<()> {
+pub fn write_response(stream: &mut impl Write, status: u16, kind: &str, body: &[u8]) -> io::Result<()> {
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
@@ -140,11 +121,9 @@ pub fn write_response(
         409 => "Conflict",
         _ => "Internal Server Error",
     };
-    let mut message = format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
+    let mut message =
+        format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len())
+            .into_bytes();
     message.extend_from_slice(body);
     stream.write_all(&message)?;
     stream.flush()
@@ -152,8 +131,8 @@ pub fn write_response(
 
 /// A client's connection, kept between requests.
 #[derive(Debug)]
-pub struct Client {
-    reader: BufReader<TcpStream>,
+pub struct Client<S = TcpStream> {
+    reader: BufReader<S>,
 }
 
 impl Client {
@@ -165,9 +144,14 @@ impl Client {
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            reader: BufReader::new(stream),
-        })
+        Ok(Self { reader: BufReader::new(stream) })
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Speaks over any stream, whose deadlines are the caller's.
+    pub fn over(stream: S) -> Self {
+        Self { reader: BufReader::new(stream) }
     }
 
     /// Sends a request and reads its response.
@@ -175,32 +159,42 @@ impl Client {
     /// # Errors
     /// The connection broke, timed out or does not speak HTTP/1.1; throw the client away.
     pub fn request(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Response> {
-        let mut message = format!(
-            "{method} {path} HTTP/1.1\r\nHost: node\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )
-        .into_bytes();
+        self.request_with(method, path, &[], body)
+    }
+
+    /// [`Client::request`] with further headers.
+    ///
+    /// # Errors
+    /// The connection broke, timed out or does not speak HTTP/1.1; throw the client away.
+    pub fn request_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str("Host: node\r\n");
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut message = format!("{head}\r\n").into_bytes();
         message.extend_from_slice(body);
         self.reader.get_mut().write_all(&message)?;
-        let head = read_head(&mut self.reader)?
-            .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        let status = head
-            .start
-            .split_whitespace()
-            .nth(1)
-            .and_then(|word| word.parse().ok());
+        let head = read_head(&mut self.reader)?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        let status = head.start.split_whitespace().nth(1).and_then(|word| word.parse().ok());
         let status = status.ok_or_else(|| invalid("the status line is malformed"))?;
         let body = match head.length {
             Some(length) => read_body(&mut self.reader, length, RESPONSE_BODY_MAX)?,
             None => {
                 let mut body = Vec::new();
-                (&mut self.reader)
-                    .take(RESPONSE_BODY_MAX as u64)
-                    .read_to_end(&mut body)?;
+                (&mut self.reader).take(RESPONSE_BODY_MAX as u64).read_to_end(&mut body)?;
                 body
             }
         };
-        Ok(Response { status, body })
+        Ok(Response { status, headers: head.headers, body })
     }
 }
 
@@ -213,12 +207,7 @@ mod tests {
         let mut text = &b"POST /transfer HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"[..];
         let first = read_request(&mut text).unwrap().unwrap();
         assert_eq!(
-            (
-                first.method.as_str(),
-                first.path.as_str(),
-                first.body.as_slice(),
-                first.keep
-            ),
+            (first.method.as_str(), first.path.as_str(), first.body.as_slice(), first.keep),
             ("POST", "/transfer", &b"{}"[..], true)
         );
         let second = read_request(&mut text).unwrap().unwrap();
@@ -230,17 +219,8 @@ mod tests {
     fn oversized_and_malformed_requests_are_errors() {
         let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(20_000));
         let big = "POST / HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n".to_owned();
-        for text in [
-            long,
-            big,
-            "hello\r\n\r\n".to_owned(),
-            "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n".to_owned(),
-        ] {
-            assert!(
-                read_request(&mut text.as_bytes()).is_err(),
-                "{}",
-                &text[..20]
-            );
+        for text in [long, big, "hello\r\n\r\n".to_owned(), "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n".to_owned()] {
+            assert!(read_request(&mut text.as_bytes()).is_err(), "{}", &text[..20]);
         }
     }
 }

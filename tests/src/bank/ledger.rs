@@ -77,10 +77,8 @@ impl Ledger {
              ) WITHOUT ROWID;",
         )?;
         for id in 0..ACCOUNTS {
-            transaction.execute(
-                "INSERT OR IGNORE INTO account (id, cents) VALUES (?1, ?2)",
-                params![id, OPENING_CENTS],
-            )?;
+            transaction
+                .execute("INSERT OR IGNORE INTO account (id, cents) VALUES (?1, ?2)", params![id, OPENING_CENTS])?;
         }
         transaction.commit()?;
         Ok(Self { connection })
@@ -92,29 +90,15 @@ impl Ledger {
     /// See [`LedgerError`].
     pub fn transfer(&mut self, transfer: &Transfer) -> Result<Made, LedgerError> {
         check(transfer)?;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let known = transaction
-            .query_row(
-                "SELECT from_account, to_account, cents FROM transfer WHERE id = ?1",
-                [&transfer.id],
-                |row| {
-                    Ok((
-                        row.get::<_, i64>(0)?,
-                        row.get::<_, i64>(1)?,
-                        row.get::<_, i64>(2)?,
-                    ))
-                },
-            )
+            .query_row("SELECT from_account, to_account, cents FROM transfer WHERE id = ?1", [&transfer.id], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+            })
             .optional()?;
         if let Some(known) = known {
             let same = known == (transfer.from, transfer.to, transfer.cents);
-            return if same {
-                Ok(Made::Before)
-            } else {
-                Err(LedgerError::Conflict(transfer.id.clone()))
-            };
+            return if same { Ok(Made::Before) } else { Err(LedgerError::Conflict(transfer.id.clone())) };
         }
         transaction.execute(
             "INSERT INTO transfer (id, from_account, to_account, cents) VALUES (?1, ?2, ?3, ?4)",
@@ -132,12 +116,8 @@ impl Ledger {
     /// # Errors
     /// SQLite failed.
     pub fn transfers(&self) -> Result<Vec<String>, LedgerError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT id FROM transfer ORDER BY id")?;
-        let ids = statement
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
+        let mut statement = self.connection.prepare("SELECT id FROM transfer ORDER BY id")?;
+        let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(ids)
     }
 
@@ -146,9 +126,7 @@ impl Ledger {
     /// # Errors
     /// SQLite failed.
     pub fn balance(&self) -> Result<i64, LedgerError> {
-        Ok(self
-            .connection
-            .query_row("SELECT sum(cents) FROM account", [], |row| row.get(0))?)
+        Ok(self.connection.query_row("SELECT sum(cents) FROM account", [], |row| row.get(0))?)
     }
 }
 
@@ -173,12 +151,7 @@ mod tests {
     use super::*;
 
     fn transfer(id: &str, cents: i64) -> Transfer {
-        Transfer {
-            id: id.to_owned(),
-            from: 1,
-            to: 2,
-            cents,
-        }
+        Transfer { id: id.to_owned(), from: 1, to: 2, cents }
     }
 
     #[test]
@@ -187,10 +160,7 @@ mod tests {
         let mut ledger = Ledger::open(&folder.path().join("bank.db")).unwrap();
         assert_eq!(ledger.transfer(&transfer("a", 5)).unwrap(), Made::Now);
         assert_eq!(ledger.transfer(&transfer("a", 5)).unwrap(), Made::Before);
-        assert!(matches!(
-            ledger.transfer(&transfer("a", 6)),
-            Err(LedgerError::Conflict(_))
-        ));
+        assert!(matches!(ledger.transfer(&transfer("a", 6)), Err(LedgerError::Conflict(_))));
         drop(ledger);
         let ledger = Ledger::open(&folder.path().join("bank.db")).unwrap();
         assert_eq!(ledger.transfers().unwrap(), ["a"]);
@@ -205,16 +175,10 @@ mod tests {
             transfer("", 1),
             transfer(&"x".repeat(101), 1),
             transfer("a", 0),
-            Transfer {
-                to: 100,
-                ..transfer("a", 1)
-            },
+            Transfer { to: 100, ..transfer("a", 1) },
         ];
         for transfer in senseless {
-            assert!(
-                matches!(ledger.transfer(&transfer), Err(LedgerError::Refused(_))),
-                "{transfer:?}"
-            );
+            assert!(matches!(ledger.transfer(&transfer), Err(LedgerError::Refused(_))), "{transfer:?}");
         }
         assert!(ledger.transfers().unwrap().is_empty());
     }

@@ -45,12 +45,7 @@ fn converse(stream: &TcpStream, ledger: &Mutex<Ledger>) -> io::Result<()> {
             Ok(None) => return Ok(()),
             Ok(Some(request)) => {
                 let (status, body) = answer(&request, ledger);
-                http::write_response(
-                    &mut writer,
-                    status,
-                    "application/json",
-                    body.to_string().as_bytes(),
-                )?;
+                http::write_response(&mut writer, status, "application/json", body.to_string().as_bytes())?;
                 if !request.keep {
                     return Ok(());
                 }
@@ -75,10 +70,7 @@ fn answer(request: &Request, ledger: &Mutex<Ledger>) -> (u16, serde_json::Value)
             return (405, json!({ "error": "wrong method" }));
         }
         _ => {
-            return (
-                404,
-                json!({ "error": "try POST /transfer, GET /transfers, GET /balance or GET /healthz" }),
-            );
+            return (404, json!({ "error": "try POST /transfer, GET /transfers, GET /balance or GET /healthz" }));
         }
     };
     match result {

@@ -25,29 +25,16 @@ struct Arguments {
 
 fn main() -> Result<()> {
     match Arguments::parse() {
-        Arguments {
-            check: Some(address),
-            ..
-        } => check(address),
-        Arguments {
-            database: Some(database),
-            listen: Some(listen),
-            ..
-        } => serve(&database, listen),
+        Arguments { check: Some(address), .. } => check(address),
+        Arguments { database: Some(database), listen: Some(listen), .. } => serve(&database, listen),
         _ => bail!("give --database and --listen, or --check"),
     }
 }
 
 fn serve(database: &Path, listen: SocketAddr) -> Result<()> {
-    let ledger = Ledger::open(database)
-        .with_context(|| format!("cannot open the ledger at {}", database.display()))?;
-    let listener =
-        TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-    println!(
-        "bank ledger at {} listens on {}",
-        database.display(),
-        listener.local_addr()?
-    );
+    let ledger = Ledger::open(database).with_context(|| format!("cannot open the ledger at {}", database.display()))?;
+    let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    println!("bank ledger at {} listens on {}", database.display(), listener.local_addr()?);
     service::serve(&listener, ledger)?;
     Ok(())
 }

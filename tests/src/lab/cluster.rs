@@ -35,13 +35,7 @@ impl ModulePlan {
     /// The bank ledger with the given timeout.
     pub fn bank(timeout_ms: u32) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/bank.safe");
-        Self {
-            name: "bank".into(),
-            source,
-            pulse_ms: 500,
-            timeout_ms,
-            directory: "/srv/bank".into(),
-        }
+        Self { name: "bank".into(), source, pulse_ms: 500, timeout_ms, directory: "/srv/bank".into() }
     }
 
     /// The package, with the wanted heartbeat.
@@ -49,14 +43,11 @@ impl ModulePlan {
     /// # Errors
     /// The folder cannot be packed.
     pub fn package(&self) -> Result<Vec<u8>> {
-        let heart = format!(
-            r#"<heart pulse="{}" timeout="{}">"#,
-            self.pulse_ms, self.timeout_ms
-        );
+        let heart = format!(r#"<heart pulse="{}" timeout="{}">"#, self.pulse_ms, self.timeout_ms);
         package::pack_with(&self.source, |name, content| match name {
-            "conf/userconfig.xml" => String::from_utf8_lossy(&content)
-                .replace(r#"<heart pulse="700" timeout="5000">"#, &heart)
-                .into_bytes(),
+            "conf/userconfig.xml" => {
+                String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart).into_bytes()
+            }
             _ => content,
         })
     }
@@ -71,23 +62,16 @@ impl Lab {
         for number in self.numbers() {
             self.start_agent(number)?;
             let folder = self.backing(number, &plan.directory);
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
+            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         let cluster = self.folder().join("cluster.json");
-        std::fs::write(
-            &cluster,
-            serde_json::to_vec_pretty(&self.cluster_config()?)?,
-        )?;
+        std::fs::write(&cluster, serde_json::to_vec_pretty(&self.cluster_config()?)?)?;
         let package = self.folder().join(format!("{}.safe", plan.name));
         std::fs::write(&package, plan.package()?)?;
         let text = |path: &Path| path.display().to_string();
         for number in self.numbers() {
             self.cli(number, &["cluster", "config", &text(&cluster)])?;
-            self.cli(
-                number,
-                &["module", "install", "-m", &plan.name, &text(&package)],
-            )?;
+            self.cli(number, &["module", "install", "-m", &plan.name, &text(&package)])?;
             self.cli(number, &["config", "-m", &plan.name])?;
         }
         Ok(())
@@ -116,23 +100,17 @@ impl Lab {
 
     /// A host's own file behind a path below /srv, seen from outside: below any mount.
     pub fn backing(&self, number: u8, path: &str) -> PathBuf {
-        self.host(number)
-            .folder()
-            .join(path.trim_start_matches('/'))
+        self.host(number).folder().join(path.trim_start_matches('/'))
     }
 
     /// The bank as clients outside the hosts see it.
     pub fn bank(&self, module: &str) -> Bank {
         let door = |number| {
             let address = |port| SocketAddr::from((self.network().address(number), port));
-            NodeDoor {
-                health: address(HEALTH_PORT),
-                health_path: health_path(module),
-                bank: address(BANK_PORT),
-            }
+            NodeDoor { health: address(HEALTH_PORT), health_path: health_path(module), bank: address(BANK_PORT) }
         };
         Bank {
-            doors: self.numbers().map(door).collect(),
+            doors: self.numbers().into_iter().map(door).collect(),
             connect: self.network().connector(),
             timeout: Duration::from_secs(3),
         }
@@ -145,17 +123,12 @@ impl Lab {
         let mut nodes = Vec::new();
         for number in self.numbers() {
             let key = self.cli(number, &["key"])?.trim().to_owned();
-            ensure!(
-                key.len() == 64,
-                "`holdfast key` printed {key:?} on node{number}"
-            );
+            ensure!(key.len() == 64, "`holdfast key` printed {key:?} on node{number}");
             let address = self.network().address(number).to_string();
             nodes.push(json!({ "id": number, "name": format!("node{number}"), "addresses": { "default": address }, "fingerprint": key }));
         }
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(
-            json!({ "version": 1, "name": "lab", "secret": secret, "lans": ["default"], "nodes": nodes }),
-        )
+        Ok(json!({ "version": 1, "name": "lab", "secret": secret, "lans": ["default"], "nodes": nodes }))
     }
 }
 

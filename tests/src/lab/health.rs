@@ -53,20 +53,13 @@ impl Lab {
 }
 
 fn polled(bank: &Bank) -> Bank {
-    Bank {
-        timeout: POLL_TIMEOUT,
-        ..bank.clone()
-    }
+    Bank { timeout: POLL_TIMEOUT, ..bank.clone() }
 }
 
 /// Numbers of the nodes that answer 200; more than one only if each did so both before and after the others.
 fn serving(bank: &Bank) -> Vec<u8> {
     let ready = |doors: &[(u8, &NodeDoor)]| -> Vec<(u8, NodeDoor)> {
-        doors
-            .iter()
-            .filter(|(_, door)| bank.is_ready(door))
-            .map(|(number, door)| (*number, (*door).clone()))
-            .collect()
+        doors.iter().filter(|(_, door)| bank.is_ready(door)).map(|(number, door)| (*number, (*door).clone())).collect()
     };
     let doors: Vec<(u8, &NodeDoor)> = (1..).zip(&bank.doors).collect();
     let first = ready(&doors);
@@ -75,10 +68,7 @@ fn serving(bank: &Bank) -> Vec<u8> {
     }
     // The role may have moved between two polls: ask again in the same order, then the answers overlap in time.
     let again: Vec<(u8, &NodeDoor)> = first.iter().map(|(number, door)| (*number, door)).collect();
-    ready(&again)
-        .into_iter()
-        .map(|(number, _)| number)
-        .collect()
+    ready(&again).into_iter().map(|(number, _)| number).collect()
 }
 
 /// A change of who serves.
@@ -108,29 +98,19 @@ impl HealthWatch {
                 let nodes = serving(&bank);
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 if seen.last().is_none_or(|last| last.nodes != nodes) {
-                    seen.push(Turn {
-                        at_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                        nodes,
-                    });
+                    seen.push(Turn { at_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), nodes });
                 }
                 drop(seen);
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        Self {
-            stop,
-            turns,
-            thread: Some(thread),
-        }
+        Self { stop, turns, thread: Some(thread) }
     }
 
     /// Stops and gives all changes of who served.
     pub fn finish(mut self) -> Vec<Turn> {
         self.end();
-        self.turns
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn end(&mut self) {
@@ -153,19 +133,10 @@ impl Drop for HealthWatch {
 /// # Errors
 /// See above; the text has the whole course.
 pub fn demand_turns(turns: &[Turn], expected: &[u8]) -> Result<()> {
-    ensure!(
-        turns.iter().all(|turn| turn.nodes.len() < 2),
-        "VIOLATION: two nodes answered 200 at once: {turns:?}"
-    );
-    let mut served: Vec<u8> = turns
-        .iter()
-        .filter_map(|turn| turn.nodes.first().copied())
-        .collect();
+    ensure!(turns.iter().all(|turn| turn.nodes.len() < 2), "VIOLATION: two nodes answered 200 at once: {turns:?}");
+    let mut served: Vec<u8> = turns.iter().filter_map(|turn| turn.nodes.first().copied()).collect();
     served.dedup();
-    ensure!(
-        served == expected,
-        "served by {served:?} one after another, expected {expected:?}: {turns:?}"
-    );
+    ensure!(served == expected, "served by {served:?} one after another, expected {expected:?}: {turns:?}");
     Ok(())
 }
 
@@ -174,19 +145,12 @@ mod tests {
     use super::*;
 
     fn turn(nodes: &[u8]) -> Turn {
-        Turn {
-            at_ms: 0,
-            nodes: nodes.to_vec(),
-        }
+        Turn { at_ms: 0, nodes: nodes.to_vec() }
     }
 
     #[test]
     fn turns_that_overlap_or_differ_are_refused() {
-        demand_turns(
-            &[turn(&[1]), turn(&[]), turn(&[1]), turn(&[]), turn(&[2])],
-            &[1, 2],
-        )
-        .unwrap();
+        demand_turns(&[turn(&[1]), turn(&[]), turn(&[1]), turn(&[]), turn(&[2])], &[1, 2]).unwrap();
         assert!(demand_turns(&[turn(&[1]), turn(&[1, 2])], &[1, 2]).is_err());
         assert!(demand_turns(&[turn(&[1])], &[1, 2]).is_err());
     }

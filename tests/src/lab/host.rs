@@ -1,5 +1,6 @@
 //! One host: namespaces that begin with `power_on` and end, with everything in them, with `power_off`.
 
+use crate::lab::CONSOLE;
 use crate::lab::network::Network;
 use crate::lab::process::{self, Process};
 use crate::lab::wait::{wait_for, wait_until};
@@ -46,19 +47,12 @@ struct Running {
 impl Host {
     /// A host that is off, with its folder: `srv` (mounted as /srv), `data`, `run`, `log`, `boot_id`.
     pub(crate) fn new(number: u8, lab: &Path) -> Result<Self> {
-        let name = format!("node{number}");
+        let name = if number == CONSOLE { "console".to_owned() } else { format!("node{number}") };
         let folder = lab.join(&name);
         for part in ["srv", "data", "run", "log"] {
             std::fs::create_dir_all(folder.join(part))?;
         }
-        Ok(Self {
-            number,
-            name,
-            folder,
-            lab: lab.to_path_buf(),
-            running: None,
-            boots: 0,
-        })
+        Ok(Self { number, name, folder, lab: lab.to_path_buf(), running: None, boots: 0 })
     }
 
     /// Its number, from 1.
@@ -86,11 +80,7 @@ impl Host {
     /// # Errors
     /// The host is off.
     pub fn init(&self) -> Result<i32> {
-        Ok(self
-            .running
-            .as_ref()
-            .with_context(|| format!("{} is off", self.name))?
-            .init)
+        Ok(self.running.as_ref().with_context(|| format!("{} is off", self.name))?.init)
     }
 
     /// File that stands for the kernel's boot id.
@@ -112,16 +102,7 @@ impl Host {
     }
 
     fn start_init(&self) -> Result<Running> {
-        let spaces = [
-            "--net",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ];
+        let spaces = ["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"];
         let mut unshare = Command::new("unshare")
             .args(spaces)
             .args(["sh", "-c", INIT, "holdfast-lab-host", &self.name])
@@ -135,20 +116,13 @@ impl Host {
         let id = unshare.id();
         let log = self.folder.join("log/boot");
         let boots = usize::try_from(self.boots)?;
-        let init = wait_for(
-            &format!("{} to boot", self.name),
-            Duration::from_secs(10),
-            || {
-                if let Some(status) = unshare.try_wait()? {
-                    bail!(
-                        "unshare ended ({status}): {}",
-                        std::fs::read_to_string(&log)?
-                    );
-                }
-                let up = std::fs::read_to_string(&log)?.matches("up\n").count() >= boots;
-                Ok(up.then(|| process::child_of(id)).flatten())
-            },
-        )?;
+        let init = wait_for(&format!("{} to boot", self.name), Duration::from_secs(10), || {
+            if let Some(status) = unshare.try_wait()? {
+                bail!("unshare ended ({status}): {}", std::fs::read_to_string(&log)?);
+            }
+            let up = std::fs::read_to_string(&log)?.matches("up\n").count() >= boots;
+            Ok(up.then(|| process::child_of(id)).flatten())
+        })?;
         Ok(Running { unshare, init })
     }
 
@@ -158,16 +132,10 @@ impl Host {
             return Ok(());
         };
         let mounts = fuse_connections(running.init);
-        let init = Process {
-            pid: running.init,
-            name: "init".into(),
-            words: Vec::new(),
-        };
+        let init = Process { pid: running.init, name: "init".into(), words: Vec::new() };
         init.signal(Signal::KILL)?;
         let mut gone = |seconds| {
-            wait_until("the host to end", Duration::from_secs(seconds), || {
-                Ok(running.unshare.try_wait()?.is_some())
-            })
+            wait_until("the host to end", Duration::from_secs(seconds), || Ok(running.unshare.try_wait()?.is_some()))
         };
         if gone(3).is_err() {
             // A process that waits for an answer of its own mount cannot be killed: abort the mount.
@@ -184,16 +152,7 @@ impl Host {
     pub fn command(&self, program: &str) -> Result<Command> {
         let mut command = Command::new("nsenter");
         command
-            .args([
-                "--target",
-                &self.init()?.to_string(),
-                "--net",
-                "--mount",
-                "--uts",
-                "--ipc",
-                "--pid",
-                "--",
-            ])
+            .args(["--target", &self.init()?.to_string(), "--net", "--mount", "--uts", "--ipc", "--pid", "--"])
             .arg(program)
             .env("HOLDFAST_SOCKET", self.folder.join("run/agent.sock"))
             .current_dir("/")
@@ -207,13 +166,8 @@ impl Host {
     /// The host is off or the program cannot be started; its failure is in the output.
     pub fn output(&self, seconds: u32, program: &str, arguments: &[&str]) -> Result<Output> {
         let mut command = self.command("timeout")?;
-        command
-            .args(["--kill-after=1", &seconds.to_string(), program])
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
-            .output()
-            .with_context(|| format!("cannot run {program} on {}", self.name))
+        command.args(["--kill-after=1", &seconds.to_string(), program]).args(arguments).stdin(Stdio::null());
+        command.output().with_context(|| format!("cannot run {program} on {}", self.name))
     }
 
     /// Runs a shell line on the host and demands success; what it printed.
@@ -224,12 +178,7 @@ impl Host {
         let output = self.output(60, "sh", &["-c", line])?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "`{line}` failed on {} ({}): {}",
-                self.name,
-                output.status,
-                stderr.trim()
-            );
+            bail!("`{line}` failed on {} ({}): {}", self.name, output.status, stderr.trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -241,14 +190,8 @@ impl Host {
     /// The host is off.
     pub fn spawn(&self, log: &str, program: &str, arguments: &[&str]) -> Result<()> {
         let mut command = self.command("setsid")?;
-        command
-            .args(["--fork", program])
-            .args(arguments)
-            .stdin(Stdio::null());
-        let status = command
-            .stdout(self.log_file(log)?)
-            .stderr(self.log_file(log)?)
-            .status();
+        command.args(["--fork", program]).args(arguments).stdin(Stdio::null());
+        let status = command.stdout(self.log_file(log)?).stderr(self.log_file(log)?).status();
         let status = status.with_context(|| format!("cannot start {program} on {}", self.name))?;
         if !status.success() {
             bail!("{program} does not start on {} ({status})", self.name);
@@ -267,19 +210,13 @@ impl Host {
 
     /// Every process on the host but its first.
     pub fn processes(&self) -> Vec<Process> {
-        self.running
-            .as_ref()
-            .map(|running| process::in_namespace_of(running.init))
-            .unwrap_or_default()
+        self.running.as_ref().map(|running| process::in_namespace_of(running.init)).unwrap_or_default()
     }
 
     /// The host's processes with this command name (its first 15 bytes count).
     pub fn named(&self, name: &str) -> Vec<Process> {
         let name = &name[..name.len().min(15)];
-        self.processes()
-            .into_iter()
-            .filter(|process| process.name == name)
-            .collect()
+        self.processes().into_iter().filter(|process| process.name == name).collect()
     }
 
     /// Sends a signal to every process of that name; how many there were.
@@ -318,10 +255,7 @@ impl Host {
         let Some(running) = &self.running else {
             return Vec::new();
         };
-        mount_lines(running.init)
-            .iter()
-            .filter_map(|line| Some(line.split_whitespace().nth(4)?.to_owned()))
-            .collect()
+        mount_lines(running.init).iter().filter_map(|line| Some(line.split_whitespace().nth(4)?.to_owned())).collect()
     }
 }
 
@@ -340,23 +274,14 @@ impl Drop for Host {
 fn mount_lines(pid: i32) -> Vec<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let is_fuse = |line: &&str| {
-        line.split_once(" - ")
-            .is_some_and(|(_, rest)| rest.starts_with("fuse ") || rest.starts_with("fuse."))
+        line.split_once(" - ").is_some_and(|(_, rest)| rest.starts_with("fuse ") || rest.starts_with("fuse."))
     };
     text.lines().filter(is_fuse).map(str::to_owned).collect()
 }
 
 /// Connection numbers (minor device numbers) of the FUSE mounts that `pid` sees.
 fn fuse_connections(pid: i32) -> Vec<String> {
-    let minor = |line: &String| {
-        Some(
-            line.split_whitespace()
-                .nth(2)?
-                .split_once(':')?
-                .1
-                .to_owned(),
-        )
-    };
+    let minor = |line: &String| Some(line.split_whitespace().nth(2)?.split_once(':')?.1.to_owned());
     mount_lines(pid).iter().filter_map(minor).collect()
 }
 
@@ -370,12 +295,5 @@ fn abort(connections: &[String]) {
 /// A boot id as the kernel writes it.
 fn boot_id(number: u128) -> String {
     let hex = format!("{number:032x}");
-    format!(
-        "{}-{}-{}-{}-{}\n",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}\n", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

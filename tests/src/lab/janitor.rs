@@ -38,10 +38,7 @@ impl Janitor {
             .process_group(0)
             .spawn()
             .context("cannot start the lab's janitor")?;
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            process,
-        })
+        Ok(Self { folder: folder.to_path_buf(), process })
     }
 
     /// The folder.
@@ -57,10 +54,7 @@ impl Drop for Janitor {
             Ok(self.process.try_wait()?.is_some())
         });
         if ended.is_err() || self.folder.exists() {
-            eprintln!(
-                "the lab's folder {} could not be removed",
-                self.folder.display()
-            );
+            eprintln!("the lab's folder {} could not be removed", self.folder.display());
         }
     }
 }

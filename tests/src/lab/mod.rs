@@ -3,7 +3,7 @@
 //! A host is a first process that waits for the end of its input; everything of the host (processes, mounts, network)
 //! lives in namespaces that end with it. The lab holds the other end of that input, so however the lab ends (return,
 //! panic, SIGKILL) the hosts end with it; `janitor` then removes the folder. No namespace has a name, no link outside
-//! the lab is touched (an uplink, if asked for, is one more interface that ends with the lab).
+//! the lab is touched; `relay` lets programs outside (a browser) in through a port on loopback.
 //!
 //! `host` powers hosts on and off, `network` joins and cuts them, `node` runs the agent on one, `cluster` brings two
 //! nodes up without a server, `health` follows the health URL and fails when two nodes serve, `trees` compares copies.
@@ -16,6 +16,7 @@ pub mod network;
 pub mod node;
 pub mod package;
 pub mod process;
+pub mod relay;
 pub mod trees;
 pub mod wait;
 
@@ -24,15 +25,12 @@ use crate::lab::janitor::Janitor;
 use crate::lab::network::{Cut, Network};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Programs that hosts find in /opt/holdfast/bin.
-const PROGRAMS: [&str; 4] = [
-    "holdfast-agent",
-    "holdfast-replica",
-    "holdfast",
-    "holdfast-bank",
-];
+const PROGRAMS: [&str; 5] = ["holdfast-agent", "holdfast-replica", "holdfast", "holdfast-bank", "holdfast-server"];
+
+/// Number of the management server's host.
+pub const CONSOLE: u8 = 100;
 
 /// How to make a lab.
 #[derive(Clone, Debug)]
@@ -41,17 +39,13 @@ pub struct LabOptions {
     pub hosts: u8,
     /// Keep the hosts' folders in memory instead of on disk.
     pub tmpfs: bool,
-    /// Join this machine to the lab's network, so that programs outside reach the hosts and the other way round.
-    pub uplink: bool,
+    /// A further host, [`CONSOLE`], for the management server.
+    pub console: bool,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self {
-            hosts: 2,
-            tmpfs: false,
-            uplink: false,
-        }
+        Self { hosts: 2, tmpfs: false, console: false }
     }
 }
 
@@ -81,27 +75,14 @@ impl Lab {
         if !rustix::process::geteuid().is_root() {
             bail!("labs make network and mount namespaces, which needs root: run this with sudo");
         }
-        let base = if options.tmpfs {
-            PathBuf::from("/dev/shm")
-        } else {
-            std::env::temp_dir()
-        };
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("holdfast-{name}-"))
-            .tempdir_in(&base);
-        let folder = folder
-            .with_context(|| format!("cannot make a folder in {}", base.display()))?
-            .keep();
+        let base = if options.tmpfs { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+        let folder = tempfile::Builder::new().prefix(&format!("holdfast-{name}-")).tempdir_in(&base);
+        let folder = folder.with_context(|| format!("cannot make a folder in {}", base.display()))?.keep();
         let janitor = Janitor::start(&folder)?;
-        let network = Network::new(options.uplink)?;
-        let mut lab = Self {
-            hosts: Vec::new(),
-            network,
-            cuts: Vec::new(),
-            janitor,
-        };
+        let network = Network::new()?;
+        let mut lab = Self { hosts: Vec::new(), network, cuts: Vec::new(), janitor };
         lab.link_programs()?;
-        for number in 1..=options.hosts {
+        for number in (1..=options.hosts).chain(options.console.then_some(CONSOLE)) {
             let mut host = Host::new(number, lab.folder())?;
             host.power_on(&lab.network)?;
             lab.hosts.push(host);
@@ -119,17 +100,17 @@ impl Lab {
         &self.network
     }
 
-    /// Numbers of the hosts.
-    pub fn numbers(&self) -> impl Iterator<Item = u8> + use<> {
-        1..=u8::try_from(self.hosts.len()).unwrap_or(u8::MAX)
+    /// Numbers of the nodes, from 1.
+    pub fn numbers(&self) -> Vec<u8> {
+        self.hosts.iter().map(Host::number).filter(|number| *number != CONSOLE).collect()
     }
 
-    /// Host `number`, from 1.
+    /// The host with this number.
     ///
     /// # Panics
     /// There is no such host: a mistake in the test.
     pub fn host(&self, number: u8) -> &Host {
-        &self.hosts[usize::from(number) - 1]
+        self.hosts.iter().find(|host| host.number() == number).expect("a host with this number")
     }
 
     /// See [`Lab::host`].
@@ -137,7 +118,7 @@ impl Lab {
     /// # Panics
     /// There is no such host: a mistake in the test.
     pub fn host_mut(&mut self, number: u8) -> &mut Host {
-        &mut self.hosts[usize::from(number) - 1]
+        self.hosts.iter_mut().find(|host| host.number() == number).expect("a host with this number")
     }
 
     /// Makes the programs of this build available to every host below /opt/holdfast/bin.
@@ -173,8 +154,8 @@ impl Lab {
     /// # Errors
     /// The host cannot be made.
     pub fn power_on(&mut self, number: u8) -> Result<()> {
-        let network = &self.network;
-        self.hosts[usize::from(number) - 1].power_on(network)?;
+        let host = self.hosts.iter_mut().find(|host| host.number() == number).context("no such host")?;
+        host.power_on(&self.network)?;
         self.apply_cuts()
     }
 
@@ -183,10 +164,7 @@ impl Lab {
     /// # Errors
     /// nft failed.
     pub fn cut_link(&mut self, a: u8, b: u8) -> Result<()> {
-        self.cuts.extend([
-            Cut::Everything { from: a, to: b },
-            Cut::Everything { from: b, to: a },
-        ]);
+        self.cuts.extend([Cut::Everything { from: a, to: b }, Cut::Everything { from: b, to: a }]);
         self.apply_cuts()
     }
 
@@ -204,10 +182,7 @@ impl Lab {
     /// # Errors
     /// nft failed.
     pub fn cut_stream(&mut self, a: u8, b: u8) -> Result<()> {
-        self.cuts.extend([
-            Cut::Stream { from: a, to: b },
-            Cut::Stream { from: b, to: a },
-        ]);
+        self.cuts.extend([Cut::Stream { from: a, to: b }, Cut::Stream { from: b, to: a }]);
         self.apply_cuts()
     }
 
@@ -222,9 +197,7 @@ impl Lab {
 
     /// Whether two nodes that cannot hear each other might both serve.
     pub fn links_are_cut(&self) -> bool {
-        self.cuts
-            .iter()
-            .any(|cut| matches!(cut, Cut::Everything { .. }))
+        self.cuts.iter().any(|cut| matches!(cut, Cut::Everything { .. }))
     }
 
     fn apply_cuts(&self) -> Result<()> {
@@ -242,33 +215,8 @@ impl Lab {
 pub fn program_path(name: &str) -> Result<PathBuf> {
     let folders = match std::env::var_os("HOLDFAST_PROGRAMS") {
         Some(folder) => vec![PathBuf::from(folder)],
-        None => std::env::current_exe()?
-            .ancestors()
-            .skip(1)
-            .take(2)
-            .map(Path::to_path_buf)
-            .collect(),
+        None => std::env::current_exe()?.ancestors().skip(1).take(2).map(Path::to_path_buf).collect(),
     };
-    let found = folders
-        .iter()
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file());
-    found.with_context(|| {
-        format!("{name} is not built: run `cargo xtask test`, or `cargo build --bins`")
-    })
-}
-
-/// Runs a command of the lab itself and demands success.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
-    if !output.status.success() {
-        bail!(
-            "{command:?} failed ({}): {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
+    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("{name} is not built: run `cargo xtask test`, or `cargo build --bins`"))
 }

@@ -2,7 +2,6 @@
 
 use crate::bank::client::Connect;
 use crate::lab::host::Host;
-use crate::lab::run;
 use crate::lab::wait::wait_until;
 use anyhow::{Context, Result, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -55,22 +54,14 @@ pub struct Network {
     /// The bridge's network namespace and this program's own.
     inside: Arc<File>,
     outside: Arc<File>,
-    uplink: bool,
 }
 
 impl Network {
-    /// A new network 10.99.x.0/24; with `uplink` this machine is 10.99.x.253 on it.
-    pub(crate) fn new(uplink: bool) -> Result<Self> {
+    /// A new network 10.99.x.0/24.
+    pub(crate) fn new() -> Result<Self> {
         let subnet = free_subnet()?;
         let mut switch = Command::new("unshare")
-            .args([
-                "--net",
-                "sh",
-                "-c",
-                SWITCH,
-                "holdfast-lab-switch",
-                &format!("10.99.{subnet}.254/24"),
-            ])
+            .args(["--net", "sh", "-c", SWITCH, "holdfast-lab-switch", &format!("10.99.{subnet}.254/24")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -86,27 +77,12 @@ impl Network {
         }
         let inside = Arc::new(File::open(format!("/proc/{}/ns/net", switch.id()))?);
         let outside = Arc::new(File::open("/proc/thread-self/ns/net")?);
-        let network = Self {
-            subnet,
-            switch,
-            inside,
-            outside,
-            uplink,
-        };
-        if uplink {
-            network.connect_machine()?;
-        }
-        Ok(network)
+        Ok(Self { subnet, switch, inside, outside })
     }
 
     /// Address of host `number`.
     pub fn address(&self, number: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 99, self.subnet, number)
-    }
-
-    /// Address of this machine on the lab's network, if there is an uplink.
-    pub fn machine_address(&self) -> Option<Ipv4Addr> {
-        self.uplink.then(|| Ipv4Addr::new(10, 99, self.subnet, 253))
     }
 
     /// Connects to an address of the lab from the lab's bridge, whatever network the caller is in.
@@ -123,27 +99,6 @@ impl Network {
         Arc::new(move |address, timeout| connect_from(&inside, &outside, address, timeout))
     }
 
-    /// One interface of this machine on the bridge; it ends with the bridge's namespace.
-    fn connect_machine(&self) -> Result<()> {
-        let interface = format!("hf-lab{}", self.subnet);
-        let switch = self.switch.id().to_string();
-        run(Command::new("ip").args([
-            "link", "add", &interface, "type", "veth", "peer", "name", "uplink", "netns", &switch,
-        ]))?;
-        run(Command::new("ip").args([
-            "address",
-            "add",
-            &format!("10.99.{}.253/24", self.subnet),
-            "dev",
-            &interface,
-        ]))?;
-        run(Command::new("ip").args(["link", "set", &interface, "up"]))?;
-        self.batch(
-            &self.switch.id().to_string(),
-            "link set uplink master br0\nlink set uplink up\n",
-        )
-    }
-
     /// Joins a host that has just been powered on.
     pub(crate) fn attach(&self, host: &Host, init: i32) -> Result<()> {
         let number = host.number();
@@ -153,48 +108,28 @@ impl Network {
             "link add {port} type veth peer name eth0 netns {init}\nlink set {port} master br0\nlink set {port} up\n"
         );
         self.batch(&switch, &add)?;
-        self.batch(
-            &init.to_string(),
-            &format!(
-                "address add {}/24 dev eth0\nlink set eth0 up\n",
-                self.address(number)
-            ),
-        )
+        self.batch(&init.to_string(), &format!("address add {}/24 dev eth0\nlink set eth0 up\n", self.address(number)))
     }
 
     /// Pulls a host's cable for good; it is made anew at the next power on.
     pub(crate) fn detach(&self, number: u8) -> Result<()> {
         // The end of the host's namespace removes the pair as well, some time later.
-        let removed = self.batch(
-            &self.switch.id().to_string(),
-            &format!("link delete port{number}\n"),
-        );
+        let removed = self.batch(&self.switch.id().to_string(), &format!("link delete port{number}\n"));
         if removed.is_err() {
-            let gone = || {
-                Ok(self
-                    .batch(
-                        &self.switch.id().to_string(),
-                        &format!("link show port{number}\n"),
-                    )
-                    .is_err())
-            };
+            let gone = || Ok(self.batch(&self.switch.id().to_string(), &format!("link show port{number}\n")).is_err());
             wait_until("the host's cable to be gone", Duration::from_secs(10), gone)?;
         }
         Ok(())
     }
 
     fn batch(&self, process: &str, lines: &str) -> Result<()> {
-        feed(
-            Command::new("nsenter").args(["--target", process, "--net", "ip", "-batch", "-"]),
-            lines,
-        )
+        feed(Command::new("nsenter").args(["--target", process, "--net", "ip", "-batch", "-"]), lines)
     }
 
     /// Puts exactly these cuts into force on a host.
     pub(crate) fn filter(&self, host: &Host, cuts: &[Cut]) -> Result<()> {
-        let mut rules = String::from(
-            "flush ruleset\ntable inet lab {\n chain input {\n  type filter hook input priority 0;\n",
-        );
+        let mut rules =
+            String::from("flush ruleset\ntable inet lab {\n chain input {\n  type filter hook input priority 0;\n");
         for cut in cuts {
             match *cut {
                 Cut::Everything { from, to } if to == host.number() => {
@@ -202,60 +137,30 @@ impl Network {
                 }
                 Cut::Stream { from, to } if to == host.number() => {
                     for side in ["sport", "dport"] {
-                        rules.push_str(&format!(
-                            "  ip saddr {} tcp {side} {STREAM_PORTS} drop\n",
-                            self.address(from)
-                        ));
+                        rules.push_str(&format!("  ip saddr {} tcp {side} {STREAM_PORTS} drop\n", self.address(from)));
                     }
                 }
                 Cut::Everything { .. } | Cut::Stream { .. } => {}
             }
         }
         rules.push_str(" }\n}\n");
-        feed(
-            Command::new("nsenter").args([
-                "--target",
-                &host.init()?.to_string(),
-                "--net",
-                "nft",
-                "-f",
-                "-",
-            ]),
-            &rules,
-        )
+        feed(Command::new("nsenter").args(["--target", &host.init()?.to_string(), "--net", "nft", "-f", "-"]), &rules)
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
         drop(self.switch.stdin.take());
-        let ended = wait_until("the lab's network to end", Duration::from_secs(5), || {
-            Ok(self.switch.try_wait()?.is_some())
-        });
+        let ended =
+            wait_until("the lab's network to end", Duration::from_secs(5), || Ok(self.switch.try_wait()?.is_some()));
         if ended.is_err() {
             let _ = self.switch.kill();
             let _ = self.switch.wait();
         }
-        if self.uplink {
-            // The kernel removes the pair some time after the namespace: do not leave before.
-            let interface = format!("/sys/class/net/hf-lab{}", self.subnet);
-            let _ = Command::new("ip")
-                .args(["link", "delete", &format!("hf-lab{}", self.subnet)])
-                .stderr(Stdio::null())
-                .status();
-            let _ = wait_until("the uplink to be gone", Duration::from_secs(5), || {
-                Ok(!std::path::Path::new(&interface).exists())
-            });
-        }
     }
 }
 
-fn connect_from(
-    inside: &File,
-    outside: &File,
-    address: SocketAddr,
-    timeout: Duration,
-) -> io::Result<TcpStream> {
+fn connect_from(inside: &File, outside: &File, address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     // A socket belongs to the network namespace its thread is in when it is made; this thread is back at once.
     move_into_link_name_space(inside.as_fd(), Some(LinkNameSpaceType::Network))?;
     let stream = TcpStream::connect_timeout(&address, timeout);
@@ -270,26 +175,17 @@ fn feed(command: &mut Command, text: &str) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
-    child
-        .stdin
-        .take()
-        .context("no input")?
-        .write_all(text.as_bytes())?;
+    child.stdin.take().context("no input")?.write_all(text.as_bytes())?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        bail!(
-            "{text:?} failed ({}): {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{text:?} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }
 
 /// A third number of 10.99.x.0/24 that this machine has no route for.
 fn free_subnet() -> Result<u8> {
-    let routes =
-        std::fs::read_to_string("/proc/net/route").context("cannot read /proc/net/route")?;
+    let routes = std::fs::read_to_string("/proc/net/route").context("cannot read /proc/net/route")?;
     // Destinations are little-endian hexadecimal: 10.99.x.0 is 00xx630A.
     let taken = |x: &u8| routes.contains(&format!("00{x:02X}630A"));
     (0..=254)

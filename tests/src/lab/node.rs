@@ -59,27 +59,16 @@ impl Lab {
         let folder = host.folder();
         let path = |part: &str| folder.join(part).display().to_string();
         let (data, run, boot) = (path("data"), path("run"), path("boot_id"));
-        let arguments = [
-            "--data-dir",
-            &data,
-            "--run-dir",
-            &run,
-            "--boot-id-file",
-            &boot,
-        ];
+        let arguments = ["--data-dir", &data, "--run-dir", &run, "--boot-id-file", &boot];
         host.spawn("agent", "/opt/holdfast/bin/holdfast-agent", &arguments)?;
-        let answered = wait_for(
-            &format!("the agent of {} to answer", host.name()),
-            Duration::from_secs(20),
-            || {
-                let output = self.holdfast(number, &["module", "list"])?;
-                if output.status.success() {
-                    Ok(Some(()))
-                } else {
-                    bail!("{}", String::from_utf8_lossy(&output.stderr).trim())
-                }
-            },
-        );
+        let answered = wait_for(&format!("the agent of {} to answer", host.name()), Duration::from_secs(20), || {
+            let output = self.holdfast(number, &["module", "list"])?;
+            if output.status.success() {
+                Ok(Some(()))
+            } else {
+                bail!("{}", String::from_utf8_lossy(&output.stderr).trim())
+            }
+        });
         answered.with_context(|| self.agent_log(number, 20))
     }
 
@@ -110,8 +99,7 @@ impl Lab {
     /// # Errors
     /// The host is off.
     pub fn holdfast(&self, number: u8, arguments: &[&str]) -> Result<Output> {
-        self.host(number)
-            .output(COMMAND_SECONDS, "/opt/holdfast/bin/holdfast", arguments)
+        self.host(number).output(COMMAND_SECONDS, "/opt/holdfast/bin/holdfast", arguments)
     }
 
     /// Like [`Lab::holdfast`], and demands success; what it printed.
@@ -121,10 +109,7 @@ impl Lab {
     pub fn cli(&self, number: u8, arguments: &[&str]) -> Result<String> {
         let output = self.holdfast(number, arguments)?;
         if !output.status.success() {
-            let (out, err) = (
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr),
-            );
+            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             bail!(
                 "`holdfast {}` failed on {} ({}): {}{}",
                 arguments.join(" "),
@@ -150,25 +135,14 @@ impl Lab {
     ///
     /// # Errors
     /// The deadline has passed; the error holds both nodes' states and logs.
-    pub fn wait_state(
-        &self,
-        number: u8,
-        module: &str,
-        wanted: &str,
-        deadline: Duration,
-    ) -> Result<NodeState> {
+    pub fn wait_state(&self, number: u8, module: &str, wanted: &str, deadline: Duration) -> Result<NodeState> {
         let what = format!("{wanted} on {}", self.host(number).name());
         let reached = wait_for(&what, deadline, || {
             let state = self.state(number, module)?;
             if state.name() == wanted {
                 return Ok(Some(state));
             }
-            bail!(
-                "{} (data {}, waiting for {:?})",
-                state.name(),
-                state.data,
-                state.waiting_for
-            )
+            bail!("{} (data {}, waiting for {:?})", state.name(), state.data, state.waiting_for)
         });
         reached.with_context(|| self.diagnosis(module))
     }
@@ -189,10 +163,7 @@ impl Lab {
                 ),
                 Err(error) => format!("no answer: {error:#}"),
             };
-            text.push_str(&format!(
-                "\n== node{number}: {state}\n{}",
-                self.module_log(number, module, 25)
-            ));
+            text.push_str(&format!("\n== node{number}: {state}\n{}", self.module_log(number, module, 25)));
             text.push_str(&self.agent_log(number, 12));
         }
         text
@@ -208,8 +179,7 @@ impl Lab {
 
     /// The last lines that the agent itself printed.
     pub fn agent_log(&self, number: u8, lines: usize) -> String {
-        let text = std::fs::read_to_string(self.host(number).folder().join("log/agent"))
-            .unwrap_or_default();
+        let text = std::fs::read_to_string(self.host(number).folder().join("log/agent")).unwrap_or_default();
         let all: Vec<&str> = text.lines().collect();
         let last = all[all.len().saturating_sub(lines)..].join("\n  ");
         format!("-- agent of node{number} printed:\n  {last}\n")

@@ -26,9 +26,7 @@ impl Process {
         let pid = Pid::from_raw(self.pid).context("process number 0")?;
         match kill_process(pid, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => {
-                Err(error).with_context(|| format!("cannot signal {} ({})", self.name, self.pid))
-            }
+            Err(error) => Err(error).with_context(|| format!("cannot signal {} ({})", self.name, self.pid)),
         }
     }
 }
@@ -59,35 +57,22 @@ fn all() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn namespace(pid: i32) -> Option<OsString> {
-    Some(
-        std::fs::read_link(format!("/proc/{pid}/ns/pid"))
-            .ok()?
-            .into_os_string(),
-    )
+    Some(std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?.into_os_string())
 }
 
 fn describe(pid: i32) -> Option<Process> {
     let folder = format!("/proc/{pid}");
     let folder = Path::new(&folder);
-    let name = std::fs::read_to_string(folder.join("comm"))
-        .ok()?
-        .trim_end()
-        .to_owned();
+    let name = std::fs::read_to_string(folder.join("comm")).ok()?.trim_end().to_owned();
     let line = std::fs::read(folder.join("cmdline")).ok()?;
     let words = line
         .split(|byte| *byte == 0)
         .filter(|word| !word.is_empty())
-        .map(|word| {
-            OsString::from_vec(word.to_vec())
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|word| OsString::from_vec(word.to_vec()).to_string_lossy().into_owned())
         .collect();
     Some(Process { pid, name, words })
 }

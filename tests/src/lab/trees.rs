@@ -20,9 +20,7 @@ pub fn differences(left: &Path, right: &Path) -> Result<Vec<String>> {
         match there.get(name) {
             None => found.push(format!("{} is only in {}", name.display(), left.display())),
             Some(other) => {
-                if let Some(what) =
-                    difference(&left.join(name), metadata, &right.join(name), other)?
-                {
+                if let Some(what) = difference(&left.join(name), metadata, &right.join(name), other)? {
                     found.push(format!("{}: {what}", name.display()));
                 }
             }
@@ -42,9 +40,7 @@ fn entries(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let path = root.join(&folder);
-        for entry in
-            fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?
-        {
+        for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
             let name = folder.join(entry?.file_name());
             let metadata = fs::symlink_metadata(root.join(&name))?;
             if metadata.is_dir() {
@@ -56,40 +52,17 @@ fn entries(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>> {
     Ok(found)
 }
 
-fn difference(
-    left: &Path,
-    here: &Metadata,
-    right: &Path,
-    there: &Metadata,
-) -> Result<Option<String>> {
+fn difference(left: &Path, here: &Metadata, right: &Path, there: &Metadata) -> Result<Option<String>> {
     let kind = |metadata: &Metadata| {
         let kind = metadata.file_type();
-        (
-            kind.is_dir(),
-            kind.is_file(),
-            kind.is_symlink(),
-            kind.is_fifo(),
-            kind.is_socket(),
-            metadata.rdev(),
-        )
+        (kind.is_dir(), kind.is_file(), kind.is_symlink(), kind.is_fifo(), kind.is_socket(), metadata.rdev())
     };
     if kind(here) != kind(there) {
         return Ok(Some("not the same kind".into()));
     }
     if (here.mode(), here.uid(), here.gid()) != (there.mode(), there.uid(), there.gid()) {
-        let shown = |metadata: &Metadata| {
-            format!(
-                "{:o} {}:{}",
-                metadata.mode(),
-                metadata.uid(),
-                metadata.gid()
-            )
-        };
-        return Ok(Some(format!(
-            "mode and owner {} and {}",
-            shown(here),
-            shown(there)
-        )));
+        let shown = |metadata: &Metadata| format!("{:o} {}:{}", metadata.mode(), metadata.uid(), metadata.gid());
+        return Ok(Some(format!("mode and owner {} and {}", shown(here), shown(there))));
     }
     if here.is_symlink() && fs::read_link(left)? != fs::read_link(right)? {
         return Ok(Some("not the same target".into()));
@@ -118,11 +91,7 @@ fn first_difference(left: &Path, right: &Path) -> Result<Option<u64>> {
         if there.read_exact(&mut theirs[..length]).is_err() {
             return Ok(Some(offset));
         }
-        if let Some(place) = ours[..length]
-            .iter()
-            .zip(&theirs[..length])
-            .position(|(a, b)| a != b)
-        {
+        if let Some(place) = ours[..length].iter().zip(&theirs[..length]).position(|(a, b)| a != b) {
             return Ok(Some(offset + place as u64));
         }
         offset += length as u64;

@@ -7,11 +7,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// The deadline has passed.
-pub fn wait_for<T>(
-    what: &str,
-    deadline: Duration,
-    mut condition: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn wait_for<T>(what: &str, deadline: Duration, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let began = Instant::now();
     loop {
         let last = match condition() {
@@ -20,10 +16,7 @@ pub fn wait_for<T>(
             Err(error) => format!("; last: {error:#}"),
         };
         if began.elapsed() >= deadline {
-            bail!(
-                "waited {:.1} s in vain for {what}{last}",
-                began.elapsed().as_secs_f64()
-            );
+            bail!("waited {:.1} s in vain for {what}{last}", began.elapsed().as_secs_f64());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -33,11 +26,7 @@ pub fn wait_for<T>(
 ///
 /// # Errors
 /// The deadline has passed.
-pub fn wait_until(
-    what: &str,
-    deadline: Duration,
-    mut condition: impl FnMut() -> Result<bool>,
-) -> Result<()> {
+pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
     wait_for(what, deadline, || Ok(condition()?.then_some(())))
 }
 
@@ -47,16 +36,8 @@ mod tests {
 
     #[test]
     fn a_condition_that_never_holds_is_named_with_its_last_error() {
-        let error = wait_until("the moon", Duration::ZERO, || bail!("cloudy"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("the moon") && error.contains("cloudy"),
-            "{error}"
-        );
-        assert_eq!(
-            wait_for("a number", Duration::ZERO, || Ok(Some(7))).unwrap(),
-            7
-        );
+        let error = wait_until("the moon", Duration::ZERO, || bail!("cloudy")).unwrap_err().to_string();
+        assert!(error.contains("the moon") && error.contains("cloudy"), "{error}");
+        assert_eq!(wait_for("a number", Duration::ZERO, || Ok(Some(7))).unwrap(), 7);
     }
 }

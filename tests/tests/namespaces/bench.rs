@@ -81,8 +81,7 @@ impl Bench {
     /// Ends a load; everything it saw acknowledged must be there from now on.
     pub fn finish(&mut self, load: Load) -> Result<LoadReport> {
         let report = load.finish();
-        self.acknowledged
-            .extend(report.acknowledged.iter().cloned());
+        self.acknowledged.extend(report.acknowledged.iter().cloned());
         self.demand_acknowledged()?;
         Ok(report)
     }
@@ -108,20 +107,13 @@ impl Bench {
         let (left, right) = (lab.backing(1, "/srv/bank"), lab.backing(2, "/srv/bank"));
         wait_until("both copies to be equal", Duration::from_secs(10), || {
             let found = trees::differences(&left, &right)?;
-            if found.is_empty() {
-                Ok(true)
-            } else {
-                bail!("{}", found.join("; "))
-            }
+            if found.is_empty() { Ok(true) } else { bail!("{}", found.join("; ")) }
         })
     }
 
     /// What the nodes say, for a failed scenario.
     pub fn diagnosis(&self) -> String {
-        self.lab
-            .as_ref()
-            .map(|lab| lab.diagnosis(MODULE))
-            .unwrap_or_default()
+        self.lab.as_ref().map(|lab| lab.diagnosis(MODULE)).unwrap_or_default()
     }
 }
 
@@ -130,11 +122,7 @@ pub fn progress(load: &Load, more: u64) -> Result<()> {
     let wanted = load.acknowledged() + more;
     let what = format!("{more} more acknowledged transfers");
     wait_until(&what, PATIENCE, || {
-        if load.acknowledged() >= wanted {
-            Ok(true)
-        } else {
-            bail!("{:?}", load.last_failure())
-        }
+        if load.acknowledged() >= wanted { Ok(true) } else { bail!("{:?}", load.last_failure()) }
     })
 }
 

@@ -7,22 +7,10 @@ use holdfast_tests::lab::health::demand_turns;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "swap_exchanges_roles_under_load",
-        run: swap,
-    },
-    Scenario {
-        name: "stopped_primary_hands_over_and_comes_back_as_secondary",
-        run: stop_primary,
-    },
-    Scenario {
-        name: "stopped_secondary_leaves_the_primary_serving",
-        run: stop_secondary,
-    },
-    Scenario {
-        name: "restart_of_the_application_does_not_fail_over",
-        run: restart,
-    },
+    Scenario { name: "swap_exchanges_roles_under_load", run: swap },
+    Scenario { name: "stopped_primary_hands_over_and_comes_back_as_secondary", run: stop_primary },
+    Scenario { name: "stopped_secondary_leaves_the_primary_serving", run: stop_secondary },
+    Scenario { name: "restart_of_the_application_does_not_fail_over", run: restart },
 ];
 
 fn swap(bench: &mut Bench) -> Result<()> {
@@ -46,10 +34,7 @@ fn stop_primary(bench: &mut Bench) -> Result<()> {
     lab.cli(1, &["stop", "-m", MODULE])?;
     lab.wait_state(1, MODULE, "STOP NotReady", PATIENCE)?;
     lab.wait_state(2, MODULE, "ALONE Ready", PATIENCE)?;
-    ensure!(
-        lab.host(1).named("holdfast-bank").is_empty(),
-        "the application still runs on node1"
-    );
+    ensure!(lab.host(1).named("holdfast-bank").is_empty(), "the application still runs on node1");
     progress(&load, 50)?;
     bench.lab()?.cli(1, &["start", "-m", MODULE])?;
     bench.lab()?.wait_pair(MODULE, 2)?;
@@ -80,26 +65,11 @@ fn restart(bench: &mut Bench) -> Result<()> {
     let watch = bench.pair()?.watch_health(MODULE);
     let load = bench.load()?;
     progress(&load, 20)?;
-    let before: Vec<i32> = bench
-        .lab()?
-        .host(1)
-        .named("holdfast-bank")
-        .iter()
-        .map(|process| process.pid)
-        .collect();
+    let before: Vec<i32> = bench.lab()?.host(1).named("holdfast-bank").iter().map(|process| process.pid).collect();
     bench.lab()?.cli(1, &["restart", "-m", MODULE])?;
     bench.lab()?.wait_pair(MODULE, 1)?;
-    let after: Vec<i32> = bench
-        .lab()?
-        .host(1)
-        .named("holdfast-bank")
-        .iter()
-        .map(|process| process.pid)
-        .collect();
-    ensure!(
-        before != after && after.len() == 1,
-        "the application was not restarted: {before:?} {after:?}"
-    );
+    let after: Vec<i32> = bench.lab()?.host(1).named("holdfast-bank").iter().map(|process| process.pid).collect();
+    ensure!(before != after && after.len() == 1, "the application was not restarted: {before:?} {after:?}");
     progress(&load, 20)?;
     bench.finish(load)?;
     demand_turns(&watch.finish(), &[1])

@@ -9,46 +9,18 @@ use rustix::process::Signal;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "killed_primary_node_loses_no_acknowledged_transfer",
-        run: killed_primary,
-    },
-    Scenario {
-        name: "power_cut_of_the_primary_loses_no_acknowledged_transfer",
-        run: power_cut,
-    },
-    Scenario {
-        name: "reboot_of_the_secondary_shorter_than_the_timeout_is_noticed",
-        run: short_reboot,
-    },
-    Scenario {
-        name: "reboot_of_the_primary_shorter_than_the_timeout_fails_over",
-        run: short_reboot_primary,
-    },
-    Scenario {
-        name: "killed_replica_of_the_primary_fails_over",
-        run: killed_replica_primary,
-    },
-    Scenario {
-        name: "killed_replica_of_the_secondary_leaves_the_primary_serving",
-        run: killed_replica_secondary,
-    },
-    Scenario {
-        name: "killed_agent_of_the_primary_loses_no_acknowledged_transfer",
-        run: killed_agent,
-    },
-    Scenario {
-        name: "killed_application_is_restarted_on_the_same_node",
-        run: killed_application,
-    },
+    Scenario { name: "killed_primary_node_loses_no_acknowledged_transfer", run: killed_primary },
+    Scenario { name: "power_cut_of_the_primary_loses_no_acknowledged_transfer", run: power_cut },
+    Scenario { name: "reboot_of_the_secondary_shorter_than_the_timeout_is_noticed", run: short_reboot },
+    Scenario { name: "reboot_of_the_primary_shorter_than_the_timeout_fails_over", run: short_reboot_primary },
+    Scenario { name: "killed_replica_of_the_primary_fails_over", run: killed_replica_primary },
+    Scenario { name: "killed_replica_of_the_secondary_leaves_the_primary_serving", run: killed_replica_secondary },
+    Scenario { name: "killed_agent_of_the_primary_loses_no_acknowledged_transfer", run: killed_agent },
+    Scenario { name: "killed_application_is_restarted_on_the_same_node", run: killed_application },
 ];
 
 /// Load, a crash of node 1, takeover by node 2, return of node 1 as secondary, equal copies.
-fn fails_over(
-    bench: &mut Bench,
-    crash: fn(&mut Lab) -> Result<()>,
-    back: fn(&mut Lab) -> Result<()>,
-) -> Result<()> {
+fn fails_over(bench: &mut Bench, crash: fn(&mut Lab) -> Result<()>, back: fn(&mut Lab) -> Result<()>) -> Result<()> {
     let watch = bench.pair()?.watch_health(MODULE);
     let load = bench.load()?;
     progress(&load, 100)?;
@@ -59,11 +31,7 @@ fn fails_over(
     bench.lab()?.wait_pair(MODULE, 2)?;
     progress(&load, 50)?;
     let report = bench.finish(load)?;
-    println!(
-        "  longest outage {} ms, {} acknowledged",
-        report.longest_outage_ms,
-        report.acknowledged.len()
-    );
+    println!("  longest outage {} ms, {} acknowledged", report.longest_outage_ms, report.acknowledged.len());
     demand_turns(&watch.finish(), &[1, 2])?;
     bench.demand_equal_copies(2)
 }
@@ -111,18 +79,10 @@ fn short_reboot_primary(bench: &mut Bench) -> Result<()> {
 fn killed_replica_primary(bench: &mut Bench) -> Result<()> {
     fails_over(
         bench,
-        |lab| {
-            lab.host(1)
-                .signal("holdfast-replica", Signal::KILL)
-                .map(|_| ())
-        },
+        |lab| lab.host(1).signal("holdfast-replica", Signal::KILL).map(|_| ()),
         |lab| {
             // A replica that crashes is a local fault: the module may stop here and wait for somebody.
-            if lab.state(1, MODULE)?.running {
-                Ok(())
-            } else {
-                lab.cli(1, &["start", "-m", MODULE]).map(|_| ())
-            }
+            if lab.state(1, MODULE)?.running { Ok(()) } else { lab.cli(1, &["start", "-m", MODULE]).map(|_| ()) }
         },
     )
 }
@@ -131,24 +91,12 @@ fn killed_replica_secondary(bench: &mut Bench) -> Result<()> {
     serves_on(bench, |lab| {
         lab.host(2).signal("holdfast-replica", Signal::KILL)?;
         lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
-        if lab.state(2, MODULE)?.running {
-            Ok(())
-        } else {
-            lab.cli(2, &["start", "-m", MODULE]).map(|_| ())
-        }
+        if lab.state(2, MODULE)?.running { Ok(()) } else { lab.cli(2, &["start", "-m", MODULE]).map(|_| ()) }
     })
 }
 
 fn killed_agent(bench: &mut Bench) -> Result<()> {
-    fails_over(
-        bench,
-        |lab| {
-            lab.host(1)
-                .signal("holdfast-agent", Signal::KILL)
-                .map(|_| ())
-        },
-        |lab| lab.start_agent(1),
-    )
+    fails_over(bench, |lab| lab.host(1).signal("holdfast-agent", Signal::KILL).map(|_| ()), |lab| lab.start_agent(1))
 }
 
 fn killed_application(bench: &mut Bench) -> Result<()> {

@@ -13,22 +13,10 @@ use std::time::Duration;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "cut_stream_with_live_heartbeats_never_fails_over",
-        run: cut_stream,
-    },
-    Scenario {
-        name: "cut_link_and_reunion_overwrite_nothing_that_diverged",
-        run: cut_and_reunion,
-    },
-    Scenario {
-        name: "frozen_writer_cannot_keep_a_losing_node_from_letting_go",
-        run: frozen_writer,
-    },
-    Scenario {
-        name: "one_way_cut_never_lets_two_nodes_serve_for_long",
-        run: one_way,
-    },
+    Scenario { name: "cut_stream_with_live_heartbeats_never_fails_over", run: cut_stream },
+    Scenario { name: "cut_link_and_reunion_overwrite_nothing_that_diverged", run: cut_and_reunion },
+    Scenario { name: "frozen_writer_cannot_keep_a_losing_node_from_letting_go", run: frozen_writer },
+    Scenario { name: "one_way_cut_never_lets_two_nodes_serve_for_long", run: one_way },
 ];
 
 fn cut_stream(bench: &mut Bench) -> Result<()> {
@@ -36,28 +24,20 @@ fn cut_stream(bench: &mut Bench) -> Result<()> {
     let load = bench.load()?;
     progress(&load, 50)?;
     bench.lab()?.cut_stream(1, 2)?;
-    bench
-        .lab()?
-        .wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
+    bench.lab()?.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
     progress(&load, 50)?;
     bench.lab()?.heal()?;
     bench.lab()?.wait_pair(MODULE, 1)?;
     progress(&load, 50)?;
     let report = bench.finish(load)?;
-    println!(
-        "  writes were held back for {} ms (timeout {TIMEOUT_MS} ms)",
-        report.longest_outage_ms
-    );
+    println!("  writes were held back for {} ms (timeout {TIMEOUT_MS} ms)", report.longest_outage_ms);
     demand_turns(&watch.finish(), &[1])?;
     bench.demand_equal_copies(1)
 }
 
 /// Only the door of one node: clients that are cut off from the other as well.
 fn only(bank: &Bank, number: u8) -> Bank {
-    Bank {
-        doors: vec![bank.doors[usize::from(number) - 1].clone()],
-        ..bank.clone()
-    }
+    Bank { doors: vec![bank.doors[usize::from(number) - 1].clone()], ..bank.clone() }
 }
 
 /// Cuts the link, lets both nodes serve and write; ids acknowledged by node 2 alone.
@@ -70,10 +50,7 @@ fn split(bench: &mut Bench) -> Result<BTreeSet<String>> {
     lab.cut_link(1, 2)?;
     lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
     lab.wait_state(2, MODULE, "ALONE Ready", PATIENCE)?;
-    let (left, right) = (
-        bench.load_on(&only(&bank, 1)),
-        bench.load_on(&only(&bank, 2)),
-    );
+    let (left, right) = (bench.load_on(&only(&bank, 1)), bench.load_on(&only(&bank, 2)));
     progress(&left, 20)?;
     progress(&right, 20)?;
     let right = right.finish().acknowledged;
@@ -89,27 +66,13 @@ fn cut_and_reunion(bench: &mut Bench) -> Result<()> {
     lab.heal()?;
     lab.wait_state(2, MODULE, "WAIT NotReady", PATIENCE)?;
     let state = lab.state(2, MODULE)?;
-    ensure!(
-        state.data == "Diverged" && state.waiting_for.is_some(),
-        "node2 says {state:?}"
-    );
+    ensure!(state.data == "Diverged" && state.waiting_for.is_some(), "node2 says {state:?}");
     lab.wait_serves(1, MODULE, PATIENCE)?;
     ensure!(!lab.health(2, MODULE), "node2 still answers 200");
-    ensure!(
-        lab.host(2).named("holdfast-bank").is_empty(),
-        "the application still runs on node2"
-    );
+    ensure!(lab.host(2).named("holdfast-bank").is_empty(), "the application still runs on node2");
     let present = transfers_on_disk(lab, 2)?;
-    let lost: Vec<&String> = diverged
-        .iter()
-        .filter(|id| !present.contains(*id))
-        .collect();
-    ensure!(
-        lost.is_empty(),
-        "{} transfers of the diverged copy were overwritten: {:?}",
-        lost.len(),
-        lost.first()
-    );
+    let lost: Vec<&String> = diverged.iter().filter(|id| !present.contains(*id)).collect();
+    ensure!(lost.is_empty(), "{} transfers of the diverged copy were overwritten: {:?}", lost.len(), lost.first());
     bench.demand_acknowledged()?;
     bench.lab()?.cli(2, &["second", "-m", MODULE])?;
     bench.lab()?.wait_pair(MODULE, 1)?;
@@ -135,24 +98,14 @@ fn transfers_on_disk(lab: &Lab, number: u8) -> Result<BTreeSet<String>> {
 fn frozen_writer(bench: &mut Bench) -> Result<()> {
     split(bench)?;
     let lab = bench.lab()?;
-    lab.host(2).spawn(
-        "writer",
-        "sh",
-        &["-c", "exec 9>/srv/bank/frozen; exec sleep 1000"],
-    )?;
-    wait_until("the writer's file", Duration::from_secs(10), || {
-        Ok(lab.backing(2, "/srv/bank/frozen").exists())
-    })?;
+    lab.host(2).spawn("writer", "sh", &["-c", "exec 9>/srv/bank/frozen; exec sleep 1000"])?;
+    wait_until("the writer's file", Duration::from_secs(10), || Ok(lab.backing(2, "/srv/bank/frozen").exists()))?;
     lab.host(2).stop_process("sleep")?;
     lab.host(2).stop_process("holdfast-bank")?;
     lab.heal()?;
     lab.wait_state(2, MODULE, "WAIT NotReady", PATIENCE)?;
     ensure!(!lab.health(2, MODULE), "node2 still answers 200");
-    ensure!(
-        lab.host(2).fuse_mounts().is_empty(),
-        "still mounted on node2: {:?}",
-        lab.host(2).fuse_mounts()
-    );
+    ensure!(lab.host(2).fuse_mounts().is_empty(), "still mounted on node2: {:?}", lab.host(2).fuse_mounts());
     bench.demand_acknowledged()?;
     let lab = bench.lab()?;
     lab.host(2).signal("sleep", rustix::process::Signal::KILL)?;

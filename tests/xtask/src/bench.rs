@@ -21,11 +21,8 @@ pub struct BenchArguments {
 /// A name was given.
 pub fn run(arguments: &BenchArguments) -> Result<ExitCode> {
     if let Some(name) = &arguments.name {
-        let file = arguments
-            .json
-            .as_ref()
-            .map(|file| format!(" ({} was not written)", file.display()))
-            .unwrap_or_default();
+        let file =
+            arguments.json.as_ref().map(|file| format!(" ({} was not written)", file.display())).unwrap_or_default();
         bail!(
             "there is no benchmark `{name}`: none exists in this version{file}; `cargo demo --exercise` prints failover and resync times"
         );

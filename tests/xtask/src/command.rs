@@ -7,9 +7,7 @@ use std::process::Command;
 /// The workspace's folder.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .map_or_else(|| here.to_path_buf(), Path::to_path_buf)
+    here.ancestors().nth(2).map_or_else(|| here.to_path_buf(), Path::to_path_buf)
 }
 
 /// Cargo as called by the one that runs this program.
@@ -32,11 +30,8 @@ pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
 
 /// The command as somebody would type it.
 pub fn shown(command: &Command) -> String {
-    let mut text = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program())
-        .to_string_lossy()
-        .into_owned();
+    let mut text =
+        Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
     for argument in command.get_args() {
         let argument = argument.to_string_lossy();
         text.push(' ');
@@ -53,9 +48,7 @@ pub fn shown(command: &Command) -> String {
 pub fn run(command: &mut Command) -> Result<()> {
     let text = shown(command);
     println!("+ {text}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run `{text}`"))?;
+    let status = command.status().with_context(|| format!("cannot run `{text}`"))?;
     if !status.success() {
         bail!("`{text}` failed ({status})");
     }
@@ -65,10 +58,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs the command quietly; its standard output, if it succeeded.
 pub fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Whether this program runs as root.

@@ -8,8 +8,5 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Always: this checkout has no console yet.
 pub fn build(root: &Path, _release: bool) -> Result<PathBuf> {
-    bail!(
-        "the console at {} cannot be built yet; everything else works without it",
-        root.join("web").display()
-    )
+    bail!("the console at {} cannot be built yet; everything else works without it", root.join("web").display())
 }

@@ -21,9 +21,7 @@ impl Counts {
         let rest = rest.split_once(". ").map_or("", |(_, rest)| rest);
         for part in rest.split(';') {
             let mut words = part.split_whitespace();
-            let (Some(Ok(number)), Some(what)) =
-                (words.next().map(str::parse::<u64>), words.next())
-            else {
+            let (Some(Ok(number)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) else {
                 continue;
             };
             match what {
@@ -51,15 +49,11 @@ mod tests {
     fn result_lines_are_counted_and_others_are_not() {
         let mut counts = Counts::default();
         counts.add_line("running 3 tests");
-        counts.add_line("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s");
-        counts.add_line("test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
-        assert_eq!(
-            counts,
-            Counts {
-                passed: 14,
-                failed: 4,
-                ignored: 1
-            }
+        counts
+            .add_line("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s");
+        counts.add_line(
+            "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
         );
+        assert_eq!(counts, Counts { passed: 14, failed: 4, ignored: 1 });
     }
 }

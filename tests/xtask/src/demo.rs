@@ -39,17 +39,8 @@ impl DemoArguments {
             App::Bank => &[][..],
             App::Postgresql => &["--app", "postgresql"][..],
         };
-        let flags = [
-            (self.blank, "--blank"),
-            (self.exercise, "--exercise"),
-            (self.serverless, "--serverless"),
-        ];
-        flags
-            .iter()
-            .filter(|(given, _)| *given)
-            .map(|(_, word)| *word)
-            .chain(app.iter().copied())
-            .collect()
+        let flags = [(self.blank, "--blank"), (self.exercise, "--exercise"), (self.serverless, "--serverless")];
+        flags.iter().filter(|(given, _)| *given).map(|(_, word)| *word).chain(app.iter().copied()).collect()
     }
 }
 
@@ -60,14 +51,8 @@ impl DemoArguments {
 pub fn run(root: &Path, arguments: &DemoArguments) -> Result<ExitCode> {
     let words = arguments.as_words();
     if !command::is_root() {
-        let line = std::iter::once("demo")
-            .chain(words.iter().copied())
-            .collect::<Vec<_>>()
-            .join(" ");
-        bail!(
-            "the demo makes network and mount namespaces, which needs root. Run:\n    {}",
-            command::with_sudo(&line)
-        );
+        let line = std::iter::once("demo").chain(words.iter().copied()).collect::<Vec<_>>().join(" ");
+        bail!("the demo makes network and mount namespaces, which needs root. Run:\n    {}", command::with_sudo(&line));
     }
     install::packages(install::LAB, "The demo")?;
     if matches!(arguments.app, App::Postgresql) {
@@ -78,15 +63,9 @@ pub fn run(root: &Path, arguments: &DemoArguments) -> Result<ExitCode> {
     }
     build(root)?;
     let program = modules::target_directory(root).join("debug/holdfast-demo");
-    let status = Command::new(&program)
-        .args(&words)
-        .status()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let status =
+        Command::new(&program).args(&words).status().with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Builds every native program once.
@@ -94,22 +73,9 @@ pub fn run(root: &Path, arguments: &DemoArguments) -> Result<ExitCode> {
 /// # Errors
 /// The build failed.
 pub fn build(root: &Path) -> Result<()> {
-    modules::package_all(root).map(|_| ()).or_else(|error| {
-        if root.join("assets/modules").exists() {
-            Err(error)
-        } else {
-            Ok(())
-        }
-    })?;
-    let packages = [
-        "-p",
-        "holdfast-agent",
-        "-p",
-        "holdfast-replica",
-        "-p",
-        "holdfast-server",
-        "-p",
-        "holdfast-tests",
-    ];
+    modules::package_all(root)
+        .map(|_| ())
+        .or_else(|error| if root.join("assets/modules").exists() { Err(error) } else { Ok(()) })?;
+    let packages = ["-p", "holdfast-agent", "-p", "holdfast-replica", "-p", "holdfast-server", "-p", "holdfast-tests"];
     command::run(command::cargo(root, &["build", "--bins"]).args(packages))
 }

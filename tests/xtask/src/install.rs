@@ -45,11 +45,7 @@ pub fn components() -> Result<()> {
 /// # Errors
 /// Not running as root (the text is the exact command to run), or apt failed.
 pub fn packages(wanted: &[&str], needed_for: &str) -> Result<()> {
-    let missing: Vec<&str> = wanted
-        .iter()
-        .copied()
-        .filter(|package| !installed(package))
-        .collect();
+    let missing: Vec<&str> = wanted.iter().copied().filter(|package| !installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -60,25 +56,16 @@ pub fn packages(wanted: &[&str], needed_for: &str) -> Result<()> {
         );
     }
     println!("{needed_for} needs {list}; installing with apt-get.");
-    if missing
-        .iter()
-        .any(|package| command::output("apt-cache", &["show", package]).is_none())
-    {
+    if missing.iter().any(|package| command::output("apt-cache", &["show", package]).is_none()) {
         command::run(apt().arg("update"))?;
     }
-    command::run(
-        apt()
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(&missing),
-    )
+    command::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&missing))
 }
 
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
     // Another apt may be at work on a fresh machine (unattended upgrades): wait for it.
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-q", "-o", "DPkg::Lock::Timeout=900"]);
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=900"]);
     command
 }
 

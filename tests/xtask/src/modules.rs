@@ -14,23 +14,17 @@ use std::path::{Path, PathBuf};
 pub fn package_all(root: &Path) -> Result<Vec<PathBuf>> {
     let templates = root.join("assets/modules");
     let target = target_directory(root).join("modules");
-    std::fs::create_dir_all(&target)
-        .with_context(|| format!("cannot make {}", target.display()))?;
+    std::fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
     let mut made = Vec::new();
     let mut folders: Vec<PathBuf> = std::fs::read_dir(&templates)
         .with_context(|| format!("cannot read {}", templates.display()))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "safe")
-                && path.is_dir()
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "safe") && path.is_dir())
         .collect();
     folders.sort();
     for folder in folders {
         let file = target.join(folder.file_name().unwrap_or_default());
-        std::fs::write(&file, package::pack(&folder)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        std::fs::write(&file, package::pack(&folder)?).with_context(|| format!("cannot write {}", file.display()))?;
         made.push(file);
     }
     Ok(made)

@@ -42,16 +42,8 @@ pub enum Ring {
 }
 
 /// Cheap ones first, so that a slip costs a minute and not twenty.
-const RINGS: [Ring; 8] = [
-    Ring::Fmt,
-    Ring::Clippy,
-    Ring::Tidy,
-    Ring::Unit,
-    Ring::Golden,
-    Ring::Simulation,
-    Ring::Namespaces,
-    Ring::Browser,
-];
+const RINGS: [Ring; 8] =
+    [Ring::Fmt, Ring::Clippy, Ring::Tidy, Ring::Unit, Ring::Golden, Ring::Simulation, Ring::Namespaces, Ring::Browser];
 
 /// What became of a ring.
 struct Outcome {
@@ -67,10 +59,8 @@ struct Outcome {
 /// # Errors
 /// None of its own: what goes wrong is a failed ring with its reason.
 pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
-    let wanted: Vec<Ring> = RINGS
-        .into_iter()
-        .filter(|ring| arguments.only.is_empty() || arguments.only.contains(ring))
-        .collect();
+    let wanted: Vec<Ring> =
+        RINGS.into_iter().filter(|ring| arguments.only.is_empty() || arguments.only.contains(ring)).collect();
     let began = Instant::now();
     let prepared = prepare(root, &wanted).map_err(|error| format!("{error:#}"));
     let mut outcomes = Vec::new();
@@ -78,22 +68,13 @@ pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
         println!("\n== ring {} ==", name(ring));
         let ring_began = Instant::now();
         let mut counts = Counts::default();
-        let result = if needs_programs(ring) {
-            prepared.clone().map_err(anyhow::Error::msg)
-        } else {
-            Ok(())
-        }
-        .and_then(|()| run_ring(root, ring, arguments.long, &mut counts));
+        let result = if needs_programs(ring) { prepared.clone().map_err(anyhow::Error::msg) } else { Ok(()) }
+            .and_then(|()| run_ring(root, ring, arguments.long, &mut counts));
         let failure = result.err().map(|error| format!("{error:#}"));
         if let Some(reason) = &failure {
             println!("ring {} FAILED: {reason}", name(ring));
         }
-        outcomes.push(Outcome {
-            ring,
-            took: ring_began.elapsed(),
-            counts,
-            failure,
-        });
+        outcomes.push(Outcome { ring, took: ring_began.elapsed(), counts, failure });
     }
     Ok(report(&outcomes, began.elapsed()))
 }
@@ -131,35 +112,16 @@ fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<
         Ring::Clippy => {
             install::components()?;
             install::wasm_target()?;
-            let native = [
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--exclude",
-                "holdfast-web",
-                "--",
-                "-D",
-                "warnings",
-            ];
+            let native =
+                ["clippy", "--workspace", "--all-targets", "--exclude", "holdfast-web", "--", "-D", "warnings"];
             cargo(&native)?;
-            cargo(&[
-                "clippy",
-                "-p",
-                "holdfast-web",
-                "--target",
-                "wasm32-unknown-unknown",
-                "--",
-                "-D",
-                "warnings",
-            ])
+            cargo(&["clippy", "-p", "holdfast-web", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"])
         }
         Ring::Tidy => cargo(&["test", "-p", "holdfast-tests", "--test", "tidy"]),
         Ring::Unit => {
             let without = ["--exclude", "holdfast-web", "--exclude", "holdfast-browser"];
-            let words: Vec<&str> = ["test", "--no-fail-fast", "--workspace", "--lib", "--bins"]
-                .into_iter()
-                .chain(without)
-                .collect();
+            let words: Vec<&str> =
+                ["test", "--no-fail-fast", "--workspace", "--lib", "--bins"].into_iter().chain(without).collect();
             cargo(&words)
         }
         Ring::Golden => cargo(&["test", "-p", "holdfast-tests", "--test", "scenarios"]),
@@ -190,10 +152,7 @@ fn need_root(ring: &str) -> Result<()> {
 fn counted(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let text = command::shown(command);
     println!("+ {text}");
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run `{text}`"))?;
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{text}`"))?;
     let output = child.stdout.take().context("no output to read")?;
     let mut here = Counts::default();
     for line in BufReader::new(output).split(b'\n') {
@@ -205,17 +164,10 @@ fn counted(command: &mut Command, counts: &mut Counts) -> Result<()> {
     let status = child.wait()?;
     counts.add(here);
     if here.ignored > 0 {
-        bail!(
-            "{} tests were ignored by `{text}`: a test that cannot run must fail",
-            here.ignored
-        );
+        bail!("{} tests were ignored by `{text}`: a test that cannot run must fail", here.ignored);
     }
     if !status.success() {
-        let what = if here.failed > 0 {
-            format!("{} tests failed", here.failed)
-        } else {
-            format!("{status}")
-        };
+        let what = if here.failed > 0 { format!("{} tests failed", here.failed) } else { format!("{status}") };
         bail!("{what} in `{text}`");
     }
     if text.contains(" test ") && here.passed == 0 {
@@ -229,23 +181,12 @@ fn report(outcomes: &[Outcome], took: Duration) -> ExitCode {
     println!("\n{:<12} {:>8}  {:>7}  result", "ring", "minutes", "tests");
     let mut total = Counts::default();
     for outcome in outcomes {
-        let result = outcome
-            .failure
-            .as_deref()
-            .map_or_else(|| "ok".to_owned(), |reason| format!("FAILED: {reason}"));
+        let result = outcome.failure.as_deref().map_or_else(|| "ok".to_owned(), |reason| format!("FAILED: {reason}"));
         let tests = outcome.counts.passed + outcome.counts.failed;
-        println!(
-            "{:<12} {:>8.1}  {:>7}  {result}",
-            name(outcome.ring),
-            minutes(outcome.took),
-            tests
-        );
+        println!("{:<12} {:>8.1}  {:>7}  {result}", name(outcome.ring), minutes(outcome.took), tests);
         total.add(outcome.counts);
     }
-    let passed = outcomes
-        .iter()
-        .filter(|outcome| outcome.failure.is_none())
-        .count();
+    let passed = outcomes.iter().filter(|outcome| outcome.failure.is_none()).count();
     let failed = outcomes.len() - passed;
     println!(
         "\nrings: {passed} passed, {failed} failed; tests: {} passed, {} failed; {:.1} minutes",
@@ -253,11 +194,7 @@ fn report(outcomes: &[Outcome], took: Duration) -> ExitCode {
         total.failed,
         minutes(took)
     );
-    if failed == 0 && !outcomes.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed == 0 && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn minutes(duration: Duration) -> f64 {
@@ -265,6 +202,5 @@ fn minutes(duration: Duration) -> f64 {
 }
 
 fn name(ring: Ring) -> String {
-    ring.to_possible_value()
-        .map_or_else(String::new, |value| value.get_name().to_owned())
+    ring.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -25,31 +25,15 @@ pub struct SimArguments {
 /// # Errors
 /// It cannot be built or started.
 pub fn run(root: &Path, arguments: &SimArguments) -> Result<ExitCode> {
-    let build = [
-        "build",
-        "-q",
-        "-p",
-        "holdfast-tests",
-        "--bin",
-        "holdfast-sim",
-    ];
+    let build = ["build", "-q", "-p", "holdfast-tests", "--bin", "holdfast-sim"];
     command::run(&mut command::cargo(root, &build))?;
     let mut simulator = Command::new(modules::target_directory(root).join("debug/holdfast-sim"));
     if let Some(seed) = arguments.seed {
         simulator.args(["--seed", &seed.to_string()]);
     }
     if let Some(seeds) = arguments.seeds {
-        simulator.args([
-            "--seeds",
-            &seeds.to_string(),
-            "--from",
-            &arguments.from.to_string(),
-        ]);
+        simulator.args(["--seeds", &seeds.to_string(), "--from", &arguments.from.to_string()]);
     }
     let status = simulator.status()?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

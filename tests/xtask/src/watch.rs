@@ -11,11 +11,7 @@ use std::time::{Duration, SystemTime};
 /// # Errors
 /// None of its own: a failed build is said and waits for the next change.
 pub fn run(root: &Path) -> Result<ExitCode> {
-    let places = [
-        root.join("web"),
-        root.join("server/api"),
-        root.join("assets/console"),
-    ];
+    let places = [root.join("web"), root.join("server/api"), root.join("assets/console")];
     let mut built: Option<SystemTime> = None;
     loop {
         let newest = places.iter().filter_map(|place| newest_change(place)).max();
@@ -35,10 +31,7 @@ fn newest_change(place: &Path) -> Option<SystemTime> {
     if !metadata.is_dir() {
         return metadata.modified().ok();
     }
-    let hidden = |path: &Path| {
-        path.file_name()
-            .is_some_and(|name| name == "node_modules" || name == "target")
-    };
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name == "node_modules" || name == "target");
     std::fs::read_dir(place)
         .ok()?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
