@@ -1,1 +1,3 @@
 //! The lab, the simulator and the test rings.
+
+pub mod sim;
