@@ -41,7 +41,12 @@ impl<'c> Change<'c> {
             return Err(Errno::IO);
         }
         let gate = connection.inodes.begin_change();
-        Ok(Change { connection, _gate: gate, session: connection.replicate.session(), last: None })
+        Ok(Change {
+            connection,
+            _gate: gate,
+            session: connection.replicate.session(),
+            last: None,
+        })
     }
 
     /// Takes the order locks of `objects` and makes them known to the peer.
@@ -54,7 +59,10 @@ impl<'c> Change<'c> {
             let orders = lock_orders(objects);
             let still = objects.iter().all(|object| object.is_bound(self.session));
             if still || !known {
-                return Prepared { orders, replicable: still };
+                return Prepared {
+                    orders,
+                    replicable: still,
+                };
             }
             // A rename or a new session came between: once more.
         }
@@ -64,18 +72,27 @@ impl<'c> Change<'c> {
     fn bind_with_ancestors(&mut self, object: &Inode) -> bool {
         let mut path = vec![object.id()];
         while let Some(&id) = path.last() {
-            let Some(inode) = self.connection.inodes.find(id) else { return false };
+            let Some(inode) = self.connection.inodes.find(id) else {
+                return false;
+            };
             if inode.is_bound(self.session) {
                 path.pop();
                 continue;
             }
             let _order = inode.lock_order();
-            let Some((parent, name)) = self.connection.inodes.place(id) else { return false };
+            let Some((parent, name)) = self.connection.inodes.place(id) else {
+                return false;
+            };
             match self.connection.inodes.find(parent) {
                 None => return false,
                 Some(parent) if !parent.is_bound(self.session) => path.push(parent.id()),
                 Some(parent) => {
-                    let op = Op::Bind { id, parent: parent.id(), name, kind: inode.kind() };
+                    let op = Op::Bind {
+                        id,
+                        parent: parent.id(),
+                        name,
+                        kind: inode.kind(),
+                    };
                     self.submit(&op, &[]);
                     self.mark(&inode);
                     path.pop();
@@ -90,7 +107,9 @@ impl<'c> Change<'c> {
         let ticket = self.connection.replicate.submit(op, payload);
         if let Some(earlier) = self.last.replace(ticket) {
             // Answered together with the last one: the peer applies them in order.
-            self.connection.replicate.complete(earlier, Box::new(|_| {}));
+            self.connection
+                .replicate
+                .complete(earlier, Box::new(|_| {}));
         }
     }
 

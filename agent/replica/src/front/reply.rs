@@ -32,7 +32,10 @@ pub struct Reply {
 impl Reply {
     /// Success, with nothing to tell.
     pub fn done() -> Reply {
-        Reply { bytes: [0; SMALL_MAX], length: OUT_HEADER_SIZE }
+        Reply {
+            bytes: [0; SMALL_MAX],
+            length: OUT_HEADER_SIZE,
+        }
     }
 
     /// An object behind a name. `node` 0 with a TTL: there is none, and that may be kept.
@@ -120,7 +123,15 @@ impl Reply {
             self.u32(time.nanoseconds);
         }
         // The kernel's 32-bit device number is the low half of ours.
-        for value in [s.mode, s.links, s.uid, s.gid, s.rdev as u32, s.block_size, 0] {
+        for value in [
+            s.mode,
+            s.links,
+            s.uid,
+            s.gid,
+            s.rdev as u32,
+            s.block_size,
+            0,
+        ] {
             self.u32(value);
         }
     }
@@ -171,7 +182,11 @@ impl Channel {
                 let reply = reply.finished(unique);
                 self.write(&[IoSlice::new(&reply.bytes[..reply.length])]);
             }
-            Err(error) => self.write(&[IoSlice::new(&out_header(OUT_HEADER_SIZE, -error.raw_os_error(), unique))]),
+            Err(error) => self.write(&[IoSlice::new(&out_header(
+                OUT_HEADER_SIZE,
+                -error.raw_os_error(),
+                unique,
+            ))]),
         }
     }
 
@@ -185,7 +200,9 @@ impl Channel {
         match rustix::io::writev(&self.fd, parts) {
             // Nobody waits any more, or the mount is gone: no one is left to tell.
             Ok(_) | Err(Errno::NOENT | Errno::NODEV | Errno::CONNABORTED) => {}
-            Err(error) => tracing::error!(%error, "the kernel refused a reply of the file-system front"),
+            Err(error) => {
+                tracing::error!(%error, "the kernel refused a reply of the file-system front")
+            }
         }
     }
 }
@@ -208,10 +225,18 @@ mod tests {
         let ttl = Ttl(1);
         assert_eq!(Reply::entry(2, Some(&status), ttl).body().len(), 128);
         assert_eq!(Reply::entry(0, None, ttl).body().len(), 128);
-        assert_eq!(Reply::entry(2, Some(&status), ttl).open(0, 0).body().len(), 144);
+        assert_eq!(
+            Reply::entry(2, Some(&status), ttl).open(0, 0).body().len(),
+            144
+        );
         assert_eq!(Reply::attr(&status, ttl).body().len(), 104);
         assert_eq!(Reply::init(45, 0, 0, 1 << 20).body().len(), 64);
-        assert_eq!(Reply::statfs(&rustix::fs::statvfs("/").unwrap()).body().len(), 80);
+        assert_eq!(
+            Reply::statfs(&rustix::fs::statvfs("/").unwrap())
+                .body()
+                .len(),
+            80
+        );
         assert_eq!(Reply::size(1).body().len(), 8);
         assert_eq!(Reply::position(1).body().len(), 8);
     }

@@ -97,40 +97,117 @@ pub struct SetAttr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are told by their variant
 pub enum Request<'a> {
-    Init { major: u32, minor: u32, readahead_max: u32, flags: u64 },
+    Init {
+        major: u32,
+        minor: u32,
+        readahead_max: u32,
+        flags: u64,
+    },
     Destroy,
     Interrupt,
-    Lookup { name: &'a CStr },
-    Forget { count: u64 },
+    Lookup {
+        name: &'a CStr,
+    },
+    Forget {
+        count: u64,
+    },
     /// Pairs of (object, count), 16 bytes each.
-    BatchForget { pairs: &'a [u8] },
+    BatchForget {
+        pairs: &'a [u8],
+    },
     GetAttr,
     SetAttr(SetAttr),
     ReadLink,
-    Symlink { name: &'a CStr, target: &'a CStr },
-    Mknod { name: &'a CStr, mode: u32, device: u32, umask: u32 },
-    Mkdir { name: &'a CStr, mode: u32, umask: u32 },
-    Unlink { name: &'a CStr },
-    Rmdir { name: &'a CStr },
-    Rename { name: &'a CStr, new_parent: u64, new_name: &'a CStr, flags: u32 },
-    Link { object: u64, name: &'a CStr },
-    Open { flags: u32 },
-    Create { name: &'a CStr, flags: u32, mode: u32, umask: u32 },
-    Read { offset: u64, size: u32 },
-    Write { offset: u64, flags: u32, data: &'a [u8] },
-    Release { flags: u32 },
-    Fsync { data_only: bool },
-    Lseek { offset: u64, whence: u32 },
+    Symlink {
+        name: &'a CStr,
+        target: &'a CStr,
+    },
+    Mknod {
+        name: &'a CStr,
+        mode: u32,
+        device: u32,
+        umask: u32,
+    },
+    Mkdir {
+        name: &'a CStr,
+        mode: u32,
+        umask: u32,
+    },
+    Unlink {
+        name: &'a CStr,
+    },
+    Rmdir {
+        name: &'a CStr,
+    },
+    Rename {
+        name: &'a CStr,
+        new_parent: u64,
+        new_name: &'a CStr,
+        flags: u32,
+    },
+    Link {
+        object: u64,
+        name: &'a CStr,
+    },
+    Open {
+        flags: u32,
+    },
+    Create {
+        name: &'a CStr,
+        flags: u32,
+        mode: u32,
+        umask: u32,
+    },
+    Read {
+        offset: u64,
+        size: u32,
+    },
+    Write {
+        offset: u64,
+        flags: u32,
+        data: &'a [u8],
+    },
+    Release {
+        flags: u32,
+    },
+    Fsync {
+        data_only: bool,
+    },
+    Lseek {
+        offset: u64,
+        whence: u32,
+    },
     OpenDir,
-    ReadDir { handle: u64, offset: u64, size: u32, plus: bool },
-    ReleaseDir { handle: u64 },
-    FsyncDir { data_only: bool },
+    ReadDir {
+        handle: u64,
+        offset: u64,
+        size: u32,
+        plus: bool,
+    },
+    ReleaseDir {
+        handle: u64,
+    },
+    FsyncDir {
+        data_only: bool,
+    },
     SyncFs,
     StatFs,
-    GetXattr { name: &'a CStr, size: u32 },
-    ListXattr { size: u32 },
-    SetXattr { name: &'a CStr, value: &'a [u8], flags: u32, kill_sgid: bool },
-    RemoveXattr { name: &'a CStr },
+    GetXattr {
+        name: &'a CStr,
+        size: u32,
+    },
+    ListXattr {
+        size: u32,
+    },
+    SetXattr {
+        name: &'a CStr,
+        value: &'a [u8],
+        flags: u32,
+        kill_sgid: bool,
+    },
+    RemoveXattr {
+        name: &'a CStr,
+    },
     /// Any operation this file system does not have.
     Unsupported,
 }
@@ -139,10 +216,15 @@ pub enum Request<'a> {
 ///
 /// # Errors
 /// [`WireError`] if it is cut off or malformed; with the header, if that much was there, so that it can be answered.
-pub fn parse(buffer: &[u8], setxattr_ext: bool) -> Result<(Header, Request<'_>), (Option<Header>, WireError)> {
+pub fn parse(
+    buffer: &[u8],
+    setxattr_ext: bool,
+) -> Result<(Header, Request<'_>), (Option<Header>, WireError)> {
     let short = (None, WireError::Short(buffer.len()));
     let mut cursor = Cursor(buffer);
-    let (Some(length), Some(header)) = (cursor.u32(), parse_header(&mut cursor)) else { return Err(short) };
+    let (Some(length), Some(header)) = (cursor.u32(), parse_header(&mut cursor)) else {
+        return Err(short);
+    };
     let length = length as usize;
     if length < HEADER_SIZE || length > buffer.len() {
         return Err(short);
@@ -179,26 +261,45 @@ fn parse_body<'a>(opcode: u32, c: &mut Cursor<'a>, setxattr_ext: bool) -> Option
     Some(match opcode {
         26 => {
             let (major, minor, readahead_max, low) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-            let high = if u64::from(low) & flag::INIT_EXT != 0 { c.u32().unwrap_or(0) } else { 0 };
-            Request::Init { major, minor, readahead_max, flags: u64::from(high) << 32 | u64::from(low) }
+            let high = if u64::from(low) & flag::INIT_EXT != 0 {
+                c.u32().unwrap_or(0)
+            } else {
+                0
+            };
+            Request::Init {
+                major,
+                minor,
+                readahead_max,
+                flags: u64::from(high) << 32 | u64::from(low),
+            }
         }
         1 => Request::Lookup { name: c.name()? },
         2 => Request::Forget { count: c.u64()? },
         42 => {
             let (count, _) = (c.u32()? as usize, c.u32()?);
-            Request::BatchForget { pairs: c.bytes(count.checked_mul(16)?)? }
+            Request::BatchForget {
+                pairs: c.bytes(count.checked_mul(16)?)?,
+            }
         }
         3 => Request::GetAttr,
         4 => Request::SetAttr(parse_setattr(c)?),
         5 => Request::ReadLink,
-        6 => Request::Symlink { name: c.name()?, target: c.text()? },
+        6 => Request::Symlink {
+            name: c.name()?,
+            target: c.text()?,
+        },
         8 | 9 | 10 | 11 | 12 | 13 | 45 | 35 => return parse_namespace(opcode, c),
         14 => Request::Open { flags: c.u32()? },
         15 | 16 | 18 | 20 | 30 | 46 => return parse_data(opcode, c),
         27 => Request::OpenDir,
         28 | 44 => {
             let (handle, offset, size) = (c.u64()?, c.u64()?, c.u32()?);
-            Request::ReadDir { handle, offset, size, plus: opcode == 44 }
+            Request::ReadDir {
+                handle,
+                offset,
+                size,
+                plus: opcode == 44,
+            }
         }
         29 => Request::ReleaseDir { handle: c.u64()? },
         17 => Request::StatFs,
@@ -207,11 +308,19 @@ fn parse_body<'a>(opcode: u32, c: &mut Cursor<'a>, setxattr_ext: bool) -> Option
             let (size, flags) = (c.u32()? as usize, c.u32()?);
             let more = if setxattr_ext { c.u64()? as u32 } else { 0 };
             let kill_sgid = more & SETXATTR_ACL_KILL_SGID != 0;
-            Request::SetXattr { name: c.text()?, value: c.bytes(size)?, flags, kill_sgid }
+            Request::SetXattr {
+                name: c.text()?,
+                value: c.bytes(size)?,
+                flags,
+                kill_sgid,
+            }
         }
         22 => {
             let (size, _) = (c.u32()?, c.u32()?);
-            Request::GetXattr { name: c.text()?, size }
+            Request::GetXattr {
+                name: c.text()?,
+                size,
+            }
         }
         23 => Request::ListXattr { size: c.u32()? },
         24 => Request::RemoveXattr { name: c.text()? },
@@ -225,29 +334,56 @@ fn parse_namespace<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
     Some(match opcode {
         8 => {
             let (mode, device, umask, _) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-            Request::Mknod { name: c.name()?, mode, device, umask }
+            Request::Mknod {
+                name: c.name()?,
+                mode,
+                device,
+                umask,
+            }
         }
         9 => {
             let (mode, umask) = (c.u32()?, c.u32()?);
-            Request::Mkdir { name: c.name()?, mode, umask }
+            Request::Mkdir {
+                name: c.name()?,
+                mode,
+                umask,
+            }
         }
         10 => Request::Unlink { name: c.name()? },
         11 => Request::Rmdir { name: c.name()? },
         12 => {
             let new_parent = c.u64()?;
-            Request::Rename { name: c.name()?, new_parent, new_name: c.name()?, flags: 0 }
+            Request::Rename {
+                name: c.name()?,
+                new_parent,
+                new_name: c.name()?,
+                flags: 0,
+            }
         }
         13 => {
             let object = c.u64()?;
-            Request::Link { object, name: c.name()? }
+            Request::Link {
+                object,
+                name: c.name()?,
+            }
         }
         45 => {
             let (new_parent, flags, _) = (c.u64()?, c.u32()?, c.u32()?);
-            Request::Rename { name: c.name()?, new_parent, new_name: c.name()?, flags }
+            Request::Rename {
+                name: c.name()?,
+                new_parent,
+                new_name: c.name()?,
+                flags,
+            }
         }
         35 => {
             let (flags, mode, umask, _) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-            Request::Create { name: c.name()?, flags, mode, umask }
+            Request::Create {
+                name: c.name()?,
+                flags,
+                mode,
+                umask,
+            }
         }
         _ => return None,
     })
@@ -256,19 +392,33 @@ fn parse_namespace<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
 fn parse_data<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
     c.u64()?; // file handle: we keep none
     Some(match opcode {
-        15 => Request::Read { offset: c.u64()?, size: c.u32()? },
+        15 => Request::Read {
+            offset: c.u64()?,
+            size: c.u32()?,
+        },
         16 => {
             let (offset, size, flags) = (c.u64()?, c.u32()? as usize, c.u32()?);
             c.bytes(16)?; // lock owner, open flags, padding
             if size > PAYLOAD_MAX {
                 return None;
             }
-            Request::Write { offset, flags, data: c.bytes(size)? }
+            Request::Write {
+                offset,
+                flags,
+                data: c.bytes(size)?,
+            }
         }
         18 => Request::Release { flags: c.u32()? },
-        20 => Request::Fsync { data_only: c.u32()? & FSYNC_FDATASYNC != 0 },
-        30 => Request::FsyncDir { data_only: c.u32()? & FSYNC_FDATASYNC != 0 },
-        46 => Request::Lseek { offset: c.u64()?, whence: c.u32()? },
+        20 => Request::Fsync {
+            data_only: c.u32()? & FSYNC_FDATASYNC != 0,
+        },
+        30 => Request::FsyncDir {
+            data_only: c.u32()? & FSYNC_FDATASYNC != 0,
+        },
+        46 => Request::Lseek {
+            offset: c.u64()?,
+            whence: c.u32()?,
+        },
         _ => return None,
     })
 }
@@ -285,7 +435,15 @@ fn parse_setattr(c: &mut Cursor<'_>) -> Option<SetAttr> {
     if atime_ns >= 1_000_000_000 || mtime_ns >= 1_000_000_000 {
         return None;
     }
-    Some(SetAttr { valid, size, atime: (atime, atime_ns), mtime: (mtime, mtime_ns), mode, uid, gid })
+    Some(SetAttr {
+        valid,
+        size,
+        atime: (atime, atime_ns),
+        mtime: (mtime, mtime_ns),
+        mode,
+        uid,
+        gid,
+    })
 }
 
 /// The rest of a buffer; every read is checked.

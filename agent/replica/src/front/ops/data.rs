@@ -39,7 +39,8 @@ impl Connection {
         }
         let _order = inode.lock_order();
         if inode.kind() == FileKind::File {
-            self.inodes.open_backing(inode, if writes { Level::Write } else { Level::Read })?;
+            self.inodes
+                .open_backing(inode, if writes { Level::Write } else { Level::Read })?;
         }
         let mut uses = lock(&inode.use_count);
         uses.opens += 1;
@@ -61,7 +62,11 @@ impl Connection {
     }
 
     pub(in crate::front) fn open_flags(&self) -> u32 {
-        if self.read_only { FOPEN_DIRECT_IO } else { FOPEN_KEEP_CACHE }
+        if self.read_only {
+            FOPEN_DIRECT_IO
+        } else {
+            FOPEN_KEEP_CACHE
+        }
     }
 
     pub(in crate::front) fn release(&self, unique: u64, inode: &Inode, flags: u32) -> Result<()> {
@@ -80,12 +85,23 @@ impl Connection {
         }
     }
 
+    /// Sends all modification times that were not sent: nothing changes any more.
+    pub(in crate::front) fn send_unsent_times(&self) {
+        for inode in self.inodes.all() {
+            if lock(&inode.use_count).written {
+                self.send_time(&inode);
+            }
+        }
+    }
+
     /// Sends the modification time a file has now, so that both copies agree. Nobody waits for it.
     fn send_time(&self, inode: &Inode) {
         if inode.is_removed() {
             return;
         }
-        let Ok(mut change) = Change::begin(self) else { return };
+        let Ok(mut change) = Change::begin(self) else {
+            return;
+        };
         let prepared = change.prepare(&[inode]);
         self.submit_time(&mut change, inode, &prepared);
         drop(prepared);
@@ -97,12 +113,27 @@ impl Connection {
             return;
         }
         if let Ok(status) = self.inodes.status(inode) {
-            let attributes = Attributes { modified: Some(status.modified), ..Attributes::default() };
-            change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
+            let attributes = Attributes {
+                modified: Some(status.modified),
+                ..Attributes::default()
+            };
+            change.submit(
+                &Op::SetAttributes {
+                    id: inode.id(),
+                    attributes,
+                },
+                &[],
+            );
         }
     }
 
-    pub(in crate::front) fn read(&self, unique: u64, inode: &Inode, offset: u64, size: u32) -> Result<()> {
+    pub(in crate::front) fn read(
+        &self,
+        unique: u64,
+        inode: &Inode,
+        offset: u64,
+        size: u32,
+    ) -> Result<()> {
         let fd = self.inodes.open_backing(inode, Level::Read)?;
         let size = (size as usize).min(PAYLOAD_MAX);
         ROOM.with_borrow_mut(|room| {
@@ -129,7 +160,14 @@ impl Connection {
         let clear_suid = flags & WRITE_KILL_SUIDGID != 0;
         let prepared = change.prepare(&[inode]);
         if prepared.replicable {
-            change.submit(&Op::Write { id: inode.id(), offset, clear_suid }, data);
+            change.submit(
+                &Op::Write {
+                    id: inode.id(),
+                    offset,
+                    clear_suid,
+                },
+                data,
+            );
         }
         let (written, mut failure) = descriptors::write_at(&*fd, data, offset);
         if clear_suid && written > 0 {
@@ -140,10 +178,13 @@ impl Connection {
         }
         lock(&inode.use_count).written = true;
         drop(prepared);
-        change.reply(unique, match failure {
-            Some(error) if written == 0 => Err(error),
-            _ => Ok(Reply::size(written as u32)),
-        });
+        change.reply(
+            unique,
+            match failure {
+                Some(error) if written == 0 => Err(error),
+                _ => Ok(Reply::size(written as u32)),
+            },
+        );
         Ok(())
     }
 
@@ -152,23 +193,48 @@ impl Connection {
         let mut real = vec![0; length];
         match self.inodes.read_at(inode, &mut real, offset) {
             Ok(count) if count > 0 => {
-                change.submit(&Op::Write { id: inode.id(), offset, clear_suid: false }, &real[..count]);
+                change.submit(
+                    &Op::Write {
+                        id: inode.id(),
+                        offset,
+                        clear_suid: false,
+                    },
+                    &real[..count],
+                );
             }
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, id = inode.id().0, "a failed write cannot be read back"),
+            Err(error) => {
+                tracing::error!(%error, id = inode.id().0, "a failed write cannot be read back")
+            }
         }
         match self.inodes.status(inode) {
             Ok(status) => {
-                let attributes =
-                    Attributes { size: Some(status.size), modified: Some(status.modified), ..Attributes::default() };
-                change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
+                let attributes = Attributes {
+                    size: Some(status.size),
+                    modified: Some(status.modified),
+                    ..Attributes::default()
+                };
+                change.submit(
+                    &Op::SetAttributes {
+                        id: inode.id(),
+                        attributes,
+                    },
+                    &[],
+                );
             }
-            Err(error) => tracing::error!(%error, id = inode.id().0, "a file cannot be examined after a failed write"),
+            Err(error) => {
+                tracing::error!(%error, id = inode.id().0, "a file cannot be examined after a failed write")
+            }
         }
     }
 
     /// Both copies are synced in parallel; the answer waits for both.
-    pub(in crate::front) fn sync(self: &Arc<Self>, unique: u64, inode: Arc<Inode>, data_only: bool) -> Result<()> {
+    pub(in crate::front) fn sync(
+        self: &Arc<Self>,
+        unique: u64,
+        inode: Arc<Inode>,
+        data_only: bool,
+    ) -> Result<()> {
         if self.read_only {
             return self.answer(unique, Reply::done());
         }
@@ -179,13 +245,23 @@ impl Connection {
             self.submit_time(&mut change, &inode, &prepared);
         }
         if prepared.replicable {
-            change.submit(&Op::Sync { id: inode.id(), data_only }, &[]);
+            change.submit(
+                &Op::Sync {
+                    id: inode.id(),
+                    data_only,
+                },
+                &[],
+            );
         }
         drop(prepared);
         let ticket = change.into_ticket();
         let connection = self.clone();
         self.pool.run(move || {
-            let synced = if data_only { rustix::fs::fdatasync(&*fd) } else { rustix::fs::fsync(&*fd) };
+            let synced = if data_only {
+                rustix::fs::fdatasync(&*fd)
+            } else {
+                rustix::fs::fsync(&*fd)
+            };
             answer_sync(&connection, unique, ticket, synced);
         });
         Ok(())
@@ -206,7 +282,13 @@ impl Connection {
         Ok(())
     }
 
-    pub(in crate::front) fn seek(&self, unique: u64, inode: &Inode, offset: u64, whence: u32) -> Result<()> {
+    pub(in crate::front) fn seek(
+        &self,
+        unique: u64,
+        inode: &Inode,
+        offset: u64,
+        whence: u32,
+    ) -> Result<()> {
         let position = match whence as i32 {
             libc::SEEK_DATA => SeekFrom::Data(offset),
             libc::SEEK_HOLE => SeekFrom::Hole(offset),
@@ -240,7 +322,7 @@ pub(in crate::front) fn clear_suid_bits(fd: impl AsFd) -> Result<()> {
         return Ok(());
     }
     rustix::fs::chmod(
-        crate::tree::handle::proc_path(fd).as_c_str(),
+        crate::tree::handle::proc_path(fd.as_fd()).as_c_str(),
         rustix::fs::Mode::from_raw_mode(cleared),
     )
 }

@@ -1,8 +1,8 @@
 //! A directory of its own for each test, mounted, with a watchdog: whatever hangs is aborted after a deadline.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::mirror::{Mirror, assert_same_trees};
@@ -31,7 +31,10 @@ impl Mounted {
 
     /// As [`Mounted::new`], with something in the directory before, and few descriptors.
     pub(super) fn with(fill: impl FnOnce(&Path), descriptors: usize) -> Mounted {
-        let base = tempfile::Builder::new().prefix("holdfast-front-").tempdir_in("/tmp").unwrap();
+        let base = tempfile::Builder::new()
+            .prefix("holdfast-front-")
+            .tempdir_in("/tmp")
+            .unwrap();
         let path = base.path().join("data");
         std::fs::create_dir(&path).unwrap();
         fill(&path);
@@ -40,7 +43,13 @@ impl Mounted {
         let replicate: Arc<dyn Replicate> = recording.clone();
         let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());
         let _done = watch(&front);
-        Mounted { _done, front, inodes, recording, base }
+        Mounted {
+            _done,
+            front,
+            inodes,
+            recording,
+            base,
+        }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -53,7 +62,7 @@ impl Mounted {
 
     /// Unmounts and compares the directory with one to which all recorded changes were applied.
     pub(super) fn assert_mirrored(&self) {
-        self.front.unmount(true).unwrap();
+        eventually("the mount is free", || self.front.unmount(false).is_ok());
         let copy = self.base.path().join("copy");
         std::fs::create_dir(&copy).unwrap();
         let mut mirror = Mirror::new(&copy);
@@ -90,8 +99,16 @@ pub(super) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Runs a shell script in `directory`; its output. Fails with it.
 pub(super) fn shell(directory: &Path, script: &str) -> String {
-    let output = std::process::Command::new("bash").args(["-euc", script]).current_dir(directory).output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = std::process::Command::new("bash")
+        .args(["-euc", script])
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{script}: {text}");
     text
 }
