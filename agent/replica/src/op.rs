@@ -59,67 +59,25 @@ pub struct Attributes {
 #[allow(missing_docs)] // the fields are told by their variant
 pub enum Op {
     /// `id` means the object at `name` in `parent`: sent before the first use of an id in a session.
-    Bind {
-        id: FileId,
-        parent: FileId,
-        name: Vec<u8>,
-        kind: FileKind,
-    },
+    Bind { id: FileId, parent: FileId, name: Vec<u8>, kind: FileKind },
     /// The primary will not use `id` again.
     Forget { id: FileId },
     /// Payload at `offset`; `clear_suid` also clears set-uid and set-gid as the kernel asked.
-    Write {
-        id: FileId,
-        offset: u64,
-        clear_suid: bool,
-    },
+    Write { id: FileId, offset: u64, clear_suid: bool },
     /// Attributes were set to these values.
     SetAttributes { id: FileId, attributes: Attributes },
     /// An object was made (`kind` is not `Symlink`), with its final mode, owner and device number.
-    Create {
-        id: FileId,
-        parent: FileId,
-        name: Vec<u8>,
-        kind: FileKind,
-        mode: u32,
-        uid: u32,
-        gid: u32,
-        device: u64,
-    },
+    Create { id: FileId, parent: FileId, name: Vec<u8>, kind: FileKind, mode: u32, uid: u32, gid: u32, device: u64 },
     /// A symbolic link was made; the payload is its target.
-    Symlink {
-        id: FileId,
-        parent: FileId,
-        name: Vec<u8>,
-        uid: u32,
-        gid: u32,
-    },
+    Symlink { id: FileId, parent: FileId, name: Vec<u8>, uid: u32, gid: u32 },
     /// `id` got a further name.
-    Link {
-        id: FileId,
-        parent: FileId,
-        name: Vec<u8>,
-    },
+    Link { id: FileId, parent: FileId, name: Vec<u8> },
     /// A name that is not a directory was removed; `id` was behind it.
-    Unlink {
-        id: FileId,
-        parent: FileId,
-        name: Vec<u8>,
-    },
+    Unlink { id: FileId, parent: FileId, name: Vec<u8> },
     /// An empty directory was removed.
-    RemoveDirectory {
-        id: FileId,
-        parent: FileId,
-        name: Vec<u8>,
-    },
+    RemoveDirectory { id: FileId, parent: FileId, name: Vec<u8> },
     /// `id` was renamed, replacing what had the new name.
-    Rename {
-        id: FileId,
-        parent: FileId,
-        name: Vec<u8>,
-        new_parent: FileId,
-        new_name: Vec<u8>,
-    },
+    Rename { id: FileId, parent: FileId, name: Vec<u8>, new_parent: FileId, new_name: Vec<u8> },
     /// Extended attribute `name` has the payload as value.
     SetXattr { id: FileId, name: Vec<u8> },
     /// Extended attribute `name` was removed.

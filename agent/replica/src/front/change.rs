@@ -41,12 +41,7 @@ impl<'c> Change<'c> {
             return Err(Errno::IO);
         }
         let gate = connection.inodes.begin_change();
-        Ok(Change {
-            connection,
-            _gate: gate,
-            session: connection.replicate.session(),
-            last: None,
-        })
+        Ok(Change { connection, _gate: gate, session: connection.replicate.session(), last: None })
     }
 
     /// Takes the order locks of `objects` and makes them known to the peer.
@@ -59,10 +54,7 @@ impl<'c> Change<'c> {
             let orders = lock_orders(objects);
             let still = objects.iter().all(|object| object.is_bound(self.session));
             if still || !known {
-                return Prepared {
-                    orders,
-                    replicable: still,
-                };
+                return Prepared { orders, replicable: still };
             }
             // A rename or a new session came between: once more.
         }
@@ -87,12 +79,7 @@ impl<'c> Change<'c> {
                 None => return false,
                 Some(parent) if !parent.is_bound(self.session) => path.push(parent.id()),
                 Some(parent) => {
-                    let op = Op::Bind {
-                        id,
-                        parent: parent.id(),
-                        name,
-                        kind: inode.kind(),
-                    };
+                    let op = Op::Bind { id, parent: parent.id(), name, kind: inode.kind() };
                     self.submit(&op, &[]);
                     self.mark(&inode);
                     path.pop();
@@ -107,9 +94,7 @@ impl<'c> Change<'c> {
         let ticket = self.connection.replicate.submit(op, payload);
         if let Some(earlier) = self.last.replace(ticket) {
             // Answered together with the last one: the peer applies them in order.
-            self.connection
-                .replicate
-                .complete(earlier, Box::new(|_| {}));
+            self.connection.replicate.complete(earlier, Box::new(|_| {}));
         }
     }
 

@@ -25,9 +25,7 @@ use super::places::{FIRST_ID, Table, handles_work, identify};
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
 use crate::op::{FileId, FileKind};
-use crate::tree::{
-    Backing, Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr,
-};
+use crate::tree::{Backing, Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
 
 /// Most replicated directories one process serves.
 pub const DIRECTORIES_MAX: usize = 1024;
@@ -64,9 +62,7 @@ pub enum OpenError {
         outer: PathBuf,
     },
     /// There are too many.
-    #[error(
-        "{0} replicated directories are too many (at most {DIRECTORIES_MAX}); replicate a common parent instead"
-    )]
+    #[error("{0} replicated directories are too many (at most {DIRECTORIES_MAX}); replicate a common parent instead")]
     TooMany(usize),
 }
 
@@ -158,10 +154,7 @@ impl Inode {
 
 impl fmt::Debug for Inode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inode")
-            .field("id", &self.id)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Inode").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -195,10 +188,7 @@ impl fmt::Debug for Held {
 impl Clone for Held {
     fn clone(&self) -> Held {
         self.inodes.refer(self.inode.id, 1);
-        Held {
-            inodes: self.inodes.clone(),
-            inode: self.inode.clone(),
-        }
+        Held { inodes: self.inodes.clone(), inode: self.inode.clone() }
     }
 }
 
@@ -210,10 +200,7 @@ impl Drop for Held {
 
 impl Held {
     pub(super) fn adopt(inodes: &Arc<Inodes>, inode: Arc<Inode>) -> Held {
-        Held {
-            inodes: inodes.clone(),
-            inode,
-        }
+        Held { inodes: inodes.clone(), inode }
     }
 
     /// Turns the hold into one that the kernel has (ended by its FORGET).
@@ -243,9 +230,7 @@ struct RootDirectory {
 }
 
 /// While this is held no change is between its submission and its local part: a session can begin or end here.
-pub struct ChangesPaused<'a>(
-    #[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'a, ()>,
-);
+pub struct ChangesPaused<'a>(#[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'a, ()>);
 
 impl Inodes {
     /// Takes the directories' handles, before anything is mounted over them, and raises this process's limit of open
@@ -285,15 +270,8 @@ impl Inodes {
     /// # Errors
     /// Names the directory.
     pub fn renew(&self) -> std::result::Result<Arc<Inodes>, OpenError> {
-        let again = |root: &RootDirectory| RootDirectory {
-            path: root.path.clone(),
-            fd: root.fd.clone(),
-        };
-        Inodes::over(
-            self.directories.iter().map(again).collect(),
-            self.limits,
-            self.ids.clone(),
-        )
+        let again = |root: &RootDirectory| RootDirectory { path: root.path.clone(), fd: root.fd.clone() };
+        Inodes::over(self.directories.iter().map(again).collect(), self.limits, self.ids.clone())
     }
 
     fn over(
@@ -305,22 +283,12 @@ impl Inodes {
         let handles = roots.iter().all(|root| handles_work(&root.fd));
         let mut table = Table::default();
         for (index, root) in roots.iter().enumerate() {
-            let failed = |error| OpenError::Directory {
-                path: root.path.clone(),
-                error,
-            };
+            let failed = |error| OpenError::Directory { path: root.path.clone(), error };
             let status = Status::of(&root.fd).map_err(failed)?;
             descriptors.add_mount(status.device, root.fd.clone());
-            let fd = root
-                .fd
-                .try_clone()
-                .map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::NFILE)))?;
+            let fd = root.fd.try_clone().map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::NFILE)))?;
             let (key, backing) = identify(&descriptors, handles, &status, fd).map_err(failed)?;
-            let inode = Arc::new(Inode::new(
-                FileId(index as u64 + 1),
-                FileKind::Directory,
-                backing,
-            ));
+            let inode = Arc::new(Inode::new(FileId(index as u64 + 1), FileKind::Directory, backing));
             table.insert(inode, key, 1);
         }
         Ok(Arc::new(Inodes {
@@ -339,10 +307,7 @@ impl Inodes {
 
     /// The paths, in order: number *i* is object *i + 1*.
     pub fn directories(&self) -> Vec<&Path> {
-        self.directories
-            .iter()
-            .map(|root| root.path.as_path())
-            .collect()
+        self.directories.iter().map(|root| root.path.as_path()).collect()
     }
 
     /// The descriptor taken of directory `index` before mounting.
@@ -358,10 +323,7 @@ impl Inodes {
     /// The object `id`, if it is in use.
     pub fn get(self: &Arc<Self>, id: FileId) -> Option<Held> {
         let inode = lock(&self.table).refer(id, 1)?;
-        Some(Held {
-            inodes: self.clone(),
-            inode,
-        })
+        Some(Held { inodes: self.clone(), inode })
     }
 
     /// The object called `name` in `parent`, without the kernel asking for it. Takes the order lock of `parent` for a
@@ -371,8 +333,7 @@ impl Inodes {
     /// `ENOENT`, `ENAMETOOLONG`, …
     pub fn child(self: &Arc<Self>, parent: &Inode, name: &[u8]) -> Result<Held> {
         let order = parent.lock_order();
-        self.child_ordered(parent, &order, name)
-            .map(|(child, _)| child)
+        self.child_ordered(parent, &order, name).map(|(child, _)| child)
     }
 
     /// As [`Inodes::child`] for a caller that holds the order lock of `parent`; also answers its status.
@@ -447,9 +408,7 @@ impl Inodes {
 
     /// A directory and a name under which the object is known now; `None` for roots and for objects without a name.
     pub fn place(&self, id: FileId) -> Option<(FileId, Vec<u8>)> {
-        lock(&self.table)
-            .place(id)
-            .map(|(parent, name)| (parent, name.to_vec()))
+        lock(&self.table).place(id).map(|(parent, name)| (parent, name.to_vec()))
     }
 
     /// Objects in the table now.
@@ -484,34 +443,21 @@ impl Inodes {
 }
 
 fn open_root(path: &Path) -> std::result::Result<RootDirectory, OpenError> {
-    let failed = |error| OpenError::Directory {
-        path: path.to_owned(),
-        error,
-    };
-    let real = std::fs::canonicalize(path)
-        .map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+    let failed = |error| OpenError::Directory { path: path.to_owned(), error };
+    let real = std::fs::canonicalize(path).map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
     if real != path {
-        return Err(OpenError::NotPlain {
-            path: path.to_owned(),
-            real,
-        });
+        return Err(OpenError::NotPlain { path: path.to_owned(), real });
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-    Ok(RootDirectory {
-        path: path.to_owned(),
-        fd: Arc::new(fd),
-    })
+    Ok(RootDirectory { path: path.to_owned(), fd: Arc::new(fd) })
 }
 
 fn refuse_nested(directories: &[PathBuf]) -> std::result::Result<(), OpenError> {
     for (index, inner) in directories.iter().enumerate() {
         for (other, outer) in directories.iter().enumerate() {
             if index != other && inner.starts_with(outer) {
-                return Err(OpenError::Nested {
-                    inner: inner.clone(),
-                    outer: outer.clone(),
-                });
+                return Err(OpenError::Nested { inner: inner.clone(), outer: outer.clone() });
             }
         }
     }
@@ -523,14 +469,7 @@ fn raise_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(1 << 20);
-    let raised = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(wanted),
-            maximum: limit.maximum,
-        },
-    )
-    .is_ok();
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }).is_ok();
     let now = if raised { Some(wanted) } else { limit.current };
     usize::try_from(now.unwrap_or(1024)).unwrap_or(usize::MAX)
 }

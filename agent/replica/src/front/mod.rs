@@ -69,21 +69,10 @@ impl Front {
     ///
     /// # Errors
     /// [`MountError`] names the directory and the cure; nothing stays mounted.
-    pub fn mount(
-        inodes: &Arc<Inodes>,
-        mode: Mode,
-        replicate: &Arc<dyn Replicate>,
-    ) -> Result<Front, MountError> {
-        let threads_failed = |error| MountError::Threads {
-            directory: "the replicated directories".into(),
-            error,
-        };
+    pub fn mount(inodes: &Arc<Inodes>, mode: Mode, replicate: &Arc<dyn Replicate>) -> Result<Front, MountError> {
+        let threads_failed = |error| MountError::Threads { directory: "the replicated directories".into(), error };
         let pool = Arc::new(Pool::start(SLOW_THREADS).map_err(threads_failed)?);
-        let mut front = Front {
-            mounts: Vec::new(),
-            refused: Arc::new(AtomicBool::new(false)),
-            pool,
-        };
+        let mut front = Front { mounts: Vec::new(), refused: Arc::new(AtomicBool::new(false)), pool };
         let read_only = mode == Mode::ReadOnly;
         for (index, path) in inodes.directories().into_iter().enumerate() {
             let Some(directory) = inodes.directory_fd(index) else {
@@ -101,15 +90,9 @@ impl Front {
                 pool: front.pool.clone(),
             });
             // From here on dropping `front` takes it away again.
-            front.mounts.push(Mounted {
-                mount,
-                connection: connection.clone(),
-                threads: Mutex::new(Vec::new()),
-            });
-            let threads = connection.start().map_err(|error| MountError::Threads {
-                directory: path.to_owned(),
-                error,
-            })?;
+            front.mounts.push(Mounted { mount, connection: connection.clone(), threads: Mutex::new(Vec::new()) });
+            let threads =
+                connection.start().map_err(|error| MountError::Threads { directory: path.to_owned(), error })?;
             if let Some(mounted) = front.mounts.last() {
                 *lock(&mounted.threads) = threads;
             }

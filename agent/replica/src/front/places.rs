@@ -45,15 +45,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn insert(&mut self, inode: Arc<Inode>, key: Key, refs: u64) {
         self.by_key.insert(key, inode.id());
-        self.by_id.insert(
-            inode.id(),
-            Entry {
-                inode,
-                key,
-                refs,
-                places: Vec::new(),
-            },
-        );
+        self.by_id.insert(inode.id(), Entry { inode, key, refs, places: Vec::new() });
     }
 
     /// The object `id` with one reference more.
@@ -68,10 +60,7 @@ impl Table {
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Inode>> {
-        self.by_id
-            .values()
-            .map(|entry| entry.inode.clone())
-            .collect()
+        self.by_id.values().map(|entry| entry.inode.clone()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,20 +68,11 @@ impl Table {
     }
 
     pub(super) fn place(&self, id: FileId) -> Option<(FileId, &[u8])> {
-        self.by_id
-            .get(&id)?
-            .places
-            .first()
-            .map(|(parent, name)| (*parent, &**name))
+        self.by_id.get(&id)?.places.first().map(|(parent, name)| (*parent, &**name))
     }
 
     fn has_place(&self, id: FileId, parent: FileId, name: &[u8]) -> bool {
-        self.by_id.get(&id).is_some_and(|entry| {
-            entry
-                .places
-                .iter()
-                .any(|(p, n)| *p == parent && **n == *name)
-        })
+        self.by_id.get(&id).is_some_and(|entry| entry.places.iter().any(|(p, n)| *p == parent && **n == *name))
     }
 
     /// Notes a name; one of too many is dropped for it.
@@ -120,9 +100,7 @@ impl Table {
             return false;
         };
         let before = entry.places.len();
-        entry
-            .places
-            .retain(|(p, n)| !(*p == parent && **n == *name));
+        entry.places.retain(|(p, n)| !(*p == parent && **n == *name));
         entry.places.len() < before
     }
 
@@ -159,11 +137,7 @@ impl Inodes {
         level: Level,
     ) -> Result<Held> {
         let (parent, name) = place;
-        let handle = if self.handles {
-            FileHandle::of(&fd).ok()
-        } else {
-            None
-        };
+        let handle = if self.handles { FileHandle::of(&fd).ok() } else { None };
         let key = key_of(status, handle.as_ref());
         let known = |mut table: MutexGuard<'_, Table>| {
             let id = *table.by_key.get(&key)?;
@@ -179,16 +153,12 @@ impl Inodes {
         }
         self.learn_mount(status, &fd);
         let handle = handle.filter(|_| self.descriptors.has_mount(status.device));
-        let backing = self
-            .descriptors
-            .adopt((status.kind(), status.device), handle, fd, level)?;
+        let backing = self.descriptors.adopt_opened((status.kind(), status.device), handle, fd, level)?;
         let mut table = lock(&self.table);
         if table.by_key.contains_key(&key) {
             // Another thread has met it under another name meanwhile.
             self.descriptors.forget(&backing);
-            return known(table)
-                .map(|inode| Held::adopt(self, inode))
-                .ok_or(Errno::STALE);
+            return known(table).map(|inode| Held::adopt(self, inode)).ok_or(Errno::STALE);
         }
         let id = FileId(self.ids.fetch_add(1, Ordering::Relaxed));
         let inode = Arc::new(Inode::new(id, status.kind(), backing));
@@ -205,8 +175,7 @@ impl Inodes {
         if let Ok(directory) = crate::tree::list::open_listing(fd)
             && handles_work(&directory)
         {
-            self.descriptors
-                .add_mount(status.device, Arc::new(directory));
+            self.descriptors.add_mount(status.device, Arc::new(directory));
         }
     }
 
@@ -246,8 +215,7 @@ impl Inodes {
             return;
         }
         let forgotten = std::mem::take(&mut *lock(&self.forgotten));
-        self.forgotten_count
-            .fetch_sub(forgotten.len(), Ordering::Release);
+        self.forgotten_count.fetch_sub(forgotten.len(), Ordering::Release);
         let session = replicate.session();
         for (id, bound) in forgotten {
             if bound == session {
@@ -303,17 +271,9 @@ fn key_of(status: &Status, handle: Option<&FileHandle>) -> Key {
     let born = status.born.unwrap_or_default();
     let tag = match handle {
         Some(handle) => handle.tag(),
-        None => born
-            .seconds
-            .cast_unsigned()
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(u64::from(born.nanoseconds)),
+        None => born.seconds.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(u64::from(born.nanoseconds)),
     };
-    Key {
-        device: status.device,
-        ino: status.ino,
-        tag,
-    }
+    Key { device: status.device, ino: status.ino, tag }
 }
 
 /// Key and backing of an object opened as `fd`.
@@ -323,21 +283,12 @@ pub(super) fn identify(
     status: &Status,
     fd: OwnedFd,
 ) -> Result<(Key, Arc<Backing>)> {
-    let handle = if handles {
-        FileHandle::of(&fd).ok()
-    } else {
-        None
-    };
+    let handle = if handles { FileHandle::of(&fd).ok() } else { None };
     let key = key_of(status, handle.as_ref());
-    Ok((
-        key,
-        descriptors.adopt((status.kind(), status.device), handle, fd, Level::Path)?,
-    ))
+    Ok((key, descriptors.adopt(status.kind(), status.device, handle, fd)?))
 }
 
 /// Whether handles of this file system can be made and opened by this process.
 pub(super) fn handles_work(directory: &OwnedFd) -> bool {
-    FileHandle::of(directory)
-        .and_then(|handle| handle.open(directory, rustix::fs::OFlags::PATH))
-        .is_ok()
+    FileHandle::of(directory).and_then(|handle| handle.open(directory, rustix::fs::OFlags::PATH)).is_ok()
 }

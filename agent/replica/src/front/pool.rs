@@ -32,32 +32,22 @@ struct State {
 impl Pool {
     /// Starts `count` threads.
     pub(super) fn start(count: usize) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State::default()),
-            came: Condvar::new(),
-            went: Condvar::new(),
-        });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(State::default()), came: Condvar::new(), went: Condvar::new() });
         let mut threads = Vec::new();
         for number in 0..count {
             let shared = shared.clone();
             let thread = std::thread::Builder::new().name(format!("front-slow-{number}"));
             threads.push(thread.spawn(move || shared.work())?);
         }
-        Ok(Pool {
-            shared,
-            threads: Mutex::new(threads),
-        })
+        Ok(Pool { shared, threads: Mutex::new(threads) })
     }
 
     /// Has `job` done by one of the threads; after the end, by the caller.
     pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = lock(&self.shared.state);
         while state.waiting.len() >= WAITING_MAX && !state.ended {
-            state = self
-                .shared
-                .went
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.went.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.ended {
             drop(state);
@@ -90,10 +80,7 @@ impl Shared {
                 if state.ended {
                     return;
                 }
-                state = self
-                    .came
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
             drop(state);
             self.went.notify_one();

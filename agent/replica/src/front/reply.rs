@@ -32,10 +32,7 @@ pub struct Reply {
 impl Reply {
     /// Success, with nothing to tell.
     pub fn done() -> Reply {
-        Reply {
-            bytes: [0; SMALL_MAX],
-            length: OUT_HEADER_SIZE,
-        }
+        Reply { bytes: [0; SMALL_MAX], length: OUT_HEADER_SIZE }
     }
 
     /// An object behind a name. `node` 0 with a TTL: there is none, and that may be kept.
@@ -123,15 +120,7 @@ impl Reply {
             self.u32(time.nanoseconds);
         }
         // The kernel's 32-bit device number is the low half of ours.
-        for value in [
-            s.mode,
-            s.links,
-            s.uid,
-            s.gid,
-            s.rdev as u32,
-            s.block_size,
-            0,
-        ] {
+        for value in [s.mode, s.links, s.uid, s.gid, s.rdev as u32, s.block_size, 0] {
             self.u32(value);
         }
     }
@@ -182,11 +171,7 @@ impl Channel {
                 let reply = reply.finished(unique);
                 self.write(&[IoSlice::new(&reply.bytes[..reply.length])]);
             }
-            Err(error) => self.write(&[IoSlice::new(&out_header(
-                OUT_HEADER_SIZE,
-                -error.raw_os_error(),
-                unique,
-            ))]),
+            Err(error) => self.write(&[IoSlice::new(&out_header(OUT_HEADER_SIZE, -error.raw_os_error(), unique))]),
         }
     }
 
@@ -225,18 +210,10 @@ mod tests {
         let ttl = Ttl(1);
         assert_eq!(Reply::entry(2, Some(&status), ttl).body().len(), 128);
         assert_eq!(Reply::entry(0, None, ttl).body().len(), 128);
-        assert_eq!(
-            Reply::entry(2, Some(&status), ttl).open(0, 0).body().len(),
-            144
-        );
+        assert_eq!(Reply::entry(2, Some(&status), ttl).open(0, 0).body().len(), 144);
         assert_eq!(Reply::attr(&status, ttl).body().len(), 104);
         assert_eq!(Reply::init(45, 0, 0, 1 << 20).body().len(), 64);
-        assert_eq!(
-            Reply::statfs(&rustix::fs::statvfs("/").unwrap())
-                .body()
-                .len(),
-            80
-        );
+        assert_eq!(Reply::statfs(&rustix::fs::statvfs("/").unwrap()).body().len(), 80);
         assert_eq!(Reply::size(1).body().len(), 8);
         assert_eq!(Reply::position(1).body().len(), 8);
     }

@@ -63,11 +63,7 @@ impl Connection {
             replicate: parts.replicate,
             read_only: parts.read_only,
             refused: parts.refused,
-            ttl: if parts.read_only {
-                SECONDARY_TTL
-            } else {
-                PRIMARY_TTL
-            },
+            ttl: if parts.read_only { SECONDARY_TTL } else { PRIMARY_TTL },
             pool: parts.pool,
             listings: Listings::default(),
             negotiated: OnceLock::new(),
@@ -79,8 +75,7 @@ impl Connection {
         (0..READERS)
             .map(|number| {
                 let connection = self.clone();
-                let thread =
-                    std::thread::Builder::new().name(format!("front-{}-{number}", self.root.0));
+                let thread = std::thread::Builder::new().name(format!("front-{}-{number}", self.root.0));
                 thread.spawn(move || connection.read_requests())
             })
             .collect()
@@ -107,10 +102,7 @@ impl Connection {
     }
 
     fn handle(self: &Arc<Self>, bytes: &[u8]) {
-        let setxattr_ext = self
-            .negotiated
-            .get()
-            .is_some_and(|flags| flags & flag::SETXATTR_EXT != 0);
+        let setxattr_ext = self.negotiated.get().is_some_and(|flags| flags & flag::SETXATTR_EXT != 0);
         match wire::parse(bytes, setxattr_ext) {
             Ok((header, request)) => {
                 if let Err(error) = self.dispatch(&header, request) {
@@ -132,12 +124,9 @@ impl Connection {
     fn dispatch(self: &Arc<Self>, header: &Header, request: Request<'_>) -> Result<()> {
         let unique = header.unique;
         match request {
-            Request::Init {
-                major,
-                minor,
-                readahead_max,
-                flags,
-            } => self.negotiate(unique, (major, minor), readahead_max, flags),
+            Request::Init { major, minor, readahead_max, flags } => {
+                self.negotiate(unique, (major, minor), readahead_max, flags)
+            }
             Request::Forget { count } => {
                 self.forget(header.node, count);
                 Ok(())
@@ -149,10 +138,7 @@ impl Connection {
             Request::Destroy => self.answer(unique, Reply::done()),
             // ENOSYS is remembered by the kernel, which then does without.
             Request::Interrupt | Request::Unsupported => Err(unsupported(header.opcode)),
-            Request::StatFs => self.answer(
-                unique,
-                Reply::statfs(&rustix::fs::fstatvfs(&*self.directory)?),
-            ),
+            Request::StatFs => self.answer(unique, Reply::statfs(&rustix::fs::fstatvfs(&*self.directory)?)),
             Request::SyncFs => self.sync_all(unique),
             _ => self.dispatch_object(header, request),
         }
@@ -161,36 +147,20 @@ impl Connection {
     fn dispatch_object(self: &Arc<Self>, header: &Header, request: Request<'_>) -> Result<()> {
         let unique = header.unique;
         let inode = self.object(header.node)?;
-        let caller = |umask| Caller {
-            uid: header.uid,
-            gid: header.gid,
-            umask,
-        };
+        let caller = |umask| Caller { uid: header.uid, gid: header.gid, umask };
         match request {
             Request::Lookup { name } => self.lookup(unique, &inode, name),
             Request::GetAttr => self.get_attributes(unique, &inode),
             Request::SetAttr(wanted) => self.set_attributes(unique, inode, wanted),
             Request::ReadLink => self.read_link(unique, &inode),
-            Request::Symlink { name, target } => {
-                self.symlink(unique, &inode, name, target, caller(0))
+            Request::Symlink { name, target } => self.symlink(unique, &inode, name, target, caller(0)),
+            Request::Mknod { name, mode, device, umask } => {
+                self.mknod(unique, &inode, name, (mode, device), caller(umask))
             }
-            Request::Mknod {
-                name,
-                mode,
-                device,
-                umask,
-            } => self.mknod(unique, &inode, name, (mode, device), caller(umask)),
-            Request::Mkdir { name, mode, umask } => {
-                self.mkdir(unique, &inode, name, mode, caller(umask))
-            }
+            Request::Mkdir { name, mode, umask } => self.mkdir(unique, &inode, name, mode, caller(umask)),
             Request::Unlink { name } => self.remove(unique, &inode, name, false),
             Request::Rmdir { name } => self.remove(unique, &inode, name, true),
-            Request::Rename {
-                name,
-                new_parent,
-                new_name,
-                flags,
-            } => {
+            Request::Rename { name, new_parent, new_name, flags } => {
                 let new_parent = self.object(new_parent)?;
                 self.rename(unique, (&inode, name), (&new_parent, new_name), flags)
             }
@@ -199,58 +169,34 @@ impl Connection {
                 self.link(unique, &object, &inode, name)
             }
             Request::Open { flags } => self.open(unique, &inode, flags),
-            Request::Create {
-                name,
-                flags,
-                mode,
-                umask,
-            } => self.create(unique, &inode, name, (flags, mode), caller(umask)),
-            Request::Read { offset, size } => self.read(unique, &inode, offset, size),
-            Request::Write {
-                offset,
-                flags,
-                data,
-            } => self.write(unique, &inode, offset, flags, data),
-            Request::Release { flags } => self.release(unique, &inode, flags),
-            Request::Fsync { data_only } | Request::FsyncDir { data_only } => {
-                self.sync(unique, inode, data_only)
+            Request::Create { name, flags, mode, umask } => {
+                self.create(unique, &inode, name, (flags, mode), caller(umask))
             }
+            Request::Read { offset, size } => self.read(unique, &inode, offset, size),
+            Request::Write { offset, flags, data } => self.write(unique, &inode, offset, flags, data),
+            Request::Release { flags } => self.release(unique, &inode, flags),
+            Request::Fsync { data_only } | Request::FsyncDir { data_only } => self.sync(unique, inode, data_only),
             Request::Lseek { offset, whence } => self.seek(unique, &inode, offset, whence),
             Request::OpenDir => self.open_directory(unique, &inode),
-            Request::ReadDir {
-                handle,
-                offset,
-                size,
-                plus,
-            } => self.read_directory(unique, &inode, handle, (offset, size), plus),
+            Request::ReadDir { handle, offset, size, plus } => {
+                self.read_directory(unique, &inode, handle, (offset, size), plus)
+            }
             Request::ReleaseDir { handle } => self.release_directory(unique, &inode, handle),
             Request::GetXattr { name, size } => self.get_xattr(unique, &inode, name, size),
             Request::ListXattr { size } => self.list_xattrs(unique, &inode, size),
-            Request::SetXattr {
-                name,
-                value,
-                flags,
-                kill_sgid,
-            } => self.set_xattr(unique, &inode, (name, value), flags, kill_sgid),
+            Request::SetXattr { name, value, flags, kill_sgid } => {
+                self.set_xattr(unique, &inode, (name, value), flags, kill_sgid)
+            }
             Request::RemoveXattr { name } => self.remove_xattr(unique, &inode, name),
             _ => Err(Errno::NOSYS),
         }
     }
 
-    fn negotiate(
-        &self,
-        unique: u64,
-        version: (u32, u32),
-        readahead_max: u32,
-        offered: u64,
-    ) -> Result<()> {
+    fn negotiate(&self, unique: u64, version: (u32, u32), readahead_max: u32, offered: u64) -> Result<()> {
         let (major, minor) = version;
         if major > 7 {
             // The kernel asks again with the version we answer.
-            return self.answer(
-                unique,
-                Reply::init(wire::MINOR_MAX, 0, 0, wire::PAYLOAD_MAX as u32),
-            );
+            return self.answer(unique, Reply::init(wire::MINOR_MAX, 0, 0, wire::PAYLOAD_MAX as u32));
         }
         if major < 7 || minor < wire::MINOR_MIN {
             tracing::error!(
@@ -262,15 +208,7 @@ impl Connection {
         let agreed = wanted_flags(self.read_only) & offered;
         let _ = self.negotiated.set(agreed);
         let readahead = readahead_max.min(wire::PAYLOAD_MAX as u32);
-        self.answer(
-            unique,
-            Reply::init(
-                minor.min(wire::MINOR_MAX),
-                readahead,
-                agreed,
-                wire::PAYLOAD_MAX as u32,
-            ),
-        )
+        self.answer(unique, Reply::init(minor.min(wire::MINOR_MAX), readahead, agreed, wire::PAYLOAD_MAX as u32))
     }
 
     fn forget(&self, node: u64, count: u64) {
@@ -282,11 +220,7 @@ impl Connection {
 
     /// The object the kernel means; it names only what we told it and it has not forgotten.
     pub(super) fn object(&self, node: u64) -> Result<Arc<Inode>> {
-        let id = if node == ROOT_NODE {
-            self.root
-        } else {
-            FileId(node)
-        };
+        let id = if node == ROOT_NODE { self.root } else { FileId(node) };
         self.inodes.find(id).ok_or(Errno::STALE)
     }
 
@@ -307,10 +241,7 @@ fn wanted_flags(read_only: bool) -> u64 {
         | flag::SETXATTR_EXT
         | flag::DIRECT_IO_ALLOW_MMAP
         | flag::INIT_EXT;
-    let cached = flag::DO_READDIRPLUS
-        | flag::READDIRPLUS_AUTO
-        | flag::EXPLICIT_INVAL_DATA
-        | flag::CACHE_SYMLINKS;
+    let cached = flag::DO_READDIRPLUS | flag::READDIRPLUS_AUTO | flag::EXPLICIT_INVAL_DATA | flag::CACHE_SYMLINKS;
     if read_only { common } else { common | cached }
 }
 
@@ -318,9 +249,5 @@ fn wanted_flags(read_only: bool) -> u64 {
 /// EOPNOTSUPP (fallocate, copy_file_range, O_TMPFILE) or into doing without (flush, poll, statx).
 fn unsupported(opcode: u32) -> Errno {
     const IOCTL: u32 = 39;
-    if opcode == IOCTL {
-        Errno::NOTTY
-    } else {
-        Errno::NOSYS
-    }
+    if opcode == IOCTL { Errno::NOTTY } else { Errno::NOSYS }
 }

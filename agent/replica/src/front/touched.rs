@@ -46,10 +46,7 @@ impl TouchedList {
 
     pub(super) fn take(&self) -> Touched {
         let (entries, overflowed) = std::mem::take(&mut *lock(&self.state));
-        Touched {
-            entries: entries.into_iter().collect(),
-            overflowed,
-        }
+        Touched { entries: entries.into_iter().collect(), overflowed }
     }
 }
 

@@ -22,23 +22,13 @@ pub struct User {
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} (pid {}: {})",
-            self.name,
-            self.pid,
-            self.path.display()
-        )
+        write!(f, "{} (pid {}: {})", self.name, self.pid, self.path.display())
     }
 }
 
 /// The users as one line of text.
 pub fn describe(users: &[User]) -> String {
-    users
-        .iter()
-        .map(User::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    users.iter().map(User::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Processes, other than this one, with an open file, a mapping or their working directory on `device` at or below
@@ -55,11 +45,7 @@ pub fn users_below(directory: &Path, device: u64) -> Vec<User> {
         .filter_map(|pid| {
             let path = used_below(pid, directory, device)?;
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            Some(User {
-                pid,
-                name: name.trim_end().to_owned(),
-                path,
-            })
+            Some(User { pid, name: name.trim_end().to_owned(), path })
         })
         .take(USERS_MAX)
         .collect()
@@ -67,11 +53,7 @@ pub fn users_below(directory: &Path, device: u64) -> Vec<User> {
 
 fn used_below(pid: u32, directory: &Path, device: u64) -> Option<PathBuf> {
     let process = PathBuf::from(format!("/proc/{pid}"));
-    let mut links = vec![
-        process.join("cwd"),
-        process.join("root"),
-        process.join("exe"),
-    ];
+    let mut links = vec![process.join("cwd"), process.join("root"), process.join("exe")];
     if let Ok(open) = fs::read_dir(process.join("fd")) {
         links.extend(open.flatten().map(|entry| entry.path()));
     }
@@ -80,9 +62,7 @@ fn used_below(pid: u32, directory: &Path, device: u64) -> Option<PathBuf> {
             continue;
         };
         // Only what looks right is examined, so that a hung network file system elsewhere cannot hold us.
-        if target.starts_with(directory)
-            && fs::metadata(&link).is_ok_and(|found| found.dev() == device)
-        {
+        if target.starts_with(directory) && fs::metadata(&link).is_ok_and(|found| found.dev() == device) {
             return Some(target);
         }
     }
@@ -96,9 +76,7 @@ fn mapped_below(maps: &[u8], directory: &Path, device: u64) -> Option<PathBuf> {
     maps.split(|byte| *byte == b'\n').find_map(|line| {
         let start = line.iter().position(|byte| *byte == b'/')?;
         let path = Path::new(std::ffi::OsStr::from_bytes(&line[start..]));
-        let on_device = line[..start]
-            .split(|byte| *byte == b' ')
-            .any(|word| word == device.as_bytes());
+        let on_device = line[..start].split(|byte| *byte == b' ').any(|word| word == device.as_bytes());
         (on_device && path.starts_with(directory)).then(|| path.to_owned())
     })
 }
@@ -111,14 +89,8 @@ mod tests {
     fn a_mapping_below_the_directory_is_found() {
         let maps = b"7f00-7f01 r--p 00000000 fe:00 123 /usr/lib/x.so\n7f02-7f03 rw-s 00000000 fe:00 9 /srv/data/a b\n";
         let device = rustix::fs::makedev(0xfe, 0);
-        assert_eq!(
-            mapped_below(maps, Path::new("/srv/data"), device),
-            Some("/srv/data/a b".into())
-        );
+        assert_eq!(mapped_below(maps, Path::new("/srv/data"), device), Some("/srv/data/a b".into()));
         assert_eq!(mapped_below(maps, Path::new("/srv/dat"), device), None);
-        assert_eq!(
-            mapped_below(maps, Path::new("/srv/data"), rustix::fs::makedev(1, 0)),
-            None
-        );
+        assert_eq!(mapped_below(maps, Path::new("/srv/data"), rustix::fs::makedev(1, 0)), None);
     }
 }

@@ -216,10 +216,7 @@ pub enum Request<'a> {
 ///
 /// # Errors
 /// [`WireError`] if it is cut off or malformed; with the header, if that much was there, so that it can be answered.
-pub fn parse(
-    buffer: &[u8],
-    setxattr_ext: bool,
-) -> Result<(Header, Request<'_>), (Option<Header>, WireError)> {
+pub fn parse(buffer: &[u8], setxattr_ext: bool) -> Result<(Header, Request<'_>), (Option<Header>, WireError)> {
     let short = (None, WireError::Short(buffer.len()));
     let mut cursor = Cursor(buffer);
     let (Some(length), Some(header)) = (cursor.u32(), parse_header(&mut cursor)) else {
@@ -261,45 +258,26 @@ fn parse_body<'a>(opcode: u32, c: &mut Cursor<'a>, setxattr_ext: bool) -> Option
     Some(match opcode {
         26 => {
             let (major, minor, readahead_max, low) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-            let high = if u64::from(low) & flag::INIT_EXT != 0 {
-                c.u32().unwrap_or(0)
-            } else {
-                0
-            };
-            Request::Init {
-                major,
-                minor,
-                readahead_max,
-                flags: u64::from(high) << 32 | u64::from(low),
-            }
+            let high = if u64::from(low) & flag::INIT_EXT != 0 { c.u32().unwrap_or(0) } else { 0 };
+            Request::Init { major, minor, readahead_max, flags: u64::from(high) << 32 | u64::from(low) }
         }
         1 => Request::Lookup { name: c.name()? },
         2 => Request::Forget { count: c.u64()? },
         42 => {
             let (count, _) = (c.u32()? as usize, c.u32()?);
-            Request::BatchForget {
-                pairs: c.bytes(count.checked_mul(16)?)?,
-            }
+            Request::BatchForget { pairs: c.bytes(count.checked_mul(16)?)? }
         }
         3 => Request::GetAttr,
         4 => Request::SetAttr(parse_setattr(c)?),
         5 => Request::ReadLink,
-        6 => Request::Symlink {
-            name: c.name()?,
-            target: c.text()?,
-        },
+        6 => Request::Symlink { name: c.name()?, target: c.text()? },
         8 | 9 | 10 | 11 | 12 | 13 | 45 | 35 => return parse_namespace(opcode, c),
         14 => Request::Open { flags: c.u32()? },
         15 | 16 | 18 | 20 | 30 | 46 => return parse_data(opcode, c),
         27 => Request::OpenDir,
         28 | 44 => {
             let (handle, offset, size) = (c.u64()?, c.u64()?, c.u32()?);
-            Request::ReadDir {
-                handle,
-                offset,
-                size,
-                plus: opcode == 44,
-            }
+            Request::ReadDir { handle, offset, size, plus: opcode == 44 }
         }
         29 => Request::ReleaseDir { handle: c.u64()? },
         17 => Request::StatFs,
@@ -308,19 +286,11 @@ fn parse_body<'a>(opcode: u32, c: &mut Cursor<'a>, setxattr_ext: bool) -> Option
             let (size, flags) = (c.u32()? as usize, c.u32()?);
             let more = if setxattr_ext { c.u64()? as u32 } else { 0 };
             let kill_sgid = more & SETXATTR_ACL_KILL_SGID != 0;
-            Request::SetXattr {
-                name: c.text()?,
-                value: c.bytes(size)?,
-                flags,
-                kill_sgid,
-            }
+            Request::SetXattr { name: c.text()?, value: c.bytes(size)?, flags, kill_sgid }
         }
         22 => {
             let (size, _) = (c.u32()?, c.u32()?);
-            Request::GetXattr {
-                name: c.text()?,
-                size,
-            }
+            Request::GetXattr { name: c.text()?, size }
         }
         23 => Request::ListXattr { size: c.u32()? },
         24 => Request::RemoveXattr { name: c.text()? },
@@ -334,56 +304,29 @@ fn parse_namespace<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
     Some(match opcode {
         8 => {
             let (mode, device, umask, _) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-            Request::Mknod {
-                name: c.name()?,
-                mode,
-                device,
-                umask,
-            }
+            Request::Mknod { name: c.name()?, mode, device, umask }
         }
         9 => {
             let (mode, umask) = (c.u32()?, c.u32()?);
-            Request::Mkdir {
-                name: c.name()?,
-                mode,
-                umask,
-            }
+            Request::Mkdir { name: c.name()?, mode, umask }
         }
         10 => Request::Unlink { name: c.name()? },
         11 => Request::Rmdir { name: c.name()? },
         12 => {
             let new_parent = c.u64()?;
-            Request::Rename {
-                name: c.name()?,
-                new_parent,
-                new_name: c.name()?,
-                flags: 0,
-            }
+            Request::Rename { name: c.name()?, new_parent, new_name: c.name()?, flags: 0 }
         }
         13 => {
             let object = c.u64()?;
-            Request::Link {
-                object,
-                name: c.name()?,
-            }
+            Request::Link { object, name: c.name()? }
         }
         45 => {
             let (new_parent, flags, _) = (c.u64()?, c.u32()?, c.u32()?);
-            Request::Rename {
-                name: c.name()?,
-                new_parent,
-                new_name: c.name()?,
-                flags,
-            }
+            Request::Rename { name: c.name()?, new_parent, new_name: c.name()?, flags }
         }
         35 => {
             let (flags, mode, umask, _) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-            Request::Create {
-                name: c.name()?,
-                flags,
-                mode,
-                umask,
-            }
+            Request::Create { name: c.name()?, flags, mode, umask }
         }
         _ => return None,
     })
@@ -392,33 +335,19 @@ fn parse_namespace<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
 fn parse_data<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
     c.u64()?; // file handle: we keep none
     Some(match opcode {
-        15 => Request::Read {
-            offset: c.u64()?,
-            size: c.u32()?,
-        },
+        15 => Request::Read { offset: c.u64()?, size: c.u32()? },
         16 => {
             let (offset, size, flags) = (c.u64()?, c.u32()? as usize, c.u32()?);
             c.bytes(16)?; // lock owner, open flags, padding
             if size > PAYLOAD_MAX {
                 return None;
             }
-            Request::Write {
-                offset,
-                flags,
-                data: c.bytes(size)?,
-            }
+            Request::Write { offset, flags, data: c.bytes(size)? }
         }
         18 => Request::Release { flags: c.u32()? },
-        20 => Request::Fsync {
-            data_only: c.u32()? & FSYNC_FDATASYNC != 0,
-        },
-        30 => Request::FsyncDir {
-            data_only: c.u32()? & FSYNC_FDATASYNC != 0,
-        },
-        46 => Request::Lseek {
-            offset: c.u64()?,
-            whence: c.u32()?,
-        },
+        20 => Request::Fsync { data_only: c.u32()? & FSYNC_FDATASYNC != 0 },
+        30 => Request::FsyncDir { data_only: c.u32()? & FSYNC_FDATASYNC != 0 },
+        46 => Request::Lseek { offset: c.u64()?, whence: c.u32()? },
         _ => return None,
     })
 }
@@ -435,15 +364,7 @@ fn parse_setattr(c: &mut Cursor<'_>) -> Option<SetAttr> {
     if atime_ns >= 1_000_000_000 || mtime_ns >= 1_000_000_000 {
         return None;
     }
-    Some(SetAttr {
-        valid,
-        size,
-        atime: (atime, atime_ns),
-        mtime: (mtime, mtime_ns),
-        mode,
-        uid,
-        gid,
-    })
+    Some(SetAttr { valid, size, atime: (atime, atime_ns), mtime: (mtime, mtime_ns), mode, uid, gid })
 }
 
 /// The rest of a buffer; every read is checked.

@@ -91,27 +91,29 @@ impl Descriptors {
 
     /// Descriptors open now: (closable, pinned).
     pub fn open_now(&self) -> (usize, usize) {
-        (
-            self.live.load(Ordering::Relaxed),
-            self.pinned.load(Ordering::Relaxed),
-        )
+        (self.live.load(Ordering::Relaxed), self.pinned.load(Ordering::Relaxed))
     }
 
-    /// A new object, reached by `handle` or, without one, by `fd` (good for `level`) kept open.
+    /// A new object, reached by `handle` or, without one, by `fd` (`O_PATH`) kept open.
     ///
     /// # Errors
     /// `ENFILE` if it would have to be pinned and no more may be.
-    pub fn adopt(
+    pub fn adopt(&self, kind: FileKind, device: u64, handle: Option<FileHandle>, fd: OwnedFd) -> Result<Arc<Backing>> {
+        self.adopt_opened((kind, device), handle, fd, Level::Path)
+    }
+
+    /// As [`Descriptors::adopt`], of a descriptor that is good for `level`.
+    ///
+    /// # Errors
+    /// `ENFILE` if it would have to be pinned and no more may be.
+    pub fn adopt_opened(
         &self,
         (kind, device): (FileKind, u64),
         handle: Option<FileHandle>,
         fd: OwnedFd,
         level: Level,
     ) -> Result<Arc<Backing>> {
-        let slot = Slot {
-            fd: Arc::new(fd),
-            level,
-        };
+        let slot = Slot { fd: Arc::new(fd), level };
         let (locator, slot) = match handle {
             Some(handle) => (Locator::Handle { device, handle }, Some(slot)),
             None => {
@@ -120,11 +122,8 @@ impl Descriptors {
             }
         };
         let cached = slot.is_some();
-        let backing = Arc::new(Backing {
-            kind,
-            state: Mutex::new(State { locator, slot }),
-            used: AtomicBool::new(false),
-        });
+        let backing =
+            Arc::new(Backing { kind, state: Mutex::new(State { locator, slot }), used: AtomicBool::new(false) });
         if cached {
             self.enter(&backing);
         }
@@ -150,13 +149,7 @@ impl Descriptors {
             Locator::Handle { device, handle } => handle.open(&*self.mount(*device)?, flags)?,
         };
         let fd = Arc::new(fd);
-        let fresh = state
-            .slot
-            .replace(Slot {
-                fd: fd.clone(),
-                level,
-            })
-            .is_none();
+        let fresh = state.slot.replace(Slot { fd: fd.clone(), level }).is_none();
         drop(state);
         if fresh {
             self.enter(backing);
@@ -174,11 +167,7 @@ impl Descriptors {
             FileKind::Directory => Level::Read,
             _ => Level::Path,
         };
-        let best = if backing.kind == FileKind::File {
-            Level::Write
-        } else {
-            fallback
-        };
+        let best = if backing.kind == FileKind::File { Level::Write } else { fallback };
         let (fd, level) = match self.get(backing, best) {
             Ok(fd) => (fd, best),
             Err(_) => (self.get(backing, fallback)?, fallback),
@@ -209,11 +198,7 @@ impl Descriptors {
 
     fn mount(&self, device: u64) -> Result<Arc<OwnedFd>> {
         let mounts = lock(&self.mounts);
-        mounts
-            .iter()
-            .find(|(known, _)| *known == device)
-            .map(|(_, fd)| fd.clone())
-            .ok_or(Errno::STALE)
+        mounts.iter().find(|(known, _)| *known == device).map(|(_, fd)| fd.clone()).ok_or(Errno::STALE)
     }
 
     fn count_pinned(&self) -> Result<()> {
@@ -248,11 +233,7 @@ impl Descriptors {
             live = self.live.load(Ordering::Relaxed);
         }
         if queue.len() > 2 * self.budget + 64 {
-            queue.retain(|entry| {
-                entry
-                    .upgrade()
-                    .is_some_and(|backing| lock(&backing.state).slot.is_some())
-            });
+            queue.retain(|entry| entry.upgrade().is_some_and(|backing| lock(&backing.state).slot.is_some()));
         }
     }
 }
@@ -270,12 +251,8 @@ fn open_flags(kind: FileKind, level: Level) -> OFlags {
         (_, Level::Path) => OFlags::PATH | base,
         (FileKind::Directory, _) => OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         // Not NOFOLLOW: a pinned descriptor is opened again through its link in /proc.
-        (FileKind::File, Level::Read) => {
-            OFlags::RDONLY | OFlags::NOATIME | OFlags::NONBLOCK | OFlags::CLOEXEC
-        }
-        (FileKind::File, Level::Write) => {
-            OFlags::RDWR | OFlags::NOATIME | OFlags::NONBLOCK | OFlags::CLOEXEC
-        }
+        (FileKind::File, Level::Read) => OFlags::RDONLY | OFlags::NOATIME | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        (FileKind::File, Level::Write) => OFlags::RDWR | OFlags::NOATIME | OFlags::NONBLOCK | OFlags::CLOEXEC,
         // Never open devices, pipes and sockets: opening one has effects.
         _ => OFlags::PATH | base,
     }

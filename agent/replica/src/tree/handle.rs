@@ -32,11 +32,7 @@ impl FileHandle {
     /// # Errors
     /// `EOPNOTSUPP` where the file system has no handles.
     pub fn of(fd: impl AsFd) -> Result<FileHandle> {
-        let mut raw = RawHandle {
-            handle_bytes: HANDLE_MAX as u32,
-            handle_type: 0,
-            f_handle: [0; HANDLE_MAX],
-        };
+        let mut raw = RawHandle { handle_bytes: HANDLE_MAX as u32, handle_type: 0, f_handle: [0; HANDLE_MAX] };
         let mut mount_id: i32 = 0;
         // SAFETY: `raw` is laid out as the kernel's `struct file_handle` and has room for the `handle_bytes` it announces;
         // the empty path is a valid C string; all pointers live across the call.
@@ -54,10 +50,7 @@ impl FileHandle {
             return Err(last_error());
         }
         let length = (raw.handle_bytes as usize).min(HANDLE_MAX);
-        Ok(FileHandle {
-            handle_type: raw.handle_type,
-            bytes: raw.f_handle[..length].into(),
-        })
+        Ok(FileHandle { handle_type: raw.handle_type, bytes: raw.f_handle[..length].into() })
     }
 
     /// Opens the object; `mount` is any directory opened (not `O_PATH`) on its file system.
@@ -81,11 +74,7 @@ impl FileHandle {
                 &raw const raw,
                 flags.bits() as libc::c_int,
             );
-            if fd < 0 {
-                Err(last_error())
-            } else {
-                Ok(OwnedFd::from_raw_fd(fd as RawFd))
-            }
+            if fd < 0 { Err(last_error()) } else { Ok(OwnedFd::from_raw_fd(fd as RawFd)) }
         }
     }
 
@@ -100,11 +89,7 @@ impl FileHandle {
 /// Opens again what `fd` refers to, with other flags (through `/proc/self/fd`).
 pub fn reopen(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
     let path = proc_path(fd.as_fd());
-    rustix::fs::open(
-        path.as_c_str(),
-        flags | OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
+    rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, rustix::fs::Mode::empty())
 }
 
 /// The path under which this process can name what `fd` refers to, as long as that is open.
@@ -117,10 +102,7 @@ pub fn proc_path(fd: BorrowedFd<'_>) -> ProcPath<'_> {
 }
 
 /// A short path, ended by NUL.
-pub struct ProcPath<'fd>(
-    [u8; 32],
-    #[allow(dead_code, reason = "held, not read")] BorrowedFd<'fd>,
-);
+pub struct ProcPath<'fd>([u8; 32], #[allow(dead_code, reason = "held, not read")] BorrowedFd<'fd>);
 
 impl ProcPath<'_> {
     /// The path as a C string.

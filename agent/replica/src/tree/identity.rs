@@ -29,9 +29,7 @@ pub fn own_umask() -> Result<()> {
 /// Runs `make` with the file-system identity and umask of the caller, but still allowed to search and write every
 /// directory: the kernel has checked the caller's rights already (with groups we do not know).
 pub fn as_caller<T>(caller: Caller, make: impl FnOnce() -> T) -> Result<T> {
-    let _umask = UmaskGuard(rustix::process::umask(Mode::from_raw_mode(
-        caller.umask & 0o777,
-    )));
+    let _umask = UmaskGuard(rustix::process::umask(Mode::from_raw_mode(caller.umask & 0o777)));
     if caller.uid == 0 && caller.gid == 0 {
         return Ok(make());
     }
@@ -60,10 +58,8 @@ impl IdentityGuard {
         if caller.uid != 0 {
             // Leaving uid 0 dropped the file-system capabilities from the effective set; returning to it restores them.
             let mut sets = rustix::thread::capabilities(None)?;
-            sets.effective |= sets.permitted
-                & (CapabilitySet::DAC_OVERRIDE
-                    | CapabilitySet::DAC_READ_SEARCH
-                    | CapabilitySet::MKNOD);
+            sets.effective |=
+                sets.permitted & (CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::MKNOD);
             rustix::thread::set_capabilities(None, sets)?;
         }
         Ok(guard)

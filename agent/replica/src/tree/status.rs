@@ -103,8 +103,5 @@ pub fn type_of(kind: FileKind) -> FileType {
 }
 
 fn time(t: StatxTimestamp) -> Time {
-    Time {
-        seconds: t.tv_sec,
-        nanoseconds: t.tv_nsec,
-    }
+    Time { seconds: t.tv_sec, nanoseconds: t.tv_nsec }
 }

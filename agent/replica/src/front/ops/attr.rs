@@ -50,9 +50,7 @@ impl Connection {
 
     fn set_attributes_now(&self, unique: u64, inode: &Inode, wanted: SetAttr) -> Result<()> {
         let truncates = wanted.valid & valid::SIZE != 0 && inode.kind() == FileKind::File;
-        let fd = self
-            .inodes
-            .open_backing(inode, if truncates { Level::Write } else { Level::Path })?;
+        let fd = self.inodes.open_backing(inode, if truncates { Level::Write } else { Level::Path })?;
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[inode]);
         let before = Status::of(&*fd)?;
@@ -61,13 +59,7 @@ impl Connection {
         let now = Status::of(&*fd)?;
         let attributes = result_of(wanted, &before, &now);
         if prepared.replicable && attributes != Attributes::default() {
-            change.submit(
-                &Op::SetAttributes {
-                    id: inode.id(),
-                    attributes,
-                },
-                &[],
-            );
+            change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
         }
         if attributes.modified.is_some() {
             lock(&inode.use_count).written = false;
@@ -78,8 +70,7 @@ impl Connection {
     }
 
     pub(in crate::front) fn read_link(&self, unique: u64, inode: &Inode) -> Result<()> {
-        self.channel
-            .send_data(unique, &self.inodes.read_link(inode)?);
+        self.channel.send_data(unique, &self.inodes.read_link(inode)?);
         Ok(())
     }
 }
@@ -98,10 +89,7 @@ fn apply(fd: &OwnedFd, wanted: SetAttr, kind: FileKind) -> Result<()> {
         rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)?;
     }
     if has(valid::MODE) {
-        rustix::fs::chmod(
-            proc_path(fd.as_fd()).as_c_str(),
-            Mode::from_raw_mode(wanted.mode & 0o7777),
-        )?;
+        rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(wanted.mode & 0o7777))?;
     }
     if has(valid::ATIME) || has(valid::MTIME) {
         let times = Timestamps {
@@ -115,18 +103,9 @@ fn apply(fd: &OwnedFd, wanted: SetAttr, kind: FileKind) -> Result<()> {
 
 fn timespec(set: bool, now: bool, time: (i64, u32)) -> Timespec {
     match (set, now) {
-        (false, _) => Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        (true, true) => Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        },
-        (true, false) => Timespec {
-            tv_sec: time.0,
-            tv_nsec: i64::from(time.1),
-        },
+        (false, _) => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        (true, true) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        (true, false) => Timespec { tv_sec: time.0, tv_nsec: i64::from(time.1) },
     }
 }
 
@@ -135,15 +114,12 @@ fn timespec(set: bool, now: bool, time: (i64, u32)) -> Timespec {
 fn result_of(wanted: SetAttr, before: &Status, now: &Status) -> Attributes {
     let has = |bit| wanted.valid & bit != 0;
     let size = has(valid::SIZE).then_some(now.size);
-    let mode = (has(valid::MODE) || before.permissions() != now.permissions())
-        .then_some(now.permissions());
+    let mode = (has(valid::MODE) || before.permissions() != now.permissions()).then_some(now.permissions());
     // A chown that changes nothing clears set-uid all the same: mode goes with every change of owner.
     let owner = has(valid::UID) || has(valid::GID);
     Attributes {
         size,
-        mode: mode.or(owner
-            .then_some(now.permissions())
-            .filter(|_| now.kind() != FileKind::Symlink)),
+        mode: mode.or(owner.then_some(now.permissions()).filter(|_| now.kind() != FileKind::Symlink)),
         uid: has(valid::UID).then_some(now.uid),
         gid: has(valid::GID).then_some(now.gid),
         accessed: has(valid::ATIME).then_some(now.accessed),
@@ -159,9 +135,6 @@ pub(in crate::front) fn clear_sgid(fd: &OwnedFd) -> Result<Option<u32>> {
     if cleared == permissions {
         return Ok(None);
     }
-    rustix::fs::chmod(
-        proc_path(fd.as_fd()).as_c_str(),
-        Mode::from_raw_mode(cleared),
-    )?;
+    rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(cleared))?;
     Ok(Some(cleared))
 }

@@ -39,8 +39,7 @@ impl Connection {
         }
         let _order = inode.lock_order();
         if inode.kind() == FileKind::File {
-            self.inodes
-                .open_backing(inode, if writes { Level::Write } else { Level::Read })?;
+            self.inodes.open_backing(inode, if writes { Level::Write } else { Level::Read })?;
         }
         let mut uses = lock(&inode.use_count);
         uses.opens += 1;
@@ -62,11 +61,7 @@ impl Connection {
     }
 
     pub(in crate::front) fn open_flags(&self) -> u32 {
-        if self.read_only {
-            FOPEN_DIRECT_IO
-        } else {
-            FOPEN_KEEP_CACHE
-        }
+        if self.read_only { FOPEN_DIRECT_IO } else { FOPEN_KEEP_CACHE }
     }
 
     pub(in crate::front) fn release(&self, unique: u64, inode: &Inode, flags: u32) -> Result<()> {
@@ -113,27 +108,12 @@ impl Connection {
             return;
         }
         if let Ok(status) = self.inodes.status(inode) {
-            let attributes = Attributes {
-                modified: Some(status.modified),
-                ..Attributes::default()
-            };
-            change.submit(
-                &Op::SetAttributes {
-                    id: inode.id(),
-                    attributes,
-                },
-                &[],
-            );
+            let attributes = Attributes { modified: Some(status.modified), ..Attributes::default() };
+            change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
         }
     }
 
-    pub(in crate::front) fn read(
-        &self,
-        unique: u64,
-        inode: &Inode,
-        offset: u64,
-        size: u32,
-    ) -> Result<()> {
+    pub(in crate::front) fn read(&self, unique: u64, inode: &Inode, offset: u64, size: u32) -> Result<()> {
         let fd = self.inodes.open_backing(inode, Level::Read)?;
         let size = (size as usize).min(PAYLOAD_MAX);
         ROOM.with_borrow_mut(|room| {
@@ -160,14 +140,7 @@ impl Connection {
         let clear_suid = flags & WRITE_KILL_SUIDGID != 0;
         let prepared = change.prepare(&[inode]);
         if prepared.replicable {
-            change.submit(
-                &Op::Write {
-                    id: inode.id(),
-                    offset,
-                    clear_suid,
-                },
-                data,
-            );
+            change.submit(&Op::Write { id: inode.id(), offset, clear_suid }, data);
         }
         let (written, mut failure) = descriptors::write_at(&*fd, data, offset);
         if clear_suid && written > 0 {
@@ -193,14 +166,7 @@ impl Connection {
         let mut real = vec![0; length];
         match self.inodes.read_at(inode, &mut real, offset) {
             Ok(count) if count > 0 => {
-                change.submit(
-                    &Op::Write {
-                        id: inode.id(),
-                        offset,
-                        clear_suid: false,
-                    },
-                    &real[..count],
-                );
+                change.submit(&Op::Write { id: inode.id(), offset, clear_suid: false }, &real[..count]);
             }
             Ok(_) => {}
             Err(error) => {
@@ -209,18 +175,9 @@ impl Connection {
         }
         match self.inodes.status(inode) {
             Ok(status) => {
-                let attributes = Attributes {
-                    size: Some(status.size),
-                    modified: Some(status.modified),
-                    ..Attributes::default()
-                };
-                change.submit(
-                    &Op::SetAttributes {
-                        id: inode.id(),
-                        attributes,
-                    },
-                    &[],
-                );
+                let attributes =
+                    Attributes { size: Some(status.size), modified: Some(status.modified), ..Attributes::default() };
+                change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
             }
             Err(error) => {
                 tracing::error!(%error, id = inode.id().0, "a file cannot be examined after a failed write")
@@ -229,12 +186,7 @@ impl Connection {
     }
 
     /// Both copies are synced in parallel; the answer waits for both.
-    pub(in crate::front) fn sync(
-        self: &Arc<Self>,
-        unique: u64,
-        inode: Arc<Inode>,
-        data_only: bool,
-    ) -> Result<()> {
+    pub(in crate::front) fn sync(self: &Arc<Self>, unique: u64, inode: Arc<Inode>, data_only: bool) -> Result<()> {
         if self.read_only {
             return self.answer(unique, Reply::done());
         }
@@ -245,23 +197,13 @@ impl Connection {
             self.submit_time(&mut change, &inode, &prepared);
         }
         if prepared.replicable {
-            change.submit(
-                &Op::Sync {
-                    id: inode.id(),
-                    data_only,
-                },
-                &[],
-            );
+            change.submit(&Op::Sync { id: inode.id(), data_only }, &[]);
         }
         drop(prepared);
         let ticket = change.into_ticket();
         let connection = self.clone();
         self.pool.run(move || {
-            let synced = if data_only {
-                rustix::fs::fdatasync(&*fd)
-            } else {
-                rustix::fs::fsync(&*fd)
-            };
+            let synced = if data_only { rustix::fs::fdatasync(&*fd) } else { rustix::fs::fsync(&*fd) };
             answer_sync(&connection, unique, ticket, synced);
         });
         Ok(())
@@ -282,13 +224,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(in crate::front) fn seek(
-        &self,
-        unique: u64,
-        inode: &Inode,
-        offset: u64,
-        whence: u32,
-    ) -> Result<()> {
+    pub(in crate::front) fn seek(&self, unique: u64, inode: &Inode, offset: u64, whence: u32) -> Result<()> {
         let position = match whence as i32 {
             libc::SEEK_DATA => SeekFrom::Data(offset),
             libc::SEEK_HOLE => SeekFrom::Hole(offset),
@@ -321,10 +257,7 @@ pub(in crate::front) fn clear_suid_bits(fd: impl AsFd) -> Result<()> {
     if cleared == permissions {
         return Ok(());
     }
-    rustix::fs::chmod(
-        crate::tree::handle::proc_path(fd.as_fd()).as_c_str(),
-        rustix::fs::Mode::from_raw_mode(cleared),
-    )
+    rustix::fs::chmod(crate::tree::handle::proc_path(fd.as_fd()).as_c_str(), rustix::fs::Mode::from_raw_mode(cleared))
 }
 
 /// Permissions without set-uid, and without set-gid if the group may execute.

@@ -36,20 +36,11 @@ impl Connection {
             self.inodes.open_backing(inode, Level::Path)?;
             lock(&inode.use_count).opens += 1;
         }
-        let flags = if self.read_only {
-            0
-        } else {
-            FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE
-        };
+        let flags = if self.read_only { 0 } else { FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE };
         self.answer(unique, Reply::done().open(handle, flags))
     }
 
-    pub(in crate::front) fn release_directory(
-        &self,
-        unique: u64,
-        inode: &Inode,
-        handle: u64,
-    ) -> Result<()> {
+    pub(in crate::front) fn release_directory(&self, unique: u64, inode: &Inode, handle: u64) -> Result<()> {
         lock(&self.listings.kept).remove(&handle);
         self.count_close(inode, libc::O_RDONLY as u32);
         self.answer(unique, Reply::done())
@@ -65,10 +56,7 @@ impl Connection {
     ) -> Result<()> {
         let listing = self.listing(inode, handle)?;
         let size = (size as usize).min(PAYLOAD_MAX);
-        let mut page = Page {
-            bytes: Vec::with_capacity(size),
-            room: size,
-        };
+        let mut page = Page { bytes: Vec::with_capacity(size), room: size };
         let mut buffer = Vec::with_capacity(size.clamp(4096, 64 * 1024));
         let mut given = Vec::new();
         {
@@ -89,8 +77,7 @@ impl Connection {
                     Ok((child, status)) => {
                         let id = child.into_kernel().id();
                         given.push(id);
-                        page.bytes
-                            .extend(Reply::entry(id.0, Some(&status), self.ttl).body());
+                        page.bytes.extend(Reply::entry(id.0, Some(&status), self.ttl).body());
                         page.push(&entry);
                     }
                     Err(Errno::NOENT) => {}
@@ -116,9 +103,7 @@ impl Connection {
         if let Some(listing) = lock(&self.listings.kept).get(&handle) {
             return Ok(listing.clone());
         }
-        let listing = Arc::new(list::open_listing(
-            &*self.inodes.open_backing(inode, Level::Path)?,
-        )?);
+        let listing = Arc::new(list::open_listing(&*self.inodes.open_backing(inode, Level::Path)?)?);
         let mut kept = lock(&self.listings.kept);
         if kept.len() < KEPT_MAX && handle != 0 {
             kept.insert(handle, listing.clone());
@@ -135,15 +120,12 @@ struct Page {
 
 impl Page {
     fn has_room(&self, entry: &DirEntry, plus: bool) -> bool {
-        let length =
-            (DIRENT_SIZE + entry.name.len()).next_multiple_of(8) + if plus { 128 } else { 0 };
+        let length = (DIRENT_SIZE + entry.name.len()).next_multiple_of(8) + if plus { 128 } else { 0 };
         self.bytes.len() + length <= self.room
     }
 
     fn push(&mut self, entry: &DirEntry) {
-        let kind = entry
-            .kind
-            .map_or(0, |kind: FileKind| type_of(kind).as_raw_mode() >> 12);
+        let kind = entry.kind.map_or(0, |kind: FileKind| type_of(kind).as_raw_mode() >> 12);
         self.bytes.extend(entry.ino.to_ne_bytes());
         self.bytes.extend(entry.next.to_ne_bytes());
         self.bytes.extend((entry.name.len() as u32).to_ne_bytes());
@@ -159,16 +141,8 @@ mod tests {
 
     #[test]
     fn entries_are_padded_and_never_exceed_the_room() {
-        let mut page = Page {
-            bytes: Vec::new(),
-            room: 64,
-        };
-        let entry = DirEntry {
-            name: b"abc".to_vec(),
-            ino: 5,
-            kind: Some(FileKind::Directory),
-            next: 9,
-        };
+        let mut page = Page { bytes: Vec::new(), room: 64 };
+        let entry = DirEntry { name: b"abc".to_vec(), ino: 5, kind: Some(FileKind::Directory), next: 9 };
         assert!(page.has_room(&entry, false) && !page.has_room(&entry, true));
         page.push(&entry);
         assert_eq!(page.bytes.len(), 32);

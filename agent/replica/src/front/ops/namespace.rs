@@ -34,15 +34,10 @@ impl Connection {
                 if self.read_only && lock(&child.use_count).opens == 0 {
                     self.inodes.descriptors.close(child.backing());
                 }
-                self.answer(
-                    unique,
-                    Reply::entry(child.into_kernel().id().0, Some(&status), self.ttl),
-                )
+                self.answer(unique, Reply::entry(child.into_kernel().id().0, Some(&status), self.ttl))
             }
             // That there is nothing may be remembered as well.
-            Err(Errno::NOENT) if !self.read_only => {
-                self.answer(unique, Reply::entry(0, None, self.ttl))
-            }
+            Err(Errno::NOENT) if !self.read_only => self.answer(unique, Reply::entry(0, None, self.ttl)),
             Err(error) => Err(error),
         }
     }
@@ -58,22 +53,12 @@ impl Connection {
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[parent]);
         let directory = self.inodes.open_backing(parent, Level::Path)?;
-        let how = OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::RDWR
-            | OFlags::NOFOLLOW
-            | OFlags::NOATIME
-            | OFlags::CLOEXEC;
+        let how = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode & 0o7777);
         match as_caller(caller, || rustix::fs::openat(&*directory, name, how, mode))? {
             Ok(fd) => {
                 let status = Status::of(&fd)?;
-                let child = self.inodes.register(
-                    (parent.id(), name.to_bytes()),
-                    &status,
-                    fd,
-                    Level::Write,
-                )?;
+                let child = self.inodes.register((parent.id(), name.to_bytes()), &status, fd, Level::Write)?;
                 lock(&child.use_count).written = true; // its first modification time is to be sent
                 self.count_open(&child, flags)?;
                 if prepared.replicable {
@@ -105,12 +90,7 @@ impl Connection {
     ) -> Result<()> {
         let file_type = match FileType::from_raw_mode(mode) {
             FileType::Unknown => FileType::RegularFile,
-            known
-                if matches!(
-                    kind_of(known),
-                    Some(FileKind::Directory | FileKind::Symlink)
-                ) =>
-            {
+            known if matches!(kind_of(known), Some(FileKind::Directory | FileKind::Symlink)) => {
                 return Err(Errno::INVAL);
             }
             known => known,
@@ -142,14 +122,9 @@ impl Connection {
         target: &CStr,
         caller: Caller,
     ) -> Result<()> {
-        self.make(
-            unique,
-            parent,
-            name,
-            caller,
-            target.to_bytes(),
-            |directory| rustix::fs::symlinkat(target, directory, name),
-        )
+        self.make(unique, parent, name, caller, target.to_bytes(), |directory| {
+            rustix::fs::symlinkat(target, directory, name)
+        })
     }
 
     /// Makes an object that is not opened.
@@ -166,9 +141,7 @@ impl Connection {
         let prepared = change.prepare(&[parent]);
         let directory = self.inodes.open_backing(parent, Level::Path)?;
         as_caller(caller, || make(&directory))??;
-        let (child, status) =
-            self.inodes
-                .child_ordered(parent, &prepared.orders[0], name.to_bytes())?;
+        let (child, status) = self.inodes.child_ordered(parent, &prepared.orders[0], name.to_bytes())?;
         if prepared.replicable {
             self.submit_made(&mut change, parent, name, &child, &status, payload)?;
         }
@@ -190,76 +163,32 @@ impl Connection {
         let (id, kind, name) = (child.id(), child.kind(), name.to_bytes().to_vec());
         let (parent, uid, gid) = (parent.id(), status.uid, status.gid);
         if kind == FileKind::Symlink {
-            change.submit(
-                &Op::Symlink {
-                    id,
-                    parent,
-                    name,
-                    uid,
-                    gid,
-                },
-                payload,
-            );
+            change.submit(&Op::Symlink { id, parent, name, uid, gid }, payload);
             change.mark(child);
             return Ok(());
         }
         let (mode, device) = (status.permissions(), status.rdev);
-        change.submit(
-            &Op::Create {
-                id,
-                parent,
-                name,
-                kind,
-                mode,
-                uid,
-                gid,
-                device,
-            },
-            &[],
-        );
+        change.submit(&Op::Create { id, parent, name, kind, mode, uid, gid, device }, &[]);
         change.mark(child);
         let fd = self.inodes.open_backing(child, Level::Path)?;
-        let inheritable: &[&CStr] = if kind == FileKind::Directory {
-            &[ACL_ACCESS, ACL_DEFAULT]
-        } else {
-            &[ACL_ACCESS]
-        };
+        let inheritable: &[&CStr] =
+            if kind == FileKind::Directory { &[ACL_ACCESS, ACL_DEFAULT] } else { &[ACL_ACCESS] };
         for acl in inheritable {
             if let Ok(value) = xattr::get(&*fd, acl) {
-                change.submit(
-                    &Op::SetXattr {
-                        id,
-                        name: acl.to_bytes().to_vec(),
-                    },
-                    &value,
-                );
+                change.submit(&Op::SetXattr { id, name: acl.to_bytes().to_vec() }, &value);
             }
         }
         Ok(())
     }
 
     /// Answers with an object the kernel knows from then on; `opened` (with these flags) for CREATE.
-    fn reply_entry(
-        &self,
-        change: Change<'_>,
-        unique: u64,
-        child: Held,
-        status: Status,
-        opened: Option<u32>,
-    ) {
+    fn reply_entry(&self, change: Change<'_>, unique: u64, child: Held, status: Status, opened: Option<u32>) {
         let channel = self.channel.clone();
         let (ttl, open_flags) = (self.ttl, self.open_flags());
         change.finish(move |verdict| match verdict {
             Verdict::Acknowledged => {
                 let entry = Reply::entry(child.into_kernel().id().0, Some(&status), ttl);
-                channel.send(
-                    unique,
-                    Ok(if opened.is_some() {
-                        entry.open(0, open_flags)
-                    } else {
-                        entry
-                    }),
-                );
+                channel.send(unique, Ok(if opened.is_some() { entry.open(0, open_flags) } else { entry }));
             }
             Verdict::Refused => {
                 if opened.is_some() {
@@ -272,13 +201,7 @@ impl Connection {
         });
     }
 
-    pub(in crate::front) fn link(
-        &self,
-        unique: u64,
-        object: &Inode,
-        parent: &Inode,
-        name: &CStr,
-    ) -> Result<()> {
+    pub(in crate::front) fn link(&self, unique: u64, object: &Inode, parent: &Inode, name: &CStr) -> Result<()> {
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[object, parent]);
         let source = self.inodes.open_backing(object, Level::Path)?;
@@ -287,13 +210,7 @@ impl Connection {
         if by_fd == Err(Errno::NOENT) {
             // Without CAP_DAC_READ_SEARCH: through the link in /proc.
             let path = proc_path(source.as_fd());
-            rustix::fs::linkat(
-                rustix::fs::CWD,
-                path.as_c_str(),
-                &*directory,
-                name,
-                AtFlags::SYMLINK_FOLLOW,
-            )?;
+            rustix::fs::linkat(rustix::fs::CWD, path.as_c_str(), &*directory, name, AtFlags::SYMLINK_FOLLOW)?;
         } else {
             by_fd?;
         }
@@ -301,14 +218,7 @@ impl Connection {
         let status = Status::of(&*source)?;
         if prepared.replicable {
             let (id, name) = (object.id(), name.to_bytes().to_vec());
-            change.submit(
-                &Op::Link {
-                    id,
-                    parent: parent.id(),
-                    name,
-                },
-                &[],
-            );
+            change.submit(&Op::Link { id, parent: parent.id(), name }, &[]);
         }
         drop(prepared);
         let held = self.inodes.get(object.id()).ok_or(Errno::STALE)?;
@@ -317,22 +227,12 @@ impl Connection {
     }
 
     /// Unlink and rmdir.
-    pub(in crate::front) fn remove(
-        &self,
-        unique: u64,
-        parent: &Inode,
-        name: &CStr,
-        directory: bool,
-    ) -> Result<()> {
+    pub(in crate::front) fn remove(&self, unique: u64, parent: &Inode, name: &CStr, directory: bool) -> Result<()> {
         let mut change = Change::begin(self)?;
         for _ in 0..TRIES_MAX {
             let child = self.inodes.child(parent, name.to_bytes())?;
             if (child.kind() == FileKind::Directory) != directory {
-                return Err(if directory {
-                    Errno::NOTDIR
-                } else {
-                    Errno::ISDIR
-                });
+                return Err(if directory { Errno::NOTDIR } else { Errno::ISDIR });
             }
             let prepared = change.prepare(&[parent, &child]);
             if !self.still_at(&child, parent, name) {
@@ -340,22 +240,14 @@ impl Connection {
             }
             let fd = self.inodes.open_backing(parent, Level::Path)?;
             let last = self.keep_if_used(&child)?;
-            let flags = if directory {
-                AtFlags::REMOVEDIR
-            } else {
-                AtFlags::empty()
-            };
+            let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&*fd, name, flags)?;
-            self.inodes
-                .unplaced(&child, parent.id(), name.to_bytes(), last);
+            self.inodes.unplaced(&child, parent.id(), name.to_bytes(), last);
             self.let_go(&child, last);
             if prepared.replicable {
                 let (id, parent, name) = (child.id(), parent.id(), name.to_bytes().to_vec());
-                let op = if directory {
-                    Op::RemoveDirectory { id, parent, name }
-                } else {
-                    Op::Unlink { id, parent, name }
-                };
+                let op =
+                    if directory { Op::RemoveDirectory { id, parent, name } } else { Op::Unlink { id, parent, name } };
                 change.submit(&op, &[]);
             }
             drop(prepared);
@@ -388,34 +280,19 @@ impl Connection {
             objects.extend(replaced.as_deref());
             let prepared = change.prepare(&objects);
             let settled = self.still_at(&child, parent, name)
-                && replaced
-                    .as_ref()
-                    .is_none_or(|replaced| self.still_at(replaced, new_parent, new_name));
+                && replaced.as_ref().is_none_or(|replaced| self.still_at(replaced, new_parent, new_name));
             if !settled {
                 continue;
             }
-            if replaced
-                .as_ref()
-                .is_some_and(|replaced| replaced.id() == child.id())
-            {
+            if replaced.as_ref().is_some_and(|replaced| replaced.id() == child.id()) {
                 // Two names of one file: nothing happens.
                 drop(prepared);
                 change.reply(unique, Ok(Reply::done()));
                 return Ok(());
             }
             // Without a replaced object the target may still have come into being: NOREPLACE sees it, then once more.
-            let how = if replaced.is_none() {
-                flags | RenameFlags::NOREPLACE
-            } else {
-                flags
-            };
-            match self.rename_here(
-                (parent, name),
-                (new_parent, new_name),
-                &child,
-                replaced.as_deref(),
-                how,
-            ) {
+            let how = if replaced.is_none() { flags | RenameFlags::NOREPLACE } else { flags };
+            match self.rename_here((parent, name), (new_parent, new_name), &child, replaced.as_deref(), how) {
                 Err(Errno::EXIST) if replaced.is_none() && flags.is_empty() => continue,
                 done => done?,
             }
@@ -458,15 +335,10 @@ impl Connection {
             done => done?,
         }
         if let Some(replaced) = replaced {
-            self.inodes
-                .unplaced(replaced, new_parent.id(), new_name.to_bytes(), last);
+            self.inodes.unplaced(replaced, new_parent.id(), new_name.to_bytes(), last);
             self.let_go(replaced, last);
         }
-        self.inodes.moved(
-            child,
-            (parent.id(), name.to_bytes()),
-            (new_parent.id(), new_name.to_bytes()),
-        );
+        self.inodes.moved(child, (parent.id(), name.to_bytes()), (new_parent.id(), new_name.to_bytes()));
         Ok(())
     }
 

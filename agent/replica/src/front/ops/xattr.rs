@@ -14,13 +14,7 @@ use crate::op::{Attributes, Op};
 use crate::tree::{Level, Result, xattr};
 
 impl Connection {
-    pub(in crate::front) fn get_xattr(
-        &self,
-        unique: u64,
-        inode: &Inode,
-        name: &CStr,
-        size: u32,
-    ) -> Result<()> {
+    pub(in crate::front) fn get_xattr(&self, unique: u64, inode: &Inode, name: &CStr, size: u32) -> Result<()> {
         let fd = self.inodes.open_backing(inode, Level::Path)?;
         if size == 0 {
             return self.answer(unique, Reply::size(xattr::get_size(&*fd, name)? as u32));
@@ -28,12 +22,7 @@ impl Connection {
         self.answer_sized(unique, &xattr::get(&*fd, name)?, size)
     }
 
-    pub(in crate::front) fn list_xattrs(
-        &self,
-        unique: u64,
-        inode: &Inode,
-        size: u32,
-    ) -> Result<()> {
+    pub(in crate::front) fn list_xattrs(&self, unique: u64, inode: &Inode, size: u32) -> Result<()> {
         let fd = self.inodes.open_backing(inode, Level::Path)?;
         let names = xattr::list_raw(&*fd)?;
         if size == 0 {
@@ -64,25 +53,10 @@ impl Connection {
         xattr::set(&*fd, name, value, XattrFlags::from_bits_retain(flags))?;
         let mode = if kill_sgid { clear_sgid(&fd)? } else { None };
         if prepared.replicable {
-            change.submit(
-                &Op::SetXattr {
-                    id: inode.id(),
-                    name: name.to_bytes().to_vec(),
-                },
-                value,
-            );
+            change.submit(&Op::SetXattr { id: inode.id(), name: name.to_bytes().to_vec() }, value);
             if mode.is_some() {
-                let attributes = Attributes {
-                    mode,
-                    ..Attributes::default()
-                };
-                change.submit(
-                    &Op::SetAttributes {
-                        id: inode.id(),
-                        attributes,
-                    },
-                    &[],
-                );
+                let attributes = Attributes { mode, ..Attributes::default() };
+                change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
             }
         }
         drop(prepared);
@@ -90,24 +64,13 @@ impl Connection {
         Ok(())
     }
 
-    pub(in crate::front) fn remove_xattr(
-        &self,
-        unique: u64,
-        inode: &Inode,
-        name: &CStr,
-    ) -> Result<()> {
+    pub(in crate::front) fn remove_xattr(&self, unique: u64, inode: &Inode, name: &CStr) -> Result<()> {
         let fd = self.inodes.open_backing(inode, Level::Path)?;
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[inode]);
         xattr::remove(&*fd, name)?;
         if prepared.replicable {
-            change.submit(
-                &Op::RemoveXattr {
-                    id: inode.id(),
-                    name: name.to_bytes().to_vec(),
-                },
-                &[],
-            );
+            change.submit(&Op::RemoveXattr { id: inode.id(), name: name.to_bytes().to_vec() }, &[]);
         }
         drop(prepared);
         change.reply(unique, Ok(Reply::done()));

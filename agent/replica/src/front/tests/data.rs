@@ -14,11 +14,7 @@ fn what_is_written_is_read_back_and_mirrored() {
     fs::write(m.join("big"), vec![7; 5 << 20]).unwrap();
     assert_eq!(fs::read(m.join("a")).unwrap(), b"hello");
     assert_eq!(fs::read(m.join("big")).unwrap(), vec![7; 5 << 20]);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(m.join("a"))
-        .unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(m.join("a")).unwrap();
     file.write_all_at(b"HE", 0).unwrap();
     file.set_len(3).unwrap();
     file.set_len(10).unwrap();
@@ -37,10 +33,7 @@ fn four_processes_append_without_losing_a_line() {
     let text = fs::read_to_string(m.join("log")).unwrap();
     assert_eq!(text.lines().count(), 1200);
     for process in 1..=4 {
-        let lines: Vec<_> = text
-            .lines()
-            .filter(|line| line.starts_with(&format!("{process} ")))
-            .collect();
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with(&format!("{process} "))).collect();
         let wanted: Vec<_> = (1..=300).map(|i| format!("{process} line {i}")).collect();
         assert_eq!(lines, wanted);
     }
@@ -59,14 +52,7 @@ fn sparse_files_stay_sparse_and_holes_are_found() {
     file.seek(SeekFrom::End(-1)).unwrap();
     file.write_all(b"e").unwrap();
     assert_eq!(file.metadata().unwrap().len(), 1 << 30);
-    assert!(
-        m.recording
-            .changes()
-            .iter()
-            .map(|(_, payload)| payload.len())
-            .sum::<usize>()
-            < 1 << 20
-    );
+    assert!(m.recording.changes().iter().map(|(_, payload)| payload.len()).sum::<usize>() < 1 << 20);
     // Taken away again on a slow thread, since it is a long truncate.
     file.set_len(5).unwrap();
     assert_eq!(file.metadata().unwrap().len(), 5);
@@ -77,13 +63,8 @@ fn sparse_files_stay_sparse_and_holes_are_found() {
 #[test]
 fn direct_writes_arrive() {
     let m = Mounted::new();
-    let file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(m.join("d"))
-        .unwrap();
+    let file =
+        OpenOptions::new().create(true).read(true).write(true).custom_flags(libc::O_DIRECT).open(m.join("d")).unwrap();
     #[repr(align(4096))]
     struct Aligned([u8; 8192]);
     let mut buffer = Aligned([3; 8192]);
@@ -99,65 +80,35 @@ fn direct_writes_arrive() {
 #[test]
 fn a_mapped_write_arrives_by_msync() {
     let m = Mounted::new();
-    let file = OpenOptions::new()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(m.join("map"))
-        .unwrap();
+    let file = OpenOptions::new().create_new(true).read(true).write(true).open(m.join("map")).unwrap();
     file.set_len(16384).unwrap();
     // SAFETY: a fresh mapping of a file nobody truncates, used within its length and unmapped once.
     unsafe {
         use rustix::mm::{MapFlags, MsyncFlags, ProtFlags, mmap, msync, munmap};
-        let map = mmap(
-            std::ptr::null_mut(),
-            16384,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::SHARED,
-            &file,
-            0,
-        );
+        let map = mmap(std::ptr::null_mut(), 16384, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0);
         let map = map.unwrap();
         map.cast::<u8>().add(5000).write(42);
         msync(map, 16384, MsyncFlags::SYNC).unwrap();
         munmap(map, 16384).unwrap();
     }
     let writes = |op: &Op| matches!(op, Op::Write { offset: 4096, .. });
-    assert!(
-        m.recording.ops().iter().any(writes),
-        "{:?}",
-        m.recording.ops()
-    );
+    assert!(m.recording.ops().iter().any(writes), "{:?}", m.recording.ops());
     drop(file);
-    eventually("the modification time", || {
-        matches!(m.recording.ops().last(), Some(Op::SetAttributes { .. }))
-    });
+    eventually("the modification time", || matches!(m.recording.ops().last(), Some(Op::SetAttributes { .. })));
     m.assert_mirrored();
 }
 
 #[test]
 fn a_synchronous_write_is_synced_on_both_sides() {
     let m = Mounted::new();
-    for (name, flag) in [
-        ("sync", libc::O_SYNC),
-        ("dsync", libc::O_DSYNC),
-        ("direct", libc::O_DSYNC | libc::O_DIRECT),
-    ] {
+    for (name, flag) in [("sync", libc::O_SYNC), ("dsync", libc::O_DSYNC), ("direct", libc::O_DSYNC | libc::O_DIRECT)] {
         #[repr(align(4096))]
         struct Aligned([u8; 4096]);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .custom_flags(flag)
-            .open(m.join(name))
-            .unwrap();
+        let mut file = OpenOptions::new().create(true).write(true).custom_flags(flag).open(m.join(name)).unwrap();
         m.recording.clear();
         file.write_all(&Aligned([1; 4096]).0).unwrap();
         let ops = m.recording.ops();
-        let write = ops
-            .iter()
-            .position(|op| matches!(op, Op::Write { .. }))
-            .unwrap();
+        let write = ops.iter().position(|op| matches!(op, Op::Write { .. })).unwrap();
         let sync = ops.iter().rposition(|op| matches!(op, Op::Sync { .. }));
         assert!(sync.is_some_and(|sync| sync > write), "{name}: {ops:?}");
     }
@@ -170,40 +121,14 @@ fn fsync_fdatasync_and_directory_sync_reach_the_peer() {
     file.write_all(b"x").unwrap();
     m.recording.clear();
     file.sync_data().unwrap();
-    assert!(
-        matches!(
-            m.recording.ops()[..],
-            [Op::Sync {
-                data_only: true,
-                ..
-            }]
-        ),
-        "{:?}",
-        m.recording.ops()
-    );
+    assert!(matches!(m.recording.ops()[..], [Op::Sync { data_only: true, .. }]), "{:?}", m.recording.ops());
     m.recording.clear();
     file.sync_all().unwrap();
     let ops = m.recording.ops();
-    assert!(
-        matches!(
-            ops[..],
-            [
-                Op::SetAttributes { .. },
-                Op::Sync {
-                    data_only: false,
-                    ..
-                }
-            ]
-        ),
-        "{ops:?}"
-    );
+    assert!(matches!(ops[..], [Op::SetAttributes { .. }, Op::Sync { data_only: false, .. }]), "{ops:?}");
     m.recording.clear();
     File::open(m.path()).unwrap().sync_all().unwrap();
-    assert!(
-        matches!(m.recording.ops()[..], [Op::Sync { .. }]),
-        "{:?}",
-        m.recording.ops()
-    );
+    assert!(matches!(m.recording.ops()[..], [Op::Sync { .. }]), "{:?}", m.recording.ops());
 }
 
 #[test]
@@ -216,15 +141,9 @@ fn set_uid_is_cleared_when_another_user_writes_or_truncates() {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o6777);
         shell(
             &m.path(),
-            &format!(
-                "chmod 777 . && setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '{script}'"
-            ),
+            &format!("chmod 777 . && setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '{script}'"),
         );
-        assert_eq!(
-            fs::metadata(&path).unwrap().mode() & 0o7777,
-            0o777,
-            "{script}"
-        );
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o777, "{script}");
     }
     m.assert_mirrored();
 }
@@ -236,10 +155,7 @@ fn chown_clears_set_uid_on_both_sides() {
     fs::set_permissions(m.join("tool"), fs::Permissions::from_mode(0o6755)).unwrap();
     std::os::unix::fs::chown(m.join("tool"), Some(1000), Some(1000)).unwrap();
     let meta = fs::metadata(m.join("tool")).unwrap();
-    assert_eq!(
-        (meta.mode() & 0o7777, meta.uid(), meta.gid()),
-        (0o755, 1000, 1000)
-    );
+    assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o755, 1000, 1000));
     m.assert_mirrored();
 }
 
@@ -248,12 +164,8 @@ fn more_files_can_be_open_than_descriptors_are_kept() {
     let m = Mounted::with(|_| {}, 16);
     let mut open = Vec::new();
     for number in 0..500 {
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(m.join(&format!("f{number}")))
-            .unwrap();
+        let mut file =
+            OpenOptions::new().create_new(true).read(true).write(true).open(m.join(&format!("f{number}"))).unwrap();
         write!(file, "file {number}").unwrap();
         open.push(file);
     }
@@ -277,9 +189,6 @@ fn times_set_by_the_application_are_kept_and_sent() {
     shell(&m.path(), script);
     let meta = fs::metadata(m.join("a")).unwrap();
     assert_eq!(meta.mtime_nsec(), 789_000_000);
-    assert_eq!(
-        fs::symlink_metadata(m.join("l")).unwrap().mtime() / 86400 / 365,
-        33
-    );
+    assert_eq!(fs::symlink_metadata(m.join("l")).unwrap().mtime() / 86400 / 365, 33);
     m.assert_mirrored();
 }

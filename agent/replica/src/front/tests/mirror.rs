@@ -21,17 +21,12 @@ pub(super) struct Mirror {
 impl Mirror {
     pub(super) fn new(directory: &Path) -> Mirror {
         rustix::process::umask(Mode::empty());
-        let root =
-            rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        Mirror {
-            known: HashMap::from([(FileId(1), root)]),
-        }
+        let root = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        Mirror { known: HashMap::from([(FileId(1), root)]) }
     }
 
     fn fd(&self, id: FileId, op: &Op) -> &OwnedFd {
-        self.known
-            .get(&id)
-            .unwrap_or_else(|| panic!("{op:?} uses {id:?}, which was not bound"))
+        self.known.get(&id).unwrap_or_else(|| panic!("{op:?} uses {id:?}, which was not bound"))
     }
 
     fn learn(&mut self, id: FileId, parent: FileId, name: &[u8], op: &Op) {
@@ -42,26 +37,16 @@ impl Mirror {
     }
 
     pub(super) fn apply(&mut self, op: &Op, payload: &[u8]) {
-        let file =
-            |id: &FileId| std::fs::File::from(reopen(self.fd(*id, op), OFlags::RDWR).unwrap());
+        let file = |id: &FileId| std::fs::File::from(reopen(self.fd(*id, op), OFlags::RDWR).unwrap());
         let text = |name: &[u8]| CString::new(name).unwrap();
         match op {
-            Op::Bind {
-                id,
-                parent,
-                name,
-                kind: _,
-            } => {
+            Op::Bind { id, parent, name, kind: _ } => {
                 if !self.known.contains_key(id) {
                     self.learn(*id, *parent, name, op);
                 }
             }
             Op::Forget { id } => drop(self.known.remove(id)),
-            Op::Write {
-                id,
-                offset,
-                clear_suid,
-            } => {
+            Op::Write { id, offset, clear_suid } => {
                 let file = file(id);
                 file.write_all_at(payload, *offset).unwrap();
                 if *clear_suid {
@@ -69,47 +54,20 @@ impl Mirror {
                 }
             }
             Op::SetAttributes { id, attributes } => set(self.fd(*id, op), attributes),
-            Op::Create {
-                id,
-                parent,
-                name,
-                kind,
-                mode,
-                uid,
-                gid,
-                device,
-            } => {
+            Op::Create { id, parent, name, kind, mode, uid, gid, device } => {
                 let (directory, bits) = (self.fd(*parent, op), Mode::from_raw_mode(*mode));
                 match kind {
                     FileKind::Directory => rustix::fs::mkdirat(directory, &**name, bits).unwrap(),
-                    other => {
-                        rustix::fs::mknodat(directory, &**name, type_of(*other), bits, *device)
-                            .unwrap()
-                    }
+                    other => rustix::fs::mknodat(directory, &**name, type_of(*other), bits, *device).unwrap(),
                 }
                 self.learn(*id, *parent, name, op);
-                let owner = Attributes {
-                    uid: Some(*uid),
-                    gid: Some(*gid),
-                    mode: Some(*mode),
-                    ..Attributes::default()
-                };
+                let owner = Attributes { uid: Some(*uid), gid: Some(*gid), mode: Some(*mode), ..Attributes::default() };
                 set(self.fd(*id, op), &owner);
             }
-            Op::Symlink {
-                id,
-                parent,
-                name,
-                uid,
-                gid,
-            } => {
+            Op::Symlink { id, parent, name, uid, gid } => {
                 rustix::fs::symlinkat(payload, self.fd(*parent, op), &**name).unwrap();
                 self.learn(*id, *parent, name, op);
-                let owner = Attributes {
-                    uid: Some(*uid),
-                    gid: Some(*gid),
-                    ..Attributes::default()
-                };
+                let owner = Attributes { uid: Some(*uid), gid: Some(*gid), ..Attributes::default() };
                 set(self.fd(*id, op), &owner);
             }
             Op::Link { id, parent, name } => {
@@ -124,13 +82,7 @@ impl Mirror {
                 self.fd(*id, op);
                 rustix::fs::unlinkat(self.fd(*parent, op), &**name, AtFlags::REMOVEDIR).unwrap();
             }
-            Op::Rename {
-                id,
-                parent,
-                name,
-                new_parent,
-                new_name,
-            } => {
+            Op::Rename { id, parent, name, new_parent, new_name } => {
                 self.fd(*id, op);
                 let (from, to) = (self.fd(*parent, op), self.fd(*new_parent, op));
                 rustix::fs::renameat(from, &**name, to, &**new_name).unwrap();
@@ -150,10 +102,7 @@ fn set(fd: &OwnedFd, attributes: &Attributes) {
         rustix::fs::ftruncate(reopen(fd, OFlags::RDWR).unwrap(), size).unwrap();
     }
     if attributes.uid.is_some() || attributes.gid.is_some() {
-        let (uid, gid) = (
-            attributes.uid.map(Uid::from_raw),
-            attributes.gid.map(Gid::from_raw),
-        );
+        let (uid, gid) = (attributes.uid.map(Uid::from_raw), attributes.gid.map(Gid::from_raw));
         rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH).unwrap();
     }
     if let Some(mode) = attributes.mode {
@@ -161,19 +110,10 @@ fn set(fd: &OwnedFd, attributes: &Attributes) {
     }
     if attributes.accessed.is_some() || attributes.modified.is_some() {
         let time = |time: Option<Time>| match time {
-            Some(time) => Timespec {
-                tv_sec: time.seconds,
-                tv_nsec: i64::from(time.nanoseconds),
-            },
-            None => Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
+            Some(time) => Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) },
+            None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         };
-        let times = Timestamps {
-            last_access: time(attributes.accessed),
-            last_modification: time(attributes.modified),
-        };
+        let times = Timestamps { last_access: time(attributes.accessed), last_modification: time(attributes.modified) };
         rustix::fs::utimensat(fd, c"", &times, AtFlags::EMPTY_PATH).unwrap();
     }
 }
@@ -184,12 +124,7 @@ pub(super) fn assert_same_trees(one: &Path, other: &Path) {
     for (path, what) in &one {
         assert_eq!(Some(what), other.get(path), "{}", path.display());
     }
-    assert_eq!(
-        one.len(),
-        other.len(),
-        "the copy has more: {:?}",
-        other.keys().find(|path| !one.contains_key(*path))
-    );
+    assert_eq!(one.len(), other.len(), "the copy has more: {:?}", other.keys().find(|path| !one.contains_key(*path)));
 }
 
 fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
@@ -200,30 +135,15 @@ fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
         let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).unwrap();
         let mut xattrs = xattr::all(&fd).unwrap();
         xattrs.sort();
-        let mut text = format!(
-            "{:o} {}:{} dev {} xattrs {xattrs:?}",
-            meta.mode(),
-            meta.uid(),
-            meta.gid(),
-            meta.rdev()
-        );
+        let mut text = format!("{:o} {}:{} dev {} xattrs {xattrs:?}", meta.mode(), meta.uid(), meta.gid(), meta.rdev());
         if meta.is_dir() {
-            pending.extend(
-                std::fs::read_dir(&path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
+            pending.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else {
             text += &format!(" links {}", meta.nlink());
         }
         if meta.is_file() {
             let hash = blake3::hash(&std::fs::read(&path).unwrap());
-            text += &format!(
-                " size {} {hash} mtime {}.{}",
-                meta.len(),
-                meta.mtime(),
-                meta.mtime_nsec()
-            );
+            text += &format!(" size {} {hash} mtime {}.{}", meta.len(), meta.mtime(), meta.mtime_nsec());
         }
         if meta.is_symlink() {
             text += &format!(" -> {:?}", std::fs::read_link(&path).unwrap());

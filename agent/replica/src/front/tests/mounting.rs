@@ -52,20 +52,10 @@ fn a_directory_in_use_is_not_mounted_and_its_users_are_named() {
     let inodes = Inodes::open(std::slice::from_ref(&path)).unwrap();
     for script in ["exec 9<data/f", "cd data; exec 9</dev/null"] {
         let user = sleeping(script, base.path());
-        let error = Front::mount(&inodes, Mode::ReadWrite, &alone())
-            .err()
-            .unwrap();
-        let MountError::InUse { users, .. } = &error else {
-            panic!("{error}")
-        };
-        assert!(
-            users.iter().any(|found| found.pid == user.0.id()),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains(&format!("pid {}", user.0.id())),
-            "{error}"
-        );
+        let error = Front::mount(&inodes, Mode::ReadWrite, &alone()).err().unwrap();
+        let MountError::InUse { users, .. } = &error else { panic!("{error}") };
+        assert!(users.iter().any(|found| found.pid == user.0.id()), "{error}");
+        assert!(error.to_string().contains(&format!("pid {}", user.0.id())), "{error}");
     }
     let front = Front::mount(&inodes, Mode::ReadWrite, &alone()).unwrap();
     front.unmount(false).unwrap();
@@ -101,10 +91,7 @@ fn a_dead_mount_of_an_earlier_process_is_cleared() {
     let directory = File::open(&path).unwrap();
     let (mount, device) = crate::front::mount::Mount::new(&path, &directory.into(), false).unwrap();
     drop(device);
-    assert_eq!(
-        fs::read(path.join("f")).err().unwrap().raw_os_error(),
-        Some(libc::ENOTCONN)
-    );
+    assert_eq!(fs::read(path.join("f")).err().unwrap().raw_os_error(), Some(libc::ENOTCONN));
     drop(mount);
     crate::front::mount::clear_stale(&path).unwrap();
     assert_eq!(fs::read(path.join("f")).unwrap(), b"below");
@@ -117,10 +104,7 @@ fn a_directory_somebody_serves_is_not_taken_from_him() {
     let inodes = Inodes::open(std::slice::from_ref(&path)).unwrap();
     let front = Front::mount(&inodes, Mode::ReadWrite, &alone()).unwrap();
     let again = Front::mount(&inodes.renew().unwrap(), Mode::ReadWrite, &alone());
-    assert!(matches!(
-        again.err(),
-        Some(MountError::AlreadyServed { .. })
-    ));
+    assert!(matches!(again.err(), Some(MountError::AlreadyServed { .. })));
     fs::write(path.join("f"), "works on").unwrap();
     drop(front);
     assert_eq!(fs::read(path.join("f")).unwrap(), b"works on");
@@ -159,17 +143,11 @@ fn a_secondary_shows_what_happens_below_and_takes_no_change() {
         fs::create_dir(path.join("d")).err(),
         fs::rename(path.join("f"), path.join("h")).err(),
     ];
-    assert!(
-        refused
-            .iter()
-            .all(|e| e.as_ref().and_then(|e| e.raw_os_error()) == Some(libc::EROFS)),
-        "{refused:?}"
-    );
+    assert!(refused.iter().all(|e| e.as_ref().and_then(|e| e.raw_os_error()) == Some(libc::EROFS)), "{refused:?}");
     drop(open);
     // Promotion: a new connection over the same directory.
     front.unmount(true).unwrap();
-    let promoted =
-        Arc::new(Front::mount(&inodes.renew().unwrap(), Mode::ReadWrite, &alone()).unwrap());
+    let promoted = Arc::new(Front::mount(&inodes.renew().unwrap(), Mode::ReadWrite, &alone()).unwrap());
     let _done = watch(&promoted);
     fs::write(path.join("f"), "yes").unwrap();
     promoted.unmount(true).unwrap();
@@ -187,13 +165,7 @@ fn several_directories_share_one_space_of_ids() {
     let _done = watch(&front);
     fs::write(paths[0].join("a"), "1").unwrap();
     fs::write(paths[1].join("b"), "2").unwrap();
-    assert_eq!(
-        fs::rename(paths[0].join("a"), paths[1].join("a"))
-            .err()
-            .unwrap()
-            .raw_os_error(),
-        Some(libc::EXDEV)
-    );
+    assert_eq!(fs::rename(paths[0].join("a"), paths[1].join("a")).err().unwrap().raw_os_error(), Some(libc::EXDEV));
     let mut parents = Vec::new();
     let mut ids = Vec::new();
     for op in recording.ops() {

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::support::{Mounted, shell};
 
 fn has(program: &str) -> bool {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|p| p.join(program).exists()));
+    let found =
+        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|p| p.join(program).exists()));
     if !found {
         eprintln!("{program} is not installed: this test shows nothing");
     }
@@ -95,11 +95,7 @@ fn postgresql_runs_on_the_mount() {
          run pg_ctl -w -D pg stop -m fast >>log; trap - EXIT",
         bin.display()
     );
-    std::fs::set_permissions(
-        m.path().parent().unwrap(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    std::fs::set_permissions(m.path().parent().unwrap(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     shell(&m.path(), &script);
     m.assert_mirrored();
 }

@@ -11,11 +11,7 @@ use crate::replicate::Replicate;
 
 fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort();
-    format!(
-        "p50 {:?} p99 {:?}",
-        times[times.len() / 2],
-        times[times.len() * 99 / 100]
-    )
+    format!("p50 {:?} p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100])
 }
 
 fn timed(count: usize, mut run: impl FnMut(usize)) -> Vec<Duration> {
@@ -51,19 +47,12 @@ fn figures() {
                 .unwrap();
             let block = vec![7; 4096];
             let best = (0..4)
-                .map(|_| {
-                    percentiles(timed(5000, |n| {
-                        file.write_all_at(&block, (n % 256 * 4096) as u64).unwrap()
-                    }))
-                })
+                .map(|_| percentiles(timed(5000, |n| file.write_all_at(&block, (n % 256 * 4096) as u64).unwrap())))
                 .min()
                 .unwrap();
             println!("{place} {what} pwrite 4 KiB: {best}");
             let mut buffer = vec![0; 4096];
-            let reads = timed(5000, |n| {
-                file.read_exact_at(&mut buffer, (n % 256 * 4096) as u64)
-                    .unwrap()
-            });
+            let reads = timed(5000, |n| file.read_exact_at(&mut buffer, (n % 256 * 4096) as u64).unwrap());
             println!("{place} {what} pread 4 KiB cached: {}", percentiles(reads));
             let large = vec![1; 1 << 20];
             println!(
@@ -75,10 +64,7 @@ fn figures() {
                 fs::write(&name, &block).unwrap();
                 fs::remove_file(&name).unwrap();
             });
-            println!(
-                "{place} {what} create, write, unlink: {}",
-                percentiles(cycle)
-            );
+            println!("{place} {what} create, write, unlink: {}", percentiles(cycle));
         }
         front.unmount(true).unwrap();
     }

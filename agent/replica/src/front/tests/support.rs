@@ -31,10 +31,7 @@ impl Mounted {
 
     /// As [`Mounted::new`], with something in the directory before, and few descriptors.
     pub(super) fn with(fill: impl FnOnce(&Path), descriptors: usize) -> Mounted {
-        let base = tempfile::Builder::new()
-            .prefix("holdfast-front-")
-            .tempdir_in("/tmp")
-            .unwrap();
+        let base = tempfile::Builder::new().prefix("holdfast-front-").tempdir_in("/tmp").unwrap();
         let path = base.path().join("data");
         std::fs::create_dir(&path).unwrap();
         fill(&path);
@@ -43,13 +40,7 @@ impl Mounted {
         let replicate: Arc<dyn Replicate> = recording.clone();
         let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());
         let _done = watch(&front);
-        Mounted {
-            _done,
-            front,
-            inodes,
-            recording,
-            base,
-        }
+        Mounted { _done, front, inodes, recording, base }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -99,16 +90,8 @@ pub(super) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Runs a shell script in `directory`; its output. Fails with it.
 pub(super) fn shell(directory: &Path, script: &str) -> String {
-    let output = std::process::Command::new("bash")
-        .args(["-euc", script])
-        .current_dir(directory)
-        .output()
-        .unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = std::process::Command::new("bash").args(["-euc", script]).current_dir(directory).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}: {text}");
     text
 }

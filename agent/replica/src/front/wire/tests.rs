@@ -18,10 +18,7 @@ fn frame(opcode: u32, body: &[u8]) -> Vec<u8> {
 }
 
 fn words(numbers: &[u32]) -> Vec<u8> {
-    numbers
-        .iter()
-        .flat_map(|number| number.to_ne_bytes())
-        .collect()
+    numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
 }
 
 #[test]
@@ -33,24 +30,8 @@ fn a_write_is_parsed_with_its_payload() {
     body.extend(b"hello");
     let bytes = frame(16, &body);
     let (header, request) = parse(&bytes, true).unwrap();
-    assert_eq!(
-        (
-            header.unique,
-            header.node,
-            header.uid,
-            header.gid,
-            header.pid
-        ),
-        (7, 65_537, 1000, 100, 4242)
-    );
-    assert_eq!(
-        request,
-        Request::Write {
-            offset: 4096,
-            flags: WRITE_KILL_SUIDGID,
-            data: b"hello"
-        }
-    );
+    assert_eq!((header.unique, header.node, header.uid, header.gid, header.pid), (7, 65_537, 1000, 100, 4242));
+    assert_eq!(request, Request::Write { offset: 4096, flags: WRITE_KILL_SUIDGID, data: b"hello" });
 }
 
 #[test]
@@ -61,30 +42,14 @@ fn a_rename_has_two_names_and_flags() {
     body.extend(b"old\0new\0");
     let bytes = frame(45, &body);
     let (_, request) = parse(&bytes, true).unwrap();
-    assert_eq!(
-        request,
-        Request::Rename {
-            name: c"old",
-            new_parent: 9,
-            new_name: c"new",
-            flags: 1
-        }
-    );
+    assert_eq!(request, Request::Rename { name: c"old", new_parent: 9, new_name: c"new", flags: 1 });
 }
 
 #[test]
 fn the_header_of_setxattr_depends_on_what_was_agreed() {
     let old = frame(21, &[words(&[3, 0]), b"user.a\0abc".to_vec()].concat());
-    let new = frame(
-        21,
-        &[words(&[3, 0, 1, 0]), b"user.a\0abc".to_vec()].concat(),
-    );
-    let wanted = |kill_sgid| Request::SetXattr {
-        name: c"user.a",
-        value: b"abc",
-        flags: 0,
-        kill_sgid,
-    };
+    let new = frame(21, &[words(&[3, 0, 1, 0]), b"user.a\0abc".to_vec()].concat());
+    let wanted = |kill_sgid| Request::SetXattr { name: c"user.a", value: b"abc", flags: 0, kill_sgid };
     assert_eq!(parse(&old, false).unwrap().1, wanted(false));
     assert_eq!(parse(&new, true).unwrap().1, wanted(true));
 }
@@ -92,32 +57,20 @@ fn the_header_of_setxattr_depends_on_what_was_agreed() {
 #[test]
 fn names_that_leave_their_directory_are_refused() {
     for name in [&b"\0"[..], b".\0", b"..\0", b"a/b\0", b"unended"] {
-        assert_eq!(
-            parse(&frame(1, name), true).unwrap_err().1,
-            WireError::Body(1)
-        );
+        assert_eq!(parse(&frame(1, name), true).unwrap_err().1, WireError::Body(1));
     }
 }
 
 #[test]
 fn a_forget_count_beyond_the_buffer_is_refused() {
-    assert_eq!(
-        parse(&frame(42, &words(&[u32::MAX, 0])), true)
-            .unwrap_err()
-            .1,
-        WireError::Body(42)
-    );
+    assert_eq!(parse(&frame(42, &words(&[u32::MAX, 0])), true).unwrap_err().1, WireError::Body(42));
 }
 
 #[test]
 fn old_kernels_send_a_short_init() {
-    let (_, request) = parse(&frame(26, &words(&[7, 31, 131_072, 1])), true)
-        .map(|(h, r)| (h, format!("{r:?}")))
-        .unwrap();
-    assert!(
-        request.contains("minor: 31") && request.contains("flags: 1"),
-        "{request}"
-    );
+    let (_, request) =
+        parse(&frame(26, &words(&[7, 31, 131_072, 1])), true).map(|(h, r)| (h, format!("{r:?}"))).unwrap();
+    assert!(request.contains("minor: 31") && request.contains("flags: 1"), "{request}");
 }
 
 proptest! {
