@@ -177,7 +177,7 @@ fn Nodes(draft: Draft) -> impl IntoView {
     let lan_heading = |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
     view! {
         <section class="card" aria-label="Nodes">
-            <div class="card-body"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div>
+            <div class="card-body"><div class="limited"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div></div>
             <div class="table-wrap">
                 <table class="table" data-testid="nodes">
                     <thead>
@@ -305,5 +305,5 @@ fn NodeMenu(id: NodeId, name: Signal<String>) -> impl IntoView {
             act: Callback::new(act),
         });
     };
-    view! { <ActionMenu label=format!("More for node {}", id.0) testid=format!("node-menu-{}", id.0) entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    view! { <ActionMenu label=format!("More for node {}", id.0) testid=format!("node-menu-{}", id.0) entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }

@@ -108,7 +108,7 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
             act: Callback::new(act),
         });
     };
-    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
 /// The templates.

@@ -153,7 +153,7 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
             act: Callback::new(act),
         });
     };
-    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
 /// What the panel shows, as it changes.
@@ -191,14 +191,14 @@ fn Panel(module: ModuleId, node: NodeId, tab: Memo<LogKind>) -> impl IntoView {
                 when=move || there.get()
                 fallback=|| view! { <EmptyState icon=Icon::Info title="There is no such module or node" text="It may have been removed. Choose another at the left." /> }
             >
-                <section class="card" data-testid="panel"><Head subject /><Flow subject /></section>
+                <section class="card" data-testid="panel"><Head subject /><Flow subject /><BootStart subject /></section>
                 <Reason subject />
-                <Facts subject />
             </Show>
             <section class="card" aria-label="Logs">
                 {tabs(module, node, tab)}
                 {move || source().map(|source| view! { <LogViewer source /> })}
             </section>
+            <Facts subject />
         </div>
     }
 }
@@ -224,12 +224,17 @@ fn Head(subject: Subject) -> impl IntoView {
     let data = Memo::new(move |_| subject.report(|report| report.data));
     view! {
         <div class="node-head">
-            <h2>{console.node_name(subject.node)}</h2>
-            {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
-            {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
-            {move || data.get().map(|data| view! { <DataChip data /> })}
-            <span class="grow muted small">{move || since.get().map(|since| format!("for {}", text::duration_ms(server_now().saturating_sub(since))))}</span>
+            <div class="row grow">
+                <h2>{console.node_name(subject.node)}</h2>
+                {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
+                <span class="muted small">{move || since.get().map(|since| format!("for {}", text::duration_ms(server_now().saturating_sub(since))))}</span>
+            </div>
             <Commands subject />
+            <div class="row tight node-detail">
+                {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
+                {move || data.get().map(|data| view! { <DataChip data /> })}
+                <p data-testid="detail">{move || subject.report(|report| report.detail.clone())}</p>
+            </div>
         </div>
     }
 }
@@ -380,6 +385,23 @@ fn Reason(subject: Subject) -> impl IntoView {
     }
 }
 
+/// Whether the module is started when the node boots.
+#[component]
+fn BootStart(subject: Subject) -> impl IntoView {
+    let console = Console::get();
+    let locked = Signal::derive(move || !subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh)) || !console.is_live() || !console.role().may(UserRole::Control));
+    let boot_start = Memo::new(move |_| subject.report(|report| report.boot_start).unwrap_or(false));
+    let switch = move |wanted: bool| {
+        let command = if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
+        console.start_task(client::command(subject.module, command, vec![subject.node]), |_| ());
+    };
+    view! {
+        <div class="card-foot">
+            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch) disabled=locked />
+        </div>
+    }
+}
+
 #[component]
 fn Facts(subject: Subject) -> impl IntoView {
     let console = Console::get();
@@ -387,17 +409,10 @@ fn Facts(subject: Subject) -> impl IntoView {
     let address = Memo::new(move |_| console.read(|snapshot| snapshot.cluster.nodes.iter().find(|form| form.id == node).and_then(|form| form.addresses.values().next().cloned())).flatten().unwrap_or_default());
     let health = move || subject.live.with(|live| live.as_ref().map(|live| format!("http://{}:9010/var/modules/{}/ready.txt", address.get(), live.module.name))).unwrap_or_default();
     let desired = move || subject.live.with(|live| live.as_ref().and_then(|live| live.module.desired));
-    let locked = Signal::derive(move || !subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh)) || !console.is_live() || !console.role().may(UserRole::Control));
-    let boot_start = Memo::new(move |_| subject.report(|report| report.boot_start).unwrap_or(false));
-    let switch = move |wanted: bool| {
-        let command = if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
-        console.start_task(client::command(subject.module, command, vec![node]), |_| ());
-    };
     view! {
-        <section class="card card-body stack" aria-label="Facts">
-            <p data-testid="detail">{move || subject.report(|report| report.detail.clone())}</p>
-            {move || subject.report(|report| facts(report, desired(), &health()))}
-            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch) disabled=locked />
+        <section class="card" aria-labelledby="facts">
+            <div class="card-head"><h2 id="facts">"Details"</h2></div>
+            <div class="card-body">{move || subject.report(|report| facts(report, desired(), &health()))}</div>
         </section>
     }
 }
