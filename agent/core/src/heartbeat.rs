@@ -1,7 +1,11 @@
 //! The heartbeat: what a node tells its peer about a module, every pulse and at every change, over each network.
 //!
 //! Everything in it is a level, not an edge: a lost or repeated datagram changes nothing. The encoded form (versioned,
-//! bounded, with a keyed BLAKE3 tag) is below; liveness and replay rules are in `liveness`.
+//! bounded, with a keyed BLAKE3 tag) is in `codec`; replay rules are in `replay`, liveness in `liveness`.
+
+mod codec;
+
+pub use codec::{DATAGRAM_MAX, DecodeError, FORMAT, KEY_CONTEXT, module_key};
 
 use holdfast_api::ids::{Generation, NodeId};
 use holdfast_api::state::{DataState, ModuleState, Readiness};

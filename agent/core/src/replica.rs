@@ -27,10 +27,13 @@ pub enum ReplicaCommand {
     CompleteResync,
     /// (Serving) go on without the peer: everything held back is acknowledged, the stream is closed for good.
     ContinueAlone {
-        /// Grant for a generation higher than the one served so far.
+        /// Grant for a generation higher than the one served so far; or the very one served, when the stream broke
+        /// before `CompleteResync` (the grant to acknowledge alone was never given up).
         generation: Generation,
     },
     /// Mount read-only, connect to the serving peer for `session` and apply what it sends; `Following` when connected.
+    /// Keeps trying to connect until ordered otherwise (the peer may be told of the session a little later), and
+    /// replaces an older session.
     Follow {
         /// Session both sides have saved.
         session: u64,

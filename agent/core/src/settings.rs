@@ -1,0 +1,78 @@
+//! What a node must know about itself and its module before anything happens: its settings, fixed for its life.
+
+use crate::heartbeat::Incarnation;
+use holdfast_api::ids::NodeId;
+
+/// Settings of one module on one node. The driver makes a new [`crate::node::Node`] when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of the module, for messages.
+    pub module: String,
+    /// This node.
+    pub node: NodeId,
+    /// Its name, for messages.
+    pub node_name: String,
+    /// The other node.
+    pub peer: NodeId,
+    /// Its name, for messages.
+    pub peer_name: String,
+    /// Number of heartbeat links; `HeartbeatReceived::link` is below it.
+    pub links: usize,
+    /// Milliseconds between two heartbeats.
+    pub pulse_ms: u64,
+    /// Milliseconds of silence on every link after which the peer is lost.
+    pub timeout_ms: u64,
+    /// Restarts by checkers and counted commands allowed within `loop_interval_ms`; one more stops the module.
+    pub maxloop: u32,
+    /// See `maxloop`.
+    pub loop_interval_ms: u64,
+    /// A secondary takes over by itself (`<service failover="on">`).
+    pub failover: bool,
+    /// The module has `<user>`: without it no script is run.
+    pub has_scripts: bool,
+    /// Hash of the parts of the configuration that must be equal on both nodes.
+    pub signature: u64,
+    /// Hash of the kernel's boot id.
+    pub boot_id: u64,
+    /// This start of the agent.
+    pub incarnation: Incarnation,
+    /// Who is asked when every link is silent.
+    pub witness: Witness,
+    /// Rules broken on purpose, to prove that the simulator finds them. Always the default outside tests.
+    pub broken: BrokenRules,
+}
+
+impl Settings {
+    /// A gap between two calls of `handle` longer than this means that the machine, or the agent, was suspended.
+    pub fn suspend_gap_ms(&self) -> u64 {
+        self.pulse_ms.saturating_mul(3).max(1000)
+    }
+}
+
+/// Who is asked when every link is silent, and so what an isolated node may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Witness {
+    /// Nobody: silence on all links for `timeout` lets a node in sync go on alone; two nodes may serve while every
+    /// link is cut, and only then.
+    #[default]
+    None,
+}
+
+/// Deliberately broken rules: each must be found by the simulator (`tests/tests/sim.rs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BrokenRules {
+    /// A primary whose stream is lost goes on alone without the peer's word or silence.
+    pub continue_without_asking: bool,
+    /// The resync is completed without giving up `solo` first.
+    pub complete_while_solo: bool,
+    /// Silence goes on counting through a suspension, and a long sleeper still believes it is in sync.
+    pub ignore_suspension: bool,
+    /// An interrupted resync is taken for a whole copy.
+    pub promote_inconsistent: bool,
+    /// The peer is promised "Outdated" without saving it.
+    pub promise_without_saving: bool,
+    /// A restarted node that is up to date starts alone after silence, though it is not solo.
+    pub start_alone_when_not_solo: bool,
+    /// A diverged copy follows without the operator's word.
+    pub overwrite_diverged: bool,
+}

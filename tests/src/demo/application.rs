@@ -1,0 +1,49 @@
+//! What the demo protects: the bank ledger or Debian's PostgreSQL, as modules and as clients see them.
+
+use crate::lab::Lab;
+use crate::lab::cluster::ModulePlan;
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// Silence after which the peer counts as lost in the demo: the template's value, in milliseconds.
+const TIMEOUT_MS: u32 = 5000;
+
+/// The protected application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Application {
+    /// A bank ledger over HTTP on SQLite.
+    Bank,
+    /// The same ledger kept in Debian's PostgreSQL 15.
+    Postgresql,
+}
+
+impl Application {
+    /// Its module.
+    pub fn plan(self) -> ModulePlan {
+        match self {
+            Self::Bank => ModulePlan { pulse_ms: 700, ..ModulePlan::bank(TIMEOUT_MS) },
+            Self::Postgresql => ModulePlan {
+                name: "postgresql".into(),
+                source: Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/postgresql.safe"),
+                pulse_ms: 700,
+                timeout_ms: TIMEOUT_MS,
+                directory: "/srv/postgresql".into(),
+            },
+        }
+    }
+
+    /// What it needs on node 1 before the first start (its data, where an installation would have made them).
+    ///
+    /// # Errors
+    /// PostgreSQL is not installed or its cluster cannot be made.
+    pub fn prepare(self, lab: &Lab) -> Result<()> {
+        if self == Self::Bank {
+            return Ok(());
+        }
+        let make = "chown postgres:postgres /srv/postgresql && chmod 700 /srv/postgresql && \
+                    runuser -u postgres -- /usr/lib/postgresql/15/bin/initdb --pgdata /srv/postgresql --auth trust --encoding UTF8 --no-sync";
+        lab.host(1).shell(make).context("PostgreSQL 15 is needed: apt-get install postgresql")?;
+        lab.host(2).shell("chown postgres:postgres /srv/postgresql && chmod 700 /srv/postgresql")?;
+        Ok(())
+    }
+}
