@@ -1,5 +1,6 @@
 //! What the demo protects: the bank ledger or Debian's PostgreSQL, as modules and as clients see them.
 
+use crate::bank::client::Bank;
 use crate::lab::Lab;
 use crate::lab::cluster::ModulePlan;
 use anyhow::{Context, Result};
@@ -29,6 +30,19 @@ impl Application {
                 timeout_ms: TIMEOUT_MS,
                 directory: "/srv/postgresql".into(),
             },
+        }
+    }
+
+    /// The ledger as clients see it.
+    pub fn bank(self, lab: &Lab) -> Bank {
+        lab.bank(&self.plan().name)
+    }
+
+    /// Name of the process that must run on the primary.
+    pub fn process_name(self) -> &'static str {
+        match self {
+            Self::Bank => "holdfast-bank",
+            Self::Postgresql => "postgres",
         }
     }
 
