@@ -5,6 +5,8 @@ use crate::demo::application::Application;
 use crate::demo::interrupt::Interrupt;
 use crate::demo::server::{Server, USER};
 use crate::lab::Lab;
+use crate::lab::cluster::PATIENCE;
+use crate::lab::wait::wait_until;
 use anyhow::{Result, bail};
 use std::time::Duration;
 
@@ -34,7 +36,9 @@ pub fn full(lab: &Lab, server: &Server, application: Application, interrupt: &In
     interrupt.check()?;
     println!("── starting it on node1, then on node2");
     start(lab, server, module, &plan.name, &nodes)?;
-    let load = Load::start(&application.bank(lab), gentle());
+    let bank = application.bank(lab);
+    wait_until("the ledger's tables", PATIENCE, || bank.set_up().map(|()| true))?;
+    let load = Load::start(&bank, gentle());
     invite(lab, server, application);
     watch(lab, &plan.name, &load, interrupt);
     println!("── {} transfers were acknowledged; ending the demo", load.finish().acknowledged.len());
@@ -47,7 +51,7 @@ fn start(lab: &Lab, server: &Server, module: u64, name: &str, nodes: &[(u64, u8)
         server.command(module, "booton", *id)?;
     }
     server.command(module, "prim", first.0)?;
-    lab.wait_state(1, name, "ALONE Ready", crate::lab::cluster::PATIENCE)?;
+    lab.wait_state(1, name, "ALONE Ready", PATIENCE)?;
     server.command(module, "start", second.0)?;
     lab.wait_pair(name, 1)
 }

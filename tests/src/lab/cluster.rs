@@ -1,7 +1,7 @@
 //! Bring-up without a server: cluster configuration from both nodes' keys, module installed and configured by command
 //! line, first start in the right direction.
 
-use crate::bank::client::{Bank, NodeDoor};
+use crate::bank::client::{Bank, Keeper, NodeDoor};
 use crate::lab::{Lab, package};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -131,6 +131,7 @@ impl Lab {
             NodeDoor { health: address(HEALTH_PORT), health_path: health_path(module), bank: address(BANK_PORT) }
         };
         Bank {
+            keeper: Keeper::Service,
             doors: self.numbers().into_iter().map(door).collect(),
             connect: self.network().connector(),
             timeout: Duration::from_secs(3),
