@@ -22,7 +22,9 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self> {
         files::make_dir(dir)?;
         files::make_dir(&dir.join("modules"))?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self {
+            dir: dir.to_owned(),
+        })
     }
 
     /// Counts this start of the agent, durably.
@@ -31,6 +33,16 @@ impl Store {
         let count = files::load::<u64>(&path, "incarnation", SMALL)?.unwrap_or(0) + 1;
         files::save(&path, "incarnation", &count)?;
         Ok(count)
+    }
+
+    /// The boot under which the agent last started; empty if it never did.
+    pub fn last_boot(&self) -> Result<String> {
+        Ok(files::load(&self.dir.join("boot.json"), "boot", SMALL)?.unwrap_or_default())
+    }
+
+    /// The agent has started under this boot and begun what is due then.
+    pub fn save_boot(&self, boot: &str) -> Result<()> {
+        files::save(&self.dir.join("boot.json"), "boot", &boot)
     }
 
     /// The cluster configuration held.
@@ -61,15 +73,24 @@ impl Store {
     pub fn modules(&self) -> Result<BTreeMap<String, ModuleConfig>> {
         let mut modules = BTreeMap::new();
         let dir = self.dir.join("modules");
-        for entry in std::fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        for entry in
+            std::fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?
+        {
             let name = entry?.file_name();
-            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
+            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".json")) else {
+                continue;
+            };
             if name.starts_with('.') {
                 continue;
             }
             match files::load::<ModuleConfig>(&self.module_path(name), "module", MODULE_MAX)? {
-                Some(config) if config.name == name => drop(modules.insert(name.to_owned(), config)),
-                _ => bail!("{} is not the configuration of {name}", self.module_path(name).display()),
+                Some(config) if config.name == name => {
+                    drop(modules.insert(name.to_owned(), config))
+                }
+                _ => bail!(
+                    "{} is not the configuration of {name}",
+                    self.module_path(name).display()
+                ),
             }
         }
         Ok(modules)
@@ -105,7 +126,12 @@ fn remove(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Why not, and the cure.
-pub fn check_version<T: PartialEq>(what: &str, held: Option<(&T, u64)>, new: &T, version: u64) -> Result<bool, String> {
+pub fn check_version<T: PartialEq>(
+    what: &str,
+    held: Option<(&T, u64)>,
+    new: &T,
+    version: u64,
+) -> Result<bool, String> {
     match held {
         Some((_, held)) if version < held => Err(format!(
             "{what}: version {version} is older than version {held} held by this node; nothing was changed. \
@@ -115,7 +141,9 @@ pub fn check_version<T: PartialEq>(what: &str, held: Option<(&T, u64)>, new: &T,
             if old == new {
                 return Ok(false);
             }
-            Err(format!("{what}: another content for version {version} is held by this node; raise the version"))
+            Err(format!(
+                "{what}: another content for version {version} is held by this node; raise the version"
+            ))
         }
         _ => Ok(true),
     }
@@ -128,9 +156,21 @@ mod tests {
     #[test]
     fn incarnations_rise_across_openings() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Store::open(dir.path()).unwrap().next_incarnation().unwrap(), 1);
-        assert_eq!(Store::open(dir.path()).unwrap().next_incarnation().unwrap(), 2);
-        assert!(Store::open(dir.path()).unwrap().modules().unwrap().is_empty());
+        assert_eq!(
+            Store::open(dir.path()).unwrap().next_incarnation().unwrap(),
+            1
+        );
+        assert_eq!(
+            Store::open(dir.path()).unwrap().next_incarnation().unwrap(),
+            2
+        );
+        assert!(
+            Store::open(dir.path())
+                .unwrap()
+                .modules()
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -139,6 +179,10 @@ mod tests {
         assert_eq!(check_version("x", Some((&"a", 3)), &"a", 3), Ok(false));
         assert_eq!(check_version("x", Some((&"a", 3)), &"b", 4), Ok(true));
         assert!(check_version("x", Some((&"a", 3)), &"b", 3).is_err());
-        assert!(check_version("x", Some((&"a", 3)), &"b", 2).unwrap_err().contains("older"));
+        assert!(
+            check_version("x", Some((&"a", 3)), &"b", 2)
+                .unwrap_err()
+                .contains("older")
+        );
     }
 }

@@ -8,12 +8,20 @@
 //! be made durable the driver drops the rest of that output and hands in [`input::Input::SaveFailed`] as the very next
 //! input of that module: while a save is pending its other inputs wait (those of other modules do not).
 
+pub mod arbiter;
+pub mod automaton;
 pub mod durable;
+pub mod grant;
 pub mod heartbeat;
 pub mod input;
+pub mod liveness;
 pub mod node;
 pub mod output;
+pub mod procedure;
+pub mod relation;
+pub mod replay;
 pub mod replica;
+pub mod retry;
 pub mod settings;
 pub mod time;
 pub mod view;

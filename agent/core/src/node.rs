@@ -1,18 +1,102 @@
 //! One module on one node, as a value: `handle` an input, get the effects.
+//!
+//! What a node does falls into three parts that run side by side: the *procedure* under way (`steps`: scripts,
+//! addresses, mounts in their order), the *serving* side (`serving`: from whom the right to acknowledge writes comes)
+//! and the *role* of a node that does not serve (`role`: wait, follow, ask, take over).
 
+mod commands;
+mod peer;
+mod role;
+mod serving;
+mod steps;
+mod texts;
+
+use crate::arbiter::{self, Situation, Wait};
+use crate::automaton::{self, Status, Trigger};
 use crate::durable::Durable;
+use crate::heartbeat::{Heartbeat, Incarnation};
 use crate::input::Input;
-use crate::output::Output;
+use crate::liveness::Liveness;
+use crate::output::{Act, Event, EventLevel, Output, Reply};
+use crate::procedure::Kind;
+use crate::replay::Replay;
+use crate::replica::{Inventory, ReplicaCommand, ResyncProgress};
+use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
-use crate::view::View;
-use holdfast_api::state::{ModuleState, Readiness};
+use holdfast_api::ids::Generation;
+use serving::Serving;
+use steps::Running;
 
 /// One module on one node.
+#[derive(Clone, Debug)]
 pub struct Node {
     settings: Settings,
     durable: Durable,
+    status: Status,
+    since: Instant,
     now: Instant,
+    nonce: u64,
+    /// When an input was last handled: a gap means a suspension.
+    handled_at: Instant,
+    /// End of the last suspension longer than the timeout.
+    slept_until: Option<Instant>,
+
+    links: Liveness,
+    replay: Replay,
+    peer: Option<Heartbeat>,
+
+    procedure: Option<Running>,
+    /// The stop under way is followed by a start, by this actor.
+    stop_then_start: Option<String>,
+    serving: Serving,
+    following: Option<Following>,
+    /// See [`Situation::live`].
+    live: bool,
+    agreed: bool,
+    forced: bool,
+    /// The number asked of the peer at present.
+    asking: Option<u64>,
+    waiting: Option<Wait>,
+
+    healthy: bool,
+    addresses_set: bool,
+    application_started: bool,
+    /// The data plane may hold directories or mounts.
+    data_plane_used: bool,
+    releases_pending: u32,
+    script: Option<u64>,
+    runs: u64,
+    budget: Budget,
+    inventory: Option<Inventory>,
+    resync: Option<ResyncProgress>,
+
+    /// A swap asked of the primary, and when to give up.
+    swap_request: Option<(u64, Instant)>,
+    swap_handled: u64,
+    /// Nothing can be saved: nothing is said either, so that the peer counts this node as gone.
+    mute: bool,
+    /// For tests of the simulator only, see `BrokenRules::promise_without_saving`.
+    unsaved_promise: u64,
+
+    sequence: u64,
+    sent: Option<Heartbeat>,
+    next_pulse: Instant,
+    /// Where to return to if this output cannot be saved, and the commands whose replies would be lost with it.
+    rollback: Option<(Box<Node>, Vec<u64>)>,
+    out: Output,
+}
+
+/// The stream a secondary follows.
+#[derive(Clone, Debug)]
+struct Following {
+    session: u64,
+    /// The primary's generation, and the history this copy takes over with it.
+    generation: Generation,
+    history: Vec<Generation>,
+    connected: bool,
+    /// The stream broke: the primary has to offer a new session.
+    lost: bool,
 }
 
 impl Node {
@@ -22,44 +106,93 @@ impl Node {
     /// "boot" if `durable.boot_start` and the boot id is new.
     pub fn new(settings: Settings, durable: Durable, moment: Moment) -> Self {
         Self {
+            status: automaton::STOP,
+            since: moment.now,
+            now: moment.now,
+            nonce: moment.nonce,
+            handled_at: moment.now,
+            slept_until: None,
+            links: Liveness::new(settings.links, settings.timeout_ms, moment.now),
+            replay: Replay::new(settings.incarnation, settings.links),
+            peer: None,
+            procedure: None,
+            stop_then_start: None,
+            serving: Serving::No,
+            following: None,
+            live: false,
+            agreed: false,
+            forced: false,
+            asking: None,
+            waiting: None,
+            healthy: false,
+            addresses_set: false,
+            application_started: false,
+            data_plane_used: false,
+            releases_pending: 0,
+            script: None,
+            runs: 0,
+            budget: Budget::new(settings.maxloop, settings.loop_interval_ms),
+            inventory: None,
+            resync: None,
+            swap_request: None,
+            swap_handled: 0,
+            mute: false,
+            unsaved_promise: 0,
+            sequence: 0,
+            sent: None,
+            next_pulse: moment.now,
+            rollback: None,
+            out: Output::default(),
             settings,
             durable,
-            now: moment.now,
         }
     }
 
     /// Handles one input. The driver hands in the next input of this module only when `persist` of this output is
     /// durable (or hands in `SaveFailed`).
-    pub fn handle(&mut self, moment: Moment, _input: Input) -> Output {
-        self.now = moment.now;
-        Output::default()
+    pub fn handle(&mut self, moment: Moment, input: Input) -> Output {
+        let failed_save = match &input {
+            Input::SaveFailed { .. } => self.rollback.take(),
+            _ => None,
+        };
+        self.rollback = None;
+        let lost_replies = match failed_save {
+            Some((before, replies)) => {
+                *self = *before;
+                replies
+            }
+            None => Vec::new(),
+        };
+        let before = self.clone();
+        self.pass_time(moment);
+        let command = matches!(input, Input::CommandReceived(_));
+        match input {
+            Input::Ticked => {}
+            Input::HeartbeatReceived { link, heartbeat } => self.on_heartbeat(link, heartbeat),
+            Input::CommandReceived(command) => self.on_command(command),
+            Input::ScriptExited { run, outcome } => self.on_script_exited(run, outcome),
+            Input::Replica(event) => self.on_replica(event),
+            Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
+            Input::ProcessMissing { name, action } => self.on_process_missing(&name, action),
+            Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
+        }
+        self.settle();
+        self.finish(before, command)
     }
 
     /// When `Ticked` is to be handed in at the latest.
     pub fn next_deadline(&self) -> Instant {
-        self.now.after(self.settings.pulse_ms)
-    }
-
-    /// What reports, pages and the command line show.
-    pub fn view(&self) -> View {
-        View {
-            node: self.settings.node_name.clone(),
-            state: ModuleState::Stop,
-            readiness: Readiness::NotReady,
-            since: self.now,
-            waiting_for: None,
-            detail: String::new(),
-            data: self.durable.data,
-            generation: self.durable.generation,
-            solo: self.durable.solo,
-            healthy: false,
-            boot_start: self.durable.boot_start,
-            running: self.durable.running,
-            peer: None,
-            resync: None,
-            inventory: None,
-            links_heard: vec![false; self.settings.links],
+        let mut deadline = self.next_pulse.min(self.now.after(self.settings.pulse_ms));
+        let candidates = [
+            Some(self.links.silent_from()).filter(|at| *at > self.now),
+            self.serving_deadline(),
+            self.procedure.as_ref().and_then(Running::deadline),
+            self.swap_request.map(|(_, until)| until),
+        ];
+        for at in candidates.into_iter().flatten() {
+            deadline = deadline.min(at);
         }
+        deadline.max(self.now.after(1))
     }
 
     /// The durable state as it stands after the last `handle`.
@@ -70,5 +203,228 @@ impl Node {
     /// The settings it was made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    fn pass_time(&mut self, moment: Moment) {
+        self.now = moment.now.max(self.now);
+        self.nonce = moment.nonce;
+        let gap = self.now.since(self.handled_at);
+        self.handled_at = self.now;
+        if gap <= self.settings.suspend_gap_ms() || self.settings.broken.ignore_suspension {
+            return;
+        }
+        self.event(
+            EventLevel::Warning,
+            format!(
+                "this node was suspended for {gap} ms: the silence of {} is counted anew",
+                self.settings.peer_name
+            ),
+        );
+        self.links.count_anew(self.now);
+        self.restart_hold();
+        if gap >= self.settings.timeout_ms {
+            // The peer may have gone on alone meanwhile: until it is heard, this copy is not known to be the newest.
+            self.live = false;
+            self.slept_until = Some(self.now);
+        }
+    }
+
+    /// Carries on whatever the new situation allows, until nothing moves.
+    fn settle(&mut self) {
+        if let Some((_, until)) = self.swap_request
+            && self.now >= until
+        {
+            self.swap_request = None;
+        }
+        self.check_step_deadline();
+        for _ in 0..8 {
+            let before = (
+                self.status,
+                self.procedure.is_some(),
+                self.serving.clone(),
+                self.waiting,
+            );
+            if self.serving.holds_role() {
+                self.serve();
+            } else if self.procedure.is_none() && !self.mute && self.status != automaton::STOP {
+                self.choose_role();
+            }
+            if before
+                == (
+                    self.status,
+                    self.procedure.is_some(),
+                    self.serving.clone(),
+                    self.waiting,
+                )
+            {
+                break;
+            }
+        }
+    }
+
+    fn finish(&mut self, before: Node, command: bool) -> Output {
+        // A node that could not save stays silent and saves nothing unless somebody asks for it.
+        if self.durable != before.durable && (!self.mute || command) {
+            self.out.persist = Some(self.durable.clone());
+        }
+        let mut heartbeat = self.heartbeat();
+        let due = self.now >= self.next_pulse;
+        if !self.mute && (due || self.sent.as_ref() != Some(&heartbeat)) {
+            self.sent = Some(heartbeat.clone());
+            self.sequence += 1;
+            heartbeat.sequence = self.sequence;
+            self.out.send = Some(heartbeat);
+        }
+        if due || self.out.send.is_some() {
+            self.next_pulse = self.now.after(self.settings.pulse_ms);
+        }
+        let out = std::mem::take(&mut self.out);
+        if out.persist.is_some() {
+            self.rollback = Some((
+                Box::new(before),
+                out.replies.iter().map(|reply| reply.id).collect(),
+            ));
+        }
+        out
+    }
+
+    /// What this node says of itself; the sequence number is put in when it is sent.
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            from: self.settings.node,
+            boot_id: self.settings.boot_id,
+            incarnation: self.settings.incarnation,
+            sequence: 0,
+            echo: self.replay.echo(),
+            hears_you: self.heard(),
+            signature: self.settings.signature,
+            state: self.status.0,
+            readiness: self.status.1,
+            running: self.durable.running,
+            data: self.durable.data,
+            generation: self.durable.generation,
+            history: self.durable.history.clone(),
+            solo: self.durable.solo,
+            outdated_since: self.durable.outdated_since.max(self.unsaved_promise),
+            continued: self.durable.continued,
+            was_primary: self.durable.was_primary,
+            asks: self.asking.unwrap_or(0),
+            session: self.session(),
+            swap_request: self.swap_request.map_or(0, |(number, _)| number),
+            inventory: self.inventory.unwrap_or_default(),
+        }
+    }
+
+    fn session(&self) -> u64 {
+        match &self.following {
+            Some(following) if !following.lost => following.session,
+            Some(_) => 0,
+            None => self.serving.session(),
+        }
+    }
+
+    fn situation(&self) -> Situation<'_> {
+        Situation {
+            settings: &self.settings,
+            durable: &self.durable,
+            state: self.status.0,
+            live: self.live,
+            agreed: self.agreed,
+            forced: self.forced,
+            inventory: self.inventory.unwrap_or_default(),
+            peer: self.peer.as_ref(),
+            heard: self.heard(),
+            silent: self.links.silent(self.now),
+        }
+    }
+
+    fn heard(&self) -> bool {
+        self.peer.is_some() && self.links.heard(self.now)
+    }
+
+    /// The peer's newest word, if it was heard within the timeout.
+    fn heard_peer(&self) -> Option<&Heartbeat> {
+        self.peer.as_ref().filter(|_| self.links.heard(self.now))
+    }
+
+    fn peer_serves(&self) -> bool {
+        self.heard_peer().is_some_and(arbiter::serves)
+    }
+
+    fn peer_incarnation(&self) -> Incarnation {
+        self.replay.believed().unwrap_or_default()
+    }
+
+    /// A random number, another one at each call.
+    fn draw(&mut self) -> u64 {
+        self.nonce = self.nonce.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.nonce;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).max(1)
+    }
+
+    fn act(&mut self, act: Act) {
+        self.out.acts.push(act);
+    }
+
+    fn replica(&mut self, command: ReplicaCommand) {
+        self.act(Act::Replica(command));
+    }
+
+    fn reply(&mut self, id: u64, result: Result<String, String>) {
+        self.out.replies.push(Reply { id, result });
+    }
+
+    fn event(&mut self, level: EventLevel, text: String) {
+        self.out.events.push(Event {
+            level,
+            state: self.status.0,
+            readiness: self.status.1,
+            text,
+        });
+    }
+
+    /// Takes an edge of the automaton; the log gets the table's reason and `why`.
+    fn take_edge(&mut self, trigger: Trigger, why: &str) {
+        let from = self.status;
+        let Some(row) = automaton::transition(from, trigger) else {
+            self.event(
+                EventLevel::Error,
+                format!("internal: no edge {trigger:?} from {from} ({why}); please report it"),
+            );
+            return;
+        };
+        self.status = row.to;
+        self.since = self.now;
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!(" ({why})")
+        };
+        self.event(
+            EventLevel::State,
+            format!("{from} -> {}: {}{why}", row.to, row.reason),
+        );
+    }
+
+    /// Losing the ledger: give up the addresses, refuse writes, stop, and fall silent.
+    fn on_save_failed(&mut self, reason: &str, lost_replies: &[u64]) {
+        let text = format!(
+            "the state of module {} cannot be saved ({reason}): the module stops on this node; free or repair the disk \
+             that holds the agent's data folder, then start the module again",
+            self.settings.module
+        );
+        for id in lost_replies {
+            self.reply(*id, Err(text.clone()));
+        }
+        self.event(EventLevel::Error, text);
+        self.mute = true;
+        self.live = false;
+        self.asking = None;
+        self.swap_request = None;
+        if self.status != automaton::STOP && !self.procedure_is(Kind::Halt) {
+            self.begin_halt();
+        }
     }
 }

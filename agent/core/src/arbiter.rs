@@ -1,0 +1,426 @@
+//! Who may be primary: pure decisions from what this node knows of itself and has heard of its peer.
+
+use crate::durable::Durable;
+use crate::grant::{self, Source};
+use crate::heartbeat::Heartbeat;
+use crate::relation::{Lineage, Relation, relation};
+use crate::replica::Inventory;
+use crate::settings::Settings;
+use holdfast_api::ids::Generation;
+use holdfast_api::state::{DataState, ModuleState};
+
+/// All that a decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// Settings.
+    pub settings: &'a Settings,
+    /// What is saved.
+    pub durable: &'a Durable,
+    /// Present state (STOP, WAIT or SECOND where a role is decided).
+    pub state: ModuleState,
+    /// In this life of the agent, without a long sleep, this node has been in sync with its peer at its generation and
+    /// neither has promised nor been told that somebody else may serve since: nobody can serve a higher generation
+    /// without either this node's promise or this node's silence.
+    pub live: bool,
+    /// An operator's `second`: this copy may be overwritten.
+    pub agreed: bool,
+    /// An operator's `prim` or `primforce`.
+    pub forced: bool,
+    /// What the directories hold.
+    pub inventory: Inventory,
+    /// The peer's newest word, however old.
+    pub peer: Option<&'a Heartbeat>,
+    /// The peer was heard within the timeout.
+    pub heard: bool,
+    /// The peer was silent on all links for the timeout.
+    pub silent: bool,
+}
+
+/// What to do where no role is held, and what the copy has turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Save this data state first.
+    pub mark: Option<DataState>,
+    /// Then do this.
+    pub decision: Decision,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Become primary under this grant.
+    Promote {
+        /// Where the right comes from.
+        source: Source,
+        /// The generation's number.
+        number: u64,
+    },
+    /// Ask the peer to promise this number.
+    Ask {
+        /// The number.
+        number: u64,
+    },
+    /// Follow the serving peer.
+    Follow {
+        /// The session it offers.
+        session: u64,
+        /// Its generation.
+        generation: Generation,
+    },
+    /// Wait, and say for what.
+    Wait(Wait),
+}
+
+/// What a node waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It has not been awake long enough to know whether the peer speaks.
+    Listening,
+    /// The peer has a different configuration.
+    Signature,
+    /// First start: nobody has chosen the reference.
+    FirstChoice,
+    /// The peer serves but does not offer a session yet.
+    PeerNotOffering,
+    /// The peer holds the reference (or the newer copy) and does not serve.
+    PeerHoldsData,
+    /// Up to date, but the peer may have served since: it is silent.
+    PeerMayBeNewer,
+    /// The other node takes over or starts first.
+    PeerPreferred,
+    /// This copy is out of date and the peer is silent.
+    Outdated,
+    /// This copy is half overwritten.
+    Inconsistent,
+    /// Files here would be overwritten by a copy they have nothing to do with.
+    AgreeToOverwrite,
+    /// This copy holds writes that the serving peer lacks.
+    Diverged,
+    /// Neither node serves and each copy holds writes the other lacks.
+    BothDiverged,
+    /// `failover="off"`: only an operator promotes this node.
+    FailoverOff,
+    /// An operator ordered `second` and nobody is primary.
+    NoPrimary,
+    /// Asked the peer for its promise.
+    Promise,
+}
+
+impl Wait {
+    /// Whether it passes without anybody's doing.
+    pub fn passes(self) -> bool {
+        matches!(
+            self,
+            Self::Listening | Self::PeerNotOffering | Self::Promise
+        )
+    }
+}
+
+/// The peer holds, or is taking, or is giving up a role that gets writes acknowledged.
+pub fn serves(heartbeat: &Heartbeat) -> bool {
+    matches!(heartbeat.state, ModuleState::Prim | ModuleState::Alone)
+}
+
+/// A copy that is whole: a candidate, if not the newest.
+pub fn whole(data: DataState) -> bool {
+    matches!(data, DataState::UpToDate | DataState::Outdated)
+}
+
+/// What the peer's copy is to ours.
+pub fn relation_to(durable: &Durable, peer: &Heartbeat) -> Relation {
+    relation(
+        Lineage {
+            generation: durable.generation,
+            history: &durable.history,
+        },
+        Lineage {
+            generation: peer.generation,
+            history: &peer.history,
+        },
+    )
+}
+
+/// The peer's word, as heard, grants `number` to this node: rule (a).
+///
+/// Its promise alone is not enough: its copy must be one that cannot be newer than ours.
+pub fn granted(durable: &Durable, peer: &Heartbeat, number: u64) -> bool {
+    peer.outdated_since >= number
+        && !serves(peer)
+        && (!whole(peer.data)
+            || matches!(
+                relation_to(durable, peer),
+                Relation::Equal | Relation::Behind
+            ))
+}
+
+/// Decides the role of a node in WAIT or SECOND.
+pub fn decide(s: &Situation<'_>) -> Verdict {
+    let wait = |wait| Verdict {
+        mark: None,
+        decision: Decision::Wait(wait),
+    };
+    let heard = s.peer.filter(|_| s.heard);
+    if let Some(peer) = heard
+        && peer.signature != s.settings.signature
+    {
+        return wait(Wait::Signature);
+    }
+    match heard {
+        Some(peer) if serves(peer) => beside_primary(s, peer),
+        _ if s.forced && (s.heard || s.silent) => {
+            let number = grant::number_beyond(s.durable, s.peer);
+            Verdict {
+                mark: None,
+                decision: Decision::Promote {
+                    source: Source::Force,
+                    number,
+                },
+            }
+        }
+        _ if s.agreed && (s.heard || s.silent) => wait(Wait::NoPrimary),
+        Some(peer) => nobody_serves(s, peer),
+        None => out_of_hearing(s),
+    }
+}
+
+/// The peer serves: follow it, unless that would destroy something.
+fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
+    let (data, solo) = (s.durable.data, s.durable.solo);
+    let follow = || match peer.session {
+        0 => Decision::Wait(Wait::PeerNotOffering),
+        session => Decision::Follow {
+            session,
+            generation: peer.generation,
+        },
+    };
+    if s.agreed || data == DataState::Inconsistent {
+        return Verdict {
+            mark: None,
+            decision: follow(),
+        };
+    }
+    if data == DataState::Diverged && !s.settings.broken.overwrite_diverged {
+        return Verdict {
+            mark: None,
+            decision: Decision::Wait(Wait::Diverged),
+        };
+    }
+    let descends = matches!(
+        relation_to(s.durable, peer),
+        Relation::Equal | Relation::Ahead
+    ) && !solo;
+    let decision = if s.durable.generation.number == 0 || data == DataState::Unknown {
+        if s.inventory.entries == 0 {
+            follow()
+        } else {
+            Decision::Wait(Wait::AgreeToOverwrite)
+        }
+    } else if descends || s.settings.broken.overwrite_diverged {
+        // It has served on while this copy was not following.
+        let newer = peer.generation != s.durable.generation && data == DataState::UpToDate;
+        return Verdict {
+            mark: newer.then_some(DataState::Outdated),
+            decision: follow(),
+        };
+    } else {
+        // Solo beside a serving peer, or not its ancestor: writes acknowledged here are missing there. Even a peer
+        // whose history names our generation was then forced by an operator; nothing here is overwritten unasked.
+        return Verdict {
+            mark: Some(DataState::Diverged),
+            decision: Decision::Wait(Wait::Diverged),
+        };
+    };
+    Verdict {
+        mark: None,
+        decision,
+    }
+}
+
+/// The peer is heard and does not serve.
+fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
+    let durable = s.durable;
+    let wait = |wait| Verdict {
+        mark: None,
+        decision: Decision::Wait(wait),
+    };
+    match durable.data {
+        DataState::Unknown if peer.generation.number > 0 => return wait(Wait::PeerHoldsData),
+        DataState::Unknown => return wait(Wait::FirstChoice),
+        DataState::Inconsistent if !s.settings.broken.promote_inconsistent => {
+            return wait(Wait::Inconsistent);
+        }
+        DataState::Diverged => return wait(Wait::Diverged),
+        DataState::UpToDate | DataState::Outdated | DataState::Inconsistent => {}
+    }
+    let outdated = durable.data == DataState::Outdated;
+    if whole(peer.data) {
+        match relation_to(durable, peer) {
+            Relation::Equal if !outranks(&rank_own(s), &rank_of(s.settings, peer)) => {
+                return wait(Wait::PeerPreferred);
+            }
+            Relation::Equal => {}
+            Relation::Behind if !outdated => {}
+            Relation::Behind => return wait(Wait::Outdated),
+            Relation::Ahead if durable.solo => return wait(Wait::BothDiverged),
+            Relation::Ahead => {
+                let mark = (!outdated).then_some(DataState::Outdated);
+                return Verdict {
+                    mark,
+                    decision: Decision::Wait(Wait::PeerHoldsData),
+                };
+            }
+            Relation::Diverged | Relation::Unrelated => return wait(Wait::BothDiverged),
+        }
+    } else if outdated {
+        return wait(Wait::Outdated);
+    }
+    let number = grant::number_to_ask(durable);
+    if granted(durable, peer, number) {
+        return Verdict {
+            mark: None,
+            decision: Decision::Promote {
+                source: Source::Peer,
+                number,
+            },
+        };
+    }
+    if !s.settings.failover && !durable.was_primary {
+        return wait(Wait::FailoverOff);
+    }
+    Verdict {
+        mark: None,
+        decision: Decision::Ask { number },
+    }
+}
+
+/// The peer is not heard: silent, or this node has not listened long enough.
+fn out_of_hearing(s: &Situation<'_>) -> Verdict {
+    let wait = |wait| Verdict {
+        mark: None,
+        decision: Decision::Wait(wait),
+    };
+    if !s.silent {
+        return wait(Wait::Listening);
+    }
+    let durable = s.durable;
+    let take = || Verdict {
+        mark: None,
+        decision: Decision::Promote {
+            source: Source::Silence,
+            number: grant::number_beyond(durable, s.peer),
+        },
+    };
+    match durable.data {
+        DataState::Unknown => wait(Wait::FirstChoice),
+        DataState::Inconsistent if s.settings.broken.promote_inconsistent => take(),
+        DataState::Inconsistent => wait(Wait::Inconsistent),
+        DataState::Diverged => wait(Wait::Diverged),
+        DataState::Outdated => wait(Wait::Outdated),
+        DataState::UpToDate if s.live && !s.settings.failover && !durable.was_primary => {
+            wait(Wait::FailoverOff)
+        }
+        DataState::UpToDate if s.live || s.settings.broken.start_alone_when_not_solo => take(),
+        DataState::UpToDate if durable.solo => {
+            match s.peer.map(|peer| (peer, relation_to(durable, peer))) {
+                // The last that was heard is a copy with writes of its own: the operator was asked to choose, and silence
+                // does not choose for him.
+                Some((peer, Relation::Ahead | Relation::Diverged | Relation::Unrelated))
+                    if whole(peer.data) =>
+                {
+                    wait(Wait::BothDiverged)
+                }
+                _ => take(),
+            }
+        }
+        DataState::UpToDate => wait(Wait::PeerMayBeNewer),
+    }
+}
+
+/// Among two equal copies of which neither serves, the node that goes first: compared field by field, the greater wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    up_to_date: bool,
+    running: bool,
+    in_sync_second: bool,
+    was_primary: bool,
+    lower_id: std::cmp::Reverse<u16>,
+}
+
+fn outranks(ours: &Rank, theirs: &Rank) -> bool {
+    ours > theirs
+}
+
+/// The rank of this node, as its heartbeat shows it.
+pub fn rank_own(s: &Situation<'_>) -> Rank {
+    let up_to_date = s.durable.data == DataState::UpToDate;
+    Rank {
+        up_to_date,
+        running: s.durable.running,
+        // With failover off the node that was primary goes first, always.
+        in_sync_second: s.settings.failover && up_to_date && s.state == ModuleState::Second,
+        was_primary: s.durable.was_primary,
+        lower_id: std::cmp::Reverse(s.settings.node.0),
+    }
+}
+
+/// The rank of the peer.
+pub fn rank_of(settings: &Settings, peer: &Heartbeat) -> Rank {
+    let up_to_date = peer.data == DataState::UpToDate;
+    Rank {
+        up_to_date,
+        running: peer.running,
+        in_sync_second: settings.failover && up_to_date && peer.state == ModuleState::Second,
+        was_primary: peer.was_primary,
+        lower_id: std::cmp::Reverse(peer.from.0),
+    }
+}
+
+/// Whether this node, which neither serves nor is about to, promises the peer the number it asks for.
+pub fn may_promise(s: &Situation<'_>, peer: &Heartbeat) -> bool {
+    let durable = s.durable;
+    if peer.asks <= durable.generation.number
+        || peer.asks <= durable.outdated_since
+        || peer.signature != s.settings.signature
+    {
+        return false;
+    }
+    if !whole(durable.data) || s.agreed {
+        return true;
+    }
+    match relation_to(durable, peer) {
+        Relation::Ahead => !durable.solo,
+        Relation::Equal if durable.solo => false,
+        Relation::Equal => serves(peer) || !outranks(&rank_own(s), &rank_of(s.settings, peer)),
+        // It does not know yet that this copy is newer, or another: it will hear.
+        Relation::Behind | Relation::Diverged | Relation::Unrelated => false,
+    }
+}
+
+/// What a serving node makes of a peer that serves too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contest {
+    /// This node stays.
+    Stay,
+    /// The peer's copy holds all that was acknowledged here: give way, and follow later.
+    Superseded,
+    /// Both copies hold writes of their own, and the peer stays.
+    Lost,
+}
+
+/// Two nodes serve and hear each other: the one whose generation was gained while serving stays (tie: the lower id).
+pub fn contest(settings: &Settings, durable: &Durable, peer: &Heartbeat) -> Contest {
+    match relation_to(durable, peer) {
+        // The same generation cannot be served twice; if it seems so the word is stale.
+        Relation::Equal | Relation::Behind => Contest::Stay,
+        Relation::Ahead if !durable.solo => Contest::Superseded,
+        Relation::Ahead => Contest::Lost,
+        Relation::Diverged | Relation::Unrelated => {
+            let key = |continued: bool, id: u16| (!continued, id);
+            if key(durable.continued, settings.node.0) < key(peer.continued, peer.from.0) {
+                Contest::Stay
+            } else {
+                Contest::Lost
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The solo rule: where the right to acknowledge writes alone comes from, and what it does to the durable state.
+//!
+//! Nothing but [`take`] raises a generation. A grant is *taken* the moment it is saved; an unsaved one is worth nothing.
+
+use crate::durable::{Durable, HISTORY_MAX};
+use crate::heartbeat::Heartbeat;
+use holdfast_api::ids::Generation;
+
+/// Why a node may serve alone under a higher generation. A register witness will be one more source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// (a) The peer has durably recorded "Outdated since" this number.
+    Peer,
+    /// (c) All links were silent for the timeout, and this copy was in sync (or solo) when the silence began.
+    Silence,
+    /// (d) An operator's force.
+    Force,
+}
+
+impl Source {
+    /// For the module log.
+    pub fn reason(self, peer: &str) -> String {
+        match self {
+            Self::Peer => format!("{peer} has recorded that its copy is out of date"),
+            Self::Silence => format!("{peer} has been silent on every link for the timeout"),
+            Self::Force => "an operator chose this copy".to_owned(),
+        }
+    }
+}
+
+/// The number a node asks its peer for: above its own generation and above every promise it has given itself.
+///
+/// It is above the node's own `outdated_since`, so two nodes that promised each other the same number can still find a
+/// way out: the one that asks next asks for a number that neither has promised.
+pub fn number_to_ask(durable: &Durable) -> u64 {
+    durable
+        .generation
+        .number
+        .max(durable.outdated_since)
+        .saturating_add(1)
+}
+
+/// The number taken without the peer's word: above all that either node is known to have held, asked or promised.
+pub fn number_beyond(durable: &Durable, peer: Option<&Heartbeat>) -> u64 {
+    let known = peer.map_or(0, |peer| {
+        peer.generation
+            .number
+            .max(peer.outdated_since)
+            .max(peer.asks)
+    });
+    number_to_ask(durable)
+        .max(known.saturating_add(1))
+        .max(durable.asked)
+}
+
+/// Takes the grant: raises the generation, and with it this copy becomes the reference.
+///
+/// `continues`: this node was serving (or was primary last), so at a reunion it stays.
+pub fn take(durable: &mut Durable, number: u64, id: u64, continues: bool) {
+    debug_assert!(
+        number > durable.generation.number,
+        "a grant always raises the generation"
+    );
+    if durable.generation.number > 0 {
+        durable.history.insert(0, durable.generation);
+        durable.history.truncate(HISTORY_MAX);
+    }
+    durable.generation = Generation {
+        number,
+        id: id.max(1),
+    };
+    durable.data = holdfast_api::state::DataState::UpToDate;
+    durable.solo = true;
+    durable.asked = 0;
+    durable.continued = continues;
+    durable.was_primary = true;
+}
+
+/// Promises the peer that this node never becomes primary with a number below or equal to `number`.
+pub fn promise(durable: &mut Durable, number: u64) {
+    use holdfast_api::state::DataState;
+    durable.outdated_since = durable.outdated_since.max(number);
+    durable.solo = false;
+    if durable.data == DataState::UpToDate {
+        durable.data = DataState::Outdated;
+    }
+}

@@ -1,0 +1,135 @@
+//! What is made of a heartbeat: liveness, promises to the peer, requests of its operator.
+
+use super::Node;
+use super::serving::Serving;
+use crate::arbiter;
+use crate::automaton::{self, Trigger};
+use crate::grant;
+use crate::heartbeat::Heartbeat;
+use crate::output::EventLevel;
+use crate::replay::Belief;
+use holdfast_api::state::{DataState, ModuleState, Readiness};
+
+impl Node {
+    pub(super) fn on_heartbeat(&mut self, link: usize, heartbeat: Heartbeat) {
+        if heartbeat.from != self.settings.peer {
+            return;
+        }
+        match self.replay.judge(link, &heartbeat) {
+            Belief::Refused(_) => return,
+            Belief::Alive => {
+                self.links.heard_on(link, self.now);
+                return;
+            }
+            Belief::Newest => {}
+            Belief::Restarted => self.on_peer_restarted(&heartbeat),
+        }
+        let was_silent = self.links.silent(self.now) && self.peer.is_some();
+        self.links.heard_on(link, self.now);
+        self.peer = Some(heartbeat);
+        if was_silent {
+            let text = format!("{} is heard again", self.settings.peer_name);
+            self.event(EventLevel::Info, text);
+        }
+        self.trust_again();
+        self.answer_ask();
+        self.answer_swap_request();
+    }
+
+    fn on_peer_restarted(&mut self, heartbeat: &Heartbeat) {
+        let rebooted = self
+            .peer
+            .as_ref()
+            .is_some_and(|before| before.boot_id != heartbeat.boot_id);
+        let what = if rebooted {
+            "was booted"
+        } else {
+            "has a restarted agent"
+        };
+        let text = format!(
+            "{} {what}: nothing it held before goes on",
+            self.settings.peer_name
+        );
+        self.event(EventLevel::Warning, text);
+    }
+
+    /// After a long sleep, two nodes that still find each other in sync a whole timeout later are in sync. (Datagrams
+    /// that waited in the socket meanwhile are long drained by then.)
+    fn trust_again(&mut self) {
+        let Some(slept_until) = self.slept_until else {
+            return;
+        };
+        if self.now < slept_until.after(self.settings.timeout_ms) {
+            return;
+        }
+        let Some(peer) = &self.peer else { return };
+        let same = peer.generation == self.durable.generation
+            && peer.data == DataState::UpToDate
+            && self.durable.data == DataState::UpToDate
+            && peer.session == self.session()
+            && peer.session != 0;
+        let partner = match self.status.0 {
+            ModuleState::Prim => {
+                peer.state == ModuleState::Second && peer.readiness == Readiness::Ready
+            }
+            ModuleState::Second => {
+                peer.state == ModuleState::Prim && self.status.1 == Readiness::Ready
+            }
+            _ => false,
+        };
+        if same && partner {
+            self.live = true;
+            self.slept_until = None;
+        }
+    }
+
+    /// The peer asks for the promise that this node never becomes primary with a number as low as the one it wants.
+    fn answer_ask(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        let number = peer.asks;
+        if number == 0
+            || self.mute
+            || self.serving != Serving::No
+            || !arbiter::may_promise(&self.situation(), peer)
+        {
+            return;
+        }
+        self.promise(number, "it asked");
+    }
+
+    /// Records "Outdated since `number`"; the next heartbeat tells the peer, once it is saved.
+    pub(super) fn promise(&mut self, number: u64, why: &str) {
+        if self.settings.broken.promise_without_saving {
+            self.unsaved_promise = self.unsaved_promise.max(number);
+            return;
+        }
+        grant::promise(&mut self.durable, number);
+        self.live = false;
+        self.asking = None;
+        let text = format!(
+            "{} may serve generation {number} without this node ({why}); this copy is {} from then on",
+            self.settings.peer_name, self.durable.data
+        );
+        self.event(EventLevel::Info, text);
+        if self.status == automaton::SECOND {
+            self.take_edge(Trigger::FellBehind, "out of date");
+        }
+    }
+
+    /// The operator of the secondary asked for a swap: this node carries it out if it can.
+    fn answer_swap_request(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        let request = peer.swap_request;
+        if request == 0 || request == self.swap_handled {
+            return;
+        }
+        self.swap_handled = request;
+        let by = format!("swap asked for on {}", self.settings.peer_name);
+        if let Err(reason) = self.begin_swap(&by) {
+            self.event(
+                EventLevel::Warning,
+                format!("{by} cannot be carried out: {reason}"),
+            );
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The role of a node that does not serve: wait, follow, ask, take over.
+
+use super::{Following, Node};
+use crate::arbiter::{self, Decision, Wait};
+use crate::automaton::{self, Trigger};
+use crate::grant::Source;
+use crate::output::EventLevel;
+use crate::procedure;
+use crate::replica::{ReplicaCommand, ReplicaEvent};
+use holdfast_api::ids::Generation;
+use holdfast_api::state::{DataState, ModuleState};
+
+impl Node {
+    /// Decides the role and goes for it.
+    pub(super) fn choose_role(&mut self) {
+        if self.forced && self.peer_serves() {
+            self.forced = false;
+            let text = format!(
+                "not started as primary: {} is primary; stop it there first, or swap",
+                self.settings.peer_name
+            );
+            self.event(EventLevel::Error, text);
+        }
+        let verdict = arbiter::decide(&self.situation());
+        if let Some(mark) = verdict.mark {
+            self.mark(mark);
+        }
+        let asked = self.asking.take();
+        match verdict.decision {
+            Decision::Promote { source, number } => self.promote(source, number),
+            Decision::Ask { number } => {
+                self.asking = Some(number);
+                self.durable.asked = number;
+                if asked != Some(number) {
+                    let text = format!(
+                        "asks {} to let this node serve generation {number}",
+                        self.settings.peer_name
+                    );
+                    self.event(EventLevel::Info, text);
+                }
+                self.wait_for(Wait::Promise);
+            }
+            Decision::Follow {
+                session,
+                generation,
+            } => self.follow(session, generation),
+            Decision::Wait(wait) => self.wait_for(wait),
+        }
+    }
+
+    /// Saves what the copy has turned out to be.
+    fn mark(&mut self, data: DataState) {
+        if self.durable.data == data {
+            return;
+        }
+        self.durable.data = data;
+        self.live = false;
+        if data == DataState::Diverged {
+            self.durable.solo = false;
+        }
+        let text = format!(
+            "this copy is {data}: {} serves {}",
+            self.settings.peer_name,
+            self.peer_generation()
+        );
+        self.event(EventLevel::Warning, text);
+        if self.status == automaton::SECOND {
+            self.take_edge(Trigger::FellBehind, &format!("{data}"));
+        }
+    }
+
+    fn peer_generation(&self) -> Generation {
+        self.peer
+            .as_ref()
+            .map(|peer| peer.generation)
+            .unwrap_or_default()
+    }
+
+    fn promote(&mut self, source: Source, number: u64) {
+        self.waiting = None;
+        let why = format!(
+            "generation {number}: {}",
+            source.reason(&self.settings.peer_name)
+        );
+        self.begin(procedure::PROMOTE, &why);
+    }
+
+    /// Waits for something with a name, in SECOND where that makes sense, else in WAIT.
+    fn wait_for(&mut self, wait: Wait) {
+        let changed = self.waiting.replace(wait) != Some(wait);
+        let stays_second = wait.passes() || wait == Wait::PeerPreferred;
+        match self.status.0 {
+            ModuleState::Second if stays_second => {}
+            ModuleState::Second => {
+                let text = self.wait_text(wait);
+                self.leave_second(&text);
+                return;
+            }
+            _ if wait.passes() && self.status == automaton::BLOCKED => {
+                self.take_edge(Trigger::Unblocked, "")
+            }
+            _ if !wait.passes() && self.status == automaton::WAIT => {
+                self.take_edge(Trigger::Blocked, "")
+            }
+            _ => {}
+        }
+        if changed {
+            let level = if wait.passes() {
+                EventLevel::Info
+            } else {
+                EventLevel::Warning
+            };
+            let text = self.wait_text(wait);
+            self.event(level, text);
+        }
+    }
+
+    fn leave_second(&mut self, why: &str) {
+        self.stop_following();
+        self.take_edge(Trigger::PrimaryGone, why);
+        self.release(false);
+    }
+
+    pub(super) fn stop_following(&mut self) {
+        self.following = None;
+        self.resync = None;
+    }
+
+    /// Follows the primary for `session`. Inconsistent is saved first: from here on this copy is being overwritten.
+    fn follow(&mut self, session: u64, generation: Generation) {
+        if let Some(following) = &self.following
+            && following.session == session
+        {
+            if following.lost {
+                self.wait_for(Wait::PeerNotOffering);
+            } else {
+                self.waiting = None;
+            }
+            return;
+        }
+        let history = self
+            .peer
+            .as_ref()
+            .map(|peer| peer.history.clone())
+            .unwrap_or_default();
+        self.waiting = None;
+        self.agreed = false;
+        self.live = false;
+        self.durable.session = session;
+        self.durable.data = DataState::Inconsistent;
+        self.durable.solo = false;
+        self.following = Some(Following {
+            session,
+            generation,
+            history,
+            connected: false,
+            lost: false,
+        });
+        self.resync = None;
+        let why = format!("{} serves {generation}", self.settings.peer_name);
+        match self.status {
+            automaton::SECOND => self.take_edge(Trigger::FellBehind, &why),
+            automaton::FOLLOWING => {
+                self.event(EventLevel::Info, format!("a new resync begins: {why}"))
+            }
+            _ => self.take_edge(Trigger::PrimaryFound, &why),
+        }
+        self.data_plane_used = true;
+        self.replica(ReplicaCommand::Follow {
+            session,
+            generation,
+        });
+    }
+
+    pub(super) fn on_replica(&mut self, event: ReplicaEvent) {
+        match event {
+            ReplicaEvent::Inspected { inventory } => {
+                self.inventory = Some(inventory);
+                self.on_inspected();
+            }
+            ReplicaEvent::Serving => {
+                self.on_serving();
+                self.on_mounted();
+            }
+            ReplicaEvent::PeerConnected { session } => self.on_peer_connected(session),
+            ReplicaEvent::ResyncProgress { progress } => self.resync = Some(progress),
+            ReplicaEvent::ResyncCopied { session } => self.on_resync_copied(session),
+            ReplicaEvent::PeerUpToDate { session } => self.on_peer_up_to_date(session),
+            ReplicaEvent::StreamLost { session, reason } if self.following.is_some() => {
+                self.on_following_stream_lost(session, &reason);
+            }
+            ReplicaEvent::StreamLost { session, reason } => {
+                self.on_serving_stream_lost(session, &reason)
+            }
+            ReplicaEvent::Following { session } => {
+                if let Some(following) = &mut self.following
+                    && following.session == session
+                {
+                    following.connected = true;
+                }
+            }
+            ReplicaEvent::CaughtUp { session } => self.on_caught_up(session),
+            ReplicaEvent::Fenced => self.on_fenced(),
+            ReplicaEvent::Refusing => {}
+            ReplicaEvent::Released => self.on_released(),
+            ReplicaEvent::Failed { reason } => self.on_data_plane_fault(&reason, false),
+            ReplicaEvent::Exited { reason } => self.on_data_plane_fault(&reason, true),
+        }
+    }
+
+    /// Everything up to the primary's "complete" is applied and synced: save UpToDate, then answer.
+    ///
+    /// If this node has meanwhile promised a higher number, its copy is whole but out of date, and the answer is none.
+    fn on_caught_up(&mut self, session: u64) {
+        let fencing = self.procedure.is_some();
+        let Some(following) = self.following.clone() else {
+            return;
+        };
+        if following.session != session
+            || following.lost
+            || fencing
+            || self.durable.data != DataState::Inconsistent
+        {
+            return;
+        }
+        self.durable.generation = following.generation;
+        self.durable.history = following.history;
+        self.durable.solo = false;
+        self.durable.asked = 0;
+        self.durable.was_primary = false;
+        self.durable.continued = false;
+        self.resync = None;
+        if self.durable.outdated_since > self.durable.generation.number {
+            self.durable.data = DataState::Outdated;
+            return;
+        }
+        self.durable.data = DataState::UpToDate;
+        self.live = true;
+        self.slept_until = None;
+        self.take_edge(Trigger::CaughtUp, "");
+        self.replica(ReplicaCommand::ConfirmUpToDate);
+    }
+
+    fn on_following_stream_lost(&mut self, session: u64, reason: &str) {
+        let Some(following) = &mut self.following else {
+            return;
+        };
+        if following.session != session || following.lost {
+            return;
+        }
+        following.lost = true;
+        following.connected = false;
+        self.resync = None;
+        let text = format!(
+            "the stream from {} is lost: {reason}",
+            self.settings.peer_name
+        );
+        if self.status == automaton::SECOND {
+            self.take_edge(Trigger::FellBehind, &text);
+        } else {
+            self.event(EventLevel::Warning, text);
+        }
+    }
+}

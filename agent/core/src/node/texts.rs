@@ -1,0 +1,162 @@
+//! What a node says of itself: its view, and in WAIT for what it waits and what an operator can do.
+
+use super::Node;
+use super::serving::Serving;
+use crate::arbiter::Wait;
+use crate::automaton;
+use crate::procedure::Kind;
+use crate::view::{PeerView, View};
+use holdfast_api::state::{DataState, ModuleState};
+
+impl Node {
+    /// What reports, pages and the command line show.
+    pub fn view(&self) -> View {
+        View {
+            node: self.settings.node_name.clone(),
+            state: self.status.0,
+            readiness: self.status.1,
+            since: self.since,
+            waiting_for: self.waiting_for(),
+            detail: self.detail(),
+            data: self.durable.data,
+            generation: self.durable.generation,
+            solo: self.durable.solo,
+            healthy: self.healthy,
+            boot_start: self.durable.boot_start,
+            running: self.durable.running,
+            peer: self.peer.as_ref().map(|peer| PeerView {
+                id: peer.from,
+                node: self.settings.peer_name.clone(),
+                state: peer.state,
+                readiness: peer.readiness,
+                data: peer.data,
+                generation: peer.generation,
+                heard: self.heard(),
+                hears_us: peer.hears_you,
+            }),
+            resync: self.resync,
+            inventory: self.inventory,
+            links_heard: (0..self.settings.links)
+                .map(|link| self.links.link_heard(link, self.now))
+                .collect(),
+        }
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        if self.procedure.is_some() {
+            return None;
+        }
+        let role = matches!(self.status.0, ModuleState::Wait | ModuleState::Second);
+        self.waiting
+            .filter(|_| role)
+            .map(|wait| self.wait_text(wait))
+    }
+
+    fn detail(&self) -> String {
+        let peer = &self.settings.peer_name;
+        match self.procedure.as_ref().map(|running| running.kind()) {
+            Some(Kind::Start) => return "starting".to_owned(),
+            Some(Kind::Promote) => return "becoming primary".to_owned(),
+            Some(Kind::Restart) => return "restarting the application".to_owned(),
+            Some(Kind::Stop) => return "stopping".to_owned(),
+            Some(Kind::Swap) => return format!("handing over to {peer}"),
+            Some(Kind::Lose) => return "giving up the role of primary".to_owned(),
+            Some(Kind::Halt) => return "stopping: its state cannot be saved".to_owned(),
+            None => {}
+        }
+        match &self.serving {
+            Serving::Held { .. } => {
+                return format!("writes are held back: asking {peer} whether to go on alone");
+            }
+            Serving::Accepting { .. } if self.resync.is_some() => {
+                return format!("resync of {peer}");
+            }
+            Serving::Accepting { .. } => {
+                return format!("waiting for {peer} to connect for its resync");
+            }
+            Serving::Completing { .. } => return format!("resync of {peer} is being completed"),
+            _ => {}
+        }
+        if let Some(following) = &self.following {
+            return match (following.lost, following.connected, self.durable.data) {
+                (true, ..) => format!("the stream from {peer} is lost"),
+                (_, _, DataState::UpToDate) => "up to date".to_owned(),
+                (_, false, _) => format!("connecting to {peer}"),
+                _ => format!("resync from {peer}"),
+            };
+        }
+        if self.mute && self.status == automaton::STOP {
+            return "stopped because its state could not be saved".to_owned();
+        }
+        self.durable.data.to_string()
+    }
+
+    /// For what it waits, and what an operator can do.
+    pub(super) fn wait_text(&self, wait: Wait) -> String {
+        let (peer, node) = (&self.settings.peer_name, &self.settings.node_name);
+        let here = self.inventory.unwrap_or_default();
+        let there = self
+            .peer
+            .as_ref()
+            .map(|heartbeat| heartbeat.inventory)
+            .unwrap_or_default();
+        match wait {
+            Wait::Listening => format!("waits to hear {peer}, or to be sure that it is silent"),
+            Wait::Signature => format!(
+                "waits for the same configuration on both nodes: that of {peer} differs in its nodes, heartbeats or \
+                 replicated directories; apply the configuration to both while the module is stopped"
+            ),
+            Wait::FirstChoice => format!(
+                "waits for an operator to choose the reference: order `prim` on the node with the right data (here {} \
+                 entries, {} bytes; on {peer} {} entries, {} bytes), then start the other",
+                here.entries, here.bytes, there.entries, there.bytes
+            ),
+            Wait::PeerNotOffering => format!("waits for {peer} to be ready for a resync"),
+            Wait::PeerHoldsData => format!(
+                "waits for {peer}, which holds the newest data, to become primary: start the module there; if that data \
+                 is lost for good, order `prim` here while {peer} is off (or `primforce`)"
+            ),
+            Wait::PeerMayBeNewer => format!(
+                "waits for {peer}, which is silent and may have served after this node: start {peer} or repair the links \
+                 to it; if it is lost for good, order `prim` here"
+            ),
+            Wait::PeerPreferred => format!("waits for {peer} to become primary: it goes first"),
+            Wait::Outdated => format!(
+                "waits for {peer}, which has served after this node: start the module there or repair the links to it; to \
+                 give its newer data up, order `prim` here"
+            ),
+            Wait::Inconsistent => format!(
+                "waits for {peer} to be primary: the resync here did not end, so this copy is incomplete; start the module \
+                 on {peer}; only if its data is lost for good, order `primforce` here"
+            ),
+            Wait::AgreeToOverwrite => format!(
+                "waits for an operator to agree: {} entries ({} bytes) on {node} would be overwritten with the data of \
+                 {peer}; save what is needed, then order `second` here",
+                here.entries, here.bytes
+            ),
+            Wait::Diverged => format!(
+                "waits for an operator: this copy holds writes that {peer} does not have; save what is needed, then order \
+                 `second` here to overwrite it with the data of {peer}"
+            ),
+            Wait::BothDiverged => format!(
+                "waits for an operator: this copy and that of {peer} both hold writes the other lacks; order `prim` on the \
+                 node whose data to keep, then `second` on the other"
+            ),
+            Wait::FailoverOff => {
+                format!(
+                    "waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here"
+                )
+            }
+            Wait::NoPrimary => format!(
+                "waits for {peer} to be primary, as ordered by `second`: start the module there, or stop this one and start \
+                 it without `second`"
+            ),
+            Wait::Promise => match self.heard_peer() {
+                Some(heartbeat) if !heartbeat.hears_you => format!(
+                    "waits for the word of {peer}, which does not hear {node}: repair the link from {node} to {peer}"
+                ),
+                _ => format!("waits for {peer} to record that {node} serves without it"),
+            },
+        }
+    }
+}
