@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::places::{Table, handles_work, identify};
+use super::places::{FIRST_ID, Table, handles_work, identify};
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
 use crate::op::{FileId, FileKind};
@@ -125,7 +125,7 @@ impl Inode {
 
     /// Whether the peer knows this id in session `session` ([`Replicate::session`]); 0 needs no binding.
     pub fn is_bound(&self, session: u64) -> bool {
-        session == 0 || self.bound.load(Ordering::Acquire) == session
+        session == 0 || self.is_root() || self.bound.load(Ordering::Acquire) == session
     }
 
     /// Marks the id as known to the peer in `session` (0: not known). To be called with the order lock held.
@@ -136,6 +136,11 @@ impl Inode {
     /// Whether its last name is gone (it lives on while it is open).
     pub fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
+    }
+
+    /// Whether it is the root of a replicated directory (known to the peer by its number).
+    pub fn is_root(&self) -> bool {
+        self.id.0 < FIRST_ID
     }
 
     pub(super) fn backing(&self) -> &Arc<Backing> {
@@ -209,6 +214,8 @@ impl Held {
 /// The table of all objects in use, over all replicated directories of the process.
 pub struct Inodes {
     directories: Vec<RootDirectory>,
+    limits: (usize, usize),
+    pub(super) ids: Arc<AtomicU64>,
     pub(super) descriptors: Descriptors,
     pub(super) handles: bool,
     pub(super) table: Mutex<Table>,
@@ -254,7 +261,26 @@ impl Inodes {
             roots.push(open_root(path)?);
         }
         refuse_nested(directories)?;
-        let descriptors = Descriptors::new(budget, pinned_max);
+        let ids = Arc::new(AtomicU64::new(FIRST_ID));
+        Inodes::over(roots, (budget, pinned_max), ids)
+    }
+
+    /// A new, empty table over the same directories, for the next mount: what the kernel knew through the last one is
+    /// gone with it. Ids go on counting.
+    ///
+    /// # Errors
+    /// Names the directory.
+    pub fn renew(&self) -> std::result::Result<Arc<Inodes>, OpenError> {
+        let again = |root: &RootDirectory| RootDirectory { path: root.path.clone(), fd: root.fd.clone() };
+        Inodes::over(self.directories.iter().map(again).collect(), self.limits, self.ids.clone())
+    }
+
+    fn over(
+        roots: Vec<RootDirectory>,
+        limits: (usize, usize),
+        ids: Arc<AtomicU64>,
+    ) -> std::result::Result<Arc<Inodes>, OpenError> {
+        let descriptors = Descriptors::new(limits.0, limits.1);
         let handles = roots.iter().all(|root| handles_work(&root.fd));
         let mut table = Table::default();
         for (index, root) in roots.iter().enumerate() {
@@ -268,6 +294,8 @@ impl Inodes {
         }
         Ok(Arc::new(Inodes {
             directories: roots,
+            limits,
+            ids,
             descriptors,
             handles,
             table: Mutex::new(table),
@@ -321,7 +349,7 @@ impl Inodes {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&*directory, name, flags, Mode::empty())?;
         let status = Status::of(&fd)?;
-        let held = self.register(parent.id, name, &status, fd)?;
+        let held = self.register((parent.id, name), &status, fd, Level::Path)?;
         Ok((held, status))
     }
 
@@ -389,8 +417,8 @@ impl Inodes {
         self.len() == 0
     }
 
-    /// Waits until no change is between its submission and its local part, and lets none begin while the guard lives.
-    /// Do not wait for the application or for an order lock under it.
+    /// Waits until no change is between its submission and its local part, and lets none begin while the guard lives:
+    /// the place to begin or end a session. Not to be called with an order lock held (changes wait for those).
     pub fn pause_changes(&self) -> ChangesPaused<'_> {
         ChangesPaused(wait_write(&self.changes))
     }

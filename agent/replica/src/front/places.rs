@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
 
 use super::inodes::{Held, Inode, Inodes};
 use super::lock;
 use crate::op::{FileId, FileKind, Op};
 use crate::replicate::Replicate;
 use crate::tree::handle::FileHandle;
-use crate::tree::{Backing, Descriptors, Result, Status};
+use crate::tree::{Backing, Descriptors, Level, Result, Status};
 
 /// Ids below this are kept for the roots of replicated directories.
-const FIRST_ID: u64 = 1 << 16;
+pub(super) const FIRST_ID: u64 = 1 << 16;
 /// Most names remembered of one object; one is enough to bind it.
 const PLACES_MAX: usize = 64;
 
@@ -34,16 +36,10 @@ struct Entry {
 }
 
 /// All objects in use.
+#[derive(Default)]
 pub(super) struct Table {
     by_id: HashMap<FileId, Entry>,
     by_key: HashMap<Key, FileId>,
-    next_id: u64,
-}
-
-impl Default for Table {
-    fn default() -> Table {
-        Table { by_id: HashMap::new(), by_key: HashMap::new(), next_id: FIRST_ID }
-    }
 }
 
 impl Table {
@@ -75,17 +71,19 @@ impl Table {
         self.by_id.get(&id).is_some_and(|entry| entry.places.iter().any(|(p, n)| *p == parent && **n == *name))
     }
 
-    fn add_place(&mut self, id: FileId, parent: FileId, name: &[u8]) {
+    /// Notes a name; one of too many is dropped for it.
+    fn add_place(&mut self, id: FileId, parent: FileId, name: &[u8], gone: &mut Vec<Arc<Inode>>) {
         if self.has_place(id, parent, name) {
             return;
         }
         let Some(entry) = self.by_id.get_mut(&id) else { return };
-        if entry.places.len() >= PLACES_MAX {
-            return;
-        }
+        let displaced = (entry.places.len() >= PLACES_MAX).then(|| entry.places.remove(0).0);
         entry.places.push((parent, name.into()));
         if let Some(parent) = self.by_id.get_mut(&parent) {
             parent.refs += 1;
+        }
+        if let Some(displaced) = displaced {
+            self.unrefer(displaced, 1, gone);
         }
     }
 
@@ -119,34 +117,43 @@ impl Table {
 }
 
 impl Inodes {
-    /// The object behind `fd` (`O_PATH`), which is `name` in `parent`: the known one, or a new one with a fresh id.
-    /// The caller holds the order lock of `parent`.
-    pub(super) fn register(self: &Arc<Self>, parent: FileId, name: &[u8], status: &Status, fd: OwnedFd) -> Result<Held> {
+    /// The object behind `fd` (good for `level`), which has this name in this directory: the known one, or a new one
+    /// with a fresh id. The caller holds the order lock of the directory.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        place: (FileId, &[u8]),
+        status: &Status,
+        fd: OwnedFd,
+        level: Level,
+    ) -> Result<Held> {
+        let (parent, name) = place;
         let handle = if self.handles { FileHandle::of(&fd).ok() } else { None };
         let key = key_of(status, handle.as_ref());
-        let known = |table: &mut Table| {
+        let known = |mut table: MutexGuard<'_, Table>| {
             let id = *table.by_key.get(&key)?;
-            table.add_place(id, parent, name);
-            table.refer(id, 1)
+            let mut gone = Vec::new();
+            table.add_place(id, parent, name, &mut gone);
+            let inode = table.refer(id, 1);
+            drop(table);
+            self.dispose(gone);
+            inode
         };
-        if let Some(inode) = known(&mut lock(&self.table)) {
+        if let Some(inode) = known(lock(&self.table)) {
             return Ok(Held::adopt(self, inode));
         }
         self.learn_mount(status, &fd);
         let handle = handle.filter(|_| self.descriptors.has_mount(status.device));
-        let backing = self.descriptors.adopt(status.kind(), status.device, handle, fd)?;
+        let backing = self.descriptors.adopt((status.kind(), status.device), handle, fd, level)?;
         let mut table = lock(&self.table);
-        // Another thread may have met it under another name meanwhile.
-        if let Some(inode) = known(&mut table) {
-            drop(table);
+        if table.by_key.contains_key(&key) {
+            // Another thread has met it under another name meanwhile.
             self.descriptors.forget(&backing);
-            return Ok(Held::adopt(self, inode));
+            return known(table).map(|inode| Held::adopt(self, inode)).ok_or(Errno::STALE);
         }
-        let id = FileId(table.next_id);
-        table.next_id += 1;
+        let id = FileId(self.ids.fetch_add(1, Ordering::Relaxed));
         let inode = Arc::new(Inode::new(id, status.kind(), backing));
         table.insert(inode.clone(), key, 1);
-        table.add_place(id, parent, name);
+        table.add_place(id, parent, name, &mut Vec::new());
         Ok(Held::adopt(self, inode))
     }
 
@@ -211,7 +218,9 @@ impl Inodes {
 
     /// `inode` got the name (link). The caller holds both order locks.
     pub(super) fn placed(&self, inode: &Inode, parent: FileId, name: &[u8]) {
-        lock(&self.table).add_place(inode.id(), parent, name);
+        let mut gone = Vec::new();
+        lock(&self.table).add_place(inode.id(), parent, name, &mut gone);
+        self.dispose(gone);
         self.touched.note(parent, inode.id());
     }
 
@@ -236,7 +245,9 @@ impl Inodes {
 
     /// `inode` was renamed. The caller holds the order locks.
     pub(super) fn moved(&self, inode: &Inode, from: (FileId, &[u8]), to: (FileId, &[u8])) {
-        lock(&self.table).add_place(inode.id(), to.0, to.1);
+        let mut gone = Vec::new();
+        lock(&self.table).add_place(inode.id(), to.0, to.1, &mut gone);
+        self.dispose(gone);
         self.unplaced(inode, from.0, from.1, false);
         self.touched.note(to.0, inode.id());
     }
@@ -260,7 +271,7 @@ pub(super) fn identify(
 ) -> Result<(Key, Arc<Backing>)> {
     let handle = if handles { FileHandle::of(&fd).ok() } else { None };
     let key = key_of(status, handle.as_ref());
-    Ok((key, descriptors.adopt(status.kind(), status.device, handle, fd)?))
+    Ok((key, descriptors.adopt((status.kind(), status.device), handle, fd, Level::Path)?))
 }
 
 /// Whether handles of this file system can be made and opened by this process.

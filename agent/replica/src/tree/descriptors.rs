@@ -94,12 +94,18 @@ impl Descriptors {
         (self.live.load(Ordering::Relaxed), self.pinned.load(Ordering::Relaxed))
     }
 
-    /// A new object, reached by `handle` or, without one, by `fd` (`O_PATH`) kept open.
+    /// A new object, reached by `handle` or, without one, by `fd` (good for `level`) kept open.
     ///
     /// # Errors
     /// `ENFILE` if it would have to be pinned and no more may be.
-    pub fn adopt(&self, kind: FileKind, device: u64, handle: Option<FileHandle>, fd: OwnedFd) -> Result<Arc<Backing>> {
-        let slot = Slot { fd: Arc::new(fd), level: Level::Path };
+    pub fn adopt(
+        &self,
+        (kind, device): (FileKind, u64),
+        handle: Option<FileHandle>,
+        fd: OwnedFd,
+        level: Level,
+    ) -> Result<Arc<Backing>> {
+        let slot = Slot { fd: Arc::new(fd), level };
         let (locator, slot) = match handle {
             Some(handle) => (Locator::Handle { device, handle }, Some(slot)),
             None => {
