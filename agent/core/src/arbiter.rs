@@ -192,8 +192,10 @@ fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     let higher = peer.generation == s.durable.generation
         || peer.generation.number > s.durable.generation.number;
     let follow = || match peer.session {
+        // A primary that is not solo waits for a secondary in sync: its session is that one's, not an offer. Overwriting
+        // under it would leave neither copy electable if it dies.
         0 => Decision::Wait(Wait::PeerNotOffering),
-        _ if !higher => Decision::Wait(Wait::PeerNotOffering),
+        _ if !higher || !peer.solo => Decision::Wait(Wait::PeerNotOffering),
         session => Decision::Follow {
             session,
             generation: peer.generation,

@@ -20,7 +20,7 @@ use crate::liveness::Liveness;
 use crate::output::{Act, Event, EventLevel, Output, Reply};
 use crate::procedure::Kind;
 use crate::replay::Replay;
-use crate::replica::{Inventory, ReplicaCommand, ResyncProgress};
+use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
 use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
@@ -166,7 +166,8 @@ impl Node {
             }
             None => Vec::new(),
         };
-        let before = self.clone();
+        let mut before = self.clone();
+        before.note_fact(&input);
         self.pass_time(moment);
         let command = matches!(input, Input::CommandReceived(_));
         match input {
@@ -181,6 +182,18 @@ impl Node {
         }
         self.settle();
         self.finish(before, command)
+    }
+
+    /// What has ended stays ended, even if what followed from it could not be saved.
+    fn note_fact(&mut self, input: &Input) {
+        match input {
+            Input::ScriptExited { run, .. } if self.script == Some(*run) => self.script = None,
+            Input::Replica(ReplicaEvent::Released) => {
+                self.releases_pending = self.releases_pending.saturating_sub(1)
+            }
+            Input::Replica(ReplicaEvent::Exited { .. }) => self.releases_pending = 0,
+            _ => {}
+        }
     }
 
     /// When `Ticked` is to be handed in at the latest.

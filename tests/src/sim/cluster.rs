@@ -128,7 +128,7 @@ pub enum Step {
         outcome: ScriptOutcome,
     },
     /// An order to the data plane takes effect.
-    OrderDone { host: usize, life: u64 },
+    OrderDone { host: usize, life: u64, number: u64 },
     /// A data plane tries to connect.
     Connect {
         host: usize,
@@ -313,7 +313,13 @@ impl Cluster {
             } if life == self.hosts[host].life => {
                 self.script_ends(host, run, outcome);
             }
-            Step::OrderDone { host, life } if life == self.hosts[host].replica.life => {
+            Step::OrderDone { host, life, number }
+                if (life, number)
+                    == (
+                        self.hosts[host].replica.life,
+                        self.hosts[host].replica.order_number,
+                    ) =>
+            {
                 self.order_done(host)
             }
             Step::Connect {
