@@ -90,6 +90,8 @@ pub struct Host {
 pub struct Saving {
     /// When the output was made.
     pub at: u64,
+    /// Whether the peer was truly silent then.
+    pub silent: bool,
     /// The output.
     pub output: Output,
 }
@@ -492,7 +494,9 @@ impl Cluster {
         match &output.persist {
             Some(_) => {
                 let delay = self.rng.within(self.options.save_ms);
+                let silent = self.truly_silent(host);
                 self.hosts[host].saving = Some(Saving {
+                    silent,
                     at: self.schedule.now(),
                     output,
                 });
@@ -506,7 +510,7 @@ impl Cluster {
     }
 
     fn save_ends(&mut self, host: usize) {
-        let Some(Saving { at, output }) = self.hosts[host].saving.take() else {
+        let Some(Saving { at, silent, output }) = self.hosts[host].saving.take() else {
             return;
         };
         let fails = self.faulty && self.rng.chance(self.options.save_fails);
@@ -518,7 +522,7 @@ impl Cluster {
             && (!fails || self.rng.coin() == 0)
         {
             self.hosts[host].before_failure = fails.then(|| self.hosts[host].disk.ledger.clone());
-            self.write_ledger(host, durable.clone(), at);
+            self.write_ledger(host, durable.clone(), at, silent);
         }
         if fails {
             self.say(|| format!("{} disk: save fails", Self::name(host)));
@@ -537,8 +541,8 @@ impl Cluster {
     }
 
     /// The ledger's new state is on disk.
-    pub fn write_ledger(&mut self, host: usize, durable: Durable, decided_at: u64) {
-        self.oracle_saved(host, &durable, decided_at);
+    pub fn write_ledger(&mut self, host: usize, durable: Durable, decided_at: u64, silent: bool) {
+        self.oracle_saved(host, &durable, decided_at, silent);
         self.hosts[host].disk.ledger = durable;
     }
 
@@ -657,6 +661,7 @@ impl Cluster {
         let saving = self.hosts[host].saving.take();
         if let Some(Saving {
             at,
+            silent,
             output:
                 Output {
                     persist: Some(durable),
@@ -665,7 +670,7 @@ impl Cluster {
         }) = saving
             && may_have_landed
         {
-            self.write_ledger(host, durable, at);
+            self.write_ledger(host, durable, at, silent);
         }
         let machine = &mut self.hosts[host];
         machine.node = None;

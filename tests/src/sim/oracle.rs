@@ -189,9 +189,9 @@ impl Cluster {
     }
 
     /// Truly silent: nothing new of the peer was delivered for the timeout, and the node was awake.
-    fn truly_silent(&self, host: usize, at: u64) -> bool {
+    pub fn truly_silent(&self, host: usize) -> bool {
         let seen = &self.oracle.seen[host];
-        at >= seen.delivered_at.max(seen.awake_since) + self.options.timeout_ms
+        self.schedule.now() >= seen.delivered_at.max(seen.awake_since) + self.options.timeout_ms
     }
 
     /// What a node wants done, before anything of it is done.
@@ -219,8 +219,8 @@ impl Cluster {
         );
     }
 
-    /// The ledger is about to hold `new`; the output was made at `decided_at`.
-    pub fn oracle_saved(&mut self, host: usize, new: &Durable, decided_at: u64) {
+    /// The ledger is about to hold `new`; the output was made at `decided_at`, `silent` or not.
+    pub fn oracle_saved(&mut self, host: usize, new: &Durable, decided_at: u64, silent: bool) {
         let old = self.hosts[host].disk.ledger.clone();
         let node = Self::name(host);
         if old.data == DataState::Diverged && new.data == DataState::Inconsistent {
@@ -241,7 +241,6 @@ impl Cluster {
         if self.oracle.grants.contains_key(&key(new.generation)) {
             return;
         }
-        let silent = self.truly_silent(host, decided_at);
         let forced = self.oracle.seen[host].forced;
         let peer = &self.hosts[1 - host].disk.ledger;
         let promised = peer.outdated_since >= new.generation.number
