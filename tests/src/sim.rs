@@ -13,6 +13,7 @@ pub mod operator;
 pub mod options;
 pub mod oracle;
 pub mod replica;
+pub mod scenario;
 pub mod scripts;
 
 pub use cluster::{Cluster, Report};

@@ -66,8 +66,12 @@ pub struct Host {
     pub node: Option<Node>,
     /// What it saves at present, and all that waits for that.
     pub saving: Option<Saving>,
+    /// When the node wants to be called.
+    pub tick_at: Option<u64>,
     /// Inputs that wait for the save.
     pub inbox: VecDeque<Input>,
+    /// The ledger as it was before a save that failed, though its bytes landed: the agent knows nothing of them.
+    pub before_failure: Option<Durable>,
     /// Disk.
     pub disk: Disk,
     /// Data plane.
@@ -86,6 +90,8 @@ pub struct Host {
 pub struct Saving {
     /// When the output was made.
     pub at: u64,
+    /// Whether the peer was truly silent then.
+    pub silent: bool,
     /// The output.
     pub output: Output,
 }
@@ -124,7 +130,7 @@ pub enum Step {
         outcome: ScriptOutcome,
     },
     /// An order to the data plane takes effect.
-    OrderDone { host: usize, life: u64 },
+    OrderDone { host: usize, life: u64, number: u64 },
     /// A data plane tries to connect.
     Connect {
         host: usize,
@@ -288,7 +294,6 @@ impl Cluster {
                 heartbeat,
             } => {
                 if self.hosts[to].node.is_some() {
-                    self.oracle_delivered(to, link, &heartbeat);
                     self.input(
                         to,
                         Input::HeartbeatReceived {
@@ -310,7 +315,13 @@ impl Cluster {
             } if life == self.hosts[host].life => {
                 self.script_ends(host, run, outcome);
             }
-            Step::OrderDone { host, life } if life == self.hosts[host].replica.life => {
+            Step::OrderDone { host, life, number }
+                if (life, number)
+                    == (
+                        self.hosts[host].replica.life,
+                        self.hosts[host].replica.order_number,
+                    ) =>
+            {
                 self.order_done(host)
             }
             Step::Connect {
@@ -438,23 +449,33 @@ impl Cluster {
             now: Instant(self.schedule.now()),
             nonce: self.rng.next(),
         };
+        if self.hosts[host].node.is_none() {
+            return;
+        }
+        let serving_word = match &input {
+            Input::HeartbeatReceived { link, heartbeat } => {
+                let heartbeat = heartbeat.clone();
+                self.oracle_delivered(host, *link, &heartbeat);
+                Some(heartbeat)
+            }
+            _ => None,
+        };
+        let shown = self.log.is_some().then(|| show_input(&input)).flatten();
         let Some(node) = &mut self.hosts[host].node else {
             return;
         };
         let before = node.view();
-        let serving_word = match &input {
-            Input::HeartbeatReceived { heartbeat, .. } => Some(heartbeat.clone()),
-            _ => None,
-        };
-        let shown = self.log.is_some().then(|| show_input(&input)).flatten();
         let output = node.handle(moment, input);
         let after = node.view();
         let (life, deadline) = (
             self.hosts[host].life,
             self.hosts[host].node.as_ref().map(Node::next_deadline),
         );
-        if let Some(deadline) = deadline {
-            self.schedule.at(deadline.0, Step::Tick { host, life });
+        if let Some(Instant(deadline)) = deadline
+            && self.hosts[host].tick_at != Some(deadline)
+        {
+            self.hosts[host].tick_at = Some(deadline);
+            self.schedule.at(deadline, Step::Tick { host, life });
         }
         if let Some(shown) = shown {
             self.say(|| format!("{} <- {shown}", Self::name(host)));
@@ -473,7 +494,9 @@ impl Cluster {
         match &output.persist {
             Some(_) => {
                 let delay = self.rng.within(self.options.save_ms);
+                let silent = self.truly_silent(host);
                 self.hosts[host].saving = Some(Saving {
+                    silent,
                     at: self.schedule.now(),
                     output,
                 });
@@ -487,14 +510,19 @@ impl Cluster {
     }
 
     fn save_ends(&mut self, host: usize) {
-        let Some(Saving { at, output }) = self.hosts[host].saving.take() else {
+        let Some(Saving { at, silent, output }) = self.hosts[host].saving.take() else {
             return;
         };
         let fails = self.faulty && self.rng.chance(self.options.save_fails);
+        if let Some(before) = self.hosts[host].before_failure.take() {
+            self.oracle_never_used(&self.hosts[host].disk.ledger.clone());
+            self.hosts[host].disk.ledger = before;
+        }
         if let Some(durable) = &output.persist
             && (!fails || self.rng.coin() == 0)
         {
-            self.write_ledger(host, durable.clone(), at);
+            self.hosts[host].before_failure = fails.then(|| self.hosts[host].disk.ledger.clone());
+            self.write_ledger(host, durable.clone(), at, silent);
         }
         if fails {
             self.say(|| format!("{} disk: save fails", Self::name(host)));
@@ -513,8 +541,8 @@ impl Cluster {
     }
 
     /// The ledger's new state is on disk.
-    pub fn write_ledger(&mut self, host: usize, durable: Durable, decided_at: u64) {
-        self.oracle_saved(host, &durable, decided_at);
+    pub fn write_ledger(&mut self, host: usize, durable: Durable, decided_at: u64, silent: bool) {
+        self.oracle_saved(host, &durable, decided_at, silent);
         self.hosts[host].disk.ledger = durable;
     }
 
@@ -633,6 +661,7 @@ impl Cluster {
         let saving = self.hosts[host].saving.take();
         if let Some(Saving {
             at,
+            silent,
             output:
                 Output {
                     persist: Some(durable),
@@ -641,12 +670,14 @@ impl Cluster {
         }) = saving
             && may_have_landed
         {
-            self.write_ledger(host, durable, at);
+            self.write_ledger(host, durable, at, silent);
         }
         let machine = &mut self.hosts[host];
         machine.node = None;
         machine.life += 1;
         machine.inbox.clear();
+        machine.before_failure = None;
+        machine.tick_at = None;
         machine.scripts.clear();
         machine.application = false;
         machine.healthy = false;

@@ -59,6 +59,9 @@ struct Seen {
     /// Silence counts from here: the agent's start, or the end of a sleep.
     awake_since: u64,
     last_asleep_until: u64,
+    asleep_since: u64,
+    /// Too short a sleep to be noticed.
+    nap: bool,
     delivered_at: u64,
     proven: BTreeSet<Key>,
     sequences: BTreeMap<(usize, Key), u64>,
@@ -186,9 +189,9 @@ impl Cluster {
     }
 
     /// Truly silent: nothing new of the peer was delivered for the timeout, and the node was awake.
-    fn truly_silent(&self, host: usize, at: u64) -> bool {
+    pub fn truly_silent(&self, host: usize) -> bool {
         let seen = &self.oracle.seen[host];
-        at >= seen.delivered_at.max(seen.awake_since) + self.options.timeout_ms
+        self.schedule.now() >= seen.delivered_at.max(seen.awake_since) + self.options.timeout_ms
     }
 
     /// What a node wants done, before anything of it is done.
@@ -216,8 +219,8 @@ impl Cluster {
         );
     }
 
-    /// The ledger is about to hold `new`; the output was made at `decided_at`.
-    pub fn oracle_saved(&mut self, host: usize, new: &Durable, decided_at: u64) {
+    /// The ledger is about to hold `new`; the output was made at `decided_at`, `silent` or not.
+    pub fn oracle_saved(&mut self, host: usize, new: &Durable, decided_at: u64, silent: bool) {
         let old = self.hosts[host].disk.ledger.clone();
         let node = Self::name(host);
         if old.data == DataState::Diverged && new.data == DataState::Inconsistent {
@@ -238,7 +241,6 @@ impl Cluster {
         if self.oracle.grants.contains_key(&key(new.generation)) {
             return;
         }
-        let silent = self.truly_silent(host, decided_at);
         let forced = self.oracle.seen[host].forced;
         let peer = &self.hosts[1 - host].disk.ledger;
         let promised = peer.outdated_since >= new.generation.number
@@ -269,6 +271,13 @@ impl Cluster {
         self.oracle.grants.insert(key(new.generation), grant);
         self.oracle.seen[host].forced = false;
         self.check_writes(host, new);
+    }
+
+    /// What landed in the ledger by a save that was reported as failed is overwritten: nobody ever acted on it.
+    pub fn oracle_never_used(&mut self, landed: &Durable) {
+        if !self.oracle.served_by.contains_key(&key(landed.generation)) {
+            self.oracle.grants.remove(&key(landed.generation));
+        }
     }
 
     /// A new primary holds every write acknowledged before, unless the copies parted in silence or by an order.
@@ -381,12 +390,14 @@ impl Cluster {
     /// `start_prim` must not begin while the other node's application still gets writes acknowledged, unless apart.
     pub fn oracle_script_begins(&mut self, host: usize, script: Script) {
         let other_serves = self.serves(1 - host);
-        let generation = key(self.hosts[host].disk.ledger.generation);
-        let apart = self
-            .oracle
-            .grants
-            .get(&generation)
-            .is_none_or(|grant| grant.silent || grant.forced);
+        // Cut off from each other, a local restart may overlap with the other's application: that is not fenced.
+        let apart = [0, 1].into_iter().any(|host| {
+            let generation = key(self.hosts[host].disk.ledger.generation);
+            self.oracle
+                .grants
+                .get(&generation)
+                .is_none_or(|grant| grant.silent || grant.forced)
+        });
         if script == Script::StartPrim {
             self.require(!other_serves || apart, || {
                 format!(
@@ -401,15 +412,22 @@ impl Cluster {
     /// After every step.
     pub fn oracle_check(&mut self) {
         let now = self.schedule.now();
+        let nap_ms = (self.options.pulse_ms * 3)
+            .max(1000)
+            .min(self.options.timeout_ms / 2);
         for host in 0..2 {
             let until = self.hosts[host]
                 .asleep_until
                 .max(self.hosts[host].frozen_until);
             let seen = &mut self.oracle.seen[host];
             if until > seen.last_asleep_until {
+                if seen.last_asleep_until <= now {
+                    seen.asleep_since = now;
+                }
                 seen.last_asleep_until = until;
+                seen.nap = until.saturating_sub(seen.asleep_since) < nap_ms;
             }
-            if seen.last_asleep_until <= now {
+            if seen.last_asleep_until <= now && !seen.nap {
                 seen.awake_since = seen.awake_since.max(seen.last_asleep_until);
             }
             self.check_freeze(host, now);

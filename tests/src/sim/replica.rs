@@ -23,6 +23,8 @@ pub struct Replica {
     pub mode: Mode,
     /// Orders not carried out yet.
     pub orders: VecDeque<ReplicaCommand>,
+    /// Counts schedulings of the first order, so that an urgent one can overtake.
+    pub order_number: u64,
     /// Writes the application waits for.
     pub pending: Vec<u64>,
     /// Since when writes are held back with no stream to wait for.
@@ -96,9 +98,21 @@ pub enum Message {
 impl Cluster {
     /// The agent orders something of its data plane.
     pub fn order(&mut self, host: usize, command: ReplicaCommand) {
-        self.hosts[host].replica.orders.push_back(command);
-        if self.hosts[host].replica.orders.len() == 1 {
+        let urgent = matches!(
+            command,
+            ReplicaCommand::Refuse | ReplicaCommand::Release { abort: true }
+        );
+        let replica = &mut self.hosts[host].replica;
+        replica.orders.push_back(command);
+        if replica.orders.len() == 1 {
             self.schedule_order(host);
+        } else if urgent
+            && replica.orders.front() == Some(&ReplicaCommand::Release { abort: false })
+        {
+            replica.order_number += 1;
+            let (life, number) = (replica.life, replica.order_number);
+            self.schedule
+                .after(1, Step::OrderDone { host, life, number });
         }
     }
 
@@ -116,8 +130,11 @@ impl Cluster {
         if let ReplicaCommand::Release { abort: true } | ReplicaCommand::Refuse = command {
             delay = delay.min(20);
         }
-        let life = self.hosts[host].replica.life;
-        self.schedule.after(delay, Step::OrderDone { host, life });
+        let replica = &mut self.hosts[host].replica;
+        replica.order_number += 1;
+        let (life, number) = (replica.life, replica.order_number);
+        self.schedule
+            .after(delay, Step::OrderDone { host, life, number });
     }
 
     /// An order takes effect.
