@@ -68,7 +68,7 @@ impl Objects {
         // Without handles (some file systems have none) the descriptor stays open as long as the id lives.
         let handle = if self.descriptors.has_mount(status.device) { FileHandle::of(&fd).ok() } else { None };
         let pinned = handle.is_none();
-        let backing = self.descriptors.adopt((status.kind(), status.device), handle, fd, Level::Path)?;
+        let backing = self.descriptors.adopt(status.kind(), status.device, handle, fd)?;
         self.by_key.insert(key(&status), id);
         self.by_id.insert(id, Object { backing, key: key(&status), pinned });
         Ok(())
