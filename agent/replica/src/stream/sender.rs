@@ -158,6 +158,15 @@ impl Sender {
         lock(&self.state).table.is_idle()
     }
 
+    /// Waits until everything sent is acknowledged, at most `time`.
+    pub fn drain(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let mut state = lock(&self.state);
+        while !state.table.is_idle() && Instant::now() < end {
+            state = self.wait(state, LOOK);
+        }
+    }
+
     /// Whether `hello` would be taken now; the judgement holds until the session changes.
     pub(crate) fn judge(&self, hello: &Hello) -> Greeting {
         if hello.module != self.local.module || hello.node != self.local.peer_node {
