@@ -119,9 +119,16 @@ impl Console {
         self.read(|snapshot| snapshot.tasks.iter().find(|task| task.id == id).cloned()).flatten()
     }
 
-    /// Name of a node; its number in words if it is not known.
+    /// Name of a node as known now (names do not change once a node is enrolled); its number in words if it is not known.
     pub fn node_name(self, node: NodeId) -> String {
-        self.read(|snapshot| snapshot.nodes.iter().find(|view| view.id == node).map(|view| view.name.clone())).flatten().unwrap_or_else(|| node.to_string())
+        let name = |snapshot: &LiveSnapshot| snapshot.nodes.iter().find(|view| view.id == node).map(|view| view.name.clone());
+        self.snapshot.with_untracked(|snapshot| snapshot.as_deref().and_then(name)).unwrap_or_else(|| node.to_string())
+    }
+
+    /// Number and name of each node of the cluster, as known now.
+    pub fn cluster_nodes(self) -> Vec<(NodeId, String)> {
+        let nodes = |snapshot: &LiveSnapshot| snapshot.nodes.iter().filter(|node| node.in_cluster).map(|node| (node.id, node.name.clone())).collect();
+        self.snapshot.with_untracked(|snapshot| snapshot.as_deref().map(nodes)).unwrap_or_default()
     }
 
     /// Asks before something with consequences.

@@ -70,11 +70,14 @@ fn compile(root: &Path, release: bool) -> Result<PathBuf> {
     let profile = if release { "wasm-release" } else { "wasm-dev" };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target_dir = root.join("target");
+    // Without type erasure the views of a development build are large types, slow to compile. The variable also
+    // replaces flags meant for the native build (RUSTFLAGS would win over it).
+    let flags = if release { "" } else { "--cfg erase_components" };
     let status = Command::new(cargo)
         .current_dir(root)
         .args(["build", "--quiet", "--package", "holdfast-web", "--lib", "--target", TARGET, "--profile", profile, "--target-dir"])
         .arg(&target_dir)
-        // Flags meant for the native build do not fit wasm.
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags)
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status()

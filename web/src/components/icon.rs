@@ -24,6 +24,7 @@ pub enum Icon {
     Key,
     Leave,
     Moon,
+    More,
     Primary,
     Refresh,
     Remove,
@@ -37,7 +38,6 @@ pub enum Icon {
     Swap,
     System,
     User,
-    Wait,
 }
 
 impl Icon {
@@ -63,6 +63,7 @@ impl Icon {
             Self::Key => "M8 11.5a4 4 0 1 1 0 8 4 4 0 0 1 0-8ZM11 12.6 19.5 4M16 7.6l3 3",
             Self::Leave => "M14 4h5v16h-5M4 12h11M11 8l4 4-4 4",
             Self::Moon => "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5Z",
+            Self::More => "M5 11.5a.5.5 0 1 1 0 1 .5.5 0 0 1 0-1ZM12 11.5a.5.5 0 1 1 0 1 .5.5 0 0 1 0-1ZM19 11.5a.5.5 0 1 1 0 1 .5.5 0 0 1 0-1Z",
             Self::Primary => "M12 3.5 14.6 9l6 .7-4.4 4.1 1.2 5.9L12 16.7l-5.4 3 1.2-5.9L3.4 9.7l6-.7L12 3.5Z",
             Self::Refresh => "M20 5v5h-5M4 19v-5h5M5.5 9.5A7.5 7.5 0 0 1 18.7 8L20 10M18.5 14.5A7.5 7.5 0 0 1 5.3 16L4 14",
             Self::Remove => "M4 7h16M9 7V4h6v3M6.5 7l1 13h9l1-13M10 11v5.5M14 11v5.5",
@@ -76,7 +77,6 @@ impl Icon {
             Self::Swap => "M4 8h15M15 4l4 4-4 4M20 16H5M9 12l-4 4 4 4",
             Self::System => "M3.5 4.5h17v11h-17ZM8.5 20h7M12 15.5V20",
             Self::User => "M12 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8ZM4.5 20.5a7.5 7.5 0 0 1 15 0",
-            Self::Wait => "M12 3.5a8.5 8.5 0 1 1 0 17 8.5 8.5 0 0 1 0-17ZM12 7v5.2l3.4 2",
         }
     }
 }

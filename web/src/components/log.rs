@@ -33,11 +33,7 @@ pub struct LogSource {
 
 impl LogSource {
     fn file_name(&self) -> String {
-        let which = match self.which {
-            LogKind::Module => "module",
-            LogKind::Application => "application",
-        };
-        format!("{}_{}_{which}_{}.txt", self.module_name, self.node_name, platform::file_stamp())
+        format!("{}_{}_{}_{}.txt", self.module_name, self.node_name, client::log_word(self.which), platform::file_stamp())
     }
 }
 

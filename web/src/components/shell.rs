@@ -41,7 +41,7 @@ fn Rail() -> impl IntoView {
     let version = move || console.session.with(|session| session.as_ref().map(|session| format!("Version {}", session.server_version)));
     view! {
         <aside class="rail">
-            <A href="/control"><span class="brand">{mark()}<span class="label">"Holdfast"</span></span></A>
+            <a href="/" class="brand">{mark()}<span class="label">"Holdfast"</span></a>
             <nav class="rail-nav" aria-label="Screens" data-testid="rail">
                 {rail_link("/cluster", Icon::Cluster, "Cluster")}
                 {rail_link("/configuration", Icon::Configure, "Configuration")}
@@ -89,7 +89,7 @@ fn WorstState() -> impl IntoView {
         Tone::Busy => "A module is in transition",
         Tone::Bad => "A module needs attention",
         Tone::Idle => "A module is stopped",
-        Tone::Lost => "A state is not known",
+        Tone::Lost => "A node is not in contact",
     };
     move || worst.get().map(|tone| view! { <Chip tone text=words(tone) /> })
 }

@@ -96,10 +96,7 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
     let testid = format!("module-menu-{name}");
     let label = format!("More for {name}");
     let pick = move |_| {
-        let act = move |()| console.call(client::remove_module(id), move |answer| match answer {
-            Ok(()) => console.toast(Tone::Ok, "The module is being removed."),
-            Err(error) => console.toast(Tone::Bad, error.text()),
-        });
+        let act = move |()| console.start_task(client::remove_module(id), |_| ());
         console.ask(Question {
             title: format!("Remove the module {name}?"),
             consequences: vec!["Its configuration is removed from the server and from every node. The replicated directories stay as they are on each node.".to_owned()],
@@ -108,7 +105,7 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
             act: Callback::new(act),
         });
     };
-    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
 /// The templates.

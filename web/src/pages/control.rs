@@ -6,18 +6,19 @@ use crate::components::form::Switch;
 use crate::components::icon::Icon;
 use crate::components::log::{LogSource, LogViewer};
 use crate::components::menu::{ActionMenu, MenuEntry};
-use crate::components::notice::{EmptyState, Notice, Waiting};
+use crate::components::notice::{EmptyState, Notice, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, DataChip, ResyncProgress, StateBadge};
 use crate::platform;
 use crate::rules::actions::{COMMANDS, Situation, label, word};
+use crate::rules::flow::FlowLink;
 use crate::rules::text;
 use crate::rules::tone::{Tone, show};
 use crate::store::Console;
 use holdfast_api::agent::{LogKind, ModuleCommand, NodeModuleReport};
 use holdfast_api::console::{ModuleLive, ModuleOnNode, UserRole};
 use holdfast_api::ids::{ModuleId, NodeId};
-use holdfast_api::state::{ModuleState, Readiness};
+use holdfast_api::state::ModuleState;
 use leptos::prelude::*;
 use leptos_router::components::{A, Redirect};
 use leptos_router::hooks::use_params_map;
@@ -153,7 +154,7 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
             act: Callback::new(act),
         });
     };
-    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
 /// What the panel shows, as it changes.
@@ -191,14 +192,14 @@ fn Panel(module: ModuleId, node: NodeId, tab: Memo<LogKind>) -> impl IntoView {
                 when=move || there.get()
                 fallback=|| view! { <EmptyState icon=Icon::Info title="There is no such module or node" text="It may have been removed. Choose another at the left." /> }
             >
-                <section class="card" data-testid="panel"><Head subject /><Flow subject /></section>
+                <section class="card" data-testid="panel"><Head subject /><Flow subject /><BootStart subject /></section>
                 <Reason subject />
-                <Facts subject />
             </Show>
             <section class="card" aria-label="Logs">
                 {tabs(module, node, tab)}
                 {move || source().map(|source| view! { <LogViewer source /> })}
             </section>
+            <Facts subject />
         </div>
     }
 }
@@ -224,12 +225,17 @@ fn Head(subject: Subject) -> impl IntoView {
     let data = Memo::new(move |_| subject.report(|report| report.data));
     view! {
         <div class="node-head">
-            <h2>{console.node_name(subject.node)}</h2>
-            {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
-            {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
-            {move || data.get().map(|data| view! { <DataChip data /> })}
-            <span class="grow muted small">{move || since.get().map(|since| format!("for {}", text::duration_ms(server_now().saturating_sub(since))))}</span>
+            <div class="row grow">
+                <h2>{console.node_name(subject.node)}</h2>
+                {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
+                <span class="muted small">{move || since.get().map(|since| format!("for {}", text::duration_ms(server_now().saturating_sub(since))))}</span>
+            </div>
             <Commands subject />
+            <div class="row tight node-detail">
+                {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
+                {move || data.get().map(|data| view! { <DataChip data /> })}
+                <p data-testid="detail">{move || subject.report(|report| prose(&report.detail))}</p>
+            </div>
         </div>
     }
 }
@@ -304,66 +310,6 @@ fn Flow(subject: Subject) -> impl IntoView {
     }
 }
 
-/// What flows between the two nodes of a module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FlowLink {
-    /// Nothing.
-    None,
-    /// Every write, from the left or else from the right.
-    Writes { from_left: bool },
-    /// A resync, from the left or else from the right.
-    Resync { from_left: bool },
-}
-
-impl FlowLink {
-    fn of(left: &ModuleOnNode, right: &ModuleOnNode) -> Self {
-        let state = |on: &ModuleOnNode| on.report.as_ref().filter(|_| on.fresh).map(|report| (report.state, report.readiness));
-        let follows = |primary: &ModuleOnNode, second: &ModuleOnNode| match (state(primary), state(second)) {
-            (Some((ModuleState::Prim, _)), Some((ModuleState::Second, Readiness::Ready))) => Some(true),
-            (Some((ModuleState::Prim | ModuleState::Alone, _)), Some((ModuleState::Second, Readiness::Transient))) => Some(false),
-            _ => None,
-        };
-        let made = |from_left, ready| if ready { Self::Writes { from_left } } else { Self::Resync { from_left } };
-        follows(left, right).map(|ready| made(true, ready)).or_else(|| follows(right, left).map(|ready| made(false, ready))).unwrap_or(Self::None)
-    }
-
-    fn tone(self) -> Tone {
-        match self {
-            Self::None => Tone::Idle,
-            Self::Writes { .. } => Tone::Ok,
-            Self::Resync { .. } => Tone::Busy,
-        }
-    }
-
-    fn flows(self) -> bool {
-        self != Self::None
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::None => "no replication",
-            Self::Writes { .. } => "every write on both nodes",
-            Self::Resync { .. } => "resync",
-        }
-    }
-
-    /// Drawn from its source, so that its dashes run the right way.
-    fn line(self) -> &'static str {
-        match self {
-            Self::Writes { from_left: false } | Self::Resync { from_left: false } => "M106 12H6",
-            _ => "M6 12h100",
-        }
-    }
-
-    fn head(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Writes { from_left: true } | Self::Resync { from_left: true } => "M100 6l7 6-7 6",
-            _ => "M12 6l-7 6 7 6",
-        }
-    }
-}
-
 /// Why it is in its state, what it waits for, what is not applied, how far a resync is.
 #[component]
 fn Reason(subject: Subject) -> impl IntoView {
@@ -380,6 +326,23 @@ fn Reason(subject: Subject) -> impl IntoView {
     }
 }
 
+/// Whether the module is started when the node boots.
+#[component]
+fn BootStart(subject: Subject) -> impl IntoView {
+    let console = Console::get();
+    let locked = Signal::derive(move || !subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh)) || !console.is_live() || !console.role().may(UserRole::Control));
+    let boot_start = Memo::new(move |_| subject.report(|report| report.boot_start).unwrap_or(false));
+    let switch = move |wanted: bool| {
+        let command = if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
+        console.start_task(client::command(subject.module, command, vec![subject.node]), |_| ());
+    };
+    view! {
+        <div class="card-foot">
+            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch) disabled=locked />
+        </div>
+    }
+}
+
 #[component]
 fn Facts(subject: Subject) -> impl IntoView {
     let console = Console::get();
@@ -387,17 +350,10 @@ fn Facts(subject: Subject) -> impl IntoView {
     let address = Memo::new(move |_| console.read(|snapshot| snapshot.cluster.nodes.iter().find(|form| form.id == node).and_then(|form| form.addresses.values().next().cloned())).flatten().unwrap_or_default());
     let health = move || subject.live.with(|live| live.as_ref().map(|live| format!("http://{}:9010/var/modules/{}/ready.txt", address.get(), live.module.name))).unwrap_or_default();
     let desired = move || subject.live.with(|live| live.as_ref().and_then(|live| live.module.desired));
-    let locked = Signal::derive(move || !subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh)) || !console.is_live() || !console.role().may(UserRole::Control));
-    let boot_start = Memo::new(move |_| subject.report(|report| report.boot_start).unwrap_or(false));
-    let switch = move |wanted: bool| {
-        let command = if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
-        console.start_task(client::command(subject.module, command, vec![node]), |_| ());
-    };
     view! {
-        <section class="card card-body stack" aria-label="Facts">
-            <p data-testid="detail">{move || subject.report(|report| report.detail.clone())}</p>
-            {move || subject.report(|report| facts(report, desired(), &health()))}
-            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch) disabled=locked />
+        <section class="card" aria-labelledby="facts">
+            <div class="card-head"><h2 id="facts">"Details"</h2></div>
+            <div class="card-body">{move || subject.report(|report| facts(report, desired(), &health()))}</div>
         </section>
     }
 }
@@ -419,25 +375,5 @@ fn facts(report: &NodeModuleReport, desired: Option<u64>, health: &str) -> impl 
             <dt>"Configuration"</dt><dd>"version "{version}</dd>
             <dt>"Health address"</dt><dd class="mono">{health}</dd>
         </dl>
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::FlowLink;
-    use crate::rules::actions::tests::on_node;
-    use holdfast_api::state::{ModuleState, Readiness};
-
-    #[test]
-    fn the_arrow_points_from_the_primary_to_the_one_that_follows() {
-        let prim = on_node(1, ModuleState::Prim, Readiness::Ready);
-        let mut second = on_node(2, ModuleState::Second, Readiness::Ready);
-        assert_eq!(FlowLink::of(&prim, &second), FlowLink::Writes { from_left: true });
-        assert_eq!(FlowLink::of(&second, &prim), FlowLink::Writes { from_left: false });
-        second.fresh = false;
-        assert_eq!(FlowLink::of(&prim, &second), FlowLink::None);
-        let alone = on_node(1, ModuleState::Alone, Readiness::Ready);
-        let resyncing = on_node(2, ModuleState::Second, Readiness::Transient);
-        assert_eq!(FlowLink::of(&alone, &resyncing), FlowLink::Resync { from_left: true });
     }
 }

@@ -3,7 +3,7 @@
 use crate::client::{self, ApiError};
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw, mark};
-use crate::components::notice::Notice;
+use crate::components::notice::{Notice, prose};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
@@ -144,7 +144,7 @@ fn foot(session: &SessionView) -> impl IntoView + use<> {
 fn Refusal(problem: RwSignal<Option<String>>) -> impl IntoView {
     view! {
         <div aria-live="assertive">
-            {move || problem.get().map(|text| view! { <p class="notice" data-tone="bad" data-testid="refusal">{draw(Icon::Alert)}<span>{text}</span></p> })}
+            {move || problem.get().map(|text| view! { <p class="notice" data-tone="bad" data-testid="refusal">{draw(Icon::Alert)}<span>{prose(&text)}</span></p> })}
         </div>
     }
 }

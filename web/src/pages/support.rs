@@ -70,7 +70,7 @@ fn Row(node: NodeView) -> impl IntoView {
     let file = format!("snapshot_{}_{}.zip", node.name, platform::file_stamp());
     let (id, name) = (node.id, node.name.clone());
     let take = move |_| {
-        platform::download(&client::snapshot_href(id, None), &file);
+        platform::download(&client::snapshot_href(id), &file);
         console.toast(Tone::Ok, format!("Making the snapshot of {name}; the browser saves it."));
     };
     view! {

@@ -152,6 +152,12 @@ impl Sender {
         }
     }
 
+    /// Whether everything sent is acknowledged.
+    #[cfg(test)]
+    pub(crate) fn idle(&self) -> bool {
+        lock(&self.state).table.is_idle()
+    }
+
     /// Whether `hello` would be taken now; the judgement holds until the session changes.
     pub(crate) fn judge(&self, hello: &Hello) -> Greeting {
         if hello.module != self.local.module || hello.node != self.local.peer_node {

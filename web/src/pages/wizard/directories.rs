@@ -55,8 +55,7 @@ pub fn DirectoriesStep(
 #[component]
 fn OnNodes(path: RwSignal<String>) -> impl IntoView {
     let console = Console::get();
-    let nodes = console.read(|snapshot| snapshot.nodes.iter().filter(|node| node.in_cluster).map(|node| (node.id, node.name.clone())).collect::<Vec<_>>());
-    let lines = nodes.unwrap_or_default().into_iter().map(|(node, name)| view! { <OnNode node name path /> }).collect_view();
+    let lines = console.cluster_nodes().into_iter().map(|(node, name)| view! { <OnNode node name path /> }).collect_view();
     view! { <div class="steps-grid dir-checks" data-testid="directory-checks">{lines}</div> }
 }
 

@@ -10,7 +10,7 @@ pub mod start;
 pub mod validate;
 
 use crate::components::icon::{Icon, draw};
-use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting};
+use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::stepper::{StepLink, Stepper};
 use crate::rules::tone::Tone;
@@ -53,12 +53,13 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
         Step::ALL.map(|step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) }).to_vec()
     });
     let current = Memo::new(move |_| step.get().map_or(0, Step::index));
+    let known = Memo::new(move |_| draft.loaded.get() && console.snapshot.with(Option::is_some));
     view! {
         <div class="page narrow">
             <PageHead title=Signal::derive(move || format!("Module {}", name.get())) />
             <Stepper steps=links current />
             <FileProblems draft />
-            {move || match (draft.loaded.get(), step.get()) {
+            {move || match (known.get(), step.get()) {
                 (true, Some(step)) => body(step, draft).into_any(),
                 (true, None) => nothing_there().into_any(),
                 (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text="Reading the module…" /> }.into_any(),
@@ -123,7 +124,7 @@ pub fn StepCard(
     view! {
         <section class="card" aria-label=title>
             <div class="card-body stack loose">
-                <div class="stack tight"><h2>{title}</h2><p class="muted">{lead}</p></div>
+                <div class="stack tight"><h2>{title}</h2><p class="muted">{prose(lead)}</p></div>
                 {children()}
             </div>
         </section>

@@ -102,7 +102,7 @@ fn Picker(pick: Callback<String>) -> impl IntoView {
     let console = Console::get();
     let open = RwSignal::new(None::<NodeId>);
     let (found, problem, filter) = (RwSignal::new(None::<Vec<ProcessFacts>>), RwSignal::new(None::<String>), RwSignal::new(String::new()));
-    let nodes = console.read(|snapshot| snapshot.nodes.iter().filter(|node| node.in_cluster).map(|node| (node.id, node.name.clone())).collect::<Vec<_>>()).unwrap_or_default();
+    let nodes = console.cluster_nodes();
     let list = move |node: NodeId| {
         open.set(Some(node));
         found.set(None);
