@@ -2,6 +2,8 @@
 
 pub mod join;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use crate::agent::Agent;
 use crate::identity::Identity;
@@ -99,23 +101,19 @@ impl Agent {
     /// Takes what a server gave.
     pub fn enrolled(&self, enrolment: &Enrolment) -> Result<()> {
         keep(&self.layout, &self.store, &self.identity().fingerprint, enrolment)?;
-        self.enrolled_meanwhile(enrolment);
+        self.use_enrolment(enrolment);
         Ok(())
     }
 
-    /// The enrolment is on disk: use it from now on; true if it was not used before.
-    pub fn enrolled_meanwhile(&self, enrolment: &Enrolment) -> bool {
+    /// The enrolment is on disk: use it from now on.
+    pub fn use_enrolment(&self, enrolment: &Enrolment) {
         match Identity::open(&self.layout) {
             Ok(identity) => {
                 *self.identity.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(identity);
                 self.reports.set_node(&enrolment.name);
                 self.pairing.done();
-                true
             }
-            Err(error) => {
-                tracing::error!("the node's key cannot be read: {error:#}");
-                false
-            }
+            Err(error) => tracing::error!("the node's key cannot be read: {error:#}"),
         }
     }
 

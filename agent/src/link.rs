@@ -6,6 +6,7 @@ mod session;
 use crate::agent::Agent;
 use crate::clock;
 use crate::identity::Identity;
+use crate::pairing::PairingStatus;
 use crate::tls;
 use anyhow::{Context, Result};
 use holdfast_api::agent::{AGENT_PATH, AGENT_SNI, FRAME_BYTES_MAX};
@@ -34,8 +35,9 @@ const SERVER_PORT: u16 = 9453;
 pub async fn run(agent: Arc<Agent>) {
     let mut backoff_ms = BACKOFF_MIN_MS;
     let mut told = String::new();
+    let mut known = matches!(agent.pairing.status(), PairingStatus::Enrolled);
     loop {
-        let Some(enrolment) = enrolment(&agent).await else {
+        let Some(enrolment) = enrolment(&agent, &mut known).await else {
             continue;
         };
         let connected = connect_any(&agent, &enrolment).await;
@@ -63,16 +65,18 @@ pub async fn run(agent: Arc<Agent>) {
     }
 }
 
-/// What enrolment gave; waits a little if there is none.
-async fn enrolment(agent: &Agent) -> Option<Enrolment> {
+/// What enrolment gave; waits a little if there is none. `known`: it is in use already.
+async fn enrolment(agent: &Agent, known: &mut bool) -> Option<Enrolment> {
     match agent.store.enrolment() {
         Ok(Some(enrolment)) => {
-            if agent.pairing.attempts_left() > 0 && agent.enrolled_meanwhile(&enrolment) {
-                tracing::info!("enrolled by token as {}", enrolment.name);
+            // By `join`, in another process. (A node whose pairing was reopened keeps its old server until then.)
+            if !*known {
+                agent.use_enrolment(&enrolment);
+                *known = true;
             }
             return Some(enrolment);
         }
-        Ok(None) => {}
+        Ok(None) => *known = false,
         Err(error) => tracing::error!("the enrolment cannot be read: {error:#}"),
     }
     let mut changes = agent.pairing.changes();

@@ -109,3 +109,54 @@ impl ServerCertVerifier for ByAuthority {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{ByAuthority, DigitallySignedStruct, HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use super::{CertificateDer, ServerName, SignatureScheme, UnixTime, provider};
+
+    /// Accepts any certificate, as a server does that dials a node which is not enrolled.
+    #[derive(Debug)]
+    pub(crate) struct AnyKey;
+
+    impl AnyKey {
+        fn inner() -> ByAuthority {
+            ByAuthority { ca_fingerprint: String::new(), provider: provider() }
+        }
+    }
+
+    impl ServerCertVerifier for AnyKey {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Self::inner().verify_tls12_signature(message, certificate, signature)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Self::inner().verify_tls13_signature(message, certificate, signature)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            Self::inner().supported_verify_schemes()
+        }
+    }
+}

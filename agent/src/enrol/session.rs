@@ -118,15 +118,11 @@ async fn exchange(agent: &Agent, line: &mut Line, code: &str, message_a: &str) -
 }
 
 async fn finish(agent: &Arc<Agent>, line: &mut Line, enrolment: &Enrolment) -> Result<()> {
-    if let Err(error) = keep_checked(agent, enrolment) {
+    if let Err(error) = agent.enrolled(enrolment) {
         return line.refuse(agent, &format!("{error:#}")).await;
     }
     tracing::info!("enrolled as {} ({})", enrolment.name, enrolment.node);
     line.write(&AgentLine::Done).await?;
     let _ = line.0.get_mut().shutdown().await;
     Ok(())
-}
-
-fn keep_checked(agent: &Arc<Agent>, enrolment: &Enrolment) -> Result<()> {
-    agent.enrolled(enrolment)
 }

@@ -3,6 +3,7 @@
 use super::Socket;
 use super::requests;
 use crate::agent::Agent;
+use crate::pairing::PairingStatus;
 use crate::{clock, facts};
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
@@ -82,6 +83,7 @@ async fn carry(agent: &Arc<Agent>, socket: &mut Socket) -> Result<()> {
     let (answers, mut answered) = mpsc::channel::<(u64, Answer)>(ANSWERS);
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
     let mut changes = agent.reports.changes();
+    let mut pairing = agent.pairing.changes();
     let mut load = facts::Load::default();
     let mut heard = Instant::now();
     // The next report is due; a change brings it forward.
@@ -115,6 +117,10 @@ async fn carry(agent: &Arc<Agent>, socket: &mut Socket) -> Result<()> {
                 send(socket, &FromAgent::Report(report)).await?;
                 due = Instant::now() + Duration::from_millis(REPORT_INTERVAL_MS);
             }
+            _ = pairing.changed() => match agent.pairing.status() {
+                PairingStatus::Enrolled => bail!("this node was enrolled anew"),
+                PairingStatus::Open { .. } | PairingStatus::Closed => {}
+            },
             () = tokio::time::sleep_until(heard + SILENCE) => bail!("nothing heard for {} s", SILENCE.as_secs()),
         }
     }
