@@ -316,7 +316,7 @@ impl Table {
         (verdict, std::mem::take(&mut self.pending).into_values().collect())
     }
 
-    #[cfg(test)]
+    /// Whether everything sent is acknowledged.
     pub(super) fn is_idle(&self) -> bool {
         self.kept.is_empty()
     }
