@@ -3,8 +3,9 @@
 use gloo_net::http::{Method, RequestBuilder, Response};
 use holdfast_api::agent::{LogKind, LogPage, ModuleCommand};
 use holdfast_api::console::{
-    CatalogueEntry, ClusterForm, CommandForm, ConfigureForm, EnrolForm, Login, ModuleView, NewModule, NodeView, PathsForm, PathsView, ProbeForm, ProbeView,
-    ProcessesView, SessionView, SettingsForm, SettingsView, Setup, TaskStarted, TokenForm, TokenView, ValidateForm, ValidateView,
+    CatalogueEntry, ClusterForm, CommandForm, ConfigureForm, EnrolForm, Login, ModuleView, NewModule, NodeView,
+    PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView, SessionView, SettingsForm, SettingsView, Setup,
+    TaskStarted, TokenForm, TokenView, ValidateForm, ValidateView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::Problem;
@@ -116,7 +117,11 @@ pub async fn new_module(form: &NewModule) -> Answer<ModuleView> {
 
 /// Removes a module from the server and its nodes.
 pub async fn remove_module(module: ModuleId) -> Answer<TaskStarted> {
-    let response = RequestBuilder::new(&format!("{BASE}/modules/{}", module.0)).method(Method::DELETE).send().await.map_err(unreached)?;
+    let response = RequestBuilder::new(&format!("{BASE}/modules/{}", module.0))
+        .method(Method::DELETE)
+        .send()
+        .await
+        .map_err(unreached)?;
     read(accepted(response).await?).await
 }
 
@@ -207,9 +212,15 @@ async fn accepted(response: Response) -> Answer<Response> {
 }
 
 async fn read<T: DeserializeOwned>(response: Response) -> Answer<T> {
-    response.json().await.map_err(|error| ApiError::Network(format!("The server's answer is not understood ({error}); reload the page, it may be older than the server.")))
+    response.json().await.map_err(|error| {
+        ApiError::Network(format!(
+            "The server's answer is not understood ({error}); reload the page, it may be older than the server."
+        ))
+    })
 }
 
 fn unreached(error: gloo_net::Error) -> ApiError {
-    ApiError::Network(format!("The server was not reached ({error}). Failover does not depend on it; try again when it is back."))
+    ApiError::Network(format!(
+        "The server was not reached ({error}). Failover does not depend on it; try again when it is back."
+    ))
 }

@@ -107,7 +107,8 @@ pub fn download(href: &str, name: &str) {
 
 /// Removes the element with this id.
 pub fn remove_element(id: &str) {
-    let element = web_sys::window().and_then(|window| window.document()).and_then(|document| document.get_element_by_id(id));
+    let element =
+        web_sys::window().and_then(|window| window.document()).and_then(|document| document.get_element_by_id(id));
     if let Some(element) = element {
         element.remove();
     }

@@ -61,7 +61,9 @@ fn ensure_target(root: &Path) -> Result<()> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => bail!("`rustup target add {TARGET}` failed: run it by hand and see what it says"),
-        Err(error) => bail!("the Rust target {TARGET} is missing and rustup cannot be run ({error}): install it with your toolchain"),
+        Err(error) => bail!(
+            "the Rust target {TARGET} is missing and rustup cannot be run ({error}): install it with your toolchain"
+        ),
     }
 }
 
@@ -75,7 +77,18 @@ fn compile(root: &Path, release: bool) -> Result<PathBuf> {
     let flags = if release { "" } else { "--cfg erase_components" };
     let status = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--quiet", "--package", "holdfast-web", "--lib", "--target", TARGET, "--profile", profile, "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "holdfast-web",
+            "--lib",
+            "--target",
+            TARGET,
+            "--profile",
+            profile,
+            "--target-dir",
+        ])
         .arg(&target_dir)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags)
         .env_remove("RUSTFLAGS")
@@ -140,7 +153,8 @@ fn lay_out(stage: &Path, fresh: &Path) -> Result<()> {
     }
     let index = fs::read_to_string(stage.join("index.html")).context("cannot read index.html")?;
     ensure!(index.contains(ASSETS_MARK), "assets/console/index.html does not name its assets by {ASSETS_MARK}");
-    fs::write(fresh.join("index.html"), index.replace(ASSETS_MARK, &format!("/assets/{hash}"))).context("cannot write index.html")
+    fs::write(fresh.join("index.html"), index.replace(ASSETS_MARK, &format!("/assets/{hash}")))
+        .context("cannot write index.html")
 }
 
 /// Writes the `.br` and `.gz` siblings of every file worth it.
@@ -150,14 +164,16 @@ fn compress_tree(dir: &Path, release: bool) -> Result<()> {
         if (bytes.len() as u64) < COMPRESS_MIN {
             continue;
         }
-        fs::write(dir.join(format!("{name}.br")), brotli(&bytes, release)?).context("cannot write a compressed file")?;
+        fs::write(dir.join(format!("{name}.br")), brotli(&bytes, release)?)
+            .context("cannot write a compressed file")?;
         fs::write(dir.join(format!("{name}.gz")), gzip(&bytes, release)?).context("cannot write a compressed file")?;
     }
     Ok(())
 }
 
 fn brotli(bytes: &[u8], release: bool) -> Result<Vec<u8>> {
-    let params = brotli::enc::BrotliEncoderParams { quality: if release { 11 } else { 3 }, lgwin: 22, ..Default::default() };
+    let params =
+        brotli::enc::BrotliEncoderParams { quality: if release { 11 } else { 3 }, lgwin: 22, ..Default::default() };
     let mut out = Vec::new();
     brotli::BrotliCompress(&mut &*bytes, &mut out, &params).context("brotli failed")?;
     Ok(out)

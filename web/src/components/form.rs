@@ -213,7 +213,11 @@ pub fn Problem(
 }
 
 /// The names of the lines that describe the field `id`.
-fn described_by(id: &str, hinted: bool, problem: Signal<Option<String>>) -> impl Fn() -> Option<String> + Clone + Send + 'static + use<> {
+fn described_by(
+    id: &str,
+    hinted: bool,
+    problem: Signal<Option<String>>,
+) -> impl Fn() -> Option<String> + Clone + Send + 'static + use<> {
     let id = id.to_owned();
     move || {
         let mut names = Vec::new();

@@ -125,7 +125,8 @@ fn step_focus(event: &ev::KeyboardEvent, root: NodeRef<html::Div>, by: i32, open
             return;
         }
         let active = document().active_element();
-        let here = (0..count).find(|index| items.get(*index as u32).map(|node| node.unchecked_into::<web_sys::Element>()) == active);
+        let here = (0..count)
+            .find(|index| items.get(*index as u32).map(|node| node.unchecked_into::<web_sys::Element>()) == active);
         let next = match here {
             Some(index) => (index + by).rem_euclid(count),
             None if by > 0 => 0,

@@ -38,7 +38,9 @@ pub fn AppShell(
 #[component]
 fn Rail() -> impl IntoView {
     let console = Console::get();
-    let version = move || console.session.with(|session| session.as_ref().map(|session| format!("Version {}", session.server_version)));
+    let version = move || {
+        console.session.with(|session| session.as_ref().map(|session| format!("Version {}", session.server_version)))
+    };
     view! {
         <aside class="rail">
             <a href="/" class="brand">{mark()}<span class="label">"Holdfast"</span></a>
@@ -61,7 +63,9 @@ fn rail_link(href: &'static str, icon: Icon, label: &'static str) -> impl IntoVi
 fn Header() -> impl IntoView {
     let console = Console::get();
     let cluster = move || {
-        let name = console.read(|snapshot| if snapshot.cluster.version == 0 { String::new() } else { snapshot.cluster.name.clone() }).unwrap_or_default();
+        let name = console
+            .read(|snapshot| if snapshot.cluster.version == 0 { String::new() } else { snapshot.cluster.name.clone() })
+            .unwrap_or_default();
         if name.is_empty() { "No cluster yet".to_owned() } else { format!("Cluster {name}") }
     };
     view! {
@@ -82,7 +86,11 @@ fn WorstState() -> impl IntoView {
     let console = Console::get();
     let worst = Memo::new(move |_| {
         let live = console.is_live();
-        console.read(|snapshot| Tone::worst(snapshot.modules.iter().flat_map(|module| &module.nodes).map(|on| show(on, live).tone))).flatten()
+        console
+            .read(|snapshot| {
+                Tone::worst(snapshot.modules.iter().flat_map(|module| &module.nodes).map(|on| show(on, live).tone))
+            })
+            .flatten()
     });
     let words = |tone| match tone {
         Tone::Ok => "All modules work",
@@ -149,7 +157,12 @@ pub fn ConnectionBanner() -> impl IntoView {
 #[component]
 fn UserMenu() -> impl IntoView {
     let console = Console::get();
-    let name = move || console.session.with(|session| session.as_ref().and_then(|session| session.user.as_ref()).map(|user| user.name.clone())).unwrap_or_default();
+    let name = move || {
+        console
+            .session
+            .with(|session| session.as_ref().and_then(|session| session.user.as_ref()).map(|user| user.name.clone()))
+            .unwrap_or_default()
+    };
     let entry = |id, label, icon, divided| MenuEntry { id, label, icon, danger: false, disabled: None, divided };
     let entries = vec![
         entry("light", "Light", Icon::Sun, false),

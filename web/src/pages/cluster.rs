@@ -2,10 +2,10 @@
 
 use crate::client;
 use crate::components::dialog::Question;
+use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{PerNodeResult, Waiting};
-use crate::components::form::TextField;
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
 use crate::components::tray::results_of;
@@ -35,10 +35,28 @@ impl Draft {
     fn new(console: Console) -> Self {
         let saved = Memo::new(move |_| console.read(|snapshot| cluster::saved_form(&snapshot.cluster)));
         // Which nodes there are and where; not what changes with every report.
-        let places = |nodes: &[NodeView]| nodes.iter().map(|node| NodeView { last_seen_unix_ms: 0, clock_offset_ms: 0, cpu_percent: 0.0, memory_percent: 0.0, ..node.clone() }).collect::<Vec<_>>();
+        let places = |nodes: &[NodeView]| {
+            nodes
+                .iter()
+                .map(|node| NodeView {
+                    last_seen_unix_ms: 0,
+                    clock_offset_ms: 0,
+                    cpu_percent: 0.0,
+                    memory_percent: 0.0,
+                    ..node.clone()
+                })
+                .collect::<Vec<_>>()
+        };
         let enrolled = Memo::new(move |_| console.read(|snapshot| places(&snapshot.nodes)).unwrap_or_default());
         let empty = ClusterForm { expected_version: 0, name: String::new(), lans: Vec::new(), nodes: Vec::new() };
-        let draft = Self { form: RwSignal::new(empty), saved, name: RwSignal::new(String::new()), out: RwSignal::new(BTreeSet::new()), task: RwSignal::new(None), busy: RwSignal::new(false) };
+        let draft = Self {
+            form: RwSignal::new(empty),
+            saved,
+            name: RwSignal::new(String::new()),
+            out: RwSignal::new(BTreeSet::new()),
+            task: RwSignal::new(None),
+            busy: RwSignal::new(false),
+        };
         // A new saved version replaces the draft; newly enrolled nodes join it.
         Effect::new(move || {
             if let Some(saved) = draft.saved.get() {
@@ -156,7 +174,9 @@ fn SaveBar(draft: Draft) -> impl IntoView {
     let console = Console::get();
     let changes = Memo::new(move |_| draft.changes());
     let problems = Memo::new(move |_| draft.form.with(cluster::problems));
-    let results = Signal::derive(move || draft.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default());
+    let results = Signal::derive(move || {
+        draft.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default()
+    });
     view! {
         <Show when=move || changes.with(|changes| !changes.is_empty())>
             <div class="notice" data-tone="busy" role="status" data-testid="unsaved">
@@ -184,9 +204,12 @@ fn SaveBar(draft: Draft) -> impl IntoView {
 fn Nodes(draft: Draft) -> impl IntoView {
     let lans = Memo::new(move |_| draft.form.with(|form| form.lans.clone()));
     let console = Console::get();
-    let ids = Memo::new(move |_| console.read(|snapshot| snapshot.nodes.iter().map(|node| node.id).collect::<Vec<_>>()).unwrap_or_default());
+    let ids = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().map(|node| node.id).collect::<Vec<_>>()).unwrap_or_default()
+    });
     let name_problem = Signal::derive(move || draft.form.with(|form| message_for("name", &cluster::problems(form))));
-    let lan_heading = |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
+    let lan_heading =
+        |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
     view! {
         <section class="card" aria-label="Nodes">
             <div class="card-body"><div class="limited"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div></div>
@@ -214,7 +237,9 @@ fn Nodes(draft: Draft) -> impl IntoView {
 #[component]
 fn NodeRow(draft: Draft, id: NodeId, lans: Memo<Vec<String>>) -> impl IntoView {
     let console = Console::get();
-    let view = Memo::new(move |_| console.read(|snapshot| snapshot.nodes.iter().find(|node| node.id == id).cloned()).flatten());
+    let view = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().find(|node| node.id == id).cloned()).flatten()
+    });
     let name = console.node_name(id);
     let row_id = format!("node-{name}");
     let inside = Memo::new(move |_| draft.form.with(|form| form.nodes.iter().any(|node| node.id == id)));
@@ -241,7 +266,14 @@ fn agent_text(view: &NodeView) -> String {
 fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
     let (for_read, for_check) = (lan.clone(), lan.clone());
     let label = format!("Address of node {} on network {lan}", id.0);
-    let value = move || draft.form.with(|form| form.nodes.iter().find(|node| node.id == id).and_then(|node| node.addresses.get(&for_read).cloned())).unwrap_or_default();
+    let value = move || {
+        draft
+            .form
+            .with(|form| {
+                form.nodes.iter().find(|node| node.id == id).and_then(|node| node.addresses.get(&for_read).cloned())
+            })
+            .unwrap_or_default()
+    };
     let problem = move || {
         draft.form.with(|form| {
             let index = form.nodes.iter().position(|node| node.id == id)?;
@@ -277,7 +309,13 @@ fn connection(console: Console, view: &NodeView) -> impl IntoView + use<> {
             (true, false) => (Tone::Lost, "was connected".to_owned()),
             (false, _) => (Tone::Bad, format!("No contact, last seen {}", text::ago(last, server_now))),
         };
-        let clock = (connected && offset.unsigned_abs() > 2000).then(|| format!("Its clock is {} {}", text::duration_ms(offset.unsigned_abs()), if offset > 0 { "ahead" } else { "behind" }));
+        let clock = (connected && offset.unsigned_abs() > 2000).then(|| {
+            format!(
+                "Its clock is {} {}",
+                text::duration_ms(offset.unsigned_abs()),
+                if offset > 0 { "ahead" } else { "behind" }
+            )
+        });
         view! {
             <div class="stack tight">
                 <span><Chip tone text=word /></span>
@@ -303,7 +341,9 @@ fn held(console: Console, view: &NodeView) -> impl IntoView + use<> {
 #[component]
 fn NodeMenu(draft: Draft, id: NodeId, name: String, inside: Memo<bool>) -> impl IntoView {
     let console = Console::get();
-    let saved = Memo::new(move |_| console.read(|snapshot| snapshot.nodes.iter().any(|node| node.id == id && node.in_cluster)).unwrap_or(false));
+    let saved = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().any(|node| node.id == id && node.in_cluster)).unwrap_or(false)
+    });
     let entries = Signal::derive(move || {
         let admin = (!console.role().may(UserRole::Admin)).then(|| "Only an administrator changes nodes.".to_owned());
         let in_use = saved.get().then(|| "Take it out of the cluster and save that first.".to_owned());
@@ -329,13 +369,18 @@ fn NodeMenu(draft: Draft, id: NodeId, name: String, inside: Memo<bool>) -> impl 
 
 fn ask_remove(console: Console, id: NodeId) {
     let node = console.node_name(id);
-    let act = move |()| console.call(client::remove_node(id), move |answer| match answer {
-        Ok(()) => console.toast(Tone::Ok, "The node is removed."),
-        Err(error) => console.toast(Tone::Bad, error.text()),
-    });
+    let act = move |()| {
+        console.call(client::remove_node(id), move |answer| match answer {
+            Ok(()) => console.toast(Tone::Ok, "The node is removed."),
+            Err(error) => console.toast(Tone::Bad, error.text()),
+        })
+    };
     console.ask(Question {
         title: format!("Remove {node}?"),
-        consequences: vec![format!("The certificate of {node} is revoked. Its files stay where they are."), "To bring it back, enrol it again with a new pairing code.".to_owned()],
+        consequences: vec![
+            format!("The certificate of {node} is revoked. Its files stay where they are."),
+            "To bring it back, enrol it again with a new pairing code.".to_owned(),
+        ],
         confirm: "Remove".to_owned(),
         danger: true,
         act: Callback::new(act),

@@ -70,13 +70,16 @@ pub fn SetupPage() -> impl IntoView {
 #[component]
 fn SetupForm(token: String) -> impl IntoView {
     let console = Console::get();
-    let (user, password, again) = (RwSignal::new("admin".to_owned()), RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let (user, password, again) =
+        (RwSignal::new("admin".to_owned()), RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (busy, problem, tried) = (RwSignal::new(false), RwSignal::new(None::<String>), RwSignal::new(false));
     let short = Signal::derive(move || {
         let missing = password.with(|password| password.chars().count()) < PASSWORD_CHARS_MIN;
         (tried.get() && missing).then(|| format!("Use at least {PASSWORD_CHARS_MIN} characters."))
     });
-    let differs = Signal::derive(move || (tried.get() && again.get() != password.get()).then(|| "The two passwords differ.".to_owned()));
+    let differs = Signal::derive(move || {
+        (tried.get() && again.get() != password.get()).then(|| "The two passwords differ.".to_owned())
+    });
     let submit = move |event: ev::SubmitEvent| {
         event.prevent_default();
         tried.set(true);
@@ -85,7 +88,11 @@ fn SetupForm(token: String) -> impl IntoView {
         }
         busy.set(true);
         problem.set(None);
-        let form = Setup { token: token.clone(), user: user.get_untracked().trim().to_owned(), password: password.get_untracked() };
+        let form = Setup {
+            token: token.clone(),
+            user: user.get_untracked().trim().to_owned(),
+            password: password.get_untracked(),
+        };
         console.call(async move { client::setup(&form).await }, move |answer| {
             busy.set(false);
             match answer {

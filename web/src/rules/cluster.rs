@@ -14,9 +14,19 @@ const SUGGESTED_NAME: &str = "cluster1";
 /// The form of the cluster as it is saved; of a new one while none is.
 pub fn saved_form(cluster: &ClusterView) -> ClusterForm {
     if cluster.version == 0 {
-        return ClusterForm { expected_version: 0, name: SUGGESTED_NAME.to_owned(), lans: vec![DEFAULT_LAN.to_owned()], nodes: Vec::new() };
+        return ClusterForm {
+            expected_version: 0,
+            name: SUGGESTED_NAME.to_owned(),
+            lans: vec![DEFAULT_LAN.to_owned()],
+            nodes: Vec::new(),
+        };
     }
-    ClusterForm { expected_version: cluster.version, name: cluster.name.clone(), lans: cluster.lans.clone(), nodes: cluster.nodes.clone() }
+    ClusterForm {
+        expected_version: cluster.version,
+        name: cluster.name.clone(),
+        lans: cluster.lans.clone(),
+        nodes: cluster.nodes.clone(),
+    }
 }
 
 /// Takes into `form` the enrolled nodes that it lacks, each at the address it was enrolled at, and drops those that are
@@ -109,7 +119,14 @@ mod tests {
     }
 
     fn none() -> ClusterView {
-        ClusterView { version: 0, name: String::new(), lans: Vec::new(), nodes: Vec::new(), author: String::new(), saved_unix_ms: 0 }
+        ClusterView {
+            version: 0,
+            name: String::new(),
+            lans: Vec::new(),
+            nodes: Vec::new(),
+            author: String::new(),
+            saved_unix_ms: 0,
+        }
     }
 
     #[test]
@@ -128,7 +145,13 @@ mod tests {
 
     #[test]
     fn hosts_are_told_from_ports() {
-        for (address, host) in [("10.0.0.1:9001", "10.0.0.1"), ("a.example", "a.example"), ("fd00::1", "fd00::1"), ("[fd00::1]:9001", "fd00::1"), ("node1:1", "node1")] {
+        for (address, host) in [
+            ("10.0.0.1:9001", "10.0.0.1"),
+            ("a.example", "a.example"),
+            ("fd00::1", "fd00::1"),
+            ("[fd00::1]:9001", "fd00::1"),
+            ("node1:1", "node1"),
+        ] {
             assert_eq!(host_of(address), host);
         }
     }

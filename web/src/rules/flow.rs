@@ -18,14 +18,20 @@ pub enum FlowLink {
 impl FlowLink {
     /// What flows between `left` and `right`.
     pub fn of(left: &ModuleOnNode, right: &ModuleOnNode) -> Self {
-        let state = |on: &ModuleOnNode| on.report.as_ref().filter(|_| on.fresh).map(|report| (report.state, report.readiness));
+        let state =
+            |on: &ModuleOnNode| on.report.as_ref().filter(|_| on.fresh).map(|report| (report.state, report.readiness));
         let follows = |primary: &ModuleOnNode, second: &ModuleOnNode| match (state(primary), state(second)) {
             (Some((ModuleState::Prim, _)), Some((ModuleState::Second, Readiness::Ready))) => Some(true),
-            (Some((ModuleState::Prim | ModuleState::Alone, _)), Some((ModuleState::Second, Readiness::Transient))) => Some(false),
+            (Some((ModuleState::Prim | ModuleState::Alone, _)), Some((ModuleState::Second, Readiness::Transient))) => {
+                Some(false)
+            }
             _ => None,
         };
         let made = |from_left, ready| if ready { Self::Writes { from_left } } else { Self::Resync { from_left } };
-        follows(left, right).map(|ready| made(true, ready)).or_else(|| follows(right, left).map(|ready| made(false, ready))).unwrap_or(Self::None)
+        follows(left, right)
+            .map(|ready| made(true, ready))
+            .or_else(|| follows(right, left).map(|ready| made(false, ready)))
+            .unwrap_or(Self::None)
     }
 
     /// Its colour.

@@ -47,10 +47,17 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
     let console = Console::get();
     let draft = Draft::open(console, module);
     let configured = Memo::new(move |_| console.module(module).is_some_and(|module| module.module.desired.is_some()));
-    let name = Memo::new(move |_| console.module(module).map(|module| module.module.name).unwrap_or_else(|| draft.settings.with(|settings| settings.name.clone())));
+    let name = Memo::new(move |_| {
+        console
+            .module(module)
+            .map(|module| module.module.name)
+            .unwrap_or_else(|| draft.settings.with(|settings| settings.name.clone()))
+    });
     let links = Memo::new(move |_| {
         let reachable = |step: Step| step != Step::Name && (step != Step::Start || configured.get());
-        Step::ALL.map(|step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) }).to_vec()
+        Step::ALL
+            .map(|step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) })
+            .to_vec()
     });
     let current = Memo::new(move |_| step.get().map_or(0, Step::index));
     let known = Memo::new(move |_| draft.loaded.get() && console.snapshot.with(Option::is_some));
@@ -145,7 +152,10 @@ pub fn StepFoot(
     let console = Console::get();
     let navigate = use_navigate();
     let module = draft.module.0;
-    let back = step.previous().filter(|previous| *previous != Step::Name).map_or_else(|| "/configuration".to_owned(), |previous| previous.href(module));
+    let back = step
+        .previous()
+        .filter(|previous| *previous != Step::Name)
+        .map_or_else(|| "/configuration".to_owned(), |previous| previous.href(module));
     let next = step.next().map_or_else(|| "/control".to_owned(), |next| next.href(module));
     let go = move |_| {
         let (navigate, next) = (navigate.clone(), next.clone());
