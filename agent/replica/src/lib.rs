@@ -8,7 +8,11 @@
 pub mod control;
 pub mod frame;
 pub mod front;
+pub mod inspect;
 pub mod op;
 pub mod replicate;
+pub mod resync;
+pub mod stream;
 pub mod tls;
 pub mod tree;
+pub mod verify;

@@ -41,6 +41,8 @@ pub struct Replica {
     inbox: Inbox,
     commands: Option<mpsc::Sender<ReplicaCommand>>,
     stats: watch::Sender<Option<Stats>>,
+    /// Session of a module that replicates nothing.
+    session: u64,
 }
 
 impl Replica {
@@ -51,6 +53,7 @@ impl Replica {
             inbox,
             commands: None,
             stats: watch::channel(None).0,
+            session: 0,
         }
     }
 
@@ -62,7 +65,8 @@ impl Replica {
     /// Passes a command on, starting the process if it does not run.
     pub fn command(&mut self, command: ReplicaCommand) {
         let Some(setting) = &self.setting else {
-            return self.events(answers_without_data(&command));
+            let answers = answers_without_data(&command, &mut self.session);
+            return self.events(answers);
         };
         let alive = self
             .commands
@@ -107,7 +111,11 @@ impl Replica {
 }
 
 /// A module without `<rfs>` has no data plane: what it is asked is true at once.
-fn answers_without_data(command: &ReplicaCommand) -> Vec<ReplicaEvent> {
+fn answers_without_data(command: &ReplicaCommand, last: &mut u64) -> Vec<ReplicaEvent> {
+    if let ReplicaCommand::AcceptPeer { session } | ReplicaCommand::Follow { session, .. } = command
+    {
+        *last = *session;
+    }
     match command {
         ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected {
             inventory: Inventory::default(),
@@ -130,9 +138,8 @@ fn answers_without_data(command: &ReplicaCommand) -> Vec<ReplicaEvent> {
         ReplicaCommand::Fence => vec![ReplicaEvent::Fenced],
         ReplicaCommand::Refuse => vec![ReplicaEvent::Refusing],
         ReplicaCommand::Release { .. } => vec![ReplicaEvent::Released],
-        ReplicaCommand::CompleteResync
-        | ReplicaCommand::ContinueAlone { .. }
-        | ReplicaCommand::ConfirmUpToDate => vec![],
+        ReplicaCommand::CompleteResync => vec![ReplicaEvent::PeerUpToDate { session: *last }],
+        ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => vec![],
     }
 }
 

@@ -43,8 +43,6 @@ pub struct Entry {
 /// One step of a resync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResyncStep {
-    /// A resync begins: what the secondary has is not to be trusted.
-    Begin,
     /// Part of the listing of `directory`; with `last` the secondary makes its directory match the whole.
     List {
         /// The directory.
@@ -126,6 +124,8 @@ pub enum Message {
     UpToDate,
     /// The secondary could not apply a change.
     Broken(String),
+    /// How far the resync is, for the secondary's agent: entries done and of, bytes done and of, bytes sent, milliseconds.
+    Progress([u64; 6]),
 }
 
 /// A decoded body.
@@ -158,6 +158,7 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u16 {
         Message::Flushed(request) => w.numbers(7, &[*request]),
         Message::UpToDate => 8,
         Message::Broken(text) => w.text(9, text),
+        Message::Progress(figures) => w.numbers(10, figures),
         Message::Op(op) => w.op(op),
         Message::Resync(step) => w.step(step),
     }
@@ -313,7 +314,6 @@ impl Writer<'_> {
 
     fn step(&mut self, step: &ResyncStep) -> u16 {
         match step {
-            ResyncStep::Begin => 64,
             ResyncStep::List { directory, first, last, entries } => {
                 self.id(*directory);
                 self.u8(u8::from(*first) | u8::from(*last) << 1);
@@ -468,8 +468,15 @@ impl<'a> Reader<'a> {
             7 => Message::Flushed(self.u64()?),
             8 => Message::UpToDate,
             9 => Message::Broken(self.text()?),
+            10 => {
+                let mut figures = [0; 6];
+                for figure in &mut figures {
+                    *figure = self.u64()?;
+                }
+                Message::Progress(figures)
+            }
             32..=45 => Message::Op(self.op()?),
-            64..=70 => Message::Resync(self.step()?),
+            65..=70 => Message::Resync(self.step()?),
             _ => return Err(self.bad("unknown kind")),
         })
     }
@@ -553,7 +560,6 @@ impl<'a> Reader<'a> {
 
     fn step(&mut self) -> Result<ResyncStep, FrameError> {
         Ok(match self.kind {
-            64 => ResyncStep::Begin,
             65 => {
                 let directory = self.id()?;
                 let flags = self.u8()?;

@@ -34,7 +34,9 @@ pub const DIRECTORIES_MAX: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A directory cannot be opened.
-    #[error("cannot open the replicated directory {path}: {error}; create it or correct the path in the module's configuration")]
+    #[error(
+        "cannot open the replicated directory {path}: {error}; create it or correct the path in the module's configuration"
+    )]
     Directory {
         /// The path as configured.
         path: PathBuf,
@@ -42,7 +44,9 @@ pub enum OpenError {
         error: Errno,
     },
     /// The path goes through a symbolic link or is not absolute.
-    #[error("the replicated directory {path} must be an absolute path without symbolic links or `..` (it is really {real})")]
+    #[error(
+        "the replicated directory {path} must be an absolute path without symbolic links or `..` (it is really {real})"
+    )]
     NotPlain {
         /// The path as configured.
         path: PathBuf,
@@ -199,11 +203,6 @@ impl Held {
         Held { inodes: inodes.clone(), inode }
     }
 
-    /// The object itself; good only as long as somebody holds it.
-    pub(super) fn inode(&self) -> &Arc<Inode> {
-        &self.inode
-    }
-
     /// Turns the hold into one that the kernel has (ended by its FORGET).
     pub(super) fn into_kernel(self) -> Arc<Inode> {
         self.inodes.refer(self.inode.id, 1);
@@ -341,7 +340,12 @@ impl Inodes {
     ///
     /// # Errors
     /// `ENOENT`, `ENAMETOOLONG`, …
-    pub fn child_ordered(self: &Arc<Self>, parent: &Inode, _order: &OrderGuard<'_>, name: &[u8]) -> Result<(Held, Status)> {
+    pub fn child_ordered(
+        self: &Arc<Self>,
+        parent: &Inode,
+        _order: &OrderGuard<'_>,
+        name: &[u8],
+    ) -> Result<(Held, Status)> {
         if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
             return Err(Errno::INVAL);
         }

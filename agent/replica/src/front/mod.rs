@@ -21,6 +21,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -58,6 +59,7 @@ pub struct Front {
 
 struct Mounted {
     mount: Mount,
+    connection: Arc<Connection>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -73,7 +75,9 @@ impl Front {
         let mut front = Front { mounts: Vec::new(), refused: Arc::new(AtomicBool::new(false)), pool };
         let read_only = mode == Mode::ReadOnly;
         for (index, path) in inodes.directories().into_iter().enumerate() {
-            let Some(directory) = inodes.directory_fd(index) else { continue };
+            let Some(directory) = inodes.directory_fd(index) else {
+                continue;
+            };
             let (mount, device) = Mount::new(path, &directory, read_only)?;
             let connection = Connection::new(ConnectionParts {
                 device,
@@ -86,7 +90,7 @@ impl Front {
                 pool: front.pool.clone(),
             });
             // From here on dropping `front` takes it away again.
-            front.mounts.push(Mounted { mount, threads: Mutex::new(Vec::new()) });
+            front.mounts.push(Mounted { mount, connection: connection.clone(), threads: Mutex::new(Vec::new()) });
             let threads =
                 connection.start().map_err(|error| MountError::Threads { directory: path.to_owned(), error })?;
             if let Some(mounted) = front.mounts.last() {
@@ -108,11 +112,19 @@ impl Front {
     /// Without `abort`: [`UnmountError::Busy`] names the processes that still use a mount; it stays, as do later ones.
     pub fn unmount(&self, abort: bool) -> Result<(), UnmountError> {
         for mounted in &self.mounts {
-            if abort { mounted.mount.abort()? } else { mounted.mount.unmount()? }
+            if abort {
+                mounted.mount.abort(Some(mounted.connection.channel.fd().as_fd()))?
+            } else {
+                mounted.mount.unmount()?
+            }
         }
         for mounted in &self.mounts {
             for thread in std::mem::take(&mut *lock(&mounted.threads)) {
                 let _ = thread.join();
+            }
+            if !abort {
+                // The kernel drops the last RELEASEs with the mount.
+                mounted.connection.send_unsent_times();
             }
         }
         Ok(())

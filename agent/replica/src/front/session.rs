@@ -199,7 +199,10 @@ impl Connection {
             return self.answer(unique, Reply::init(wire::MINOR_MAX, 0, 0, wire::PAYLOAD_MAX as u32));
         }
         if major < 7 || minor < wire::MINOR_MIN {
-            tracing::error!("this kernel speaks FUSE {major}.{minor}; at least 7.{} (Linux 5.4) is needed", wire::MINOR_MIN);
+            tracing::error!(
+                "this kernel speaks FUSE {major}.{minor}; at least 7.{} (Linux 5.4) is needed",
+                wire::MINOR_MIN
+            );
             return Err(Errno::PROTO);
         }
         let agreed = wanted_flags(self.read_only) & offered;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -106,15 +106,14 @@ fn set(fd: &OwnedFd, attributes: &Attributes) {
         rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH).unwrap();
     }
     if let Some(mode) = attributes.mode {
-        rustix::fs::chmod(proc_path(fd).as_c_str(), Mode::from_raw_mode(mode)).unwrap();
+        rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(mode)).unwrap();
     }
     if attributes.accessed.is_some() || attributes.modified.is_some() {
         let time = |time: Option<Time>| match time {
             Some(time) => Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) },
             None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         };
-        let times =
-            Timestamps { last_access: time(attributes.accessed), last_modification: time(attributes.modified) };
+        let times = Timestamps { last_access: time(attributes.accessed), last_modification: time(attributes.modified) };
         rustix::fs::utimensat(fd, c"", &times, AtFlags::EMPTY_PATH).unwrap();
     }
 }
@@ -136,8 +135,7 @@ fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
         let fd = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).unwrap();
         let mut xattrs = xattr::all(&fd).unwrap();
         xattrs.sort();
-        let mut text =
-            format!("{:o} {}:{} dev {} xattrs {xattrs:?}", meta.mode(), meta.uid(), meta.gid(), meta.rdev());
+        let mut text = format!("{:o} {}:{} dev {} xattrs {xattrs:?}", meta.mode(), meta.uid(), meta.gid(), meta.rdev());
         if meta.is_dir() {
             pending.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else {

@@ -71,7 +71,10 @@ fn a_mount_in_use_is_not_taken_away_unless_aborted() {
     let mut file = File::create_new(path.join("f")).unwrap();
     let user = sleeping("exec 9<data/f", base.path());
     let error = front.unmount(false).unwrap_err();
-    assert!(matches!(&error, UnmountError::Busy { users, .. } if users.iter().any(|u| u.pid == user.0.id())), "{error}");
+    assert!(
+        matches!(&error, UnmountError::Busy { users, .. } if users.iter().any(|u| u.pid == user.0.id())),
+        "{error}"
+    );
     file.write_all(b"still served").unwrap();
     front.unmount(true).unwrap();
     assert!(file.write_all(b"x").is_err());
