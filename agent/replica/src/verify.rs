@@ -162,7 +162,7 @@ impl Run {
             let time = |s: &Status| format!("{}.{:09}", s.modified.seconds, s.modified.nanoseconds);
             let (ta, tb) = (time(a), time(b));
             if ta != tb {
-                self.differ(path, format!("modified {ta} / {tb}"));
+                self.differ(path, format!("modified ({:?}) {ta} / {tb}", a.kind()));
             }
         }
     }

@@ -175,7 +175,7 @@ impl Sender {
         // A half-open connection before this one may hold a writer: let it go.
         lock(&self.state).close_channel();
         let mut scratch = lock(&self.writer);
-        let (attached, ours, again) = {
+        let (attached, ours, again, verdicts) = {
             let mut state = lock(&self.state);
             let table = &mut state.table;
             let (first, applied) = match table.greet(hello) {
@@ -197,11 +197,14 @@ impl Sender {
                 session.broken = None;
             }
             let ours = self.local.hello(hello.session, table.generation, applied);
+            // Its greeting acknowledges what it has applied: those acknowledgements may have been lost with the connection.
+            let verdicts = table.acknowledge(applied, Instant::now()).map_err(Lost)?;
             let again = table.kept_after(applied);
             state.channel = Some(channel.clone());
             self.refresh(&state);
-            (Attached { epoch, session: hello.session, first }, ours, again)
+            (Attached { epoch, session: hello.session, first }, ours, again, verdicts)
         };
+        answer(verdicts);
         let mut sent = channel.send(&encode(&Message::Hello(ours), &[]), &mut scratch);
         for frame in again {
             sent = sent.and_then(|()| channel.send(&frame, &mut scratch));

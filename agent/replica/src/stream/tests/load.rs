@@ -80,7 +80,7 @@ fn change(dice: &mut Dice, root: &Path) -> std::io::Result<()> {
 
 /// Fills a tree at random.
 pub(super) fn scramble(root: &Path, seed: u64, changes: u64) {
-    let mut dice = Dice(seed * 0x9e37_79b9_7f4a_7c15 + 1);
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     for _ in 0..changes {
         let _ = change(&mut dice, root);
     }
@@ -100,7 +100,7 @@ impl Load {
         let threads = (0..threads).map(|thread| {
             let (root, stop, operations) = (root.to_owned(), stop.clone(), operations.clone());
             std::thread::spawn(move || {
-                let mut dice = Dice((seed * 1000 + thread + 1) * 0x9e37_79b9_7f4a_7c15);
+                let mut dice = Dice((seed * 1000 + thread + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
                 while !stop.load(Ordering::Relaxed) {
                     if let Err(error) = change(&mut dice, &root) {
                         assert_ne!(error.raw_os_error(), Some(5), "no change may be refused");

@@ -164,7 +164,9 @@ impl Pair {
 
     /// Ends everything; the directories can be compared.
     pub(super) fn stop(&mut self) {
-        self.front.take().unwrap().unmount(true).unwrap();
+        // Not aborted: closed files have their times sent.
+        let front = self.front.take().unwrap();
+        eventually("unmounted", || front.unmount(false).is_ok());
         if let Some(follower) = &mut self.follower {
             // What was submitted last and nobody waited for (times of closed files) is on its way.
             let sender = self.sender.clone();
