@@ -32,9 +32,7 @@ pub async fn run(agent: Arc<Agent>) {
             continue;
         };
         if code != told {
-            tracing::info!(
-                "this node is not enrolled; pairing code {code} (also: holdfast pairing)"
-            );
+            tracing::info!("this node is not enrolled; pairing code {code} (also: holdfast pairing)");
             told = code;
         }
         let listening = listen(&agent);
@@ -61,8 +59,7 @@ async fn closed(agent: &Agent) {
 async fn listen(agent: &Arc<Agent>) -> Result<std::convert::Infallible> {
     let address = agent.options.enrol_listen;
     let listener = TcpListener::bind(address).await;
-    let listener =
-        listener.with_context(|| format!("cannot listen on {address}: give --enrol-listen"))?;
+    let listener = listener.with_context(|| format!("cannot listen on {address}: give --enrol-listen"))?;
     let acceptor = TlsAcceptor::from(Arc::new(tls::enrolment(&agent.identity())?));
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -88,21 +85,12 @@ pub fn keep(
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     let certificate = CertificateDer::from_pem_slice(enrolment.certificate.as_bytes());
-    let certificate = certificate
-        .ok()
-        .context("the server's certificate for this node is not PEM")?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
-        .ok()
-        .context("the server's certificate cannot be read")?;
+    let certificate = certificate.ok().context("the server's certificate for this node is not PEM")?;
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(&certificate).ok().context("the server's certificate cannot be read")?;
     let found = crate::identity::sha256_hex(parsed.tbs_certificate.subject_pki.raw);
-    ensure!(
-        found == fingerprint,
-        "the server signed another key than this node's"
-    );
-    ensure!(
-        !enrolment.servers.is_empty(),
-        "the server did not say where to dial"
-    );
+    ensure!(found == fingerprint, "the server signed another key than this node's");
+    ensure!(!enrolment.servers.is_empty(), "the server did not say where to dial");
     Identity::save_certificate(layout, &enrolment.certificate)?;
     store.save_enrolment(enrolment)
 }
@@ -110,12 +98,7 @@ pub fn keep(
 impl Agent {
     /// Takes what a server gave.
     pub fn enrolled(&self, enrolment: &Enrolment) -> Result<()> {
-        keep(
-            &self.layout,
-            &self.store,
-            &self.identity().fingerprint,
-            enrolment,
-        )?;
+        keep(&self.layout, &self.store, &self.identity().fingerprint, enrolment)?;
         self.enrolled_meanwhile(enrolment);
         Ok(())
     }
@@ -124,10 +107,7 @@ impl Agent {
     pub fn enrolled_meanwhile(&self, enrolment: &Enrolment) -> bool {
         match Identity::open(&self.layout) {
             Ok(identity) => {
-                *self
-                    .identity
-                    .write()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(identity);
+                *self.identity.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(identity);
                 self.reports.set_node(&enrolment.name);
                 self.pairing.done();
                 true
@@ -140,16 +120,8 @@ impl Agent {
     }
 
     /// The server welcomed this node: keep what changed.
-    pub fn welcomed(
-        &self,
-        name: &str,
-        servers: Vec<String>,
-        certificate: Option<String>,
-    ) -> Result<()> {
-        let mut enrolment = self
-            .store
-            .enrolment()?
-            .context("this node was just removed")?;
+    pub fn welcomed(&self, name: &str, servers: Vec<String>, certificate: Option<String>) -> Result<()> {
+        let mut enrolment = self.store.enrolment()?.context("this node was just removed")?;
         let old = enrolment.clone();
         name.clone_into(&mut enrolment.name);
         if !servers.is_empty() {

@@ -39,25 +39,14 @@ impl Heartbeats {
         let (datagrams, _) = watch::channel(Arc::default());
         let mut tasks = JoinSet::new();
         for (index, link) in links.iter().enumerate() {
-            tasks.spawn(run_link(
-                index,
-                link.clone(),
-                key,
-                inbox.clone(),
-                datagrams.subscribe(),
-            ));
+            tasks.spawn(run_link(index, link.clone(), key, inbox.clone(), datagrams.subscribe()));
         }
-        Self {
-            datagrams,
-            key,
-            _tasks: tasks,
-        }
+        Self { datagrams, key, _tasks: tasks }
     }
 
     /// Sends on every link. A link whose socket is busy sends the newest only: everything in a heartbeat is a level.
     pub fn send(&self, heartbeat: &Heartbeat) {
-        self.datagrams
-            .send_replace(Arc::new(heartbeat.encode(&self.key)));
+        self.datagrams.send_replace(Arc::new(heartbeat.encode(&self.key)));
     }
 }
 
@@ -69,13 +58,7 @@ async fn resolve(name: &str, port: u16) -> Option<SocketAddr> {
 }
 
 /// Keeps one link open for ever: opens it, uses it, and opens it again after an error.
-async fn run_link(
-    index: usize,
-    link: Link,
-    key: [u8; 32],
-    inbox: Inbox,
-    mut datagrams: watch::Receiver<Arc<Vec<u8>>>,
-) {
+async fn run_link(index: usize, link: Link, key: [u8; 32], inbox: Inbox, mut datagrams: watch::Receiver<Arc<Vec<u8>>>) {
     let mut told = false;
     loop {
         let opened = open(&link).await;
@@ -88,11 +71,7 @@ async fn run_link(
             }
             Err(error) if !told => {
                 told = true;
-                tracing::warn!(
-                    lan = link.lan,
-                    local = link.local,
-                    "heartbeat link cannot be opened: {error}"
-                );
+                tracing::warn!(lan = link.lan, local = link.local, "heartbeat link cannot be opened: {error}");
             }
             Err(_) => {}
         }
@@ -102,12 +81,8 @@ async fn run_link(
 
 async fn open(link: &Link) -> std::io::Result<(UdpSocket, SocketAddr)> {
     let unknown = |name: &str| std::io::Error::other(format!("the name {name} has no address"));
-    let local = resolve(&link.local, link.port)
-        .await
-        .ok_or_else(|| unknown(&link.local))?;
-    let peer = resolve(&link.peer, link.port)
-        .await
-        .ok_or_else(|| unknown(&link.peer))?;
+    let local = resolve(&link.local, link.port).await.ok_or_else(|| unknown(&link.local))?;
+    let peer = resolve(&link.peer, link.port).await.ok_or_else(|| unknown(&link.peer))?;
     Ok((UdpSocket::bind(local).await?, peer))
 }
 
@@ -200,12 +175,7 @@ mod tests {
     #[tokio::test]
     async fn heartbeats_arrive_and_other_keys_are_not_heard() {
         let link = |local: &str, peer: &str| {
-            [Link {
-                lan: "default".into(),
-                local: local.into(),
-                peer: peer.into(),
-                port: 18_888,
-            }]
+            [Link { lan: "default".into(), local: local.into(), peer: peer.into(), port: 18_888 }]
         };
         let (to_first, _keep) = mpsc::channel(10);
         let (to_second, mut second) = mpsc::channel(10);
@@ -224,9 +194,7 @@ mod tests {
                 }
             }
         });
-        let Input::HeartbeatReceived { link: 0, heartbeat } = received.await.unwrap() else {
-            panic!("a heartbeat")
-        };
+        let Input::HeartbeatReceived { link: 0, heartbeat } = received.await.unwrap() else { panic!("a heartbeat") };
         assert!(heartbeat.sequence < 1_000_000);
     }
 }

@@ -7,9 +7,7 @@ use crate::{clock, facts};
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
 use holdfast_api::agent::REPORT_INTERVAL_MS;
-use holdfast_api::agent::{
-    Answer, FRAME_BYTES_MAX, FromAgent, FromServer, Hello, NodeReport, PROTOCOL_VERSION,
-};
+use holdfast_api::agent::{Answer, FRAME_BYTES_MAX, FromAgent, FromServer, Hello, NodeReport, PROTOCOL_VERSION};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -31,8 +29,7 @@ async fn send(socket: &mut Socket, message: &FromAgent) -> Result<()> {
         bail!("a frame of {} bytes is too long to be sent", text.len());
     }
     let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text))).await;
-    sent.context("the server takes no data")?
-        .context("the connection is lost")
+    sent.context("the server takes no data")?.context("the connection is lost")
 }
 
 async fn hello(agent: &Agent) -> Hello {
@@ -49,16 +46,9 @@ async fn hello(agent: &Agent) -> Hello {
 /// Runs the session; `Ok` after one that was welcomed.
 pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
     send(&mut socket, &FromAgent::Hello(hello(agent).await)).await?;
-    let first = tokio::time::timeout(WELCOME_TIMEOUT, next(&mut socket))
-        .await
-        .context("the server said nothing")??;
+    let first = tokio::time::timeout(WELCOME_TIMEOUT, next(&mut socket)).await.context("the server said nothing")??;
     match first {
-        FromServer::Welcome {
-            servers,
-            certificate,
-            name,
-            ..
-        } => agent.welcomed(&name, servers, certificate)?,
+        FromServer::Welcome { servers, certificate, name, .. } => agent.welcomed(&name, servers, certificate)?,
         FromServer::Refused { reason } => bail!("refused: {reason}"),
         FromServer::Request { .. } => bail!("the server asked before it welcomed"),
     }
@@ -79,16 +69,9 @@ async fn next(socket: &mut Socket) -> Result<FromServer> {
 }
 
 /// A message, `None` for a ping or pong, or the end.
-fn take(
-    frame: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
-) -> Result<Option<FromServer>> {
-    match frame
-        .context("closed by the server")?
-        .context("a frame cannot be read")?
-    {
-        Message::Text(text) => Ok(Some(
-            serde_json::from_str(&text).context("a frame of the server cannot be read")?,
-        )),
+fn take(frame: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -> Result<Option<FromServer>> {
+    match frame.context("closed by the server")?.context("a frame cannot be read")? {
+        Message::Text(text) => Ok(Some(serde_json::from_str(&text).context("a frame of the server cannot be read")?)),
         Message::Binary(_) => bail!("a binary frame came"),
         Message::Close(_) => bail!("closed by the server"),
         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),

@@ -14,28 +14,16 @@ pub(super) struct Value<'a> {
 }
 
 impl Value<'_> {
-    pub(super) fn error(
-        &self,
-        problem: impl Into<String>,
-        cure: impl Into<String>,
-    ) -> UserConfigError {
+    pub(super) fn error(&self, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
         error_at(self.pos.row, self.pos.col, problem, cure)
     }
 
     pub(super) fn wrong(&self, cure: impl Into<String>) -> UserConfigError {
-        self.error(
-            format!("{}=\"{}\" is not accepted", self.name, shorten(self.text)),
-            cure,
-        )
+        self.error(format!("{}=\"{}\" is not accepted", self.name, shorten(self.text)), cure)
     }
 
     pub(super) fn number(&self, min: u64, max: u64) -> Parsed<u64> {
-        let number = self
-            .text
-            .trim()
-            .parse::<u64>()
-            .ok()
-            .filter(|n| (min..=max).contains(n));
+        let number = self.text.trim().parse::<u64>().ok().filter(|n| (min..=max).contains(n));
         number.ok_or_else(|| self.wrong(format!("write a whole number from {min} to {max}")))
     }
 
@@ -54,9 +42,7 @@ impl Value<'_> {
             "us" => 1,
             _ => return Err(self.wrong("write a number with d, h, m, s, ms or us")),
         };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| self.wrong("write a number with d, h, m, s, ms or us"))?;
+        let number: u64 = number.parse().map_err(|_| self.wrong("write a number with d, h, m, s, ms or us"))?;
         let ms = number.checked_mul(factor_us).map(|us| us / 1000);
         if number > 0 && ms == Some(0) {
             return Err(self.wrong("the value rounds to 0: write a longer time"));
@@ -78,15 +64,8 @@ impl Value<'_> {
             return Ok(());
         }
         Err(self.error(
-            format!(
-                "{}=\"{}\" is not available in this version",
-                self.name,
-                shorten(self.text)
-            ),
-            format!(
-                "write {}=\"{accepted}\" or leave the attribute out",
-                self.name
-            ),
+            format!("{}=\"{}\" is not available in this version", self.name, shorten(self.text)),
+            format!("write {}=\"{accepted}\" or leave the attribute out", self.name),
         ))
     }
 
@@ -101,11 +80,7 @@ impl Value<'_> {
 }
 
 pub(super) fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 {
-        text.to_owned()
-    } else {
-        text.chars().take(57).chain("...".chars()).collect()
-    }
+    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
 }
 
 pub(super) fn proc_action(value: &Value<'_>) -> Parsed<ProcAction> {
@@ -124,13 +99,9 @@ pub(super) fn directory(value: &Value<'_>) -> Parsed<String> {
         return Err(value.wrong("write an absolute path, beginning with /"));
     }
     let path = text.trim_end_matches('/');
-    let bad = path
-        .split('/')
-        .skip(1)
-        .any(|part| part.is_empty() || part == "." || part == ".." || part.len() > 255);
+    let bad = path.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == ".." || part.len() > 255);
     if path.is_empty() || path.len() > 1024 || bad || path.chars().any(char::is_control) {
-        return Err(value
-            .wrong("write a plain absolute path below /, without \".\", \"..\" or empty parts"));
+        return Err(value.wrong("write a plain absolute path below /, without \".\", \"..\" or empty parts"));
     }
     Ok(path.to_owned())
 }
