@@ -76,6 +76,8 @@ pub struct Node {
     swap_handled: u64,
     /// Nothing can be saved: nothing is said either, so that the peer counts this node as gone.
     mute: bool,
+    /// The ledger may hold something else than `durable`.
+    save_anyway: bool,
     /// For tests of the simulator only, see `BrokenRules::promise_without_saving`.
     unsaved_promise: u64,
 
@@ -137,6 +139,7 @@ impl Node {
             swap_request: None,
             swap_handled: 0,
             mute: false,
+            save_anyway: false,
             unsaved_promise: 0,
             sequence: 0,
             sent: None,
@@ -264,7 +267,8 @@ impl Node {
 
     fn finish(&mut self, before: Node, command: bool) -> Output {
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
-        if self.durable != before.durable && (!self.mute || command) {
+        let save_anyway = std::mem::take(&mut self.save_anyway);
+        if save_anyway || (self.durable != before.durable && (!self.mute || command)) {
             self.out.persist = Some(self.durable.clone());
         }
         let mut heartbeat = self.heartbeat();

@@ -66,8 +66,12 @@ pub struct Host {
     pub node: Option<Node>,
     /// What it saves at present, and all that waits for that.
     pub saving: Option<Saving>,
+    /// When the node wants to be called.
+    pub tick_at: Option<u64>,
     /// Inputs that wait for the save.
     pub inbox: VecDeque<Input>,
+    /// The ledger as it was before a save that failed, though its bytes landed: the agent knows nothing of them.
+    pub before_failure: Option<Durable>,
     /// Disk.
     pub disk: Disk,
     /// Data plane.
@@ -288,7 +292,6 @@ impl Cluster {
                 heartbeat,
             } => {
                 if self.hosts[to].node.is_some() {
-                    self.oracle_delivered(to, link, &heartbeat);
                     self.input(
                         to,
                         Input::HeartbeatReceived {
@@ -438,23 +441,33 @@ impl Cluster {
             now: Instant(self.schedule.now()),
             nonce: self.rng.next(),
         };
+        if self.hosts[host].node.is_none() {
+            return;
+        }
+        let serving_word = match &input {
+            Input::HeartbeatReceived { link, heartbeat } => {
+                let heartbeat = heartbeat.clone();
+                self.oracle_delivered(host, *link, &heartbeat);
+                Some(heartbeat)
+            }
+            _ => None,
+        };
+        let shown = self.log.is_some().then(|| show_input(&input)).flatten();
         let Some(node) = &mut self.hosts[host].node else {
             return;
         };
         let before = node.view();
-        let serving_word = match &input {
-            Input::HeartbeatReceived { heartbeat, .. } => Some(heartbeat.clone()),
-            _ => None,
-        };
-        let shown = self.log.is_some().then(|| show_input(&input)).flatten();
         let output = node.handle(moment, input);
         let after = node.view();
         let (life, deadline) = (
             self.hosts[host].life,
             self.hosts[host].node.as_ref().map(Node::next_deadline),
         );
-        if let Some(deadline) = deadline {
-            self.schedule.at(deadline.0, Step::Tick { host, life });
+        if let Some(Instant(deadline)) = deadline
+            && self.hosts[host].tick_at != Some(deadline)
+        {
+            self.hosts[host].tick_at = Some(deadline);
+            self.schedule.at(deadline, Step::Tick { host, life });
         }
         if let Some(shown) = shown {
             self.say(|| format!("{} <- {shown}", Self::name(host)));
@@ -491,9 +504,14 @@ impl Cluster {
             return;
         };
         let fails = self.faulty && self.rng.chance(self.options.save_fails);
+        if let Some(before) = self.hosts[host].before_failure.take() {
+            self.oracle_never_used(&self.hosts[host].disk.ledger.clone());
+            self.hosts[host].disk.ledger = before;
+        }
         if let Some(durable) = &output.persist
             && (!fails || self.rng.coin() == 0)
         {
+            self.hosts[host].before_failure = fails.then(|| self.hosts[host].disk.ledger.clone());
             self.write_ledger(host, durable.clone(), at);
         }
         if fails {
@@ -647,6 +665,8 @@ impl Cluster {
         machine.node = None;
         machine.life += 1;
         machine.inbox.clear();
+        machine.before_failure = None;
+        machine.tick_at = None;
         machine.scripts.clear();
         machine.application = false;
         machine.healthy = false;

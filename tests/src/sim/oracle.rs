@@ -59,6 +59,9 @@ struct Seen {
     /// Silence counts from here: the agent's start, or the end of a sleep.
     awake_since: u64,
     last_asleep_until: u64,
+    asleep_since: u64,
+    /// Too short a sleep to be noticed.
+    nap: bool,
     delivered_at: u64,
     proven: BTreeSet<Key>,
     sequences: BTreeMap<(usize, Key), u64>,
@@ -271,6 +274,13 @@ impl Cluster {
         self.check_writes(host, new);
     }
 
+    /// What landed in the ledger by a save that was reported as failed is overwritten: nobody ever acted on it.
+    pub fn oracle_never_used(&mut self, landed: &Durable) {
+        if !self.oracle.served_by.contains_key(&key(landed.generation)) {
+            self.oracle.grants.remove(&key(landed.generation));
+        }
+    }
+
     /// A new primary holds every write acknowledged before, unless the copies parted in silence or by an order.
     fn check_writes(&mut self, host: usize, new: &Durable) {
         let ours = self.oracle.lineage(key(new.generation));
@@ -381,12 +391,14 @@ impl Cluster {
     /// `start_prim` must not begin while the other node's application still gets writes acknowledged, unless apart.
     pub fn oracle_script_begins(&mut self, host: usize, script: Script) {
         let other_serves = self.serves(1 - host);
-        let generation = key(self.hosts[host].disk.ledger.generation);
-        let apart = self
-            .oracle
-            .grants
-            .get(&generation)
-            .is_none_or(|grant| grant.silent || grant.forced);
+        // Cut off from each other, a local restart may overlap with the other's application: that is not fenced.
+        let apart = [0, 1].into_iter().any(|host| {
+            let generation = key(self.hosts[host].disk.ledger.generation);
+            self.oracle
+                .grants
+                .get(&generation)
+                .is_none_or(|grant| grant.silent || grant.forced)
+        });
         if script == Script::StartPrim {
             self.require(!other_serves || apart, || {
                 format!(
@@ -401,15 +413,22 @@ impl Cluster {
     /// After every step.
     pub fn oracle_check(&mut self) {
         let now = self.schedule.now();
+        let nap_ms = (self.options.pulse_ms * 3)
+            .max(1000)
+            .min(self.options.timeout_ms / 2);
         for host in 0..2 {
             let until = self.hosts[host]
                 .asleep_until
                 .max(self.hosts[host].frozen_until);
             let seen = &mut self.oracle.seen[host];
             if until > seen.last_asleep_until {
+                if seen.last_asleep_until <= now {
+                    seen.asleep_since = now;
+                }
                 seen.last_asleep_until = until;
+                seen.nap = until.saturating_sub(seen.asleep_since) < nap_ms;
             }
-            if seen.last_asleep_until <= now {
+            if seen.last_asleep_until <= now && !seen.nap {
                 seen.awake_since = seen.awake_since.max(seen.last_asleep_until);
             }
             self.check_freeze(host, now);
