@@ -18,7 +18,7 @@ impl Rng {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,17 +28,17 @@ impl Rng {
 
     /// A number in `range`, both ends included.
     pub fn within(&mut self, range: (u64, u64)) -> u64 {
-        range.0 + self.next() % (range.1 - range.0 + 1)
+        range.0 + self.draw() % (range.1 - range.0 + 1)
     }
 
     /// True in `permille` of 1000 cases.
     pub fn chance(&mut self, permille: u64) -> bool {
-        self.next() % 1000 < permille
+        self.draw() % 1000 < permille
     }
 
     /// 0 or 1.
     pub fn coin(&mut self) -> usize {
-        (self.next() % 2) as usize
+        (self.draw() % 2) as usize
     }
 }
 
@@ -81,7 +81,7 @@ impl<E> Schedule<E> {
     }
 
     /// Takes the next event that is not later than `until`, and moves the clock to it.
-    pub fn next(&mut self, until: u64) -> Option<E> {
+    pub fn pop(&mut self, until: u64) -> Option<E> {
         let Reverse((at, _)) = *self.heap.peek()?;
         if at > until {
             self.now = until;

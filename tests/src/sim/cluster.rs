@@ -14,6 +14,7 @@ use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::{Input, ScriptOutcome};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, Output, Script};
+use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use holdfast_core::settings::{Settings, Witness};
 use holdfast_core::time::{Instant, Moment};
 use std::collections::VecDeque;
@@ -104,6 +105,10 @@ impl Host {
 }
 
 /// Something that happens.
+#[expect(
+    missing_docs,
+    reason = "the fields say which node, and which life of it; an event of an older life is dropped"
+)]
 #[derive(Debug)]
 pub enum Step {
     /// A deadline of a node.
@@ -244,7 +249,7 @@ impl Cluster {
     pub fn run_for(&mut self, ms: u64) {
         let until = self.schedule.now() + ms;
         while self.oracle.violation.is_none() {
-            let Some(step) = self.schedule.next(until) else {
+            let Some(step) = self.schedule.pop(until) else {
                 return;
             };
             self.steps += 1;
@@ -285,23 +290,21 @@ impl Cluster {
             return;
         }
         match step {
-            Step::Tick { host, life } if life == self.hosts[host].life => {
-                self.input(host, Input::Ticked)
+            // Only the tick that was asked for last counts.
+            Step::Tick { host, life }
+                if life == self.hosts[host].life
+                    && self.hosts[host].tick_at.is_some_and(|at| at <= now) =>
+            {
+                self.hosts[host].tick_at = None;
+                self.input(host, Input::Ticked);
             }
             Step::Datagram {
                 to,
                 link,
                 heartbeat,
-            } => {
-                if self.hosts[to].node.is_some() {
-                    self.input(
-                        to,
-                        Input::HeartbeatReceived {
-                            link,
-                            heartbeat: *heartbeat,
-                        },
-                    );
-                }
+            } if self.hosts[to].node.is_some() => {
+                let heartbeat = *heartbeat;
+                self.input(to, Input::HeartbeatReceived { link, heartbeat });
             }
             Step::Report { host, life, input } if life == self.hosts[host].life => {
                 self.input(host, input)
@@ -379,13 +382,13 @@ impl Cluster {
     pub fn power_on(&mut self, host: usize) {
         if !self.hosts[host].up {
             self.hosts[host].up = true;
-            self.hosts[host].boot_id = self.rng.next() | 1;
+            self.hosts[host].boot_id = self.rng.draw() | 1;
         }
     }
 
     /// The agent starts and reads its ledger.
     pub fn start_agent(&mut self, host: usize) {
-        let draw = self.rng.next();
+        let draw = self.rng.draw();
         let machine = &mut self.hosts[host];
         machine.life += 1;
         machine.disk.starts += 1;
@@ -415,7 +418,7 @@ impl Cluster {
         let durable = machine.disk.ledger.clone();
         let moment = Moment {
             now: Instant(self.schedule.now()),
-            nonce: self.rng.next(),
+            nonce: self.rng.draw(),
         };
         let running = durable.running;
         let machine = &mut self.hosts[host];
@@ -447,7 +450,7 @@ impl Cluster {
         }
         let moment = Moment {
             now: Instant(self.schedule.now()),
-            nonce: self.rng.next(),
+            nonce: self.rng.draw(),
         };
         if self.hosts[host].node.is_none() {
             return;
@@ -455,8 +458,8 @@ impl Cluster {
         let serving_word = match &input {
             Input::HeartbeatReceived { link, heartbeat } => {
                 let heartbeat = heartbeat.clone();
-                self.oracle_delivered(host, *link, &heartbeat);
-                Some(heartbeat)
+                self.oracle_delivered(host, *link, &heartbeat)
+                    .then_some(heartbeat)
             }
             _ => None,
         };
@@ -718,7 +721,26 @@ pub fn show_input(input: &Input) -> Option<String> {
         Input::Ticked | Input::HeartbeatReceived { .. } => None,
         Input::CommandReceived(command) => Some(format!("{:?} by {}", command.kind, command.actor)),
         Input::ScriptExited { outcome, .. } => Some(format!("script {outcome:?}")),
-        Input::Replica(event) => Some(format!("{event:?}")),
+        Input::Replica(event) => Some(match event {
+            ReplicaEvent::StreamLost { reason, .. } => format!("StreamLost: {reason}"),
+            ReplicaEvent::Failed { reason } => format!("Failed: {reason}"),
+            ReplicaEvent::Exited { reason } => format!("Exited: {reason}"),
+            ReplicaEvent::Inspected { inventory } => {
+                format!("Inspected: {} entries", inventory.entries)
+            }
+            ReplicaEvent::PeerConnected { session }
+            | ReplicaEvent::ResyncCopied { session }
+            | ReplicaEvent::PeerUpToDate { session }
+            | ReplicaEvent::Following { session }
+            | ReplicaEvent::CaughtUp { session } => {
+                let shown = format!("{event:?}");
+                format!(
+                    "{} session {session}",
+                    shown.split(' ').next().unwrap_or_default()
+                )
+            }
+            other => format!("{other:?}"),
+        }),
         Input::AddressesDone { error: None, .. } => Some("addresses done".to_owned()),
         other => Some(format!("{other:?}")),
     }
@@ -740,7 +762,16 @@ pub fn show_act(act: &Act) -> Option<String> {
             format!("run {} {force}{from} {to} {action}", script.file_name())
         }
         Act::EndScript { .. } => "end script".to_owned(),
-        Act::Replica(command) => format!("{command:?}"),
+        Act::Replica(command) => match command {
+            ReplicaCommand::Serve { generation } => format!("Serve {generation}"),
+            ReplicaCommand::ContinueAlone { generation } => format!("ContinueAlone {generation}"),
+            ReplicaCommand::AcceptPeer { session } => format!("AcceptPeer session {session}"),
+            ReplicaCommand::Follow {
+                session,
+                generation,
+            } => format!("Follow {generation} session {session}"),
+            other => format!("{other:?}"),
+        },
         Act::SetAddresses { .. } => "set addresses".to_owned(),
         Act::ReleaseAddresses { .. } => "release addresses".to_owned(),
         Act::WatchProcesses => "watch processes".to_owned(),

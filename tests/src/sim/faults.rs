@@ -18,7 +18,7 @@ impl Cluster {
         if total == 0 {
             return;
         }
-        let mut draw = self.rng.next() % total;
+        let mut draw = self.rng.draw() % total;
         for (fault, weight) in self.options.faults.clone() {
             if draw < weight {
                 return self.commit(fault);
@@ -30,7 +30,7 @@ impl Cluster {
     /// A time from much shorter to much longer than the heartbeat timeout.
     fn some_time(&mut self) -> u64 {
         let timeout = self.options.timeout_ms;
-        match self.rng.next() % 3 {
+        match self.rng.draw() % 3 {
             0 => self.rng.within((1, timeout / 2)),
             1 => self.rng.within((timeout / 2, timeout * 3 / 2)),
             _ => self.rng.within((timeout, timeout * 6)),
@@ -58,7 +58,7 @@ impl Cluster {
             Fault::CutAll => self.cut(0..2, time),
             Fault::CutOneWay => self.cut(host..host + 1, time),
             Fault::CutOne => {
-                let link = (self.rng.next() % self.net.links() as u64) as usize;
+                let link = (self.rng.draw() % self.net.links() as u64) as usize;
                 for from in 0..2 {
                     self.cut_link(from, link, time);
                 }

@@ -19,7 +19,9 @@ pub struct Operator {
 impl Cluster {
     /// Gives a command.
     pub fn command(&mut self, host: usize, kind: CommandKind, actor: &str) {
-        if self.hosts[host].node.is_none() {
+        let machine = &self.hosts[host];
+        let now = self.schedule.now();
+        if machine.node.is_none() || !machine.awake(now) || machine.frozen_until > now {
             return;
         }
         self.operator.commands += 1;

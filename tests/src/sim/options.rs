@@ -120,14 +120,16 @@ impl Options {
     /// Options drawn from a seed: some runs are calm in most respects, some are not (swarm testing).
     pub fn from_seed(seed: u64, broken: BrokenRules) -> Self {
         let mut rng = Rng::new(seed);
-        let pulse_ms = [100, 200, 700][(rng.next() % 3) as usize];
+        let pulse_ms = [100, 200, 700][(rng.draw() % 3) as usize];
         let timeout_ms = pulse_ms * rng.within((5, 10));
         let lossy = rng.chance(500);
         let slow_disk = rng.chance(300);
-        let faults = ALL
-            .iter()
-            .filter_map(|fault| rng.chance(600).then(|| (*fault, rng.within((1, 4)))))
-            .collect();
+        let mut faults = Vec::new();
+        for fault in ALL {
+            if rng.chance(600) {
+                faults.push((fault, rng.within((1, 4))));
+            }
+        }
         let often = rng.chance(500);
         Self {
             seed,

@@ -3,6 +3,7 @@
 //! - A generation is served by one node only, and numbers never fall on a node.
 //! - A generation is taken only (a) when the peer's *disk* holds its promise, (c) when nothing the peer sent reached this
 //!   node on any link for `timeout` while it was awake, or (d) by an operator's order; and only with whole data.
+//!   Silence counts only for a node that was solo, or in sync with its peer in this life of its agent.
 //! - Two nodes serve at once only if the later of the two grants was taken in such silence (or by an order), and not
 //!   once each has heard the other serve.
 //! - A write acknowledged is on every later primary, unless an operator forced that, or the copies diverged in silence.
@@ -71,6 +72,8 @@ struct Seen {
     forced: bool,
     /// An operator ordered second.
     agreed: bool,
+    /// This agent has been in sync with the peer: without that, silence says nothing.
+    was_in_sync: bool,
     open_commands: BTreeSet<u64>,
 }
 
@@ -152,8 +155,8 @@ impl Cluster {
         });
     }
 
-    /// A datagram is about to be handed in. A word counts as heard if it is new and its speaker has proven itself.
-    pub fn oracle_delivered(&mut self, host: usize, link: usize, heartbeat: &Heartbeat) {
+    /// A datagram is about to be handed in. Whether it counts as heard: it is new and its speaker has proven itself.
+    pub fn oracle_delivered(&mut self, host: usize, link: usize, heartbeat: &Heartbeat) -> bool {
         let now = self.schedule.now();
         let own = self.hosts[host]
             .node
@@ -170,7 +173,9 @@ impl Cluster {
         if newest && heartbeat.sequence > *sequence {
             *sequence = heartbeat.sequence;
             seen.delivered_at = now;
+            return true;
         }
+        false
     }
 
     /// A heartbeat has been handled.
@@ -229,6 +234,9 @@ impl Cluster {
                 format!("{node} gives up its diverged copy without `second`")
             });
         }
+        let caught_up = new.data == DataState::UpToDate && old.data == DataState::Inconsistent;
+        let paired = old.solo && !new.solo && new.data == DataState::UpToDate;
+        self.oracle.seen[host].was_in_sync |= caught_up || paired;
         if new.generation == old.generation {
             return;
         }
@@ -260,6 +268,13 @@ impl Cluster {
             forced || old.data == DataState::UpToDate || both_outdated,
             || format!("{node} takes {} with data {}", new.generation, old.data),
         );
+        let in_sync = old.solo || self.oracle.seen[host].was_in_sync;
+        self.require(forced || promised || in_sync, || {
+            format!(
+                "{node} takes {} after silence, but cannot know what was served before",
+                new.generation
+            )
+        });
         let silent = silent && !promised;
         let grant = Grant {
             host,

@@ -38,7 +38,45 @@ pub fn run(transcript: &str) -> Result<String, String> {
             return Err(violation.clone());
         }
     }
-    Ok(out)
+    Ok(name_numbers(&out))
+}
+
+/// Random numbers get names in the order of their appearance, so that a transcript changes only where behaviour does:
+/// generations `2:5ad20f1c` become `2:A`, sessions become `session s1`.
+fn name_numbers(text: &str) -> String {
+    let mut generations: Vec<String> = Vec::new();
+    let mut sessions: Vec<String> = Vec::new();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let end = from
+            .find(|c: char| !c.is_ascii_hexdigit())
+            .unwrap_or(from.len());
+        let (word, after) = from.split_at(end);
+        let name = |known: &mut Vec<String>| {
+            known
+                .iter()
+                .position(|other| other == word)
+                .unwrap_or_else(|| {
+                    known.push(word.to_owned());
+                    known.len() - 1
+                })
+        };
+        if word == "00000000" && out.ends_with(':') {
+            out.push('-');
+        } else if word.len() == 8 && out.ends_with(':') {
+            out.push(char::from(b'A' + (name(&mut generations) % 26) as u8));
+        } else if out.ends_with("session ") {
+            out.push_str(&format!("s{}", name(&mut sessions) + 1));
+        } else {
+            out.push_str(word);
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {

@@ -20,7 +20,7 @@ pub fn draw(rng: &mut Rng, options: &Options) -> (u64, ScriptOutcome) {
     if !rng.chance(options.script_fails) {
         return (took, ScriptOutcome::Exited(0));
     }
-    let outcome = match rng.next() % 4 {
+    let outcome = match rng.draw() % 4 {
         0 => ScriptOutcome::Exited(1),
         1 => ScriptOutcome::Signalled(11),
         2 => ScriptOutcome::TimedOut,
