@@ -224,6 +224,7 @@ mod tests {
         let (a, b) = (base.path().join("a"), base.path().join("b"));
         for tree in [&a, &b] {
             fs::create_dir_all(tree.join("d")).unwrap();
+            fs::set_permissions(tree.join("d"), fs::Permissions::from_mode(0o755)).unwrap();
             fs::write(tree.join("d/f"), "content").unwrap();
             fs::hard_link(tree.join("d/f"), tree.join("g")).unwrap();
             symlink("d/f", tree.join("s")).unwrap();
