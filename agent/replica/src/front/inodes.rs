@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::mount::MountError;
 use super::places::{FIRST_ID, Table, handles_work, identify};
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
@@ -61,6 +62,9 @@ pub enum OpenError {
         /// The outer one.
         outer: PathBuf,
     },
+    /// Something is mounted over it that this process must not take away.
+    #[error(transparent)]
+    Mounted(#[from] MountError),
     /// There are too many.
     #[error("{0} replicated directories are too many (at most {DIRECTORIES_MAX}); replicate a common parent instead")]
     TooMany(usize),
@@ -233,8 +237,8 @@ struct RootDirectory {
 pub struct ChangesPaused<'a>(#[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'a, ()>);
 
 impl Inodes {
-    /// Takes the directories' handles, before anything is mounted over them, and raises this process's limit of open
-    /// files as far as it goes.
+    /// Takes the directories' handles, before anything is mounted over them (dead mounts of an earlier process are
+    /// cleared), and raises this process's limit of open files as far as it goes.
     ///
     /// # Errors
     /// Names the directory and the cure.
@@ -281,6 +285,13 @@ impl Inodes {
     ) -> std::result::Result<Arc<Inodes>, OpenError> {
         let descriptors = Descriptors::new(limits.0, limits.1);
         let handles = roots.iter().all(|root| handles_work(&root.fd));
+        if !handles {
+            tracing::warn!(
+                "the file system of a replicated directory has no file handles: every object in use keeps a descriptor \
+                 open, at most {}; a directory on ext4, xfs or btrfs has no such limit",
+                limits.1
+            );
+        }
         let mut table = Table::default();
         for (index, root) in roots.iter().enumerate() {
             let failed = |error| OpenError::Directory { path: root.path.clone(), error };
@@ -444,13 +455,15 @@ impl Inodes {
 
 fn open_root(path: &Path) -> std::result::Result<RootDirectory, OpenError> {
     let failed = |error| OpenError::Directory { path: path.to_owned(), error };
+    super::mount::clear_stale(path)?;
     let real = std::fs::canonicalize(path).map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
     if real != path {
         return Err(OpenError::NotPlain { path: path.to_owned(), real });
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-    Ok(RootDirectory { path: path.to_owned(), fd: Arc::new(fd) })
+    // As the system spells it, without a trailing slash: mounts are found again by it.
+    Ok(RootDirectory { path: real, fd: Arc::new(fd) })
 }
 
 fn refuse_nested(directories: &[PathBuf]) -> std::result::Result<(), OpenError> {

@@ -25,6 +25,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 pub use alone::Alone;
 pub use inodes::{Held, Inode, Inodes, OrderGuard, lock_orders};
@@ -38,6 +39,8 @@ use mount::Mount;
 use pool::Pool;
 use session::{Connection, ConnectionParts};
 
+/// How long the threads of a mount that was taken away may take to notice.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Threads for fsync and other long calls.
 const SLOW_THREADS: usize = 4;
 
@@ -119,8 +122,10 @@ impl Front {
             }
         }
         for mounted in &self.mounts {
-            for thread in std::mem::take(&mut *lock(&mounted.threads)) {
-                let _ = thread.join();
+            let left = join_within(std::mem::take(&mut *lock(&mounted.threads)), JOIN_TIMEOUT);
+            if !left.is_empty() {
+                // A disk that hangs; the mount is gone, and the threads end when the disk answers.
+                tracing::warn!("{} threads of an unmounted directory still wait for its disk", left.len());
             }
             if !abort {
                 // The kernel drops the last RELEASEs with the mount.
@@ -136,7 +141,22 @@ impl Drop for Front {
         if let Err(error) = self.unmount(true) {
             tracing::error!(%error, "a replicated directory stays mounted");
         }
-        self.pool.end();
+        let left = join_within(self.pool.end(), JOIN_TIMEOUT);
+        if !left.is_empty() {
+            tracing::warn!("{} calls to the disk of an unmounted directory still wait", left.len());
+        }
+    }
+}
+
+/// Waits for threads to end; answers those that did not in time.
+fn join_within(mut threads: Vec<JoinHandle<()>>, timeout: Duration) -> Vec<JoinHandle<()>> {
+    let end = Instant::now() + timeout;
+    loop {
+        threads.retain(|thread| !thread.is_finished());
+        if threads.is_empty() || Instant::now() >= end {
+            return threads;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

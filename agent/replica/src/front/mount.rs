@@ -221,6 +221,9 @@ fn unescape(word: &[u8]) -> Vec<u8> {
 /// Clears mounts that an earlier process left on the directory when it died; a live one is left alone.
 pub fn clear_stale(path: &Path) -> Result<(), MountError> {
     for _ in 0..STALE_MAX {
+        // As mountinfo spells it: without a trailing slash.
+        let path: PathBuf = path.components().collect();
+        let path = path.as_path();
         let Some(mount) = mounts_at(path).into_iter().next_back().filter(|mount| mount.ours) else {
             return Ok(());
         };

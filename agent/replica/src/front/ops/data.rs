@@ -54,9 +54,6 @@ impl Connection {
         if flags & ACCESS_MODE != READ_ONLY {
             uses.writers = uses.writers.saturating_sub(1);
         }
-        if uses.opens == 0 && self.read_only {
-            self.inodes.descriptors.close(inode.backing());
-        }
         uses.written && uses.writers == 0
     }
 
