@@ -307,6 +307,8 @@ fn a_foreign_key_never_becomes_a_peer() {
     let mut configure = nodes.configure(2);
     configure.key_file = nodes.base.path().join("foreign.key");
     configure.certificate_file = nodes.base.path().join("foreign.crt");
+    configure.directories = vec![nodes.base.path().join("foreign")];
+    fs::create_dir(&configure.directories[0]).unwrap();
     let foreign = Replica::start(configure);
     foreign.command(C::Follow { session: 7, generation: FIRST });
     // The right one gets through although the foreign one keeps trying.
