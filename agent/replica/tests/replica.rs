@@ -1,4 +1,5 @@
 //! Two real replica processes on loopback, driven over their control sockets as the agents would.
+#![allow(clippy::unwrap_used)] // helpers of tests are outside of #[test] functions
 
 use holdfast_api::ids::{Generation, ModuleId, NodeId};
 use holdfast_core::replica::{ReplicaCommand as C, ReplicaEvent as E};

@@ -10,8 +10,8 @@ use holdfast_core::replica::ReplicaEvent;
 use load::{Load, scramble};
 use std::fs;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Pair, eventually};
 
 #[test]
@@ -187,7 +187,10 @@ fn measured_write_latency_over_loopback_tls() {
         times.sort_unstable();
         let stats = sender.take_stats();
         let (p50, p99) = (times[count / 2], times[count * 99 / 100]);
-        println!("{name}: write p50 {p50} us, p99 {p99} us; ack p50 {} us, p99 {} us", stats.ack_p50_us, stats.ack_p99_us);
+        println!(
+            "{name}: write p50 {p50} us, p99 {p99} us; ack p50 {} us, p99 {} us",
+            stats.ack_p50_us, stats.ack_p99_us
+        );
     };
     run("alone, 4 KiB", 4096, 5000);
     pair.resync(1);
