@@ -127,9 +127,8 @@ impl FrameReader {
             return Ok(None);
         }
         let kind = u16::from_le_bytes([head[6], head[7]]);
-        let sequence = u64::from_le_bytes([
-            head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15],
-        ]);
+        let sequence =
+            u64::from_le_bytes([head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15]]);
         let sum = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
         let body_start = self.start + HEADER;
         let body = &self.buffer[body_start..body_start + length];

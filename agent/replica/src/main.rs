@@ -26,7 +26,10 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: the agent hands this descriptor over for this one use; nothing in this process knows its number before.
     let socket = unsafe { UnixStream::from_raw_fd(options.control_fd) };
     let flags = rustix::io::fcntl_getfd(&socket).with_context(|| {
-        format!("--control-fd {}: no such descriptor; the agent passes it, do not start this by hand", options.control_fd)
+        format!(
+            "--control-fd {}: no such descriptor; the agent passes it, do not start this by hand",
+            options.control_fd
+        )
     })?;
     rustix::io::fcntl_setfd(&socket, flags | rustix::io::FdFlags::CLOEXEC)?;
     holdfast_replica::process::run(socket)

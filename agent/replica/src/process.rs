@@ -72,16 +72,14 @@ pub fn plan(role: Role, command: &ReplicaCommand) -> Result<(Role, Vec<Step>), S
         (C::AcceptPeer { session }, Serving) => (Serving, vec![Step::AcceptPeer(*session)]),
         (C::CompleteResync, Serving) => (Serving, vec![Step::Complete]),
         (C::ContinueAlone { generation }, Serving) => (Serving, vec![Step::ContinueAlone(*generation)]),
-        (C::Follow { session, generation }, Idle | Following | Fenced) => (
-            Following,
-            vec![Step::EndFollower, Step::MountReadOnly, Step::StartFollower(*session, *generation)],
-        ),
+        (C::Follow { session, generation }, Idle | Following | Fenced) => {
+            (Following, vec![Step::EndFollower, Step::MountReadOnly, Step::StartFollower(*session, *generation)])
+        }
         (C::ConfirmUpToDate, Following) => (Following, vec![Step::Confirm]),
         // Without a stream there is nothing to fence, and nothing will come.
-        (C::Fence, Idle | Following | Fenced) => (
-            if role == Idle { Idle } else { Fenced },
-            vec![Step::EndFollower, Step::Tell(ReplicaEvent::Fenced)],
-        ),
+        (C::Fence, Idle | Following | Fenced) => {
+            (if role == Idle { Idle } else { Fenced }, vec![Step::EndFollower, Step::Tell(ReplicaEvent::Fenced)])
+        }
         (C::Refuse, Serving | Refusing) => (Refusing, vec![Step::Refuse, Step::Tell(ReplicaEvent::Refusing)]),
         // Nothing is served: every change is refused already.
         (C::Refuse, role) => (role, vec![Step::Tell(ReplicaEvent::Refusing)]),
@@ -152,11 +150,7 @@ mod tests {
     fn a_fenced_node_serves_on_a_new_mount() {
         let (role, steps) = plan(Role::Fenced, &ReplicaCommand::Serve { generation: GENERATION }).unwrap();
         assert_eq!(role, Role::Serving);
-        assert_eq!(steps[..3], [
-            Step::EndFollower,
-            Step::Unmount { abort: true },
-            Step::StartServing(GENERATION)
-        ]);
+        assert_eq!(steps[..3], [Step::EndFollower, Step::Unmount { abort: true }, Step::StartServing(GENERATION)]);
     }
 
     #[test]

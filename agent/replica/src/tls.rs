@@ -160,13 +160,17 @@ fn prove(channel: &Channel, key: &[u8; 32], accepted: bool) -> io::Result<()> {
     let mut reader = FrameReader::default();
     channel.send(&encode(&Message::Challenge(mine), &[]), &mut scratch)?;
     let Message::Challenge(theirs) = channel.expect_message(&mut reader)? else {
-        return Err(io::Error::other("the peer did not begin with a challenge: encryption is off here, is it on there?"));
+        return Err(io::Error::other(
+            "the peer did not begin with a challenge: encryption is off here, is it on there?",
+        ));
     };
     channel.send(&encode(&Message::Proof(answer(&theirs, accepted)), &[]), &mut scratch)?;
     match channel.expect_message(&mut reader)? {
         // Compared as hashes, in constant time.
         Message::Proof(proof) if blake3::Hash::from(proof) == blake3::Hash::from(answer(&mine, !accepted)) => Ok(()),
-        _ => Err(io::Error::other("the peer does not know the cluster's secret: push the cluster configuration to both")),
+        _ => {
+            Err(io::Error::other("the peer does not know the cluster's secret: push the cluster configuration to both"))
+        }
     }
 }
 
@@ -239,7 +243,10 @@ impl Channel {
                 return Ok(frame.message);
             }
             if !self.receive(&mut raw, reader)? {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection while greeting"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the peer closed the connection while greeting",
+                ));
             }
         }
     }

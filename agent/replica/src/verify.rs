@@ -79,7 +79,10 @@ pub fn compare_trees_with(a: &Path, b: &Path, compare: Compare) -> io::Result<Ve
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-fn names(a: &OwnedFd, b: &OwnedFd) -> crate::tree::Result<Vec<(Vec<u8>, (bool, bool))>> {
+/// Names, and in which of the two trees each is.
+type Names = Vec<(Vec<u8>, (bool, bool))>;
+
+fn names(a: &OwnedFd, b: &OwnedFd) -> crate::tree::Result<Names> {
     let mut all: HashMap<Vec<u8>, (bool, bool)> = HashMap::new();
     for entry in list::list_all(a)? {
         all.entry(entry.name).or_default().0 = true;
@@ -184,8 +187,7 @@ impl Run {
         let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
         let mut at = 0;
         while at < size {
-            let (ca, cb) =
-                (descriptors::read_at(&a, &mut left, at)?, descriptors::read_at(&b, &mut right, at)?);
+            let (ca, cb) = (descriptors::read_at(&a, &mut left, at)?, descriptors::read_at(&b, &mut right, at)?);
             let both = ca.min(cb);
             if let Some(offset) = (0..both).find(|i| left[*i] != right[*i]) {
                 self.differ(path, format!("content from byte {}", at + offset as u64));
@@ -224,6 +226,7 @@ mod tests {
         let (a, b) = (base.path().join("a"), base.path().join("b"));
         for tree in [&a, &b] {
             fs::create_dir_all(tree.join("d")).unwrap();
+            fs::set_permissions(tree.join("d"), fs::Permissions::from_mode(0o755)).unwrap();
             fs::write(tree.join("d/f"), "content").unwrap();
             fs::hard_link(tree.join("d/f"), tree.join("g")).unwrap();
             symlink("d/f", tree.join("s")).unwrap();

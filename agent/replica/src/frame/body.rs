@@ -168,10 +168,7 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u16 {
 pub(super) fn decode(kind: u16, body: &[u8]) -> Result<Decoded<'_>, FrameError> {
     let mut r = Reader { kind, rest: body };
     let message = r.message()?;
-    let carries = matches!(
-        message,
-        Message::Op(Op::Write { .. } | Op::Symlink { .. } | Op::SetXattr { .. })
-    );
+    let carries = matches!(message, Message::Op(Op::Write { .. } | Op::Symlink { .. } | Op::SetXattr { .. }));
     if !carries && !r.rest.is_empty() {
         return Err(r.bad("bytes after its end"));
     }

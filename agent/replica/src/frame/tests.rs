@@ -47,11 +47,21 @@ fn op() -> impl Strategy<Value = Op> {
                 device
             }
         ),
-        (id(), id(), name(), 0..9u32, 0..9u32)
-            .prop_map(|(id, parent, name, uid, gid)| Op::Symlink { id, parent, name, uid, gid }),
+        (id(), id(), name(), 0..9u32, 0..9u32).prop_map(|(id, parent, name, uid, gid)| Op::Symlink {
+            id,
+            parent,
+            name,
+            uid,
+            gid
+        }),
         (id(), id(), name()).prop_map(|(id, parent, name)| Op::Link { id, parent, name }),
-        (id(), id(), name(), id(), name())
-            .prop_map(|(id, parent, name, new_parent, new_name)| Op::Rename { id, parent, name, new_parent, new_name }),
+        (id(), id(), name(), id(), name()).prop_map(|(id, parent, name, new_parent, new_name)| Op::Rename {
+            id,
+            parent,
+            name,
+            new_parent,
+            new_name
+        }),
         (id(), name()).prop_map(|(id, name)| Op::SetXattr { id, name }),
         (id(), any::<bool>()).prop_map(|(id, data_only)| Op::Sync { id, data_only }),
         Just(Op::SyncAll),
@@ -59,8 +69,14 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    (id(), name(), kind(), any::<bool>(), any::<u64>())
-        .prop_map(|(id, name, kind, linked, device)| Entry { id, name, kind, linked, device, target: b"x/../y".to_vec() })
+    (id(), name(), kind(), any::<bool>(), any::<u64>()).prop_map(|(id, name, kind, linked, device)| Entry {
+        id,
+        name,
+        kind,
+        linked,
+        device,
+        target: b"x/../y".to_vec(),
+    })
 }
 
 fn message() -> impl Strategy<Value = Message> {

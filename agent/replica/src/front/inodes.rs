@@ -21,54 +21,12 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::mount::MountError;
 use super::places::{FIRST_ID, Table, handles_work, identify};
+use super::roots::{DIRECTORIES_MAX, OpenError, RootDirectory, open_root, raise_file_limit, refuse_nested};
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
 use crate::op::{FileId, FileKind};
 use crate::tree::{Backing, Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
-
-/// Most replicated directories one process serves.
-pub const DIRECTORIES_MAX: usize = 1024;
-
-/// Why the directories could not be taken.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A directory cannot be opened.
-    #[error(
-        "cannot open the replicated directory {path}: {error}; create it or correct the path in the module's configuration"
-    )]
-    Directory {
-        /// The path as configured.
-        path: PathBuf,
-        /// What the system said.
-        error: Errno,
-    },
-    /// The path goes through a symbolic link or is not absolute.
-    #[error(
-        "the replicated directory {path} must be an absolute path without symbolic links or `..` (it is really {real})"
-    )]
-    NotPlain {
-        /// The path as configured.
-        path: PathBuf,
-        /// Where it leads.
-        real: PathBuf,
-    },
-    /// One directory is inside another (or named twice).
-    #[error("the replicated directory {inner} lies inside {outer}; replicate only {outer}")]
-    Nested {
-        /// The inner one.
-        inner: PathBuf,
-        /// The outer one.
-        outer: PathBuf,
-    },
-    /// Something is mounted over it that this process must not take away.
-    #[error(transparent)]
-    Mounted(#[from] MountError),
-    /// There are too many.
-    #[error("{0} replicated directories are too many (at most {DIRECTORIES_MAX}); replicate a common parent instead")]
-    TooMany(usize),
-}
 
 /// One object of a replicated directory.
 pub struct Inode {
@@ -226,11 +184,6 @@ pub struct Inodes {
     changes: RwLock<()>,
     pub(super) forgotten: Mutex<Vec<(FileId, u64)>>,
     pub(super) forgotten_count: AtomicUsize,
-}
-
-struct RootDirectory {
-    path: PathBuf,
-    fd: Arc<OwnedFd>,
 }
 
 /// While this is held no change is between its submission and its local part: a session can begin or end here.
@@ -451,38 +404,4 @@ impl Inodes {
     pub fn take_touched(&self) -> Touched {
         self.touched.take()
     }
-}
-
-fn open_root(path: &Path) -> std::result::Result<RootDirectory, OpenError> {
-    let failed = |error| OpenError::Directory { path: path.to_owned(), error };
-    super::mount::clear_stale(path)?;
-    let real = std::fs::canonicalize(path).map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-    if real != path {
-        return Err(OpenError::NotPlain { path: path.to_owned(), real });
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-    // As the system spells it, without a trailing slash: mounts are found again by it.
-    Ok(RootDirectory { path: real, fd: Arc::new(fd) })
-}
-
-fn refuse_nested(directories: &[PathBuf]) -> std::result::Result<(), OpenError> {
-    for (index, inner) in directories.iter().enumerate() {
-        for (other, outer) in directories.iter().enumerate() {
-            if index != other && inner.starts_with(outer) {
-                return Err(OpenError::Nested { inner: inner.clone(), outer: outer.clone() });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Raises the limit of open files to what this process may have; answers it.
-fn raise_file_limit() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(1 << 20);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }).is_ok();
-    let now = if raised { Some(wanted) } else { limit.current };
-    usize::try_from(now.unwrap_or(1024)).unwrap_or(usize::MAX)
 }

@@ -13,6 +13,7 @@ mod ops;
 mod places;
 mod pool;
 mod reply;
+mod roots;
 mod session;
 pub mod touched;
 mod users;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 pub use alone::Alone;
 pub use inodes::{Held, Inode, Inodes, OrderGuard, lock_orders};
 pub use mount::{MountError, UnmountError};
+pub use roots::{DIRECTORIES_MAX, OpenError};
 pub use touched::Touched;
 pub use users::User;
 

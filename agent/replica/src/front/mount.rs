@@ -98,7 +98,7 @@ impl Mount {
         let failed = |error| MountError::System { directory: path.to_owned(), error };
         clear_stale(path)?;
         let status = Status::of(directory).map_err(failed)?;
-        let users = users_below(path, status.device);
+        let users = users_below(path, Some(status.device));
         if !users.is_empty() {
             return Err(MountError::InUse { directory: path.to_owned(), users });
         }
@@ -123,7 +123,7 @@ impl Mount {
         match rustix::mount::unmount(&self.path, UnmountFlags::NOFOLLOW) {
             Ok(()) => Ok(()),
             Err(Errno::BUSY) => {
-                Err(UnmountError::Busy { directory: self.path.clone(), users: users_below(&self.path, self.device) })
+                Err(UnmountError::Busy { directory: self.path.clone(), users: users_below(&self.path, None) })
             }
             Err(error) => Err(UnmountError::System { directory: self.path.clone(), error }),
         }

@@ -157,7 +157,7 @@ impl Inodes {
         let mut table = lock(&self.table);
         if table.by_key.contains_key(&key) {
             // Another thread has met it under another name meanwhile.
-            self.descriptors.forget(&backing);
+            drop(backing);
             return known(table).map(|inode| Held::adopt(self, inode)).ok_or(Errno::STALE);
         }
         let id = FileId(self.ids.fetch_add(1, Ordering::Relaxed));

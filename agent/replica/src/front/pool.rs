@@ -1,6 +1,7 @@
 //! A few threads for what may take long, so that the readers always come back to the kernel.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -82,7 +83,9 @@ impl Shared {
             };
             drop(state);
             self.went.notify_one();
-            job();
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("a long call of the file-system front failed by a defect");
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One connection to the kernel: negotiation, the reader threads, and which operation handles which request.
 
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -106,7 +107,9 @@ impl Connection {
         let setxattr_ext = self.negotiated.get().is_some_and(|flags| flags & flag::SETXATTR_EXT != 0);
         match wire::parse(bytes, setxattr_ext) {
             Ok((header, request)) => {
-                if let Err(error) = self.dispatch(&header, request) {
+                // A defect must not leave an application waiting for ever.
+                let handled = catch_unwind(AssertUnwindSafe(|| self.dispatch(&header, request)));
+                if let Err(error) = handled.unwrap_or(Err(Errno::IO)) {
                     self.channel.send(header.unique, Err(error));
                 }
                 self.inodes.submit_forgotten(&*self.replicate);

@@ -31,9 +31,10 @@ pub fn describe(users: &[User]) -> String {
     users.iter().map(User::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Processes, other than this one, with an open file, a mapping or their working directory on `device` at or below
-/// `directory`. A process we may not look into is passed over.
-pub fn users_below(directory: &Path, device: u64) -> Vec<User> {
+/// Processes, other than this one, with an open file, a mapping or their working directory at or below `directory`; with
+/// `device`, only on that one (which asks the file system, so not for one this process serves itself). A process we may
+/// not look into is passed over.
+pub fn users_below(directory: &Path, device: Option<u64>) -> Vec<User> {
     let own = std::process::id();
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -51,7 +52,7 @@ pub fn users_below(directory: &Path, device: u64) -> Vec<User> {
         .collect()
 }
 
-fn used_below(pid: u32, directory: &Path, device: u64) -> Option<PathBuf> {
+fn used_below(pid: u32, directory: &Path, device: Option<u64>) -> Option<PathBuf> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let mut links = vec![process.join("cwd"), process.join("root"), process.join("exe")];
     if let Ok(open) = fs::read_dir(process.join("fd")) {
@@ -62,7 +63,8 @@ fn used_below(pid: u32, directory: &Path, device: u64) -> Option<PathBuf> {
             continue;
         };
         // Only what looks right is examined, so that a hung network file system elsewhere cannot hold us.
-        if target.starts_with(directory) && fs::metadata(&link).is_ok_and(|found| found.dev() == device) {
+        let there = |device| fs::metadata(&link).is_ok_and(|found| found.dev() == device);
+        if target.starts_with(directory) && device.is_none_or(there) {
             return Some(target);
         }
     }
@@ -70,13 +72,13 @@ fn used_below(pid: u32, directory: &Path, device: u64) -> Option<PathBuf> {
 }
 
 /// A mapped file below `directory`, from the text of `/proc/<pid>/maps`.
-fn mapped_below(maps: &[u8], directory: &Path, device: u64) -> Option<PathBuf> {
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let device = format!("{major:02x}:{minor:02x}");
+fn mapped_below(maps: &[u8], directory: &Path, device: Option<u64>) -> Option<PathBuf> {
+    let device = device.map(|device| format!("{:02x}:{:02x}", rustix::fs::major(device), rustix::fs::minor(device)));
     maps.split(|byte| *byte == b'\n').find_map(|line| {
         let start = line.iter().position(|byte| *byte == b'/')?;
         let path = Path::new(std::ffi::OsStr::from_bytes(&line[start..]));
-        let on_device = line[..start].split(|byte| *byte == b' ').any(|word| word == device.as_bytes());
+        let is_on = |device: &String| line[..start].split(|byte| *byte == b' ').any(|word| word == device.as_bytes());
+        let on_device = device.as_ref().is_none_or(is_on);
         (on_device && path.starts_with(directory)).then(|| path.to_owned())
     })
 }
@@ -88,9 +90,10 @@ mod tests {
     #[test]
     fn a_mapping_below_the_directory_is_found() {
         let maps = b"7f00-7f01 r--p 00000000 fe:00 123 /usr/lib/x.so\n7f02-7f03 rw-s 00000000 fe:00 9 /srv/data/a b\n";
-        let device = rustix::fs::makedev(0xfe, 0);
+        let device = Some(rustix::fs::makedev(0xfe, 0));
         assert_eq!(mapped_below(maps, Path::new("/srv/data"), device), Some("/srv/data/a b".into()));
         assert_eq!(mapped_below(maps, Path::new("/srv/dat"), device), None);
-        assert_eq!(mapped_below(maps, Path::new("/srv/data"), rustix::fs::makedev(1, 0)), None);
+        assert_eq!(mapped_below(maps, Path::new("/srv/data"), Some(rustix::fs::makedev(1, 0))), None);
+        assert_eq!(mapped_below(maps, Path::new("/srv/data"), None), Some("/srv/data/a b".into()));
     }
 }

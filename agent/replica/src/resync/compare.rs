@@ -2,8 +2,8 @@
 
 use super::Fault;
 use super::walk::Walk;
-use crate::front::Held;
 use crate::frame::ResyncStep;
+use crate::front::Held;
 use crate::op::Op;
 use crate::stream::applier::{BLOCK, EXTENT, ZERO, hash_block, next_data};
 use crate::stream::table::Reply;
@@ -123,14 +123,11 @@ mod tests {
         let mut ours = vec![7; 4 * BLOCK + 10];
         ours[BLOCK..2 * BLOCK].fill(0);
         let same = hash_block(&ours[..BLOCK]);
-        assert_eq!(differences(&ours, &[]), [
-            (0..BLOCK, false),
-            (2 * BLOCK..4 * BLOCK + 10, false)
-        ]);
-        assert_eq!(differences(&ours, &[same, same, same, [9; 32]]), [
-            (BLOCK..2 * BLOCK, true),
-            (3 * BLOCK..4 * BLOCK + 10, false)
-        ]);
+        assert_eq!(differences(&ours, &[]), [(0..BLOCK, false), (2 * BLOCK..4 * BLOCK + 10, false)]);
+        assert_eq!(
+            differences(&ours, &[same, same, same, [9; 32]]),
+            [(BLOCK..2 * BLOCK, true), (3 * BLOCK..4 * BLOCK + 10, false)]
+        );
         let last = hash_block(&ours[4 * BLOCK..]);
         assert!(differences(&ours, &[same, ZERO, same, same, last]).is_empty());
     }

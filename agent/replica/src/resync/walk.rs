@@ -262,8 +262,8 @@ impl Walk {
 
     /// The last step of an object, under its order lock: owner, extended attributes, mode, times.
     fn settle(&self, object: &Held) -> Result<(), Fault> {
-        let read = || Ok((self.inodes.status(object)?, self.inodes.xattrs(object)?));
-        let (status, xattrs): (Status, Vec<(Vec<u8>, Vec<u8>)>) = match read() {
+        let read = self.inodes.status(object).and_then(|status| Ok((status, self.inodes.xattrs(object)?)));
+        let (status, xattrs) = match read {
             Ok(both) => both,
             Err(errno) => return self.gone(object, errno),
         };

@@ -45,7 +45,9 @@ impl fmt::Display for ApplyError {
         match *errno {
             Errno::NOSPC | Errno::DQUOT => f.write_str("; free space on the secondary"),
             Errno::XDEV | Errno::BUSY => f.write_str("; unmount what is mounted there on the secondary"),
-            Errno::ROFS | Errno::IO => f.write_str("; the secondary's file system or disk has failed: see its kernel log"),
+            Errno::ROFS | Errno::IO => {
+                f.write_str("; the secondary's file system or disk has failed: see its kernel log")
+            }
             _ => Ok(()),
         }
     }
@@ -157,7 +159,9 @@ impl Applier {
             Op::Create { parent, name, .. } | Op::Symlink { parent, name, .. } => {
                 self.create(op, payload).map_err(|errno| self.error("creating", *parent, name, errno))
             }
-            Op::Link { id, parent, name } => self.link(*id, *parent, name).map_err(|errno| self.error("linking", *parent, name, errno)),
+            Op::Link { id, parent, name } => {
+                self.link(*id, *parent, name).map_err(|errno| self.error("linking", *parent, name, errno))
+            }
             Op::Unlink { parent, name, .. } => {
                 self.unlink(*parent, name, false).map_err(|errno| self.error("removing", *parent, name, errno))
             }
@@ -172,9 +176,9 @@ impl Applier {
             Op::Write { id, .. }
             | Op::SetAttributes { id, .. }
             | Op::SetXattr { id, .. }
-            | Op::RemoveXattr { id, .. } => self.change_object(op, payload).map_err(|errno| {
-                ApplyError::new("changing", errno, self.objects.describe(*id, b""))
-            }),
+            | Op::RemoveXattr { id, .. } => self
+                .change_object(op, payload)
+                .map_err(|errno| ApplyError::new("changing", errno, self.objects.describe(*id, b""))),
         }
     }
 
@@ -182,7 +186,10 @@ impl Applier {
     fn note(&mut self, op: &Op) {
         match op {
             Op::Bind { .. } | Op::Forget { .. } | Op::Sync { .. } | Op::SyncAll => {}
-            Op::Write { id, .. } | Op::SetAttributes { id, .. } | Op::SetXattr { id, .. } | Op::RemoveXattr { id, .. } => {
+            Op::Write { id, .. }
+            | Op::SetAttributes { id, .. }
+            | Op::SetXattr { id, .. }
+            | Op::RemoveXattr { id, .. } => {
                 self.written.insert(*id);
             }
             _ => self.names_changed = true,
@@ -228,21 +235,19 @@ impl Applier {
             }
             ResyncStep::Hash { request, id, index } => {
                 let hashed = self.objects.open(id, Level::Read).and_then(|fd| hash_extent(&*fd, index));
-                let blocks = hashed
-                    .map_err(|errno| ApplyError::new("reading", errno, self.objects.describe(id, b"")))?;
+                let blocks =
+                    hashed.map_err(|errno| ApplyError::new("reading", errno, self.objects.describe(id, b"")))?;
                 Ok(Effect::Reply(Message::Hashes { request, blocks }))
             }
             ResyncStep::Zero { id, offset, length } => {
-                let zeroed = self
-                    .objects
-                    .open(id, Level::Write)
-                    .and_then(|fd| attributes::zero(&*fd, offset, length));
+                let zeroed = self.objects.open(id, Level::Write).and_then(|fd| attributes::zero(&*fd, offset, length));
                 zeroed.map_err(|errno| ApplyError::new("changing", errno, self.objects.describe(id, b"")))?;
                 Ok(Effect::None)
             }
             ResyncStep::Settle { id, mode, accessed, modified, xattrs } => {
                 let settled = self.settle_object(id, mode, (accessed, modified), &xattrs);
-                settled.map_err(|errno| ApplyError::new("setting attributes of", errno, self.objects.describe(id, b"")))?;
+                settled
+                    .map_err(|errno| ApplyError::new("setting attributes of", errno, self.objects.describe(id, b"")))?;
                 Ok(Effect::None)
             }
             ResyncStep::Flush { request } => Ok(Effect::Flush(request)),

@@ -418,10 +418,8 @@ impl Sender {
 
     fn note_fresh(&self, op: &Op) {
         match op {
-            Op::Create { id, .. } | Op::Symlink { id, .. } => {
-                if lock(&self.state).table.mode == Mode::Alone {
-                    lock(&self.fresh).insert(*id);
-                }
+            Op::Create { id, .. } | Op::Symlink { id, .. } if lock(&self.state).table.mode == Mode::Alone => {
+                lock(&self.fresh).insert(*id);
             }
             Op::Forget { id } => {
                 lock(&self.fresh).remove(id);

@@ -225,7 +225,8 @@ impl Table {
             return Greeting::Refused(format!("session {} is expected, not {}", session.number, hello.session));
         }
         let ours = self.generation;
-        if hello.generation.number > ours.number || (hello.generation.number == ours.number && hello.generation != ours) {
+        if hello.generation.number > ours.number || (hello.generation.number == ours.number && hello.generation != ours)
+        {
             return Greeting::Refused(format!(
                 "generation {ours} is served here, the peer follows {}: nothing is overwritten",
                 hello.generation
@@ -299,8 +300,7 @@ impl Table {
         let patience = if self.mode == Mode::Paired { timeout } else { timeout * 12 };
         let waited = now.duration_since(self.kept.front()?.since);
         let text = "the secondary has not acknowledged a change for";
-        (waited > patience)
-            .then(|| format!("{text} {} ms: its disk or the network stands still", patience.as_millis()))
+        (waited > patience).then(|| format!("{text} {} ms: its disk or the network stands still", patience.as_millis()))
     }
 
     /// The stream is gone for good: writes that waited for the peer now wait for a decision.

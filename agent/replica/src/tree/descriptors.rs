@@ -46,10 +46,28 @@ enum Locator {
     Pinned(Slot),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Slot {
     fd: Arc<OwnedFd>,
     level: Level,
+    _counted: Counted,
+}
+
+/// One of a counted kind, as long as it lives.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(counter: &Arc<AtomicUsize>) -> Counted {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Counted(counter.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The bounded set.
@@ -57,7 +75,7 @@ struct Slot {
 pub struct Descriptors {
     budget: usize,
     pinned_max: usize,
-    live: AtomicUsize,
+    live: Arc<AtomicUsize>,
     pinned: Arc<AtomicUsize>,
     queue: Mutex<VecDeque<Weak<Backing>>>,
     mounts: Mutex<Vec<(u64, Arc<OwnedFd>)>>,
@@ -69,7 +87,7 @@ impl Descriptors {
         Descriptors {
             budget: budget.max(8),
             pinned_max,
-            live: AtomicUsize::new(0),
+            live: Arc::new(AtomicUsize::new(0)),
             pinned: Arc::new(AtomicUsize::new(0)),
             queue: Mutex::new(VecDeque::new()),
             mounts: Mutex::new(Vec::new()),
@@ -113,19 +131,16 @@ impl Descriptors {
         fd: OwnedFd,
         level: Level,
     ) -> Result<Arc<Backing>> {
-        let slot = Slot { fd: Arc::new(fd), level };
+        let fd = Arc::new(fd);
         let (locator, slot) = match handle {
-            Some(handle) => (Locator::Handle { device, handle }, Some(slot)),
-            None => {
-                self.count_pinned()?;
-                (Locator::Pinned(slot), None)
-            }
+            Some(handle) => (Locator::Handle { device, handle }, Some(self.slot(fd, level))),
+            None => (Locator::Pinned(Slot { fd, level, _counted: self.count_pinned()? }), None),
         };
         let cached = slot.is_some();
-        let backing =
-            Arc::new(Backing { kind, state: Mutex::new(State { locator, slot }), used: AtomicBool::new(false) });
+        let state = Mutex::new(State { locator, slot });
+        let backing = Arc::new(Backing { kind, state, used: AtomicBool::new(false) });
         if cached {
-            self.enter(&backing);
+            self.make_room(&backing);
         }
         Ok(backing)
     }
@@ -149,10 +164,10 @@ impl Descriptors {
             Locator::Handle { device, handle } => handle.open(&*self.mount(*device)?, flags)?,
         };
         let fd = Arc::new(fd);
-        let fresh = state.slot.replace(Slot { fd: fd.clone(), level }).is_none();
+        let fresh = state.slot.replace(self.slot(fd.clone(), level)).is_none();
         drop(state);
         if fresh {
-            self.enter(backing);
+            self.make_room(backing);
         }
         Ok(fd)
     }
@@ -173,27 +188,23 @@ impl Descriptors {
             Err(_) => (self.get(backing, fallback)?, fallback),
         };
         let mut state = lock(&backing.state);
-        if matches!(state.locator, Locator::Handle { .. }) {
-            self.count_pinned()?;
-        }
-        state.locator = Locator::Pinned(Slot { fd, level });
+        state.locator = Locator::Pinned(Slot { fd, level, _counted: self.count_pinned()? });
         Ok(())
     }
 
     /// Closes the closable descriptor of `backing`, if it has one.
     pub fn close(&self, backing: &Backing) {
-        let taken = lock(&backing.state).slot.take();
-        if taken.is_some() {
-            self.live.fetch_sub(1, Ordering::Relaxed);
-        }
+        // Dropped outside the lock: the last close of a removed file frees its blocks.
+        let _closed = lock(&backing.state).slot.take();
     }
 
-    /// The object is not needed any more: closes what is open of it.
+    /// The object is not needed any more: closes what can be closed; what is pinned goes with `backing` itself.
     pub fn forget(&self, backing: &Backing) {
         self.close(backing);
-        if matches!(lock(&backing.state).locator, Locator::Pinned(_)) {
-            self.pinned.fetch_sub(1, Ordering::Relaxed);
-        }
+    }
+
+    fn slot(&self, fd: Arc<OwnedFd>, level: Level) -> Slot {
+        Slot { fd, level, _counted: Counted::new(&self.live) }
     }
 
     fn mount(&self, device: u64) -> Result<Arc<OwnedFd>> {
@@ -201,21 +212,17 @@ impl Descriptors {
         mounts.iter().find(|(known, _)| *known == device).map(|(_, fd)| fd.clone()).ok_or(Errno::STALE)
     }
 
-    fn count_pinned(&self) -> Result<()> {
-        if self.pinned.fetch_add(1, Ordering::Relaxed) >= self.pinned_max {
-            self.pinned.fetch_sub(1, Ordering::Relaxed);
-            return Err(Errno::NFILE);
-        }
-        Ok(())
+    fn count_pinned(&self) -> Result<Counted> {
+        let counted = Counted::new(&self.pinned);
+        if self.pinned.load(Ordering::Relaxed) > self.pinned_max { Err(Errno::NFILE) } else { Ok(counted) }
     }
 
-    /// Counts a newly filled slot and closes as many others as are over the budget: those not used since last looked at.
-    fn enter(&self, backing: &Arc<Backing>) {
-        let mut live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Queues a newly filled slot and closes as many others as are over the budget: those not used since last looked at.
+    fn make_room(&self, backing: &Arc<Backing>) {
         let mut queue = lock(&self.queue);
         queue.push_back(Arc::downgrade(backing));
         let mut looks = queue.len() * 2;
-        while live > self.budget && looks > 0 {
+        while self.live.load(Ordering::Relaxed) > self.budget && looks > 0 {
             looks -= 1;
             let Some(candidate) = queue.pop_front() else {
                 break;
@@ -230,7 +237,6 @@ impl Descriptors {
             } else {
                 queue.push_back(Arc::downgrade(&candidate));
             }
-            live = self.live.load(Ordering::Relaxed);
         }
         if queue.len() > 2 * self.budget + 64 {
             queue.retain(|entry| entry.upgrade().is_some_and(|backing| lock(&backing.state).slot.is_some()));

@@ -132,6 +132,26 @@ fn fsync_fdatasync_and_directory_sync_reach_the_peer() {
 }
 
 #[test]
+fn syncing_the_file_system_brings_mapped_writes_to_the_peer() {
+    let m = Mounted::new();
+    let file = OpenOptions::new().create_new(true).read(true).write(true).open(m.join("map")).unwrap();
+    file.set_len(4096).unwrap();
+    // SAFETY: a fresh mapping of a file nobody truncates, used within its length and unmapped once.
+    unsafe {
+        use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+        let map = mmap(std::ptr::null_mut(), 4096, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0);
+        let map = map.unwrap();
+        map.cast::<u8>().write(42);
+        m.recording.clear();
+        shell(&m.path(), "sync -f .");
+        let ops = m.recording.ops();
+        assert!(ops.iter().any(|op| matches!(op, Op::Write { .. })), "{ops:?}");
+        eprintln!("{ops:?}");
+        munmap(map, 4096).unwrap();
+    }
+}
+
+#[test]
 fn set_uid_is_cleared_when_another_user_writes_or_truncates() {
     let m = Mounted::new();
     let path = m.join("tool");

@@ -20,7 +20,6 @@ pub(super) struct Mirror {
 
 impl Mirror {
     pub(super) fn new(directory: &Path) -> Mirror {
-        rustix::process::umask(Mode::empty());
         let root = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         Mirror { known: HashMap::from([(FileId(1), root)]) }
     }

@@ -26,15 +26,21 @@ impl Applier {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.collected);
-        let fd = self.objects.open(directory, Level::Read).map_err(|errno| self.error("comparing directory", directory, b"", errno))?;
+        let fd = self
+            .objects
+            .open(directory, Level::Read)
+            .map_err(|errno| self.error("comparing directory", directory, b"", errno))?;
         let wanted: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
         for present in list::list_all(&*fd).map_err(|errno| self.error("comparing directory", directory, b"", errno))? {
             if wanted.contains(present.name.as_slice()) {
                 continue;
             }
-            if let Some(found) = look_up(&*fd, &present.name).map_err(|errno| self.error("comparing directory", directory, b"", errno))? {
-                self.remove_tree(&*fd, &present.name, &found.status)
-                    .map_err(|errno| self.error("removing what the primary does not have", directory, &present.name, errno))?;
+            if let Some(found) = look_up(&*fd, &present.name)
+                .map_err(|errno| self.error("comparing directory", directory, b"", errno))?
+            {
+                self.remove_tree(&*fd, &present.name, &found.status).map_err(|errno| {
+                    self.error("removing what the primary does not have", directory, &present.name, errno)
+                })?;
             }
         }
         for entry in &entries {

@@ -37,9 +37,8 @@ impl Applier {
         // In a directory not yet listed, a file with several names may share its content with one that is already
         // exact: take a fresh one instead. In a listed directory names are true.
         let listed = self.is_listed(parent);
-        let fits = |status: &Status| {
-            status.kind() == kind && (listed || kind == FileKind::Directory || status.links == 1)
-        };
+        let fits =
+            |status: &Status| status.kind() == kind && (listed || kind == FileKind::Directory || status.links == 1);
         match found {
             Some(found) if fits(&found.status) => self.objects.bind(id, found),
             found => {

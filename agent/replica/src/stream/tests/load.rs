@@ -59,7 +59,11 @@ fn change(dice: &mut Dice, root: &Path) -> std::io::Result<()> {
         10 => fs::hard_link(&path, dice.path(root)),
         11 => fs::remove_file(&path),
         12 => {
-            if dice.roll(4) == 0 { fs::remove_dir_all(&path) } else { fs::remove_dir(&path) }
+            if dice.roll(4) == 0 {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_dir(&path)
+            }
         }
         13 => symlink(format!("../x{}", dice.roll(9)), &path),
         14 => fs::set_permissions(&path, fs::Permissions::from_mode(0o600 + dice.roll(0o200) as u32)),
@@ -68,11 +72,14 @@ fn change(dice: &mut Dice, root: &Path) -> std::io::Result<()> {
             if dice.roll(3) == 0 {
                 return Ok(rustix::fs::removexattr(&path, name)?);
             }
-            Ok(rustix::fs::setxattr(&path, name, &dice.content()[..].get(..20).unwrap_or(b"v"), rustix::fs::XattrFlags::empty())?)
+            let content = dice.content();
+            let value = content.get(..20).unwrap_or(b"v");
+            Ok(rustix::fs::setxattr(&path, name, value, rustix::fs::XattrFlags::empty())?)
         }
         _ => {
             std::os::unix::fs::lchown(&path, Some(dice.roll(5) as u32), Some(dice.roll(5) as u32))?;
-            let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(dice.roll(1 << 30)));
+            let times = fs::FileTimes::new()
+                .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(dice.roll(1 << 30)));
             fs::File::open(&path)?.set_times(times)
         }
     }
