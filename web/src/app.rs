@@ -1,8 +1,8 @@
 //! Who sees what: the login page or the screens, each with its URL.
 
 use crate::client;
-use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::icon::Icon;
+use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::shell::{AppShell, PageHead};
 use crate::live;
 use crate::pages::{cluster, configuration, control, login, support, wizard};

@@ -3,8 +3,9 @@
 use gloo_net::http::{Method, RequestBuilder, Response};
 use holdfast_api::agent::{LogKind, LogPage, ModuleCommand};
 use holdfast_api::console::{
-    CatalogueEntry, ClusterForm, CommandForm, ConfigureForm, EnrolForm, Login, ModuleView, NewModule, NodeView, PathsForm, PathsView, ProbeForm, ProbeView,
-    ProcessesView, SessionView, SettingsForm, SettingsView, Setup, TaskStarted, TokenForm, TokenView, ValidateForm, ValidateView,
+    CatalogueEntry, ClusterForm, CommandForm, ConfigureForm, EnrolForm, Login, ModuleView, NewModule, NodeView,
+    PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView, SessionView, SettingsForm, SettingsView, Setup,
+    TaskStarted, TokenForm, TokenView, ValidateForm, ValidateView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::Problem;
@@ -115,8 +116,13 @@ pub async fn new_module(form: &NewModule) -> Answer<ModuleView> {
 }
 
 /// Removes a module from the server and its nodes.
-pub async fn remove_module(module: ModuleId) -> Answer<()> {
-    send_for_nothing(Method::DELETE, &format!("/modules/{}", module.0)).await
+pub async fn remove_module(module: ModuleId) -> Answer<TaskStarted> {
+    let response = RequestBuilder::new(&format!("{BASE}/modules/{}", module.0))
+        .method(Method::DELETE)
+        .send()
+        .await
+        .map_err(unreached)?;
+    read(accepted(response).await?).await
 }
 
 /// The saved settings.
@@ -148,26 +154,25 @@ pub async fn command(module: ModuleId, command: ModuleCommand, nodes: Vec<NodeId
 /// A page of a log.
 pub async fn log(module: ModuleId, node: NodeId, which: LogKind, from: Option<u64>, limit: u32) -> Answer<LogPage> {
     let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
-    get(&format!("{}?limit={limit}{from}", log_path(module, node, which))).await
+    get(&format!("/modules/{}/nodes/{}/log?which={}&limit={limit}{from}", module.0, node.0, log_word(which))).await
 }
 
 /// Where a whole log is had as text.
 pub fn log_text_href(module: ModuleId, node: NodeId, which: LogKind) -> String {
-    format!("{BASE}{}.txt", log_path(module, node, which))
+    format!("{BASE}/modules/{}/nodes/{}/log.txt?which={}", module.0, node.0, log_word(which))
 }
 
-fn log_path(module: ModuleId, node: NodeId, which: LogKind) -> String {
-    let which = match which {
+/// The word of a log in addresses and file names.
+pub fn log_word(which: LogKind) -> &'static str {
+    match which {
         LogKind::Module => "module",
         LogKind::Application => "application",
-    };
-    format!("/modules/{}/nodes/{}/logs/{which}", module.0, node.0)
+    }
 }
 
 /// Where the support zip of a node is had.
-pub fn snapshot_href(node: NodeId, module: Option<ModuleId>) -> String {
-    let module = module.map(|module| format!("?module={}", module.0)).unwrap_or_default();
-    format!("{BASE}/nodes/{}/snapshot{module}", node.0)
+pub fn snapshot_href(node: NodeId) -> String {
+    format!("{BASE}/nodes/{}/snapshot.zip", node.0)
 }
 
 /// Where the server's CA certificate is had.
@@ -207,9 +212,15 @@ async fn accepted(response: Response) -> Answer<Response> {
 }
 
 async fn read<T: DeserializeOwned>(response: Response) -> Answer<T> {
-    response.json().await.map_err(|error| ApiError::Network(format!("The server's answer is not understood ({error}); reload the page, it may be older than the server.")))
+    response.json().await.map_err(|error| {
+        ApiError::Network(format!(
+            "The server's answer is not understood ({error}); reload the page, it may be older than the server."
+        ))
+    })
 }
 
 fn unreached(error: gloo_net::Error) -> ApiError {
-    ApiError::Network(format!("The server was not reached ({error}). Failover does not depend on it; try again when it is back."))
+    ApiError::Network(format!(
+        "The server was not reached ({error}). Failover does not depend on it; try again when it is back."
+    ))
 }

@@ -5,17 +5,26 @@
 
 #![recursion_limit = "256"]
 
+#[cfg(target_arch = "wasm32")]
 mod app;
+#[cfg(target_arch = "wasm32")]
 mod client;
+#[cfg(target_arch = "wasm32")]
 mod components;
+#[cfg(target_arch = "wasm32")]
 mod live;
+#[cfg(target_arch = "wasm32")]
 mod pages;
+#[cfg(target_arch = "wasm32")]
 mod platform;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod rules;
+#[cfg(target_arch = "wasm32")]
 mod store;
 
 /// Draws the console into the page's body; called by the browser once the program is loaded.
-#[cfg_attr(target_arch = "wasm32", wasm_bindgen::prelude::wasm_bindgen(start))]
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen::prelude::wasm_bindgen(start)]
 pub fn start() {
     platform::remove_element("splash");
     leptos::mount::mount_to_body(app::App);

@@ -2,8 +2,8 @@
 
 use crate::platform;
 use crate::store::{Console, Link};
-use futures_util::future::{Either, select};
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use gloo_net::websocket::Message;
 use gloo_net::websocket::futures::WebSocket;
 use gloo_timers::future::TimeoutFuture;

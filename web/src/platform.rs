@@ -36,11 +36,6 @@ pub fn file_stamp() -> String {
     date_time(now_ms()).replace(['-', ':'], "").replace(' ', "-")
 }
 
-/// A saved setting of this browser.
-pub fn load(key: &str) -> Option<String> {
-    web_sys::window()?.local_storage().ok()??.get_item(key).ok()?
-}
-
 /// Saves a setting of this browser; `None` forgets it. Without storage nothing is kept.
 pub fn save(key: &str, value: Option<&str>) {
     let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
@@ -112,7 +107,8 @@ pub fn download(href: &str, name: &str) {
 
 /// Removes the element with this id.
 pub fn remove_element(id: &str) {
-    let element = web_sys::window().and_then(|window| window.document()).and_then(|document| document.get_element_by_id(id));
+    let element =
+        web_sys::window().and_then(|window| window.document()).and_then(|document| document.get_element_by_id(id));
     if let Some(element) = element {
         element.remove();
     }

@@ -4,7 +4,7 @@ use crate::client::{self, Answer};
 use crate::components::dialog::Question;
 use crate::platform;
 use crate::rules::tone::Tone;
-use holdfast_api::console::{LiveSnapshot, ModuleLive, SessionView, TaskState, TaskStarted, TaskView, UserRole};
+use holdfast_api::console::{LiveSnapshot, ModuleLive, SessionView, TaskStarted, TaskState, TaskView, UserRole};
 use holdfast_api::ids::{ModuleId, NodeId};
 use leptos::prelude::*;
 use std::collections::BTreeSet;
@@ -89,7 +89,9 @@ impl Console {
 
     /// What the user may do.
     pub fn role(self) -> UserRole {
-        self.session.with(|session| session.as_ref().and_then(|session| session.user.as_ref()).map(|user| user.role).unwrap_or_default())
+        self.session.with(|session| {
+            session.as_ref().and_then(|session| session.user.as_ref()).map(|user| user.role).unwrap_or_default()
+        })
     }
 
     /// Reads something from the latest snapshot; none before the first.
@@ -119,9 +121,19 @@ impl Console {
         self.read(|snapshot| snapshot.tasks.iter().find(|task| task.id == id).cloned()).flatten()
     }
 
-    /// Name of a node; its number in words if it is not known.
+    /// Name of a node as known now (names do not change once a node is enrolled); its number in words if it is not known.
     pub fn node_name(self, node: NodeId) -> String {
-        self.read(|snapshot| snapshot.nodes.iter().find(|view| view.id == node).map(|view| view.name.clone())).flatten().unwrap_or_else(|| node.to_string())
+        let name =
+            |snapshot: &LiveSnapshot| snapshot.nodes.iter().find(|view| view.id == node).map(|view| view.name.clone());
+        self.snapshot.with_untracked(|snapshot| snapshot.as_deref().and_then(name)).unwrap_or_else(|| node.to_string())
+    }
+
+    /// Number and name of each node of the cluster, as known now.
+    pub fn cluster_nodes(self) -> Vec<(NodeId, String)> {
+        let nodes = |snapshot: &LiveSnapshot| {
+            snapshot.nodes.iter().filter(|node| node.in_cluster).map(|node| (node.id, node.name.clone())).collect()
+        };
+        self.snapshot.with_untracked(|snapshot| snapshot.as_deref().map(nodes)).unwrap_or_default()
     }
 
     /// Asks before something with consequences.
@@ -144,7 +156,11 @@ impl Console {
     }
 
     /// Waits for `request` and hands its answer to `then`; a session that has ended leads back to the login page.
-    pub fn call<T: 'static>(self, request: impl Future<Output = Answer<T>> + 'static, then: impl FnOnce(Answer<T>) + 'static) {
+    pub fn call<T: 'static>(
+        self,
+        request: impl Future<Output = Answer<T>> + 'static,
+        then: impl FnOnce(Answer<T>) + 'static,
+    ) {
         leptos::task::spawn_local(async move {
             let answer = request.await;
             if answer.as_ref().err().and_then(client::ApiError::status) == Some(401) {
@@ -155,7 +171,11 @@ impl Console {
     }
 
     /// Starts a task; failure to start is told, its end is told when it comes, `then` gets its number.
-    pub fn start_task(self, request: impl Future<Output = Answer<TaskStarted>> + 'static, then: impl FnOnce(Option<u64>) + 'static) {
+    pub fn start_task(
+        self,
+        request: impl Future<Output = Answer<TaskStarted>> + 'static,
+        then: impl FnOnce(Option<u64>) + 'static,
+    ) {
         self.call(request, move |answer| match answer {
             Ok(started) => {
                 self.watched.update(|watched| {
@@ -181,14 +201,29 @@ impl Console {
 
     fn tell_ended_tasks(self) {
         let ended: Vec<TaskView> = self
-            .read(|snapshot| snapshot.tasks.iter().filter(|task| task.ended_unix_ms.is_some() && self.watched.with_untracked(|watched| watched.contains(&task.id))).cloned().collect())
+            .read(|snapshot| {
+                snapshot
+                    .tasks
+                    .iter()
+                    .filter(|task| {
+                        task.ended_unix_ms.is_some()
+                            && self.watched.with_untracked(|watched| watched.contains(&task.id))
+                    })
+                    .cloned()
+                    .collect()
+            })
             .unwrap_or_default();
         for task in ended {
             self.watched.update(|watched| {
                 watched.remove(&task.id);
             });
             if task.state == TaskState::Failed {
-                let reasons: Vec<String> = task.nodes.iter().filter(|node| node.state == TaskState::Failed).map(|node| format!("{}: {}", node.name, node.message)).collect();
+                let reasons: Vec<String> = task
+                    .nodes
+                    .iter()
+                    .filter(|node| node.state == TaskState::Failed)
+                    .map(|node| format!("{}: {}", node.name, node.message))
+                    .collect();
                 self.toast(Tone::Bad, format!("{} failed. {}", task.title, reasons.join(" ")));
             } else {
                 self.toast(Tone::Ok, format!("{}: done.", task.title));

@@ -3,6 +3,7 @@
 mod read;
 #[cfg(test)]
 mod tests;
+mod value;
 mod write;
 
 use serde::{Deserialize, Serialize};

@@ -61,7 +61,9 @@ fn ensure_target(root: &Path) -> Result<()> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => bail!("`rustup target add {TARGET}` failed: run it by hand and see what it says"),
-        Err(error) => bail!("the Rust target {TARGET} is missing and rustup cannot be run ({error}): install it with your toolchain"),
+        Err(error) => bail!(
+            "the Rust target {TARGET} is missing and rustup cannot be run ({error}): install it with your toolchain"
+        ),
     }
 }
 
@@ -70,11 +72,25 @@ fn compile(root: &Path, release: bool) -> Result<PathBuf> {
     let profile = if release { "wasm-release" } else { "wasm-dev" };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target_dir = root.join("target");
+    // Without type erasure the views of a development build are large types, slow to compile. The variable also
+    // replaces flags meant for the native build (RUSTFLAGS would win over it).
+    let flags = if release { "" } else { "--cfg erase_components" };
     let status = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--quiet", "--package", "holdfast-web", "--lib", "--target", TARGET, "--profile", profile, "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "holdfast-web",
+            "--lib",
+            "--target",
+            TARGET,
+            "--profile",
+            profile,
+            "--target-dir",
+        ])
         .arg(&target_dir)
-        // Flags meant for the native build do not fit wasm.
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags)
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status()
@@ -137,7 +153,8 @@ fn lay_out(stage: &Path, fresh: &Path) -> Result<()> {
     }
     let index = fs::read_to_string(stage.join("index.html")).context("cannot read index.html")?;
     ensure!(index.contains(ASSETS_MARK), "assets/console/index.html does not name its assets by {ASSETS_MARK}");
-    fs::write(fresh.join("index.html"), index.replace(ASSETS_MARK, &format!("/assets/{hash}"))).context("cannot write index.html")
+    fs::write(fresh.join("index.html"), index.replace(ASSETS_MARK, &format!("/assets/{hash}")))
+        .context("cannot write index.html")
 }
 
 /// Writes the `.br` and `.gz` siblings of every file worth it.
@@ -147,14 +164,16 @@ fn compress_tree(dir: &Path, release: bool) -> Result<()> {
         if (bytes.len() as u64) < COMPRESS_MIN {
             continue;
         }
-        fs::write(dir.join(format!("{name}.br")), brotli(&bytes, release)?).context("cannot write a compressed file")?;
+        fs::write(dir.join(format!("{name}.br")), brotli(&bytes, release)?)
+            .context("cannot write a compressed file")?;
         fs::write(dir.join(format!("{name}.gz")), gzip(&bytes, release)?).context("cannot write a compressed file")?;
     }
     Ok(())
 }
 
 fn brotli(bytes: &[u8], release: bool) -> Result<Vec<u8>> {
-    let params = brotli::enc::BrotliEncoderParams { quality: if release { 11 } else { 3 }, lgwin: 22, ..Default::default() };
+    let params =
+        brotli::enc::BrotliEncoderParams { quality: if release { 11 } else { 3 }, lgwin: 22, ..Default::default() };
     let mut out = Vec::new();
     brotli::BrotliCompress(&mut &*bytes, &mut out, &params).context("brotli failed")?;
     Ok(out)

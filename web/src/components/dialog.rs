@@ -1,6 +1,7 @@
 //! The one dialog that asks before something with consequences is done.
 
 use super::icon::{Icon, draw};
+use super::notice::prose;
 use crate::store::Console;
 use leptos::{html, prelude::*};
 
@@ -49,7 +50,7 @@ pub fn ConfirmDialog() -> impl IntoView {
                     view! {
                         <div class="card-head"><h2 id="question-title">{question.title}</h2></div>
                         <div class="card-body stack tight">
-                            {question.consequences.into_iter().map(|text| view! { <p>{text}</p> }).collect_view()}
+                            {question.consequences.into_iter().map(|text| view! { <p>{prose(&text)}</p> }).collect_view()}
                         </div>
                         <div class="card-foot">
                             <button type="button" class="btn" data-testid="confirm-no" on:click=move |_| dismiss()>"Cancel"</button>

@@ -1,6 +1,7 @@
 //! Form parts: a field with label, hint and problem wired together, a switch, a list of rows.
 
 use super::icon::{Icon, draw};
+use super::notice::prose;
 use leptos::prelude::*;
 
 /// A labelled line of text; the hint and the problem are announced with it.
@@ -205,14 +206,18 @@ pub fn Problem(
     view! {
         <div aria-live="polite">
             {move || {
-                problem.get().map(|text| view! { <p class="problem" id=format!("{id}-problem") data-testid=format!("{id}-problem")>{draw(Icon::Alert)}<span>{text}</span></p> })
+                problem.get().map(|text| view! { <p class="problem" id=format!("{id}-problem") data-testid=format!("{id}-problem")>{draw(Icon::Alert)}<span>{prose(&text)}</span></p> })
             }}
         </div>
     }
 }
 
 /// The names of the lines that describe the field `id`.
-fn described_by(id: &str, hinted: bool, problem: Signal<Option<String>>) -> impl Fn() -> Option<String> + Clone + Send + 'static + use<> {
+fn described_by(
+    id: &str,
+    hinted: bool,
+    problem: Signal<Option<String>>,
+) -> impl Fn() -> Option<String> + Clone + Send + 'static + use<> {
     let id = id.to_owned();
     move || {
         let mut names = Vec::new();
@@ -227,7 +232,7 @@ fn described_by(id: &str, hinted: bool, problem: Signal<Option<String>>) -> impl
 }
 
 fn hint_line(id: &str, hint: String) -> Option<impl IntoView + use<>> {
-    (!hint.is_empty()).then(|| view! { <p class="hint" id=format!("{id}-hint")>{hint}</p> })
+    (!hint.is_empty()).then(|| view! { <p class="hint" id=format!("{id}-hint")>{prose(&hint)}</p> })
 }
 
 /// Rows that can be added and removed; `row` draws the one with the given key.

@@ -2,6 +2,7 @@
 
 use super::form::Problem;
 use super::icon::{Icon, draw};
+use super::notice::prose;
 use crate::client;
 use crate::platform;
 use crate::store::Console;
@@ -33,11 +34,13 @@ pub struct LogSource {
 
 impl LogSource {
     fn file_name(&self) -> String {
-        let which = match self.which {
-            LogKind::Module => "module",
-            LogKind::Application => "application",
-        };
-        format!("{}_{}_{which}_{}.txt", self.module_name, self.node_name, platform::file_stamp())
+        format!(
+            "{}_{}_{}_{}.txt",
+            self.module_name,
+            self.node_name,
+            client::log_word(self.which),
+            platform::file_stamp()
+        )
     }
 }
 
@@ -92,8 +95,10 @@ impl Reader {
 pub fn LogViewer(
     /// Which log.
     source: LogSource,
+    /// The node can be asked.
+    #[prop(into)]
+    reachable: Signal<bool>,
 ) -> impl IntoView {
-    let console = Console::get();
     let reader = Reader {
         lines: RwSignal::new(Vec::new()),
         next: RwSignal::new(None),
@@ -103,11 +108,17 @@ pub fn LogViewer(
         unseen: RwSignal::new(0),
         alive: StoredValue::new(true),
     };
-    keep_reading(console, reader, source.clone());
+    keep_reading(reader, source.clone(), reachable);
     let pane = NodeRef::<html::Div>::new();
     let visible = Memo::new(move |_| {
         let filter = reader.filter.get().to_lowercase();
-        reader.lines.with(|lines| lines.iter().filter(|line| filter.is_empty() || line.text.to_lowercase().contains(&filter)).cloned().collect::<Vec<_>>())
+        reader.lines.with(|lines| {
+            lines
+                .iter()
+                .filter(|line| filter.is_empty() || line.text.to_lowercase().contains(&filter))
+                .cloned()
+                .collect::<Vec<_>>()
+        })
     });
     Effect::new(move || {
         visible.track();
@@ -128,7 +139,10 @@ pub fn LogViewer(
         }
     };
     view! {
-        <Tools reader source />
+        <Tools reader source reachable />
+        <Show when=move || !reachable.get()>
+            <p class="log-tools small muted" data-testid="log-unreachable">{prose("The node is not in contact; these lines are what was read before. On the node itself, `holdfast log` shows them all.")}</p>
+        </Show>
         <Problem id="log" problem=reader.problem />
         <div class="log" role="log" aria-live="off" aria-label="Log lines" tabindex="0" node_ref=pane on:scroll=scrolled data-testid="log">
             <For each=move || visible.get() key=|line| (line.at, line.unix_ms) let:line>{draw_line(&line, application)}</For>
@@ -145,7 +159,7 @@ pub fn LogViewer(
 }
 
 #[component]
-fn Tools(reader: Reader, source: LogSource) -> impl IntoView {
+fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl IntoView {
     let console = Console::get();
     let to_save = source.clone();
     let refresh = move |_| {
@@ -173,26 +187,24 @@ fn Tools(reader: Reader, source: LogSource) -> impl IntoView {
             <button type="button" class="btn compact" data-testid="log-follow" aria-pressed=move || reader.follow.get().to_string() on:click=move |_| reader.follow.update(|on| *on = !*on)>
                 {draw(Icon::Follow)}"Follow"
             </button>
-            <button type="button" class="btn compact" data-testid="log-refresh" on:click=refresh>{draw(Icon::Refresh)}"Refresh"</button>
-            <button type="button" class="btn compact" data-testid="log-save" on:click=save>{draw(Icon::Download)}"Save as .txt"</button>
+            <button type="button" class="btn compact" data-testid="log-refresh" disabled=move || !reachable.get() on:click=refresh>{draw(Icon::Refresh)}"Refresh"</button>
+            <button type="button" class="btn compact" data-testid="log-save" disabled=move || !reachable.get() on:click=save>{draw(Icon::Download)}"Save as .txt"</button>
         </div>
     }
 }
 
-/// Reads the tail, then what is added, for as long as the log is on the page and the page is live.
-fn keep_reading(console: Console, reader: Reader, source: LogSource) {
+/// Reads the tail, then what is added, for as long as the log is on the page and the node can be asked.
+fn keep_reading(reader: Reader, source: LogSource, reachable: Signal<bool>) {
     on_cleanup(move || reader.alive.set_value(false));
     leptos::task::spawn_local(async move {
-        reader.read(&source, true).await;
         loop {
-            TimeoutFuture::new(FOLLOW_MS).await;
             if reader.alive.try_get_value() != Some(true) {
                 return;
             }
-            let fresh = console.link.get_untracked() == crate::store::Link::Live;
-            if fresh && reader.problem.with_untracked(Option::is_none) {
+            if reachable.try_get_untracked() == Some(true) {
                 reader.read(&source, false).await;
             }
+            TimeoutFuture::new(FOLLOW_MS).await;
         }
     });
 }

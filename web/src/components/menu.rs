@@ -1,6 +1,7 @@
 //! A button with a menu of commands: keyboard operated, disabled items say why.
 
 use super::icon::{Icon, draw};
+use super::notice::prose;
 use leptos::{ev, html, prelude::*};
 use wasm_bindgen::JsCast;
 
@@ -104,7 +105,7 @@ fn item<F: Fn(&MenuEntry) + 'static>(prefix: &str, entry: MenuEntry, pick: F) ->
         <button type="button" role="menuitem" class=class data-testid=testid aria-disabled=blocked on:click=move |_| pick(&entry)>
             {draw(icon)}
             <span>{label}</span>
-            {why.map(|why| view! { <small>{why}</small> })}
+            {why.map(|why| view! { <small>{prose(&why)}</small> })}
         </button>
     }
 }
@@ -124,7 +125,8 @@ fn step_focus(event: &ev::KeyboardEvent, root: NodeRef<html::Div>, by: i32, open
             return;
         }
         let active = document().active_element();
-        let here = (0..count).find(|index| items.get(*index as u32).map(|node| node.unchecked_into::<web_sys::Element>()) == active);
+        let here = (0..count)
+            .find(|index| items.get(*index as u32).map(|node| node.unchecked_into::<web_sys::Element>()) == active);
         let next = match here {
             Some(index) => (index + by).rem_euclid(count),
             None if by > 0 => 0,

@@ -5,6 +5,15 @@ use crate::rules::tone::Tone;
 use crate::store::Console;
 use leptos::prelude::*;
 
+/// A sentence in which what stands between backticks is set as code.
+pub fn prose(text: &str) -> impl IntoView + use<> {
+    let parts = text.split('`').enumerate().map(|(index, part)| {
+        let part = part.to_owned();
+        if index % 2 == 1 { view! { <code>{part}</code> }.into_any() } else { part.into_any() }
+    });
+    parts.collect_view()
+}
+
 /// The icon that goes with a tone.
 pub fn tone_icon(tone: Tone) -> Icon {
     match tone {
@@ -40,7 +49,7 @@ pub fn Notice(
             {draw(icon)}
             <div>
                 <p class="notice-title">{title}</p>
-                {(!text.is_empty()).then(|| view! { <p>{text}</p> })}
+                {(!text.is_empty()).then(|| view! { <p>{prose(&text)}</p> })}
             </div>
             {children.map(|children| view! { <div class="row tight">{children()}</div> })}
         </div>
@@ -64,8 +73,8 @@ pub fn CheckLine(
         <li data-tone=tone.name()>
             {draw(icon)}
             <div>
-                <p>{text}</p>
-                {(!cure.is_empty()).then(|| view! { <p class="muted">{cure}</p> })}
+                <p>{prose(&text)}</p>
+                {(!cure.is_empty()).then(|| view! { <p class="muted">{prose(&cure)}</p> })}
             </div>
         </li>
     }
@@ -100,7 +109,7 @@ pub fn PerNodeResult(
                 <li data-tone=result.tone.name() data-testid=format!("{testid}-{}", result.node)>
                     {draw(tone_icon(result.tone))}
                     <strong>{result.node.clone()}</strong>
-                    <p>{result.text.clone()}</p>
+                    <p>{prose(&result.text)}</p>
                     {on_retry
                         .filter(|_| result.tone == Tone::Bad)
                         .map(|retry| view! { <button type="button" class="btn compact" on:click=move |_| retry.run(())>{draw(Icon::Refresh)}"Try again"</button> })}
@@ -157,7 +166,7 @@ pub fn Toasts() -> impl IntoView {
             <For each=move || console.toasts.get() key=|toast| toast.id let:toast>
                 <div class="notice" data-tone=toast.tone.name() role=if toast.tone == Tone::Bad { "alert" } else { "status" }>
                     {draw(tone_icon(toast.tone))}
-                    <p>{toast.text.clone()}</p>
+                    <p>{prose(&toast.text)}</p>
                     <button type="button" class="btn ghost icon compact" aria-label="Dismiss" on:click=move |_| console.dismiss(toast.id)>{draw(Icon::Close)}</button>
                 </div>
             </For>

@@ -38,10 +38,12 @@ pub fn AppShell(
 #[component]
 fn Rail() -> impl IntoView {
     let console = Console::get();
-    let version = move || console.session.with(|session| session.as_ref().map(|session| format!("Version {}", session.server_version)));
+    let version = move || {
+        console.session.with(|session| session.as_ref().map(|session| format!("Version {}", session.server_version)))
+    };
     view! {
         <aside class="rail">
-            <A href="/control"><span class="brand">{mark()}<span class="label">"Holdfast"</span></span></A>
+            <a href="/" class="brand">{mark()}<span class="label">"Holdfast"</span></a>
             <nav class="rail-nav" aria-label="Screens" data-testid="rail">
                 {rail_link("/cluster", Icon::Cluster, "Cluster")}
                 {rail_link("/configuration", Icon::Configure, "Configuration")}
@@ -61,7 +63,9 @@ fn rail_link(href: &'static str, icon: Icon, label: &'static str) -> impl IntoVi
 fn Header() -> impl IntoView {
     let console = Console::get();
     let cluster = move || {
-        let name = console.read(|snapshot| if snapshot.cluster.version == 0 { String::new() } else { snapshot.cluster.name.clone() }).unwrap_or_default();
+        let name = console
+            .read(|snapshot| if snapshot.cluster.version == 0 { String::new() } else { snapshot.cluster.name.clone() })
+            .unwrap_or_default();
         if name.is_empty() { "No cluster yet".to_owned() } else { format!("Cluster {name}") }
     };
     view! {
@@ -82,14 +86,18 @@ fn WorstState() -> impl IntoView {
     let console = Console::get();
     let worst = Memo::new(move |_| {
         let live = console.is_live();
-        console.read(|snapshot| Tone::worst(snapshot.modules.iter().flat_map(|module| &module.nodes).map(|on| show(on, live).tone))).flatten()
+        console
+            .read(|snapshot| {
+                Tone::worst(snapshot.modules.iter().flat_map(|module| &module.nodes).map(|on| show(on, live).tone))
+            })
+            .flatten()
     });
     let words = |tone| match tone {
         Tone::Ok => "All modules work",
         Tone::Busy => "A module is in transition",
         Tone::Bad => "A module needs attention",
         Tone::Idle => "A module is stopped",
-        Tone::Lost => "A state is not known",
+        Tone::Lost => "A node is not in contact",
     };
     move || worst.get().map(|tone| view! { <Chip tone text=words(tone) /> })
 }
@@ -149,7 +157,12 @@ pub fn ConnectionBanner() -> impl IntoView {
 #[component]
 fn UserMenu() -> impl IntoView {
     let console = Console::get();
-    let name = move || console.session.with(|session| session.as_ref().and_then(|session| session.user.as_ref()).map(|user| user.name.clone())).unwrap_or_default();
+    let name = move || {
+        console
+            .session
+            .with(|session| session.as_ref().and_then(|session| session.user.as_ref()).map(|user| user.name.clone()))
+            .unwrap_or_default()
+    };
     let entry = |id, label, icon, divided| MenuEntry { id, label, icon, danger: false, disabled: None, divided };
     let entries = vec![
         entry("light", "Light", Icon::Sun, false),

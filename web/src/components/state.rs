@@ -23,7 +23,8 @@ pub fn StateBadge(
 ) -> impl IntoView {
     let console = Console::get();
     let fresh = on.fresh;
-    let words = on.report.as_ref().map(|report| (report.state.to_string(), report.readiness.to_string())).unwrap_or_default();
+    let words =
+        on.report.as_ref().map(|report| (report.state.to_string(), report.readiness.to_string())).unwrap_or_default();
     let shown = Memo::new(move |_| show(&on, console.is_live()));
     let live = move || fresh && console.is_live();
     let (state, readiness) = words;

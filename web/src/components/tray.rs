@@ -10,7 +10,11 @@ use leptos::prelude::*;
 
 /// A task's results, a line per node.
 pub fn results_of(task: &TaskView) -> Vec<NodeResult> {
-    let one = |node: &holdfast_api::console::TaskNode| NodeResult { node: node.name.clone(), tone: task_tone(node.state), text: result_text(node.state, &node.message) };
+    let one = |node: &holdfast_api::console::TaskNode| NodeResult {
+        node: node.name.clone(),
+        tone: task_tone(node.state),
+        text: result_text(node.state, &node.message),
+    };
     task.nodes.iter().map(one).collect()
 }
 

@@ -2,10 +2,10 @@
 
 use crate::client;
 use crate::components::dialog::Question;
+use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{PerNodeResult, Waiting};
-use crate::components::form::TextField;
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
 use crate::components::tray::results_of;
@@ -17,6 +17,7 @@ use crate::store::Console;
 use holdfast_api::console::{ClusterForm, NodeView, UserRole};
 use holdfast_api::ids::NodeId;
 use leptos::prelude::*;
+use std::collections::BTreeSet;
 
 /// What the page edits.
 #[derive(Clone, Copy)]
@@ -24,6 +25,8 @@ struct Draft {
     form: RwSignal<ClusterForm>,
     saved: Memo<Option<ClusterForm>>,
     name: RwSignal<String>,
+    /// Enrolled nodes that were taken out of the cluster.
+    out: RwSignal<BTreeSet<NodeId>>,
     task: RwSignal<Option<u64>>,
     busy: RwSignal<bool>,
 }
@@ -31,21 +34,42 @@ struct Draft {
 impl Draft {
     fn new(console: Console) -> Self {
         let saved = Memo::new(move |_| console.read(|snapshot| cluster::saved_form(&snapshot.cluster)));
-        let enrolled = Memo::new(move |_| console.read(|snapshot| snapshot.nodes.clone()).unwrap_or_default());
+        // Which nodes there are and where; not what changes with every report.
+        let places = |nodes: &[NodeView]| {
+            nodes
+                .iter()
+                .map(|node| NodeView {
+                    last_seen_unix_ms: 0,
+                    clock_offset_ms: 0,
+                    cpu_percent: 0.0,
+                    memory_percent: 0.0,
+                    ..node.clone()
+                })
+                .collect::<Vec<_>>()
+        };
+        let enrolled = Memo::new(move |_| console.read(|snapshot| places(&snapshot.nodes)).unwrap_or_default());
         let empty = ClusterForm { expected_version: 0, name: String::new(), lans: Vec::new(), nodes: Vec::new() };
-        let draft = Self { form: RwSignal::new(empty), saved, name: RwSignal::new(String::new()), task: RwSignal::new(None), busy: RwSignal::new(false) };
+        let draft = Self {
+            form: RwSignal::new(empty),
+            saved,
+            name: RwSignal::new(String::new()),
+            out: RwSignal::new(BTreeSet::new()),
+            task: RwSignal::new(None),
+            busy: RwSignal::new(false),
+        };
         // A new saved version replaces the draft; newly enrolled nodes join it.
         Effect::new(move || {
             if let Some(saved) = draft.saved.get() {
                 draft.name.set(saved.name.clone());
                 draft.form.set(saved);
-                draft.form.update(|form| cluster::take_enrolled(form, &enrolled.get_untracked()));
+                draft.take(&enrolled.get_untracked());
             }
         });
         Effect::new(move || {
             let enrolled = enrolled.get();
+            draft.out.track();
             if draft.form.with_untracked(|form| !form.lans.is_empty()) {
-                draft.form.update(|form| cluster::take_enrolled(form, &enrolled));
+                draft.take(&enrolled);
             }
         });
         Effect::new(move || {
@@ -53,6 +77,10 @@ impl Draft {
             draft.form.update(|form| form.name = name);
         });
         draft
+    }
+
+    fn take(self, enrolled: &[NodeView]) {
+        self.out.with_untracked(|out| self.form.update(|form| cluster::take_enrolled(form, enrolled, out)));
     }
 
     fn changes(self) -> Vec<String> {
@@ -63,6 +91,7 @@ impl Draft {
         if let Some(saved) = self.saved.get_untracked() {
             self.name.set(saved.name.clone());
             self.form.set(saved);
+            self.out.update(BTreeSet::clear);
         }
     }
 
@@ -145,7 +174,9 @@ fn SaveBar(draft: Draft) -> impl IntoView {
     let console = Console::get();
     let changes = Memo::new(move |_| draft.changes());
     let problems = Memo::new(move |_| draft.form.with(cluster::problems));
-    let results = Signal::derive(move || draft.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default());
+    let results = Signal::derive(move || {
+        draft.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default()
+    });
     view! {
         <Show when=move || changes.with(|changes| !changes.is_empty())>
             <div class="notice" data-tone="busy" role="status" data-testid="unsaved">
@@ -172,12 +203,16 @@ fn SaveBar(draft: Draft) -> impl IntoView {
 #[component]
 fn Nodes(draft: Draft) -> impl IntoView {
     let lans = Memo::new(move |_| draft.form.with(|form| form.lans.clone()));
-    let ids = Memo::new(move |_| draft.form.with(|form| form.nodes.iter().map(|node| node.id).collect::<Vec<_>>()));
+    let console = Console::get();
+    let ids = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().map(|node| node.id).collect::<Vec<_>>()).unwrap_or_default()
+    });
     let name_problem = Signal::derive(move || draft.form.with(|form| message_for("name", &cluster::problems(form))));
-    let lan_heading = |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
+    let lan_heading =
+        |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
     view! {
         <section class="card" aria-label="Nodes">
-            <div class="card-body"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div>
+            <div class="card-body"><div class="limited"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div></div>
             <div class="table-wrap">
                 <table class="table" data-testid="nodes">
                     <thead>
@@ -202,17 +237,23 @@ fn Nodes(draft: Draft) -> impl IntoView {
 #[component]
 fn NodeRow(draft: Draft, id: NodeId, lans: Memo<Vec<String>>) -> impl IntoView {
     let console = Console::get();
-    let view = Memo::new(move |_| console.read(|snapshot| snapshot.nodes.iter().find(|node| node.id == id).cloned()).flatten());
-    let name = move || draft.form.with(|form| form.nodes.iter().find(|node| node.id == id).map(|node| node.name.clone())).unwrap_or_default();
-    let testid = Signal::derive(move || format!("node-{}", name()));
+    let view = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().find(|node| node.id == id).cloned()).flatten()
+    });
+    let name = console.node_name(id);
+    let row_id = format!("node-{name}");
+    let inside = Memo::new(move |_| draft.form.with(|form| form.nodes.iter().any(|node| node.id == id)));
     view! {
-        <tr data-testid=testid>
-            <th scope="row"><strong>{name}</strong></th>
-            {move || lans.get().into_iter().map(|lan| view! { <td><AddressInput draft id lan /></td> }).collect_view()}
+        <tr data-testid=row_id>
+            <th scope="row"><strong>{name.clone()}</strong></th>
+            {move || {
+                let cell = |lan| if inside.get() { view! { <AddressInput draft id lan /> }.into_any() } else { view! { <span class="muted">"not in the cluster"</span> }.into_any() };
+                lans.get().into_iter().map(|lan| view! { <td>{cell(lan)}</td> }).collect_view()
+            }}
             <td class="nowrap">{move || view.get().map(|view| agent_text(&view))}</td>
             <td>{move || view.get().map(|view| connection(console, &view))}</td>
             <td>{move || view.get().map(|view| held(console, &view))}</td>
-            <td class="num"><NodeMenu id name=Signal::derive(name) /></td>
+            <td class="num"><NodeMenu draft id name inside /></td>
         </tr>
     }
 }
@@ -225,7 +266,14 @@ fn agent_text(view: &NodeView) -> String {
 fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
     let (for_read, for_check) = (lan.clone(), lan.clone());
     let label = format!("Address of node {} on network {lan}", id.0);
-    let value = move || draft.form.with(|form| form.nodes.iter().find(|node| node.id == id).and_then(|node| node.addresses.get(&for_read).cloned())).unwrap_or_default();
+    let value = move || {
+        draft
+            .form
+            .with(|form| {
+                form.nodes.iter().find(|node| node.id == id).and_then(|node| node.addresses.get(&for_read).cloned())
+            })
+            .unwrap_or_default()
+    };
     let problem = move || {
         draft.form.with(|form| {
             let index = form.nodes.iter().position(|node| node.id == id)?;
@@ -261,7 +309,13 @@ fn connection(console: Console, view: &NodeView) -> impl IntoView + use<> {
             (true, false) => (Tone::Lost, "was connected".to_owned()),
             (false, _) => (Tone::Bad, format!("No contact, last seen {}", text::ago(last, server_now))),
         };
-        let clock = (connected && offset.unsigned_abs() > 2000).then(|| format!("Its clock is {} {}", text::duration_ms(offset.unsigned_abs()), if offset > 0 { "ahead" } else { "behind" }));
+        let clock = (connected && offset.unsigned_abs() > 2000).then(|| {
+            format!(
+                "Its clock is {} {}",
+                text::duration_ms(offset.unsigned_abs()),
+                if offset > 0 { "ahead" } else { "behind" }
+            )
+        });
         view! {
             <div class="stack tight">
                 <span><Chip tone text=word /></span>
@@ -285,25 +339,50 @@ fn held(console: Console, view: &NodeView) -> impl IntoView + use<> {
 }
 
 #[component]
-fn NodeMenu(id: NodeId, name: Signal<String>) -> impl IntoView {
+fn NodeMenu(draft: Draft, id: NodeId, name: String, inside: Memo<bool>) -> impl IntoView {
     let console = Console::get();
-    let entries = Signal::derive(move || {
-        let disabled = (!console.role().may(UserRole::Admin)).then(|| "Only an administrator removes nodes.".to_owned());
-        vec![MenuEntry { id: "remove", label: "Remove this node", icon: Icon::Remove, danger: true, disabled, divided: false }]
+    let saved = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().any(|node| node.id == id && node.in_cluster)).unwrap_or(false)
     });
-    let pick = move |_| {
-        let node = name.get_untracked();
-        let act = move |()| console.call(client::remove_node(id), move |answer| match answer {
+    let entries = Signal::derive(move || {
+        let admin = (!console.role().may(UserRole::Admin)).then(|| "Only an administrator changes nodes.".to_owned());
+        let in_use = saved.get().then(|| "Take it out of the cluster and save that first.".to_owned());
+        let entry = |id, label, icon, danger, disabled| MenuEntry { id, label, icon, danger, disabled, divided: false };
+        let first = if inside.get() {
+            entry("out", "Take out of the cluster", Icon::Close, false, admin.clone())
+        } else {
+            entry("in", "Put into the cluster", Icon::Add, false, admin.clone())
+        };
+        vec![first, entry("remove", "Remove this node", Icon::Remove, true, admin.or(in_use))]
+    });
+    let pick = move |what: &'static str| match what {
+        "out" => draft.out.update(|out| {
+            out.insert(id);
+        }),
+        "in" => draft.out.update(|out| {
+            out.remove(&id);
+        }),
+        _ => ask_remove(console, id),
+    };
+    view! { <ActionMenu label=format!("More for {name}") testid=format!("node-menu-{name}") entries on_pick=Callback::new(pick) icon=Icon::More /> }
+}
+
+fn ask_remove(console: Console, id: NodeId) {
+    let node = console.node_name(id);
+    let act = move |()| {
+        console.call(client::remove_node(id), move |answer| match answer {
             Ok(()) => console.toast(Tone::Ok, "The node is removed."),
             Err(error) => console.toast(Tone::Bad, error.text()),
-        });
-        console.ask(Question {
-            title: format!("Remove {node}?"),
-            consequences: vec![format!("The certificate of {node} is revoked and it leaves the cluster. Its files stay where they are."), "To bring it back, enrol it again with a new pairing code.".to_owned()],
-            confirm: "Remove".to_owned(),
-            danger: true,
-            act: Callback::new(act),
-        });
+        })
     };
-    view! { <ActionMenu label=format!("More for node {}", id.0) testid=format!("node-menu-{}", id.0) entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    console.ask(Question {
+        title: format!("Remove {node}?"),
+        consequences: vec![
+            format!("The certificate of {node} is revoked. Its files stay where they are."),
+            "To bring it back, enrol it again with a new pairing code.".to_owned(),
+        ],
+        confirm: "Remove".to_owned(),
+        danger: true,
+        act: Callback::new(act),
+    });
 }

@@ -54,13 +54,23 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
     let view = module.module.clone();
     let (edit, start) = (Step::Directories.href(view.id.0), Step::Start.href(view.id.0));
     let draft = view.desired.is_none();
-    let never_started = !draft && module.nodes.iter().all(|on| on.report.as_ref().is_some_and(|report| report.state == ModuleState::Stop && report.generation.number == 0));
+    let never_started = !draft
+        && module.nodes.iter().all(|on| {
+            on.report.as_ref().is_some_and(|report| report.state == ModuleState::Stop && report.generation.number == 0)
+        });
     let status = match view.desired {
         None => (Tone::Busy, "draft, not configured yet".to_owned()),
-        Some(desired) if desired < view.version => (Tone::Busy, format!("version {desired} configured, version {} saved", view.version)),
+        Some(desired) if desired < view.version => {
+            (Tone::Busy, format!("version {desired} configured, version {} saved", view.version))
+        }
         Some(desired) => (Tone::Ok, format!("version {desired} configured")),
     };
-    let pending = module.nodes.iter().filter(|on| !on.pending.is_empty()).map(|on| format!("{}: {}", console.node_name(on.node), on.pending)).collect::<Vec<_>>();
+    let pending = module
+        .nodes
+        .iter()
+        .filter(|on| !on.pending.is_empty())
+        .map(|on| format!("{}: {}", console.node_name(on.node), on.pending))
+        .collect::<Vec<_>>();
     view! {
         <article class="card" data-testid=format!("module-{}", view.name)>
             <div class="card-head">
@@ -88,18 +98,26 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
 #[component]
 fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
     let console = Console::get();
-    let running = Signal::derive(move || console.module(id).is_some_and(|module| module.nodes.iter().any(|on| on.report.as_ref().is_some_and(|report| report.state != ModuleState::Stop))));
+    let running = Signal::derive(move || {
+        console.module(id).is_some_and(|module| {
+            module.nodes.iter().any(|on| on.report.as_ref().is_some_and(|report| report.state != ModuleState::Stop))
+        })
+    });
     let entries = Signal::derive(move || {
         let disabled = running.get().then(|| "Stop the module on every node first.".to_owned());
-        vec![MenuEntry { id: "remove", label: "Remove this module", icon: Icon::Remove, danger: true, disabled, divided: false }]
+        vec![MenuEntry {
+            id: "remove",
+            label: "Remove this module",
+            icon: Icon::Remove,
+            danger: true,
+            disabled,
+            divided: false,
+        }]
     });
     let testid = format!("module-menu-{name}");
     let label = format!("More for {name}");
     let pick = move |_| {
-        let act = move |()| console.call(client::remove_module(id), move |answer| match answer {
-            Ok(()) => console.toast(Tone::Ok, "The module is being removed."),
-            Err(error) => console.toast(Tone::Bad, error.text()),
-        });
+        let act = move |()| console.start_task(client::remove_module(id), |_| ());
         console.ask(Question {
             title: format!("Remove the module {name}?"),
             consequences: vec!["Its configuration is removed from the server and from every node. The replicated directories stay as they are on each node.".to_owned()],
@@ -108,7 +126,7 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
             act: Callback::new(act),
         });
     };
-    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
 /// The templates.

@@ -6,18 +6,19 @@ use crate::components::form::Switch;
 use crate::components::icon::Icon;
 use crate::components::log::{LogSource, LogViewer};
 use crate::components::menu::{ActionMenu, MenuEntry};
-use crate::components::notice::{EmptyState, Notice, Waiting};
+use crate::components::notice::{EmptyState, Notice, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, DataChip, ResyncProgress, StateBadge};
 use crate::platform;
 use crate::rules::actions::{COMMANDS, Situation, label, word};
+use crate::rules::flow::FlowLink;
 use crate::rules::text;
 use crate::rules::tone::{Tone, show};
 use crate::store::Console;
 use holdfast_api::agent::{LogKind, ModuleCommand, NodeModuleReport};
 use holdfast_api::console::{ModuleLive, ModuleOnNode, UserRole};
 use holdfast_api::ids::{ModuleId, NodeId};
-use holdfast_api::state::{ModuleState, Readiness};
+use holdfast_api::state::ModuleState;
 use leptos::prelude::*;
 use leptos_router::components::{A, Redirect};
 use leptos_router::hooks::use_params_map;
@@ -37,10 +38,18 @@ pub fn ControlPage() -> impl IntoView {
     let params = use_params_map();
     let number = move |name: &str| params.read().get(name).and_then(|text| text.parse::<u16>().ok());
     let chosen: Chosen = Memo::new(move |_| Some((ModuleId(number("module")?), NodeId(number("node")?))));
-    let tab = Memo::new(move |_| if params.read().get("tab").as_deref() == Some("application") { LogKind::Application } else { LogKind::Module });
-    let configured = |module: &ModuleLive| module.module.desired.is_some() || module.nodes.iter().any(|on| on.held.is_some());
-    let modules = Memo::new(move |_| console.modules().map(|modules| modules.into_iter().filter(configured).collect::<Vec<_>>()));
-    let first = Memo::new(move |_| modules.with(|modules| modules.as_ref()?.iter().find_map(|module| Some(href(module.module.id, module.nodes.first()?.node)))));
+    let tab = Memo::new(move |_| {
+        if params.read().get("tab").as_deref() == Some("application") { LogKind::Application } else { LogKind::Module }
+    });
+    let configured =
+        |module: &ModuleLive| module.module.desired.is_some() || module.nodes.iter().any(|on| on.held.is_some());
+    let modules =
+        Memo::new(move |_| console.modules().map(|modules| modules.into_iter().filter(configured).collect::<Vec<_>>()));
+    let first = Memo::new(move |_| {
+        modules.with(|modules| {
+            modules.as_ref()?.iter().find_map(|module| Some(href(module.module.id, module.nodes.first()?.node)))
+        })
+    });
     let pick = Memo::new(move |_| match (modules.with(Option::is_some), chosen.get(), first.get()) {
         (false, ..) => Pick::Waiting,
         (true, _, None) => Pick::Nothing,
@@ -88,7 +97,16 @@ fn Tree(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen) -> impl IntoView
     // The outline is redrawn only when modules or nodes come or go; states change in place.
     let outline = Memo::new(move |_| {
         let nodes = |module: &ModuleLive| module.nodes.iter().map(|on| on.node).collect::<Vec<_>>();
-        modules.with(|modules| modules.as_ref().map(|modules| modules.iter().map(|module| (module.module.id, module.module.name.clone(), nodes(module))).collect::<Vec<_>>())).unwrap_or_default()
+        modules
+            .with(|modules| {
+                modules.as_ref().map(|modules| {
+                    modules
+                        .iter()
+                        .map(|module| (module.module.id, module.module.name.clone(), nodes(module)))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .unwrap_or_default()
     });
     let one = move |(id, name, nodes): (ModuleId, String, Vec<NodeId>)| {
         view! {
@@ -104,7 +122,18 @@ fn Tree(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen) -> impl IntoView
 #[component]
 fn TreeNode(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen, module: ModuleId, node: NodeId) -> impl IntoView {
     let console = Console::get();
-    let on = Memo::new(move |_| modules.with(|modules| modules.as_ref()?.iter().find(|live| live.module.id == module)?.nodes.iter().find(|on| on.node == node).cloned()));
+    let on = Memo::new(move |_| {
+        modules.with(|modules| {
+            modules
+                .as_ref()?
+                .iter()
+                .find(|live| live.module.id == module)?
+                .nodes
+                .iter()
+                .find(|on| on.node == node)
+                .cloned()
+        })
+    });
     let name = console.node_name(node);
     let (link_id, badge_id) = (format!("select-{name}"), format!("state-{name}"));
     let note = move || on.get().map(|on| show(&on, console.is_live()).note);
@@ -133,7 +162,14 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
         } else {
             (!console.is_live()).then(|| "The page is not connected to the server.".to_owned())
         };
-        let entry = |id, label, icon| MenuEntry { id, label, icon, danger: id == "stop", disabled: why.clone(), divided: false };
+        let entry = |id, label, icon| MenuEntry {
+            id,
+            label,
+            icon,
+            danger: id == "stop",
+            disabled: why.clone(),
+            divided: false,
+        };
         vec![entry("start", "Start on all nodes", Icon::Start), entry("stop", "Stop on all nodes", Icon::Stop)]
     });
     let label = format!("Commands for {name} on all nodes");
@@ -147,13 +183,16 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
         }
         console.ask(Question {
             title: format!("Stop {name} on all nodes?"),
-            consequences: vec!["The application stops, and no node takes over: it runs nowhere until the module is started again.".to_owned()],
+            consequences: vec![
+                "The application stops, and no node takes over: it runs nowhere until the module is started again."
+                    .to_owned(),
+            ],
             confirm: "Stop on all nodes".to_owned(),
             danger: true,
             act: Callback::new(act),
         });
     };
-    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::Chevron /> }
+    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
 /// What the panel shows, as it changes.
@@ -183,22 +222,27 @@ fn Panel(module: ModuleId, node: NodeId, tab: Memo<LogKind>) -> impl IntoView {
     let on = Memo::new(move |_| live.with(|live| live.as_ref()?.nodes.iter().find(|on| on.node == node).cloned()));
     let subject = Subject { module, node, live, on };
     let there = Memo::new(move |_| on.with(Option::is_some));
-    let names = Memo::new(move |_| Some((live.with(|live| live.as_ref().map(|live| live.module.name.clone()))?, console.node_name(node))));
-    let source = move || names.get().map(|(module_name, node_name)| LogSource { module, module_name, node, node_name, which: tab.get() });
+    let reachable = Memo::new(move |_| console.is_live() && on.with(|on| on.as_ref().is_some_and(|on| on.fresh)));
+    let names = Memo::new(move |_| {
+        Some((live.with(|live| live.as_ref().map(|live| live.module.name.clone()))?, console.node_name(node)))
+    });
+    let source = move || {
+        names.get().map(|(module_name, node_name)| LogSource { module, module_name, node, node_name, which: tab.get() })
+    };
     view! {
         <div class="stack loose">
             <Show
                 when=move || there.get()
                 fallback=|| view! { <EmptyState icon=Icon::Info title="There is no such module or node" text="It may have been removed. Choose another at the left." /> }
             >
-                <section class="card" data-testid="panel"><Head subject /><Flow subject /></section>
+                <section class="card" data-testid="panel"><Head subject /><Flow subject /><BootStart subject /></section>
                 <Reason subject />
-                <Facts subject />
             </Show>
             <section class="card" aria-label="Logs">
                 {tabs(module, node, tab)}
-                {move || source().map(|source| view! { <LogViewer source /> })}
+                {move || source().map(|source| view! { <LogViewer source reachable /> })}
             </section>
+            <Facts subject />
         </div>
     }
 }
@@ -220,16 +264,24 @@ fn Head(subject: Subject) -> impl IntoView {
     let console = Console::get();
     let server_now = move || console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
     let since = Memo::new(move |_| subject.report(|report| report.since_unix_ms).filter(|since| *since > 0));
-    let alone = Memo::new(move |_| subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh)) && subject.report(|report| report.state) == Some(ModuleState::Alone));
+    let alone = Memo::new(move |_| {
+        subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh))
+            && subject.report(|report| report.state) == Some(ModuleState::Alone)
+    });
     let data = Memo::new(move |_| subject.report(|report| report.data));
     view! {
         <div class="node-head">
-            <h2>{console.node_name(subject.node)}</h2>
-            {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
-            {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
-            {move || data.get().map(|data| view! { <DataChip data /> })}
-            <span class="grow muted small">{move || since.get().map(|since| format!("for {}", text::duration_ms(server_now().saturating_sub(since))))}</span>
+            <div class="row grow">
+                <h2>{console.node_name(subject.node)}</h2>
+                {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
+                <span class="muted small">{move || since.get().map(|since| format!("for {}", text::duration_ms(server_now().saturating_sub(since))))}</span>
+            </div>
             <Commands subject />
+            <div class="row tight node-detail">
+                {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
+                {move || data.get().map(|data| view! { <DataChip data /> })}
+                <p data-testid="detail">{move || subject.report(|report| prose(&report.detail))}</p>
+            </div>
         </div>
     }
 }
@@ -238,11 +290,18 @@ fn Head(subject: Subject) -> impl IntoView {
 fn Commands(subject: Subject) -> impl IntoView {
     let console = Console::get();
     let entries = Signal::derive(move || {
-        with_situation(console, subject, |situation| COMMANDS.into_iter().map(|command| entry(command, situation)).collect::<Vec<_>>()).unwrap_or_default()
+        with_situation(console, subject, |situation| {
+            COMMANDS.into_iter().map(|command| entry(command, situation)).collect::<Vec<_>>()
+        })
+        .unwrap_or_default()
     });
     let pick = move |what: &'static str| {
         let Some(command) = COMMANDS.into_iter().find(|command| word(*command) == what) else { return };
-        let asked = untrack(move || with_situation(console, subject, |situation| (situation.consequences(command), situation.is_dangerous(command))));
+        let asked = untrack(move || {
+            with_situation(console, subject, |situation| {
+                (situation.consequences(command), situation.is_dangerous(command))
+            })
+        });
         let Some((consequences, danger)) = asked else { return };
         let act = move |()| console.start_task(client::command(subject.module, command, vec![subject.node]), |_| ());
         if consequences.is_empty() {
@@ -250,7 +309,13 @@ fn Commands(subject: Subject) -> impl IntoView {
             return;
         }
         let title = format!("{} on {}?", label(command), console.node_name(subject.node));
-        console.ask(Question { title, consequences, confirm: label(command).to_owned(), danger, act: Callback::new(act) });
+        console.ask(Question {
+            title,
+            consequences,
+            confirm: label(command).to_owned(),
+            danger,
+            act: Callback::new(act),
+        });
     };
     view! { <ActionMenu label="Commands" testid="commands" entries on_pick=Callback::new(pick) /> }
 }
@@ -260,7 +325,14 @@ fn with_situation<T>(console: Console, subject: Subject, what: impl FnOnce(&Situ
     let (me, peer) = (subject.on.get()?, subject.peer());
     let name = console.node_name(subject.node);
     let peer_name = peer.as_ref().map(|peer| console.node_name(peer.node)).unwrap_or_default();
-    Some(what(&Situation { me: &me, name: &name, peer: peer.as_ref(), peer_name: &peer_name, live: console.is_live(), role: console.role() }))
+    Some(what(&Situation {
+        me: &me,
+        name: &name,
+        peer: peer.as_ref(),
+        peer_name: &peer_name,
+        live: console.is_live(),
+        role: console.role(),
+    }))
 }
 
 fn entry(command: ModuleCommand, situation: &Situation<'_>) -> MenuEntry {
@@ -275,17 +347,26 @@ fn entry(command: ModuleCommand, situation: &Situation<'_>) -> MenuEntry {
         ModuleCommand::BootOn | ModuleCommand::BootOff => Icon::Boot,
     };
     let disabled = situation.refusal(command);
-    MenuEntry { id: word(command), label: label(command), icon, danger: situation.is_dangerous(command) && disabled.is_none(), disabled, divided: command == ModuleCommand::Prim }
+    MenuEntry {
+        id: word(command),
+        label: label(command),
+        icon,
+        danger: situation.is_dangerous(command) && disabled.is_none(),
+        disabled,
+        divided: command == ModuleCommand::Prim,
+    }
 }
 
 /// Both nodes and what flows between them.
 #[component]
 fn Flow(subject: Subject) -> impl IntoView {
     let console = Console::get();
-    let pair = Memo::new(move |_| subject.live.with(|live| {
-        let nodes = &live.as_ref()?.nodes;
-        Some((nodes.first()?.clone(), nodes.get(1)?.clone()))
-    }));
+    let pair = Memo::new(move |_| {
+        subject.live.with(|live| {
+            let nodes = &live.as_ref()?.nodes;
+            Some((nodes.first()?.clone(), nodes.get(1)?.clone()))
+        })
+    });
     let side = move |on: ModuleOnNode| view! { <div class="flow-node"><span class="muted small">{console.node_name(on.node)}</span><StateBadge on /></div> };
     move || {
         let (left, right) = pair.get()?;
@@ -304,74 +385,25 @@ fn Flow(subject: Subject) -> impl IntoView {
     }
 }
 
-/// What flows between the two nodes of a module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FlowLink {
-    /// Nothing.
-    None,
-    /// Every write, from the left or else from the right.
-    Writes { from_left: bool },
-    /// A resync, from the left or else from the right.
-    Resync { from_left: bool },
-}
-
-impl FlowLink {
-    fn of(left: &ModuleOnNode, right: &ModuleOnNode) -> Self {
-        let state = |on: &ModuleOnNode| on.report.as_ref().filter(|_| on.fresh).map(|report| (report.state, report.readiness));
-        let follows = |primary: &ModuleOnNode, second: &ModuleOnNode| match (state(primary), state(second)) {
-            (Some((ModuleState::Prim, _)), Some((ModuleState::Second, Readiness::Ready))) => Some(true),
-            (Some((ModuleState::Prim | ModuleState::Alone, _)), Some((ModuleState::Second, Readiness::Transient))) => Some(false),
-            _ => None,
-        };
-        let made = |from_left, ready| if ready { Self::Writes { from_left } } else { Self::Resync { from_left } };
-        follows(left, right).map(|ready| made(true, ready)).or_else(|| follows(right, left).map(|ready| made(false, ready))).unwrap_or(Self::None)
-    }
-
-    fn tone(self) -> Tone {
-        match self {
-            Self::None => Tone::Idle,
-            Self::Writes { .. } => Tone::Ok,
-            Self::Resync { .. } => Tone::Busy,
-        }
-    }
-
-    fn flows(self) -> bool {
-        self != Self::None
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::None => "no replication",
-            Self::Writes { .. } => "every write on both nodes",
-            Self::Resync { .. } => "resync",
-        }
-    }
-
-    /// Drawn from its source, so that its dashes run the right way.
-    fn line(self) -> &'static str {
-        match self {
-            Self::Writes { from_left: false } | Self::Resync { from_left: false } => "M106 12H6",
-            _ => "M6 12h100",
-        }
-    }
-
-    fn head(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Writes { from_left: true } | Self::Resync { from_left: true } => "M100 6l7 6-7 6",
-            _ => "M12 6l-7 6 7 6",
-        }
-    }
-}
-
 /// Why it is in its state, what it waits for, what is not applied, how far a resync is.
 #[component]
 fn Reason(subject: Subject) -> impl IntoView {
     let waiting = Memo::new(move |_| subject.report(|report| report.waiting_for.clone()).flatten());
     let resync = Memo::new(move |_| subject.report(|report| report.resync).flatten());
-    let pending = Memo::new(move |_| subject.on.with(|on| on.as_ref().map(|on| on.pending.clone())).filter(|text| !text.is_empty()));
-    let last = Memo::new(move |_| subject.on.with(|on| on.as_ref().filter(|on| !on.fresh && on.report.is_some()).map(|on| on.reported_unix_ms)));
-    let stale = move || last.get().map(|last| format!("Last heard at {}. The node goes on without the server; `holdfast state` on it tells more.", platform::time(last)));
+    let pending = Memo::new(move |_| {
+        subject.on.with(|on| on.as_ref().map(|on| on.pending.clone())).filter(|text| !text.is_empty())
+    });
+    let last = Memo::new(move |_| {
+        subject.on.with(|on| on.as_ref().filter(|on| !on.fresh && on.report.is_some()).map(|on| on.reported_unix_ms))
+    });
+    let stale = move || {
+        last.get().map(|last| {
+            format!(
+                "Last heard at {}. The node goes on without the server; `holdfast state` on it tells more.",
+                platform::time(last)
+            )
+        })
+    };
     view! {
         {move || stale().map(|text| view! { <Notice tone=Tone::Busy title="This is what was last known" text testid="node-stale" /> })}
         {move || waiting.get().map(|text| view! { <Notice tone=Tone::Bad title="It waits" text testid="waiting-for" /> })}
@@ -380,24 +412,58 @@ fn Reason(subject: Subject) -> impl IntoView {
     }
 }
 
+/// Whether the module is started when the node boots.
+#[component]
+fn BootStart(subject: Subject) -> impl IntoView {
+    let console = Console::get();
+    let locked = Signal::derive(move || {
+        !subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh))
+            || !console.is_live()
+            || !console.role().may(UserRole::Control)
+    });
+    let boot_start = Memo::new(move |_| subject.report(|report| report.boot_start).unwrap_or(false));
+    let switch = move |wanted: bool| {
+        let command = if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
+        console.start_task(client::command(subject.module, command, vec![subject.node]), |_| ());
+    };
+    view! {
+        <div class="card-foot">
+            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch) disabled=locked />
+        </div>
+    }
+}
+
 #[component]
 fn Facts(subject: Subject) -> impl IntoView {
     let console = Console::get();
     let node = subject.node;
-    let address = Memo::new(move |_| console.read(|snapshot| snapshot.cluster.nodes.iter().find(|form| form.id == node).and_then(|form| form.addresses.values().next().cloned())).flatten().unwrap_or_default());
-    let health = move || subject.live.with(|live| live.as_ref().map(|live| format!("http://{}:9010/var/modules/{}/ready.txt", address.get(), live.module.name))).unwrap_or_default();
-    let desired = move || subject.live.with(|live| live.as_ref().and_then(|live| live.module.desired));
-    let locked = Signal::derive(move || !subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh)) || !console.is_live() || !console.role().may(UserRole::Control));
-    let boot_start = Memo::new(move |_| subject.report(|report| report.boot_start).unwrap_or(false));
-    let switch = move |wanted: bool| {
-        let command = if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
-        console.start_task(client::command(subject.module, command, vec![node]), |_| ());
+    let address = Memo::new(move |_| {
+        console
+            .read(|snapshot| {
+                snapshot
+                    .cluster
+                    .nodes
+                    .iter()
+                    .find(|form| form.id == node)
+                    .and_then(|form| form.addresses.values().next().cloned())
+            })
+            .flatten()
+            .unwrap_or_default()
+    });
+    let health = move || {
+        subject
+            .live
+            .with(|live| {
+                live.as_ref()
+                    .map(|live| format!("http://{}:9010/var/modules/{}/ready.txt", address.get(), live.module.name))
+            })
+            .unwrap_or_default()
     };
+    let desired = move || subject.live.with(|live| live.as_ref().and_then(|live| live.module.desired));
     view! {
-        <section class="card card-body stack" aria-label="Facts">
-            <p data-testid="detail">{move || subject.report(|report| report.detail.clone())}</p>
-            {move || subject.report(|report| facts(report, desired(), &health()))}
-            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch) disabled=locked />
+        <section class="card" aria-labelledby="facts">
+            <div class="card-head"><h2 id="facts">"Details"</h2></div>
+            <div class="card-body">{move || subject.report(|report| facts(report, desired(), &health()))}</div>
         </section>
     }
 }
@@ -407,8 +473,14 @@ fn facts(report: &NodeModuleReport, desired: Option<u64>, health: &str) -> impl 
         Some(desired) if desired != report.version => format!("{}, wanted {desired}", report.version),
         _ => report.version.to_string(),
     };
-    let peer = report.peer.as_ref().map_or_else(|| "never heard".to_owned(), |peer| format!("{} {} {}", peer.node, peer.state, if peer.heard { "(heard)" } else { "(not heard now)" }));
-    let data = report.inventory.map_or_else(|| "not counted".to_owned(), |held| format!("{}, latest change {}", text::inventory(&held), platform::date_time(held.changed_unix_ms)));
+    let peer = report.peer.as_ref().map_or_else(
+        || "never heard".to_owned(),
+        |peer| format!("{} {} {}", peer.node, peer.state, if peer.heard { "(heard)" } else { "(not heard now)" }),
+    );
+    let data = report.inventory.map_or_else(
+        || "not counted".to_owned(),
+        |held| format!("{}, latest change {}", text::inventory(&held), platform::date_time(held.changed_unix_ms)),
+    );
     let generation = report.generation.to_string();
     let health = health.to_owned();
     view! {
@@ -419,25 +491,5 @@ fn facts(report: &NodeModuleReport, desired: Option<u64>, health: &str) -> impl 
             <dt>"Configuration"</dt><dd>"version "{version}</dd>
             <dt>"Health address"</dt><dd class="mono">{health}</dd>
         </dl>
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::FlowLink;
-    use crate::rules::actions::tests::on_node;
-    use holdfast_api::state::{ModuleState, Readiness};
-
-    #[test]
-    fn the_arrow_points_from_the_primary_to_the_one_that_follows() {
-        let prim = on_node(1, ModuleState::Prim, Readiness::Ready);
-        let mut second = on_node(2, ModuleState::Second, Readiness::Ready);
-        assert_eq!(FlowLink::of(&prim, &second), FlowLink::Writes { from_left: true });
-        assert_eq!(FlowLink::of(&second, &prim), FlowLink::Writes { from_left: false });
-        second.fresh = false;
-        assert_eq!(FlowLink::of(&prim, &second), FlowLink::None);
-        let alone = on_node(1, ModuleState::Alone, Readiness::Ready);
-        let resyncing = on_node(2, ModuleState::Second, Readiness::Transient);
-        assert_eq!(FlowLink::of(&alone, &resyncing), FlowLink::Resync { from_left: true });
     }
 }

@@ -61,8 +61,14 @@ impl Form {
     fn enrol(self, console: Console, fingerprint: String, done: Callback<()>) {
         self.problem.set(None);
         self.enrolling.set(true);
-        let address = self.found.with_untracked(|found| found.as_ref().map(|found| found.address.clone())).unwrap_or_default();
-        let form = EnrolForm { address, fingerprint, code: self.code.get_untracked().trim().to_owned(), name: self.name.get_untracked().trim().to_owned() };
+        let address =
+            self.found.with_untracked(|found| found.as_ref().map(|found| found.address.clone())).unwrap_or_default();
+        let form = EnrolForm {
+            address,
+            fingerprint,
+            code: self.code.get_untracked().trim().to_owned(),
+            name: self.name.get_untracked().trim().to_owned(),
+        };
         console.call(async move { client::enrol(&form).await }, move |answer| {
             self.enrolling.set(false);
             match answer {
@@ -138,7 +144,10 @@ fn Pair(form: Form, identity: ProbeIdentity, done: Callback<()>) -> impl IntoVie
         form.enrol(console, fingerprint.clone(), done);
     };
     let code_problem = Signal::derive(move || form.problem.get());
-    let hint = format!("Printed by the agent when it started; `holdfast pairing` on the node shows it. {} left.", text::count(u64::from(identity.attempts_left), "try", "tries"));
+    let hint = format!(
+        "Printed by the agent when it started; `holdfast pairing` on the node shows it. {} left.",
+        text::count(u64::from(identity.attempts_left), "try", "tries")
+    );
     view! {
         <form class="stack" on:submit=submit data-testid="pair-form">
             <dl class="facts" data-testid="probe-identity">

@@ -3,7 +3,7 @@
 use crate::client::{self, ApiError};
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw, mark};
-use crate::components::notice::Notice;
+use crate::components::notice::{Notice, prose};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
@@ -70,13 +70,16 @@ pub fn SetupPage() -> impl IntoView {
 #[component]
 fn SetupForm(token: String) -> impl IntoView {
     let console = Console::get();
-    let (user, password, again) = (RwSignal::new("admin".to_owned()), RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let (user, password, again) =
+        (RwSignal::new("admin".to_owned()), RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (busy, problem, tried) = (RwSignal::new(false), RwSignal::new(None::<String>), RwSignal::new(false));
     let short = Signal::derive(move || {
         let missing = password.with(|password| password.chars().count()) < PASSWORD_CHARS_MIN;
         (tried.get() && missing).then(|| format!("Use at least {PASSWORD_CHARS_MIN} characters."))
     });
-    let differs = Signal::derive(move || (tried.get() && again.get() != password.get()).then(|| "The two passwords differ.".to_owned()));
+    let differs = Signal::derive(move || {
+        (tried.get() && again.get() != password.get()).then(|| "The two passwords differ.".to_owned())
+    });
     let submit = move |event: ev::SubmitEvent| {
         event.prevent_default();
         tried.set(true);
@@ -85,7 +88,11 @@ fn SetupForm(token: String) -> impl IntoView {
         }
         busy.set(true);
         problem.set(None);
-        let form = Setup { token: token.clone(), user: user.get_untracked().trim().to_owned(), password: password.get_untracked() };
+        let form = Setup {
+            token: token.clone(),
+            user: user.get_untracked().trim().to_owned(),
+            password: password.get_untracked(),
+        };
         console.call(async move { client::setup(&form).await }, move |answer| {
             busy.set(false);
             match answer {
@@ -144,7 +151,7 @@ fn foot(session: &SessionView) -> impl IntoView + use<> {
 fn Refusal(problem: RwSignal<Option<String>>) -> impl IntoView {
     view! {
         <div aria-live="assertive">
-            {move || problem.get().map(|text| view! { <p class="notice" data-tone="bad" data-testid="refusal">{draw(Icon::Alert)}<span>{text}</span></p> })}
+            {move || problem.get().map(|text| view! { <p class="notice" data-tone="bad" data-testid="refusal">{draw(Icon::Alert)}<span>{prose(&text)}</span></p> })}
         </div>
     }
 }

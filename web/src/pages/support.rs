@@ -17,7 +17,12 @@ use leptos_router::components::A;
 pub fn SupportPage() -> impl IntoView {
     let console = Console::get();
     let nodes = Memo::new(move |_| console.read(|snapshot| snapshot.nodes.clone()).unwrap_or_default());
-    let versions = move || console.session.with(|session| session.as_ref().map(|session| session.server_version.clone())).unwrap_or_default();
+    let versions = move || {
+        console
+            .session
+            .with(|session| session.as_ref().map(|session| session.server_version.clone()))
+            .unwrap_or_default()
+    };
     view! {
         <div class="page">
             <PageHead title="Support".to_owned() lead="A snapshot holds what is needed to find out what happened on a node. Take one of each node, as soon as you can after an incident." />
@@ -70,7 +75,7 @@ fn Row(node: NodeView) -> impl IntoView {
     let file = format!("snapshot_{}_{}.zip", node.name, platform::file_stamp());
     let (id, name) = (node.id, node.name.clone());
     let take = move |_| {
-        platform::download(&client::snapshot_href(id, None), &file);
+        platform::download(&client::snapshot_href(id), &file);
         console.toast(Tone::Ok, format!("Making the snapshot of {name}; the browser saves it."));
     };
     view! {

@@ -71,8 +71,14 @@ impl Situation<'_> {
 
     /// State and readiness of the other node: as it reports itself, else as this node hears it.
     fn peer_state(&self) -> Option<(ModuleState, Readiness)> {
-        let reported = self.peer.filter(|peer| peer.fresh).and_then(|peer| peer.report.as_ref()).map(|report| (report.state, report.readiness));
-        let heard = || self.me.report.as_ref()?.peer.as_ref().filter(|peer| peer.heard).map(|peer| (peer.state, peer.readiness));
+        let reported = self
+            .peer
+            .filter(|peer| peer.fresh)
+            .and_then(|peer| peer.report.as_ref())
+            .map(|report| (report.state, report.readiness));
+        let heard = || {
+            self.me.report.as_ref()?.peer.as_ref().filter(|peer| peer.heard).map(|peer| (peer.state, peer.readiness))
+        };
         reported.or_else(heard)
     }
 
@@ -104,11 +110,17 @@ impl Situation<'_> {
         let peer = if self.peer_name.is_empty() { "the other node" } else { self.peer_name };
         match command {
             ModuleCommand::Start if state != ModuleState::Stop => Some("It is started already.".to_owned()),
-            ModuleCommand::Stop | ModuleCommand::StopStart if state == ModuleState::Stop => Some("It is stopped.".to_owned()),
+            ModuleCommand::Stop | ModuleCommand::StopStart if state == ModuleState::Stop => {
+                Some("It is stopped.".to_owned())
+            }
             ModuleCommand::Restart if !primary => Some("The application runs on the primary only.".to_owned()),
             ModuleCommand::Swap => {
                 let ready = self.me.report.as_ref().map(|report| report.readiness) == Some(Readiness::Ready);
-                let pair = matches!((state, self.peer_state()), (ModuleState::Prim, Some((ModuleState::Second, Readiness::Ready))) | (ModuleState::Second, Some((ModuleState::Prim, Readiness::Ready))));
+                let pair = matches!(
+                    (state, self.peer_state()),
+                    (ModuleState::Prim, Some((ModuleState::Second, Readiness::Ready)))
+                        | (ModuleState::Second, Some((ModuleState::Prim, Readiness::Ready)))
+                );
                 (!(ready && pair)).then(|| "Roles are swapped only between PRIM and SECOND, both ready.".to_owned())
             }
             ModuleCommand::Prim if primary => Some("It is primary already.".to_owned()),
@@ -116,7 +128,9 @@ impl Situation<'_> {
             ModuleCommand::Prim | ModuleCommand::PrimForce if !startable => Some("Stop it first.".to_owned()),
             ModuleCommand::Second if state == ModuleState::Second => Some("It is secondary already.".to_owned()),
             ModuleCommand::Second if !startable => Some("Stop it first.".to_owned()),
-            ModuleCommand::Second if !self.peer_is_primary() => Some("No node is primary: a secondary needs one to copy from.".to_owned()),
+            ModuleCommand::Second if !self.peer_is_primary() => {
+                Some("No node is primary: a secondary needs one to copy from.".to_owned())
+            }
             _ => None,
         }
     }
@@ -192,7 +206,14 @@ pub mod tests {
             inventory: None,
             version: 1,
         };
-        ModuleOnNode { node: NodeId(node), held: Some(1), fresh: true, reported_unix_ms: 1, report: Some(report), pending: String::new() }
+        ModuleOnNode {
+            node: NodeId(node),
+            held: Some(1),
+            fresh: true,
+            reported_unix_ms: 1,
+            report: Some(report),
+            pending: String::new(),
+        }
     }
 
     fn allowed(me: &ModuleOnNode, peer: Option<&ModuleOnNode>) -> Vec<ModuleCommand> {
@@ -221,9 +242,11 @@ pub mod tests {
 
     #[test]
     fn every_refusal_says_why() {
-        for state in [ModuleState::Stop, ModuleState::Wait, ModuleState::Alone, ModuleState::Prim, ModuleState::Second] {
+        for state in [ModuleState::Stop, ModuleState::Wait, ModuleState::Alone, ModuleState::Prim, ModuleState::Second]
+        {
             let me = on_node(1, state, Readiness::Ready);
-            let situation = Situation { me: &me, name: "node1", peer: None, peer_name: "", live: true, role: UserRole::Admin };
+            let situation =
+                Situation { me: &me, name: "node1", peer: None, peer_name: "", live: true, role: UserRole::Admin };
             for command in COMMANDS {
                 assert!(situation.refusal(command).is_none_or(|why| why.ends_with('.')), "{state} {command:?}");
             }
@@ -251,7 +274,11 @@ pub mod tests {
     fn stopping_a_primary_names_who_takes_over_or_that_nobody_does() {
         let me = on_node(1, ModuleState::Prim, Readiness::Ready);
         let second = on_node(2, ModuleState::Second, Readiness::Ready);
-        let said = |peer: Option<&ModuleOnNode>| Situation { me: &me, name: "node1", peer, peer_name: "node2", live: true, role: UserRole::Admin }.consequences(ModuleCommand::Stop).join(" ");
+        let said = |peer: Option<&ModuleOnNode>| {
+            Situation { me: &me, name: "node1", peer, peer_name: "node2", live: true, role: UserRole::Admin }
+                .consequences(ModuleCommand::Stop)
+                .join(" ")
+        };
         assert!(said(Some(&second)).contains("starts on node2"));
         assert!(said(None).contains("it will run nowhere"));
     }

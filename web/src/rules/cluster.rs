@@ -2,8 +2,9 @@
 
 use crate::rules::text;
 use holdfast_api::console::{ClusterForm, ClusterNodeForm, ClusterView, NodeView};
+use holdfast_api::ids::NodeId;
 use holdfast_api::problem::FieldProblem;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The network every cluster has.
 pub const DEFAULT_LAN: &str = "default";
@@ -13,14 +14,25 @@ const SUGGESTED_NAME: &str = "cluster1";
 /// The form of the cluster as it is saved; of a new one while none is.
 pub fn saved_form(cluster: &ClusterView) -> ClusterForm {
     if cluster.version == 0 {
-        return ClusterForm { expected_version: 0, name: SUGGESTED_NAME.to_owned(), lans: vec![DEFAULT_LAN.to_owned()], nodes: Vec::new() };
+        return ClusterForm {
+            expected_version: 0,
+            name: SUGGESTED_NAME.to_owned(),
+            lans: vec![DEFAULT_LAN.to_owned()],
+            nodes: Vec::new(),
+        };
     }
-    ClusterForm { expected_version: cluster.version, name: cluster.name.clone(), lans: cluster.lans.clone(), nodes: cluster.nodes.clone() }
+    ClusterForm {
+        expected_version: cluster.version,
+        name: cluster.name.clone(),
+        lans: cluster.lans.clone(),
+        nodes: cluster.nodes.clone(),
+    }
 }
 
 /// Takes into `form` the enrolled nodes that it lacks, each at the address it was enrolled at, and drops those that are
-/// no longer enrolled.
-pub fn take_enrolled(form: &mut ClusterForm, enrolled: &[NodeView]) {
+/// no longer enrolled or were taken `out`.
+pub fn take_enrolled(form: &mut ClusterForm, enrolled: &[NodeView], out: &BTreeSet<NodeId>) {
+    let enrolled: Vec<&NodeView> = enrolled.iter().filter(|view| !out.contains(&view.id)).collect();
     form.nodes.retain(|node| enrolled.iter().any(|view| view.id == node.id));
     for view in enrolled {
         if form.nodes.iter().all(|node| node.id != view.id) {
@@ -85,6 +97,7 @@ mod tests {
     use super::{changes, host_of, saved_form, take_enrolled};
     use holdfast_api::console::{ClusterView, NodeView};
     use holdfast_api::ids::NodeId;
+    use std::collections::BTreeSet;
 
     fn node(id: u16, address: &str) -> NodeView {
         NodeView {
@@ -106,24 +119,39 @@ mod tests {
     }
 
     fn none() -> ClusterView {
-        ClusterView { version: 0, name: String::new(), lans: Vec::new(), nodes: Vec::new(), author: String::new(), saved_unix_ms: 0 }
+        ClusterView {
+            version: 0,
+            name: String::new(),
+            lans: Vec::new(),
+            nodes: Vec::new(),
+            author: String::new(),
+            saved_unix_ms: 0,
+        }
     }
 
     #[test]
     fn an_enrolled_node_waits_in_the_form_to_be_saved() {
         let saved = saved_form(&none());
         let mut form = saved.clone();
-        take_enrolled(&mut form, &[node(1, "10.0.0.1:9001")]);
+        take_enrolled(&mut form, &[node(1, "10.0.0.1:9001")], &BTreeSet::new());
         assert_eq!(form.nodes[0].addresses["default"], "10.0.0.1");
         assert_eq!(changes(&saved, &form), ["name cluster1", "node1 added"]);
-        take_enrolled(&mut form, &[node(2, "node2.example")]);
+        take_enrolled(&mut form, &[node(2, "node2.example")], &BTreeSet::new());
         assert_eq!(form.nodes.len(), 1, "node1 is no longer enrolled");
         assert!(form.validate().is_empty());
+        take_enrolled(&mut form, &[node(2, "node2.example")], &BTreeSet::from([NodeId(2)]));
+        assert!(form.nodes.is_empty(), "node2 was taken out");
     }
 
     #[test]
     fn hosts_are_told_from_ports() {
-        for (address, host) in [("10.0.0.1:9001", "10.0.0.1"), ("a.example", "a.example"), ("fd00::1", "fd00::1"), ("[fd00::1]:9001", "fd00::1"), ("node1:1", "node1")] {
+        for (address, host) in [
+            ("10.0.0.1:9001", "10.0.0.1"),
+            ("a.example", "a.example"),
+            ("fd00::1", "fd00::1"),
+            ("[fd00::1]:9001", "fd00::1"),
+            ("node1:1", "node1"),
+        ] {
             assert_eq!(host_of(address), host);
         }
     }

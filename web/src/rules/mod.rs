@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod cluster;
+pub mod flow;
 pub mod text;
 pub mod tone;
 pub mod wizard;

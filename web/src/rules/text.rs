@@ -51,12 +51,17 @@ pub fn count(n: u64, one: &str, many: &str) -> String {
 
 /// What the replicated directories hold, in one line without the date.
 pub fn inventory(found: &InventoryReport) -> String {
-    if found.entries == 0 { "empty".to_owned() } else { format!("{}, {}", count(found.entries, "entry", "entries"), bytes(found.bytes)) }
+    if found.entries == 0 {
+        "empty".to_owned()
+    } else {
+        format!("{}, {}", count(found.entries, "entry", "entries"), bytes(found.bytes))
+    }
 }
 
 /// Whole percents of a resync; none while the total is not known.
 pub fn resync_percent(resync: &ResyncReport) -> Option<u64> {
-    let share = |done: u64, total: u64| (total > 0).then(|| (u128::from(done.min(total)) * 100 / u128::from(total)) as u64);
+    let share =
+        |done: u64, total: u64| (total > 0).then(|| (u128::from(done.min(total)) * 100 / u128::from(total)) as u64);
     share(resync.bytes_done, resync.bytes_total).or_else(|| share(resync.entries_done, resync.entries_total))
 }
 

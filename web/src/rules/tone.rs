@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn only_ready_states_of_a_live_page_are_green() {
-        for state in [ModuleState::Stop, ModuleState::Wait, ModuleState::Alone, ModuleState::Prim, ModuleState::Second] {
+        for state in [ModuleState::Stop, ModuleState::Wait, ModuleState::Alone, ModuleState::Prim, ModuleState::Second]
+        {
             for readiness in [Readiness::NotReady, Readiness::Transient, Readiness::Ready] {
                 for live in [false, true] {
                     for fresh in [false, true] {

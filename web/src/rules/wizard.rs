@@ -27,7 +27,8 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Name, Self::Directories, Self::Processes, Self::Scripts, Self::Validate, Self::Configure, Self::Start];
+    pub const ALL: [Self; 7] =
+        [Self::Name, Self::Directories, Self::Processes, Self::Scripts, Self::Validate, Self::Configure, Self::Start];
 
     /// Last part of its URL.
     pub fn slug(self) -> &'static str {
@@ -99,7 +100,8 @@ pub fn problems_of(step: Step, settings: &ModuleSettings) -> Vec<FieldProblem> {
 
 /// The first message about `field` or anything inside it.
 pub fn message_for(field: &str, problems: &[FieldProblem]) -> Option<String> {
-    let inside = |path: &str| path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let inside =
+        |path: &str| path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
     problems.iter().find(|problem| inside(&problem.field)).map(|problem| problem.message.clone())
 }
 
@@ -112,7 +114,11 @@ pub fn path_lines(facts: &PathFacts) -> Vec<(Tone, String)> {
         (Tone::Busy, format!("does not exist there ({free})"))
     } else {
         let size = facts.bytes.map(|bytes| format!(", {}", text::bytes(bytes))).unwrap_or_default();
-        let held = if facts.entries == 0 { "empty".to_owned() } else { format!("{}{size}", text::count(facts.entries, "entry", "entries")) };
+        let held = if facts.entries == 0 {
+            "empty".to_owned()
+        } else {
+            format!("{}{size}", text::count(facts.entries, "entry", "entries"))
+        };
         (Tone::Ok, format!("{held}; {free}"))
     };
     let warnings = facts.warnings.iter().map(|warning| (Tone::Busy, warning.clone()));
@@ -122,9 +128,16 @@ pub fn path_lines(facts: &PathFacts) -> Vec<(Tone, String)> {
 /// What starting `primary` first means for the copy on `other`.
 pub fn overwrite_text(primary: &str, other: &str, held: Option<&InventoryReport>) -> String {
     match held {
-        Some(held) if held.entries == 0 => format!("The directories of {other} are empty; everything is copied from {primary}."),
-        Some(held) => format!("{other} holds {}: what differs from {primary} is overwritten there, what {primary} does not have is deleted.", text::inventory(held)),
-        None => format!("What {other} holds has not been counted: what differs from {primary} is overwritten there, what {primary} does not have is deleted."),
+        Some(held) if held.entries == 0 => {
+            format!("The directories of {other} are empty; everything is copied from {primary}.")
+        }
+        Some(held) => format!(
+            "{other} holds {}: what differs from {primary} is overwritten there, what {primary} does not have is deleted.",
+            text::inventory(held)
+        ),
+        None => format!(
+            "What {other} holds has not been counted: what differs from {primary} is overwritten there, what {primary} does not have is deleted."
+        ),
     }
 }
 
@@ -132,7 +145,11 @@ pub fn overwrite_text(primary: &str, other: &str, held: Option<&InventoryReport>
 /// equally old.
 pub fn newest(found: &[(u16, Option<InventoryReport>)]) -> Option<u16> {
     let key = |inventory: &InventoryReport| (inventory.changed_unix_ms, inventory.entries);
-    let mut counted: Vec<(u16, InventoryReport)> = found.iter().filter_map(|(node, inventory)| Some((*node, (*inventory)?))).filter(|(_, inventory)| inventory.entries > 0).collect();
+    let mut counted: Vec<(u16, InventoryReport)> = found
+        .iter()
+        .filter_map(|(node, inventory)| Some((*node, (*inventory)?)))
+        .filter(|(_, inventory)| inventory.entries > 0)
+        .collect();
     counted.sort_by_key(|(_, inventory)| std::cmp::Reverse(key(inventory)));
     match counted.as_slice() {
         [(node, _)] => Some(*node),
@@ -143,7 +160,13 @@ pub fn newest(found: &[(u16, Option<InventoryReport>)]) -> Option<u16> {
 
 /// A checker for a process picked from a node's list.
 pub fn checker_for(name: &str) -> ProcessChecker {
-    ProcessChecker { name: name.to_owned(), argregex: String::new(), atleast: 1, action: CheckerAction::Restart, class: "prim".to_owned() }
+    ProcessChecker {
+        name: name.to_owned(),
+        argregex: String::new(),
+        atleast: 1,
+        action: CheckerAction::Restart,
+        class: "prim".to_owned(),
+    }
 }
 
 /// Reads a whole number typed into a field; anything else is 0, which the checks refuse where it matters.
@@ -163,18 +186,32 @@ pub fn action_word(action: CheckerAction) -> &'static str {
 
 /// The action of a word; restart if there is no such word.
 pub fn action_of(word: &str) -> CheckerAction {
-    [CheckerAction::StopStart, CheckerAction::Stop, CheckerAction::NoAction].into_iter().find(|action| action_word(*action) == word).unwrap_or_default()
+    [CheckerAction::StopStart, CheckerAction::Stop, CheckerAction::NoAction]
+        .into_iter()
+        .find(|action| action_word(*action) == word)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Step, action_of, newest, overwrite_text, path_lines, action_word, checker_for, message_for, number, problems_of};
+    use super::{
+        Step, action_of, action_word, checker_for, message_for, newest, number, overwrite_text, path_lines, problems_of,
+    };
     use crate::rules::tone::Tone;
     use holdfast_api::agent::{InventoryReport, PathFacts};
     use holdfast_api::config::{CheckerAction, ModuleSettings};
 
     fn settings() -> ModuleSettings {
-        ModuleSettings { name: "mirror".into(), pulse_ms: 700, timeout_ms: 5000, maxloop: 3, loop_interval_h: 24, directories: vec!["/srv/data".into()], polltimer_s: 10, ..ModuleSettings::default() }
+        ModuleSettings {
+            name: "mirror".into(),
+            pulse_ms: 700,
+            timeout_ms: 5000,
+            maxloop: 3,
+            loop_interval_h: 24,
+            directories: vec!["/srv/data".into()],
+            polltimer_s: 10,
+            ..ModuleSettings::default()
+        }
     }
 
     #[test]
@@ -222,8 +259,21 @@ mod tests {
 
     #[test]
     fn a_directory_is_described_with_its_warnings() {
-        let mut facts = PathFacts { path: "/srv".into(), exists: true, directory: true, entries: 3, bytes: Some(2048), free_bytes: 1024, mount_point: "/".into(), warnings: vec!["a mount point".into()], ..PathFacts::default() };
-        assert_eq!(path_lines(&facts), [(Tone::Ok, "3 entries, 2.0 KiB; 1.0 KiB free on /".to_owned()), (Tone::Busy, "a mount point".to_owned())]);
+        let mut facts = PathFacts {
+            path: "/srv".into(),
+            exists: true,
+            directory: true,
+            entries: 3,
+            bytes: Some(2048),
+            free_bytes: 1024,
+            mount_point: "/".into(),
+            warnings: vec!["a mount point".into()],
+            ..PathFacts::default()
+        };
+        assert_eq!(
+            path_lines(&facts),
+            [(Tone::Ok, "3 entries, 2.0 KiB; 1.0 KiB free on /".to_owned()), (Tone::Busy, "a mount point".to_owned())]
+        );
         facts.directory = false;
         assert_eq!(path_lines(&facts)[0].0, Tone::Bad);
         facts.exists = false;

@@ -1,5 +1,6 @@
 //! Reads `userconfig.xml`: every element and attribute is known, or an error with its place and cure.
 
+use super::value::{Value, directory, proc_action, shorten};
 use super::{
     Acknowledge, Errd, Heart, HeartbeatLink, Note, Proc, ProcAction, Rfs, Service, TEXT_MAX, User, UserConfig,
     UserConfigError, Var,
@@ -12,8 +13,8 @@ const QUOTES: &[char] = &['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{20
 const NODES_MAX: u32 = 4096;
 const NAMES_MAX: usize = 64;
 
-const SECOND: u64 = 1000;
-const HOUR: u64 = 3600 * SECOND;
+pub(super) const SECOND: u64 = 1000;
+pub(super) const HOUR: u64 = 3600 * SECOND;
 
 /// See [`UserConfig::parse`].
 pub(super) fn parse(text: &str) -> Parsed<UserConfig> {
@@ -27,7 +28,7 @@ pub(super) fn parse(text: &str) -> Parsed<UserConfig> {
     Reader { document: &document, notes: Vec::new() }.safe()
 }
 
-fn error_at(line: u32, column: u32, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
+pub(super) fn error_at(line: u32, column: u32, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
     UserConfigError { line, column, problem: problem.into(), cure: cure.into() }
 }
 
@@ -99,83 +100,6 @@ fn syntax_error(text: &str, error: &roxmltree::Error) -> UserConfigError {
 fn error_is_structural(error: &roxmltree::Error) -> bool {
     use roxmltree::Error as E;
     matches!(error, E::UnexpectedCloseTag(..) | E::NodesLimitReached | E::DtdDetected | E::DuplicatedAttribute(..))
-}
-
-/// An attribute while it is read.
-struct Value<'a> {
-    name: &'a str,
-    text: &'a str,
-    pos: TextPos,
-}
-
-impl Value<'_> {
-    fn error(&self, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
-        error_at(self.pos.row, self.pos.col, problem, cure)
-    }
-
-    fn wrong(&self, cure: impl Into<String>) -> UserConfigError {
-        self.error(format!("{}=\"{}\" is not accepted", self.name, shorten(self.text)), cure)
-    }
-
-    fn number(&self, min: u64, max: u64) -> Parsed<u64> {
-        let number = self.text.trim().parse::<u64>().ok().filter(|n| (min..=max).contains(n));
-        number.ok_or_else(|| self.wrong(format!("write a whole number from {min} to {max}")))
-    }
-
-    /// A time in milliseconds: a number with a unit, or a plain number in `unit_ms`.
-    fn time_ms(&self, unit_ms: u64, min_ms: u64, max_ms: u64) -> Parsed<u64> {
-        let text = self.text.trim();
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, suffix) = text.split_at(digits);
-        let factor_us = match suffix.trim() {
-            "" => unit_ms.saturating_mul(1000),
-            "d" => 24 * HOUR * 1000,
-            "h" => HOUR * 1000,
-            "m" => 60 * SECOND * 1000,
-            "s" => SECOND * 1000,
-            "ms" => 1000,
-            "us" => 1,
-            _ => return Err(self.wrong("write a number with d, h, m, s, ms or us")),
-        };
-        let number: u64 = number.parse().map_err(|_| self.wrong("write a number with d, h, m, s, ms or us"))?;
-        let ms = number.checked_mul(factor_us).map(|us| us / 1000);
-        if number > 0 && ms == Some(0) {
-            return Err(self.wrong("the value rounds to 0: write a longer time"));
-        }
-        ms.filter(|ms| (min_ms..=max_ms).contains(ms))
-            .ok_or_else(|| self.wrong(format!("write a time from {min_ms}ms to {max_ms}ms")))
-    }
-
-    fn on_off(&self) -> Parsed<bool> {
-        match self.text {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(self.wrong("write \"on\" or \"off\"")),
-        }
-    }
-
-    fn only(&self, accepted: &str) -> Parsed<()> {
-        if self.text == accepted {
-            return Ok(());
-        }
-        Err(self.error(
-            format!("{}=\"{}\" is not available in this version", self.name, shorten(self.text)),
-            format!("write {}=\"{accepted}\" or leave the attribute out", self.name),
-        ))
-    }
-
-    /// A name for logs, environment and file names.
-    fn plain(&self) -> Parsed<String> {
-        let good = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        if self.text.is_empty() || self.text.len() > 64 || !self.text.chars().all(good) {
-            return Err(self.wrong("use 1 to 64 letters, digits, dots, dashes or underscores"));
-        }
-        Ok(self.text.to_owned())
-    }
-}
-
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
 }
 
 struct Reader<'d> {
@@ -565,27 +489,4 @@ impl<'d> Reader<'d> {
         let name = name.ok_or_else(|| self.missing(node, "name"))?;
         Ok(Var { name, value: text.ok_or_else(|| self.missing(node, "value"))? })
     }
-}
-
-fn proc_action(value: &Value<'_>) -> Parsed<ProcAction> {
-    match value.text {
-        "restart" => Ok(ProcAction::Restart),
-        "stopstart" => Ok(ProcAction::StopStart),
-        "stop" => Ok(ProcAction::Stop),
-        "noaction" => Ok(ProcAction::NoAction),
-        _ => Err(value.wrong("write restart, stopstart, stop or noaction")),
-    }
-}
-
-fn directory(value: &Value<'_>) -> Parsed<String> {
-    let text = value.text;
-    if !text.starts_with('/') {
-        return Err(value.wrong("write an absolute path, beginning with /"));
-    }
-    let path = text.trim_end_matches('/');
-    let bad = path.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == ".." || part.len() > 255);
-    if path.is_empty() || path.len() > 1024 || bad || path.chars().any(char::is_control) {
-        return Err(value.wrong("write a plain absolute path below /, without \".\", \"..\" or empty parts"));
-    }
-    Ok(path.to_owned())
 }

@@ -33,11 +33,21 @@ pub fn ConfigureStep(
         });
     };
     let failed = move || {
-        view.with_untracked(|view| view.as_ref().map(|task| task.nodes.iter().filter(|node| node.state == TaskState::Failed).map(|node| node.node).collect::<Vec<_>>()))
-            .unwrap_or_default()
+        view.with_untracked(|view| {
+            view.as_ref().map(|task| {
+                task.nodes
+                    .iter()
+                    .filter(|node| node.state == TaskState::Failed)
+                    .map(|node| node.node)
+                    .collect::<Vec<_>>()
+            })
+        })
+        .unwrap_or_default()
     };
     let state = Memo::new(move |_| view.with(|view| view.as_ref().map(|task| task.state)));
-    let configured = Memo::new(move |_| console.module(draft.module).is_some_and(|module| module.module.desired == Some(module.module.version)));
+    let configured = Memo::new(move |_| {
+        console.module(draft.module).is_some_and(|module| module.module.desired == Some(module.module.version))
+    });
     view! {
         <StepCard title="Configure" lead="The module is sent to every node of the cluster. The application is not started yet.">
             <div>

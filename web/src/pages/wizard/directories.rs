@@ -23,12 +23,15 @@ pub fn DirectoriesStep(
     /// The draft.
     draft: Draft,
 ) -> impl IntoView {
-    let rows = RwSignal::new(draft.settings.with_untracked(|settings| settings.directories.iter().cloned().map(RwSignal::new).enumerate().collect::<Vec<_>>()));
+    let rows = RwSignal::new(draft.settings.with_untracked(|settings| {
+        settings.directories.iter().cloned().map(RwSignal::new).enumerate().collect::<Vec<_>>()
+    }));
     if rows.with_untracked(Vec::is_empty) {
         rows.set(vec![(0, RwSignal::new(String::new()))]);
     }
     Effect::new(move || {
-        let directories: Vec<String> = rows.with(|rows| rows.iter().map(|(_, path)| path.get().trim().to_owned()).collect());
+        let directories: Vec<String> =
+            rows.with(|rows| rows.iter().map(|(_, path)| path.get().trim().to_owned()).collect());
         if draft.settings.with_untracked(|settings| settings.directories != directories) {
             draft.settings.update(|settings| settings.directories = directories);
         }
@@ -55,8 +58,8 @@ pub fn DirectoriesStep(
 #[component]
 fn OnNodes(path: RwSignal<String>) -> impl IntoView {
     let console = Console::get();
-    let nodes = console.read(|snapshot| snapshot.nodes.iter().filter(|node| node.in_cluster).map(|node| (node.id, node.name.clone())).collect::<Vec<_>>());
-    let lines = nodes.unwrap_or_default().into_iter().map(|(node, name)| view! { <OnNode node name path /> }).collect_view();
+    let lines =
+        console.cluster_nodes().into_iter().map(|(node, name)| view! { <OnNode node name path /> }).collect_view();
     view! { <div class="steps-grid dir-checks" data-testid="directory-checks">{lines}</div> }
 }
 
@@ -80,7 +83,9 @@ fn OnNode(node: NodeId, name: String, path: RwSignal<String>) -> impl IntoView {
             }
             console.call(client::paths(node, vec![wanted]), move |answer| {
                 if asked.try_get_value() == Some(mine) {
-                    let facts = answer.map_err(|error| error.text()).and_then(|view| view.paths.into_iter().next().ok_or_else(|| "no answer".to_owned()));
+                    let facts = answer
+                        .map_err(|error| error.text())
+                        .and_then(|view| view.paths.into_iter().next().ok_or_else(|| "no answer".to_owned()));
                     found.set(Some(facts));
                 }
             });

@@ -10,7 +10,7 @@ pub mod start;
 pub mod validate;
 
 use crate::components::icon::{Icon, draw};
-use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting};
+use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::stepper::{StepLink, Stepper};
 use crate::rules::tone::Tone;
@@ -47,18 +47,26 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
     let console = Console::get();
     let draft = Draft::open(console, module);
     let configured = Memo::new(move |_| console.module(module).is_some_and(|module| module.module.desired.is_some()));
-    let name = Memo::new(move |_| console.module(module).map(|module| module.module.name).unwrap_or_else(|| draft.settings.with(|settings| settings.name.clone())));
+    let name = Memo::new(move |_| {
+        console
+            .module(module)
+            .map(|module| module.module.name)
+            .unwrap_or_else(|| draft.settings.with(|settings| settings.name.clone()))
+    });
     let links = Memo::new(move |_| {
         let reachable = |step: Step| step != Step::Name && (step != Step::Start || configured.get());
-        Step::ALL.map(|step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) }).to_vec()
+        Step::ALL
+            .map(|step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) })
+            .to_vec()
     });
     let current = Memo::new(move |_| step.get().map_or(0, Step::index));
+    let known = Memo::new(move |_| draft.loaded.get() && console.snapshot.with(Option::is_some));
     view! {
         <div class="page narrow">
             <PageHead title=Signal::derive(move || format!("Module {}", name.get())) />
             <Stepper steps=links current />
             <FileProblems draft />
-            {move || match (draft.loaded.get(), step.get()) {
+            {move || match (known.get(), step.get()) {
                 (true, Some(step)) => body(step, draft).into_any(),
                 (true, None) => nothing_there().into_any(),
                 (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text="Reading the module…" /> }.into_any(),
@@ -123,7 +131,7 @@ pub fn StepCard(
     view! {
         <section class="card" aria-label=title>
             <div class="card-body stack loose">
-                <div class="stack tight"><h2>{title}</h2><p class="muted">{lead}</p></div>
+                <div class="stack tight"><h2>{title}</h2><p class="muted">{prose(lead)}</p></div>
                 {children()}
             </div>
         </section>
@@ -144,7 +152,10 @@ pub fn StepFoot(
     let console = Console::get();
     let navigate = use_navigate();
     let module = draft.module.0;
-    let back = step.previous().filter(|previous| *previous != Step::Name).map_or_else(|| "/configuration".to_owned(), |previous| previous.href(module));
+    let back = step
+        .previous()
+        .filter(|previous| *previous != Step::Name)
+        .map_or_else(|| "/configuration".to_owned(), |previous| previous.href(module));
     let next = step.next().map_or_else(|| "/control".to_owned(), |next| next.href(module));
     let go = move |_| {
         let (navigate, next) = (navigate.clone(), next.clone());

@@ -26,7 +26,8 @@ pub fn NewModulePage() -> impl IntoView {
     let (busy, refusal) = (RwSignal::new(false), RwSignal::new(None::<String>));
     let problem = Signal::derive(move || {
         let name = name.get();
-        let taken = console.read(|snapshot| snapshot.modules.iter().any(|module| module.module.name == name)).unwrap_or(false);
+        let taken =
+            console.read(|snapshot| snapshot.modules.iter().any(|module| module.module.name == name)).unwrap_or(false);
         check_name(&name).err().or_else(|| taken.then(|| "Another module has this name.".to_owned()))
     });
     let navigate = use_navigate();

@@ -37,7 +37,12 @@ impl Row {
     }
 
     fn checker(self) -> ProcessChecker {
-        ProcessChecker { argregex: self.argregex.get(), atleast: number(&self.atleast.get()), action: action_of(&self.action.get()), ..checker_for(self.name.get().trim()) }
+        ProcessChecker {
+            argregex: self.argregex.get(),
+            atleast: number(&self.atleast.get()),
+            action: action_of(&self.action.get()),
+            ..checker_for(self.name.get().trim())
+        }
     }
 }
 
@@ -47,7 +52,11 @@ pub fn ProcessesStep(
     /// The draft.
     draft: Draft,
 ) -> impl IntoView {
-    let rows = RwSignal::new(draft.settings.with_untracked(|settings| settings.processes.iter().map(Row::of).enumerate().collect::<Vec<_>>()));
+    let rows = RwSignal::new(
+        draft
+            .settings
+            .with_untracked(|settings| settings.processes.iter().map(Row::of).enumerate().collect::<Vec<_>>()),
+    );
     Effect::new(move || {
         let processes: Vec<ProcessChecker> = rows.with(|rows| rows.iter().map(|(_, row)| row.checker()).collect());
         if draft.settings.with_untracked(|settings| settings.processes != processes) {
@@ -84,7 +93,12 @@ fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
             draft.message(&format!("processes[{index}].{part}"))
         })
     };
-    let actions = [("restart", "Restart the application"), ("stopstart", "Stop, fail over, start again"), ("stop", "Stop, fail over"), ("noaction", "Only say so")];
+    let actions = [
+        ("restart", "Restart the application"),
+        ("stopstart", "Stop, fail over, start again"),
+        ("stop", "Stop, fail over"),
+        ("noaction", "Only say so"),
+    ];
     let choices = actions.map(|(word, label)| (word.to_owned(), label.to_owned())).to_vec();
     view! {
         <div class="repeat-row"><TextField id=format!("process-{key}") label="Command name" value=row.name problem=problem("name") placeholder="postgres" code=true />{remove}</div>
@@ -101,8 +115,9 @@ fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
 fn Picker(pick: Callback<String>) -> impl IntoView {
     let console = Console::get();
     let open = RwSignal::new(None::<NodeId>);
-    let (found, problem, filter) = (RwSignal::new(None::<Vec<ProcessFacts>>), RwSignal::new(None::<String>), RwSignal::new(String::new()));
-    let nodes = console.read(|snapshot| snapshot.nodes.iter().filter(|node| node.in_cluster).map(|node| (node.id, node.name.clone())).collect::<Vec<_>>()).unwrap_or_default();
+    let (found, problem, filter) =
+        (RwSignal::new(None::<Vec<ProcessFacts>>), RwSignal::new(None::<String>), RwSignal::new(String::new()));
+    let nodes = console.cluster_nodes();
     let list = move |node: NodeId| {
         open.set(Some(node));
         found.set(None);
@@ -114,7 +129,11 @@ fn Picker(pick: Callback<String>) -> impl IntoView {
     };
     let shown = move || {
         let filter = filter.get().to_lowercase();
-        let fits = |process: &ProcessFacts| filter.is_empty() || process.name.to_lowercase().contains(&filter) || process.arguments.to_lowercase().contains(&filter);
+        let fits = |process: &ProcessFacts| {
+            filter.is_empty()
+                || process.name.to_lowercase().contains(&filter)
+                || process.arguments.to_lowercase().contains(&filter)
+        };
         found.get().unwrap_or_default().into_iter().filter(fits).take(200).collect::<Vec<_>>()
     };
     view! {

@@ -33,10 +33,15 @@ pub fn ScriptsStep(
 
 #[component]
 fn Script(draft: Draft, name: &'static str, hint: &'static str) -> impl IntoView {
-    let text = RwSignal::new(draft.settings.with_untracked(|settings| settings.scripts.get(name).cloned().unwrap_or_default()));
+    let text = RwSignal::new(
+        draft.settings.with_untracked(|settings| settings.scripts.get(name).cloned().unwrap_or_default()),
+    );
     Effect::new(move || {
         let text = text.get();
-        if draft.settings.with_untracked(|settings| settings.scripts.get(name).map(String::as_str).unwrap_or_default() != text) {
+        if draft
+            .settings
+            .with_untracked(|settings| settings.scripts.get(name).map(String::as_str).unwrap_or_default() != text)
+        {
             draft.settings.update(|settings| {
                 settings.scripts.insert(name.to_owned(), text);
             });
@@ -47,7 +52,13 @@ fn Script(draft: Draft, name: &'static str, hint: &'static str) -> impl IntoView
 }
 
 #[component]
-fn Number(draft: Draft, id: &'static str, label: &'static str, read: fn(&ModuleSettings) -> u32, write: fn(&mut ModuleSettings, u32)) -> impl IntoView {
+fn Number(
+    draft: Draft,
+    id: &'static str,
+    label: &'static str,
+    read: fn(&ModuleSettings) -> u32,
+    write: fn(&mut ModuleSettings, u32),
+) -> impl IntoView {
     let text = RwSignal::new(draft.settings.with_untracked(|settings| read(settings).to_string()));
     Effect::new(move || {
         let value = number(&text.get());

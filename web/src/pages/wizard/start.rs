@@ -39,7 +39,15 @@ fn is_primary(on: &ModuleOnNode) -> bool {
 }
 
 fn stage(nodes: &[ModuleOnNode]) -> Stage {
-    let ready = |state| nodes.iter().any(|on| on.fresh && on.report.as_ref().is_some_and(|report| report.state == state && report.readiness == Readiness::Ready));
+    let ready = |state| {
+        nodes.iter().any(|on| {
+            on.fresh
+                && on
+                    .report
+                    .as_ref()
+                    .is_some_and(|report| report.state == state && report.readiness == Readiness::Ready)
+        })
+    };
     if ready(ModuleState::Prim) && ready(ModuleState::Second) {
         Stage::Done
     } else if nodes.iter().any(is_primary) {
@@ -83,14 +91,21 @@ fn state_text(report: &holdfast_api::agent::NodeModuleReport) -> String {
 #[component]
 fn Choose(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
     let console = Console::get();
-    let offered = nodes.with_untracked(|nodes| newest(&nodes.iter().map(|on| (on.node.0, inventory(on))).collect::<Vec<_>>()));
+    let offered =
+        nodes.with_untracked(|nodes| newest(&nodes.iter().map(|on| (on.node.0, inventory(on))).collect::<Vec<_>>()));
     let chosen = RwSignal::new(offered.map(NodeId));
     let busy = RwSignal::new(false);
     let ids = Memo::new(move |_| nodes.with(|nodes| nodes.iter().map(|on| on.node).collect::<Vec<_>>()));
     let consequences = move || {
         let Some(chosen) = chosen.get() else { return Vec::new() };
         let primary = console.node_name(chosen);
-        nodes.with(|nodes| nodes.iter().filter(|on| on.node != chosen).map(|on| overwrite_text(&primary, &console.node_name(on.node), inventory(on).as_ref())).collect())
+        nodes.with(|nodes| {
+            nodes
+                .iter()
+                .filter(|on| on.node != chosen)
+                .map(|on| overwrite_text(&primary, &console.node_name(on.node), inventory(on).as_ref()))
+                .collect()
+        })
     };
     let start = move |_| {
         let Some(node) = chosen.get_untracked() else { return };
@@ -147,16 +162,36 @@ fn SecondStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
     let console = Console::get();
     let busy = RwSignal::new(false);
     let other = Memo::new(move |_| nodes.with(|nodes| nodes.iter().find(|on| !is_primary(on)).cloned()));
-    let primary = Memo::new(move |_| nodes.with(|nodes| nodes.iter().find(|on| is_primary(on)).map(|on| console.node_name(on.node))).unwrap_or_default());
-    let primary_ready = Memo::new(move |_| nodes.with(|nodes| nodes.iter().any(|on| is_primary(on) && on.report.as_ref().is_some_and(|report| report.readiness == Readiness::Ready))));
-    let resync = Memo::new(move |_| nodes.with(|nodes| nodes.iter().filter_map(|on| on.report.as_ref()?.resync).next()));
-    let waits = Memo::new(move |_| other.with(|other| other.as_ref().and_then(|on| on.report.as_ref()).is_none_or(|report| matches!(report.state, ModuleState::Stop) || (report.state == ModuleState::Wait && report.readiness == Readiness::NotReady))));
+    let primary = Memo::new(move |_| {
+        nodes
+            .with(|nodes| nodes.iter().find(|on| is_primary(on)).map(|on| console.node_name(on.node)))
+            .unwrap_or_default()
+    });
+    let primary_ready = Memo::new(move |_| {
+        nodes.with(|nodes| {
+            nodes.iter().any(|on| {
+                is_primary(on) && on.report.as_ref().is_some_and(|report| report.readiness == Readiness::Ready)
+            })
+        })
+    });
+    let resync =
+        Memo::new(move |_| nodes.with(|nodes| nodes.iter().filter_map(|on| on.report.as_ref()?.resync).next()));
+    let waits = Memo::new(move |_| {
+        other.with(|other| {
+            other.as_ref().and_then(|on| on.report.as_ref()).is_none_or(|report| {
+                matches!(report.state, ModuleState::Stop)
+                    || (report.state == ModuleState::Wait && report.readiness == Readiness::NotReady)
+            })
+        })
+    });
     let start = move |_| {
         let Some(on) = other.get_untracked() else { return };
         let name = console.node_name(on.node);
         let act = move |()| {
             busy.set(true);
-            console.start_task(client::command(draft.module, ModuleCommand::Second, vec![on.node]), move |_| busy.set(false));
+            console.start_task(client::command(draft.module, ModuleCommand::Second, vec![on.node]), move |_| {
+                busy.set(false)
+            });
         };
         console.ask(Question {
             title: format!("Start {name} as secondary?"),

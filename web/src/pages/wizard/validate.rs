@@ -33,7 +33,9 @@ pub fn ValidateStep(
         });
     };
     ask();
-    let blocked = Signal::derive(move || verdict.with(|verdict| verdict.as_ref().is_none_or(|verdict| !verdict.problems.is_empty())));
+    let blocked = Signal::derive(move || {
+        verdict.with(|verdict| verdict.as_ref().is_none_or(|verdict| !verdict.problems.is_empty()))
+    });
     view! {
         <StepCard title="Validate" lead="The settings, the userconfig.xml made from them, and the directories on each node are checked. Nothing is changed on the nodes.">
             <div><button type="button" class="btn" data-testid="validate" on:click=move |_| ask()>{draw(Icon::Refresh)}"Validate again"</button></div>
@@ -75,7 +77,11 @@ fn Verdict(verdict: ValidateView, module: ModuleId) -> impl IntoView {
 /// One thing found, with the way to where it is mended.
 fn found(problem: &FieldProblem, tone: Tone, module: ModuleId) -> impl IntoView + use<> {
     let step = Step::of_field(&problem.field);
-    let text = if problem.field.is_empty() { problem.message.clone() } else { format!("{}: {}", problem.field, problem.message) };
+    let text = if problem.field.is_empty() {
+        problem.message.clone()
+    } else {
+        format!("{}: {}", problem.field, problem.message)
+    };
     view! {
         <CheckLine tone text />
         {(tone == Tone::Bad && step != Step::Name).then(|| view! { <li><span></span><A href=step.href(module.0)>{format!("Mend it in {}", step.label())}</A></li> })}
@@ -84,14 +90,21 @@ fn found(problem: &FieldProblem, tone: Tone, module: ModuleId) -> impl IntoView 
 
 /// Directories down, nodes across.
 fn matrix(nodes: &[NodePaths]) -> impl IntoView + use<> {
-    let paths: Vec<String> = nodes.iter().flat_map(|node| node.paths.iter().map(|facts| facts.path.clone())).fold(Vec::new(), |mut all, path| {
-        if !all.contains(&path) {
-            all.push(path);
-        }
-        all
-    });
+    let paths: Vec<String> = nodes.iter().flat_map(|node| node.paths.iter().map(|facts| facts.path.clone())).fold(
+        Vec::new(),
+        |mut all, path| {
+            if !all.contains(&path) {
+                all.push(path);
+            }
+            all
+        },
+    );
     let heads = nodes.iter().map(|node| view! { <th scope="col">{node.name.clone()}</th> }).collect_view();
-    let errors: Vec<String> = nodes.iter().filter(|node| !node.error.is_empty()).map(|node| format!("{}: {}", node.name, node.error)).collect();
+    let errors: Vec<String> = nodes
+        .iter()
+        .filter(|node| !node.error.is_empty())
+        .map(|node| format!("{}: {}", node.name, node.error))
+        .collect();
     let nodes = nodes.to_vec();
     let row = move |path: String| {
         let cells = nodes.iter().map(|node| {
