@@ -98,7 +98,7 @@ impl App {
     /// # Errors
     /// The database does not work.
     pub async fn new(config: &Config, db: Db, tls: Tls, listen: SocketAddr) -> anyhow::Result<Arc<Self>> {
-        let saved_tasks = db.call(|tx| db::records::tasks(tx)).await?;
+        let saved_tasks = db.call(db::records::tasks).await?;
         let app = Arc::new(Self {
             gate: Gate::default(),
             hub: Hub::default(),

@@ -336,7 +336,7 @@ fn refused(reason: &str, attempts_left: u32) -> Failure {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() > 1024 || !text.is_ascii() || text.len() % 2 != 0 {
+    if text.len() > 1024 || !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()

@@ -66,7 +66,7 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
         bail!("another server uses {}; stop it first", data.display());
     }
     let db = Db::open(&data.join("holdfast.sqlite"))?;
-    let revoked = db.call(|tx| db::nodes::revoked_certificates(tx)).await?;
+    let revoked = db.call(db::nodes::revoked_certificates).await?;
     let tls = Tls::open(&data.join("pki"), &config.names, &revoked)?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -98,7 +98,7 @@ async fn renew(app: Arc<App>) {
 
 /// If there is no user yet: makes `admin` from the password file, or opens the set-up and returns its link.
 async fn first_user(app: &App, config: &Config, listen: SocketAddr) -> anyhow::Result<Option<String>> {
-    if !app.db.call(|tx| db::users::none(tx)).await? {
+    if !app.db.call(db::users::none).await? {
         return Ok(None);
     }
     if let Some(file) = &config.admin_password_file {

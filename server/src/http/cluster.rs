@@ -25,7 +25,7 @@ pub async fn view(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Cluster
 /// All versions, newest first.
 #[utoipa::path(get, path = "/api/v1/cluster/versions", tag = "cluster", responses((status = 200, body = Vec<VersionView>)))]
 pub async fn versions(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<Vec<VersionView>>> {
-    Ok(axum::Json(app.db.call(|tx| db::cluster::versions(tx)).await?))
+    Ok(axum::Json(app.db.call(db::cluster::versions).await?))
 }
 
 /// Saves a new version and pushes it to its nodes.
@@ -108,11 +108,12 @@ fn check_stopped(app: &App, form: &ClusterForm) -> Outcome<()> {
     }
 }
 
-/// Modules (or this one) that are not in STOP, as sentences; from the nodes' last reports.
+/// Modules (or this one) that are not in STOP, as sentences, from the reports of connected nodes. A node that is away must
+/// not keep an operator from taking it out; its agent checks by itself what it is sent when it comes back.
 pub fn running(app: &App, module: Option<holdfast_api::ids::ModuleId>) -> Vec<String> {
     let desired = app.desired();
     let mut found = Vec::new();
-    for (id, live) in app.hub.all() {
+    for (id, live) in app.hub.all().into_iter().filter(|(_, live)| live.session.is_some()) {
         let name = desired.node(id).map_or_else(|| id.to_string(), |node| node.name.clone());
         let reports = live.report.iter().flat_map(|report| &report.modules);
         for report in reports.filter(|report| module.is_none_or(|module| module == report.id)) {

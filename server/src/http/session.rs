@@ -17,7 +17,7 @@ use std::sync::Arc;
 async fn session_view(app: &App, user: Option<UserView>) -> Outcome<SessionView> {
     Ok(SessionView {
         user,
-        setup_needed: app.db.call(|tx| db::users::none(tx)).await?,
+        setup_needed: app.db.call(db::users::none).await?,
         server_version: VERSION.to_owned(),
         console_build: app.console.build(),
         ca_fingerprint: app.tls.ca_fingerprint(),
@@ -116,7 +116,7 @@ pub fn first_admin(tx: &rusqlite::Transaction<'_>, name: &str, hash: &str) -> Ou
 /// The users.
 #[utoipa::path(get, path = "/api/v1/users", tag = "session", responses((status = 200, body = Vec<UserView>)))]
 pub async fn users(State(app): State<Arc<App>>, _: Admin) -> Outcome<axum::Json<Vec<UserView>>> {
-    Ok(axum::Json(app.db.call(|tx| db::users::list(tx)).await?))
+    Ok(axum::Json(app.db.call(db::users::list).await?))
 }
 
 /// Adds a user.
