@@ -23,28 +23,17 @@ fn main() {
     let mut out = String::from("/// Template, path in the module, bytes, may be run.\n");
     out.push_str("static TEMPLATES: &[(&str, &str, &[u8], bool)] = &[\n");
     let modules = here.join("../assets/modules");
-    println!(
-        "cargo:rerun-if-changed={}",
-        here.join("../assets").display()
-    );
+    println!("cargo:rerun-if-changed={}", here.join("../assets").display());
     println!("cargo:rerun-if-changed={}", modules.display());
     let mut found = Vec::new();
     files_below(&modules, &mut found);
     for file in found {
-        let inside = file
-            .strip_prefix(&modules)
-            .expect("it is below")
-            .to_string_lossy()
-            .into_owned();
+        let inside = file.strip_prefix(&modules).expect("it is below").to_string_lossy().into_owned();
         let Some((template, path)) = inside.split_once('/') else {
             continue;
         };
         let run = path.starts_with("bin/");
-        writeln!(
-            out,
-            "({template:?}, {path:?}, include_bytes!({file:?}), {run}),"
-        )
-        .expect("memory");
+        writeln!(out, "({template:?}, {path:?}, include_bytes!({file:?}), {run}),").expect("memory");
     }
     out.push_str("];\n/// Path, bytes.\nstatic CONSOLE: &[(&str, &[u8])] = &[\n");
     println!("cargo:rerun-if-env-changed=HOLDFAST_CONSOLE_DIST");
@@ -58,7 +47,6 @@ fn main() {
         }
     }
     out.push_str("];\n");
-    let target =
-        PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it")).join("embedded.rs");
+    let target = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it")).join("embedded.rs");
     std::fs::write(target, out).expect("the build folder can be written");
 }

@@ -34,10 +34,7 @@ pub struct Desired {
 impl Desired {
     /// Numbers of the cluster's nodes.
     pub fn members(&self) -> Vec<NodeId> {
-        self.cluster
-            .iter()
-            .flat_map(|saved| saved.config.nodes.iter().map(|node| node.id))
-            .collect()
+        self.cluster.iter().flat_map(|saved| saved.config.nodes.iter().map(|node| node.id)).collect()
     }
 
     /// An enrolled node.
@@ -100,13 +97,8 @@ impl App {
     ///
     /// # Errors
     /// The database does not work.
-    pub async fn new(
-        config: &Config,
-        db: Db,
-        tls: Tls,
-        listen: SocketAddr,
-    ) -> anyhow::Result<Arc<Self>> {
-        let saved_tasks = db.call(|tx| db::records::tasks(tx)).await?;
+    pub async fn new(config: &Config, db: Db, tls: Tls, listen: SocketAddr) -> anyhow::Result<Arc<Self>> {
+        let saved_tasks = db.call(db::records::tasks).await?;
         let app = Arc::new(Self {
             gate: Gate::default(),
             hub: Hub::default(),
@@ -168,24 +160,12 @@ impl App {
         };
         for name in self.tls.extra_names() {
             let host = names::bare_host(name);
-            let has_port = name.len() > host.len()
-                && !name.ends_with(']')
-                && name.contains(':')
-                && name != host;
-            add(if has_port {
-                name.clone()
-            } else {
-                with_port(host, port)
-            });
+            let has_port = name.len() > host.len() && !name.ends_with(']') && name.contains(':') && name != host;
+            add(if has_port { name.clone() } else { with_port(host, port) });
         }
         let addresses = local.into_iter().chain(names::addresses());
-        addresses
-            .map(|address| with_port(&address.to_string(), port))
-            .for_each(&mut add);
-        names::host_name()
-            .map(|name| with_port(&name, port))
-            .into_iter()
-            .for_each(&mut add);
+        addresses.map(|address| with_port(&address.to_string(), port)).for_each(&mut add);
+        names::host_name().map(|name| with_port(&name, port)).into_iter().for_each(&mut add);
         found.truncate(8);
         found
     }
@@ -197,9 +177,5 @@ impl App {
 }
 
 fn with_port(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -25,10 +25,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("x-frame-options", "DENY"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
-    (
-        "permissions-policy",
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    ),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 ];
 
 /// Adds the security headers to an answer.
@@ -59,10 +56,7 @@ impl Console {
     fn file(&self, path: &str) -> Option<Cow<'static, [u8]>> {
         match &self.folder {
             Some(folder) => std::fs::read(folder.join(path)).ok().map(Cow::Owned),
-            None => CONSOLE
-                .iter()
-                .find(|(name, _)| *name == path)
-                .map(|(_, bytes)| Cow::Borrowed(*bytes)),
+            None => CONSOLE.iter().find(|(name, _)| *name == path).map(|(_, bytes)| Cow::Borrowed(*bytes)),
         }
     }
 
@@ -70,13 +64,8 @@ impl Console {
     pub fn build(&self) -> String {
         let page = self.file("index.html").unwrap_or_default();
         let page = String::from_utf8_lossy(&page);
-        let hash = page
-            .split_once("assets/")
-            .and_then(|(_, rest)| rest.split_once('/'))
-            .map(|(hash, _)| hash);
-        hash.filter(|hash| hash.len() <= 64 && is_plain(hash))
-            .unwrap_or_default()
-            .to_owned()
+        let hash = page.split_once("assets/").and_then(|(_, rest)| rest.split_once('/')).map(|(hash, _)| hash);
+        hash.filter(|hash| hash.len() <= 64 && is_plain(hash)).unwrap_or_default().to_owned()
     }
 
     /// Answers a request outside `/api`.
@@ -94,13 +83,7 @@ impl Console {
             return StatusCode::NOT_FOUND.into_response();
         }
         self.negotiated("index.html", headers).unwrap_or_else(|| {
-            (
-                [
-                    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-                    (header::CACHE_CONTROL, "no-cache"),
-                ],
-                FALLBACK,
-            )
+            ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], FALLBACK)
                 .into_response()
         })
     }
@@ -110,10 +93,7 @@ impl Console {
         if path.ends_with(".br") || path.ends_with(".gz") {
             return None;
         }
-        let accepted = headers
-            .get(header::ACCEPT_ENCODING)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
+        let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let takes = |encoding: &str| {
             accepted.split(',').any(|part| {
                 let mut fields = part.split(';').map(str::trim);
@@ -125,8 +105,7 @@ impl Console {
             let bytes = takes(encoding).then(|| self.file(&format!("{path}.{suffix}")))??;
             Some((bytes, Some(*encoding)))
         });
-        let (bytes, encoding) =
-            compressed.or_else(|| self.file(path).map(|bytes| (bytes, None)))?;
+        let (bytes, encoding) = compressed.or_else(|| self.file(path).map(|bytes| (bytes, None)))?;
         let mut response = Response::new(match bytes {
             Cow::Borrowed(bytes) => Body::from(bytes),
             Cow::Owned(bytes) => Body::from(bytes),
@@ -135,11 +114,7 @@ impl Console {
         out.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime(path)));
         out.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         let hashed = path.starts_with("assets/");
-        let cache = if hashed {
-            "public, max-age=31536000, immutable"
-        } else {
-            "no-cache"
-        };
+        let cache = if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
         if let Some(encoding) = encoding {
             out.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
@@ -152,9 +127,7 @@ impl Console {
 fn is_plain(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with('.')
-        && part
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 fn mime(path: &str) -> &'static str {
@@ -176,9 +149,7 @@ fn mime(path: &str) -> &'static str {
 /// Files of a module template that is part of this program: path in the module, bytes, may be run.
 pub fn template(name: &str) -> Vec<(&'static str, &'static [u8], bool)> {
     let files = TEMPLATES.iter().filter(|(template, ..)| *template == name);
-    files
-        .map(|(_, path, bytes, executable)| (*path, *bytes, *executable))
-        .collect()
+    files.map(|(_, path, bytes, executable)| (*path, *bytes, *executable)).collect()
 }
 
 /// Names of the module templates.
@@ -195,11 +166,7 @@ mod tests {
     fn console() -> (tempfile::TempDir, Console) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("assets/abc")).unwrap();
-        std::fs::write(
-            folder.path().join("index.html"),
-            "<script src=/assets/abc/boot.js>",
-        )
-        .unwrap();
+        std::fs::write(folder.path().join("index.html"), "<script src=/assets/abc/boot.js>").unwrap();
         std::fs::write(folder.path().join("assets/abc/app.js"), "plain").unwrap();
         std::fs::write(folder.path().join("assets/abc/app.js.br"), "brotli").unwrap();
         let console = Console::new(Some(folder.path().to_owned()));
@@ -207,8 +174,7 @@ mod tests {
     }
 
     fn get(console: &Console, path: &str, encoding: &'static str) -> Response {
-        let headers =
-            HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding))]);
+        let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding))]);
         console.respond(&Method::GET, path, &headers)
     }
 
@@ -218,16 +184,8 @@ mod tests {
         assert_eq!(console.build(), "abc");
         let response = get(&console, "/assets/abc/app.js", "gzip, br");
         assert_eq!(response.headers()[header::CONTENT_ENCODING], "br");
-        assert!(
-            response.headers()[header::CACHE_CONTROL]
-                .to_str()
-                .unwrap()
-                .contains("immutable")
-        );
-        assert_eq!(
-            response.headers()[header::CONTENT_TYPE],
-            "text/javascript; charset=utf-8"
-        );
+        assert!(response.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/javascript; charset=utf-8");
         let plain = get(&console, "/assets/abc/app.js", "gzip, br;q=0");
         assert!(plain.headers().get(header::CONTENT_ENCODING).is_none());
     }
@@ -235,46 +193,19 @@ mod tests {
     #[test]
     fn any_other_path_is_the_page_but_a_missing_asset_is_not() {
         let (_folder, console) = console();
-        for path in [
-            "/",
-            "/control/mirror",
-            "/setup",
-            "/../../etc/passwd",
-            "/%2e%2e/x",
-        ] {
+        for path in ["/", "/control/mirror", "/setup", "/../../etc/passwd", "/%2e%2e/x"] {
             let response = get(&console, path, "");
-            assert_eq!(
-                response.headers()[header::CACHE_CONTROL],
-                "no-cache",
-                "{path}"
-            );
-            assert_eq!(
-                response.headers()[header::CONTENT_TYPE],
-                "text/html; charset=utf-8",
-                "{path}"
-            );
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "no-cache", "{path}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8", "{path}");
         }
-        assert_eq!(
-            get(&console, "/assets/old/app.js", "").status(),
-            StatusCode::NOT_FOUND
-        );
-        assert_eq!(
-            get(&console, "/assets/../index.html", "").status(),
-            StatusCode::NOT_FOUND
-        );
-        assert_eq!(
-            console
-                .respond(&Method::POST, "/", &HeaderMap::new())
-                .status(),
-            StatusCode::METHOD_NOT_ALLOWED
-        );
+        assert_eq!(get(&console, "/assets/old/app.js", "").status(), StatusCode::NOT_FOUND);
+        assert_eq!(get(&console, "/assets/../index.html", "").status(), StatusCode::NOT_FOUND);
+        assert_eq!(console.respond(&Method::POST, "/", &HeaderMap::new()).status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]
     fn without_a_console_the_page_says_how_to_build_it() {
-        let console = Console {
-            folder: Some("/nonexistent".into()),
-        };
+        let console = Console { folder: Some("/nonexistent".into()) };
         assert_eq!(get(&console, "/", "").status(), StatusCode::OK);
     }
 }

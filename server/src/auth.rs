@@ -54,9 +54,7 @@ impl Gate {
     /// True if `token` is the set-up token; compared in constant time.
     pub fn is_setup_token(&self, token: &str) -> bool {
         let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
-        setup
-            .as_ref()
-            .is_some_and(|right| blake3::hash(right.as_bytes()) == blake3::hash(token.as_bytes()))
+        setup.as_ref().is_some_and(|right| blake3::hash(right.as_bytes()) == blake3::hash(token.as_bytes()))
     }
 
     /// The set-up token was used.
@@ -71,10 +69,7 @@ impl Gate {
     /// 429 with the seconds to wait.
     pub fn guess(&self, address: IpAddr, user: &str) -> Outcome<()> {
         let now = Instant::now();
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let key = user.to_lowercase();
         let wait = addresses.wait(now, &address).max(users.wait(now, &key));
@@ -88,14 +83,8 @@ impl Gate {
 
     /// Forgets the wrong guesses.
     pub fn guessed_right(&self, address: IpAddr, user: &str) {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .succeeded(&address);
-        self.users
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .succeeded(&user.to_lowercase());
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).succeeded(&address);
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).succeeded(&user.to_lowercase());
     }
 
     /// Hashes a password (argon2id).
@@ -104,21 +93,13 @@ impl Gate {
     /// 422 if it is too short or too long.
     pub async fn hash(&self, password: String) -> Outcome<String> {
         if password.chars().count() < PASSWORD_CHARS_MIN {
-            return Err(Failure::field(
-                "password",
-                format!("use at least {PASSWORD_CHARS_MIN} characters"),
-            ));
+            return Err(Failure::field("password", format!("use at least {PASSWORD_CHARS_MIN} characters")));
         }
         if password.len() > PASSWORD_BYTES_MAX {
-            return Err(Failure::field(
-                "password",
-                format!("use at most {PASSWORD_BYTES_MAX} bytes"),
-            ));
+            return Err(Failure::field("password", format!("use at most {PASSWORD_BYTES_MAX} bytes")));
         }
         let _slot = self.hashing.acquire().await.map_err(Failure::internal)?;
-        tokio::task::spawn_blocking(move || hash_password(&password))
-            .await
-            .map_err(Failure::internal)?
+        tokio::task::spawn_blocking(move || hash_password(&password)).await.map_err(Failure::internal)?
     }
 
     /// True if `password` is the one of `hash`; takes the same time when there is no hash (no such user).
@@ -135,15 +116,10 @@ impl Gate {
             let known = hash.is_some();
             let hash = match hash {
                 Some(hash) => hash,
-                None => NOBODY
-                    .get_or_init(|| hash_password("nobody has this password").unwrap_or_default())
-                    .clone(),
+                None => NOBODY.get_or_init(|| hash_password("nobody has this password").unwrap_or_default()).clone(),
             };
             let parsed = PasswordHash::new(&hash).map_err(Failure::internal)?;
-            Ok(argon2()
-                .verify_password(password.as_bytes(), &parsed)
-                .is_ok()
-                && known)
+            Ok(argon2().verify_password(password.as_bytes(), &parsed).is_ok() && known)
         })
         .await
         .map_err(Failure::internal)?
@@ -156,10 +132,7 @@ fn argon2() -> Argon2<'static> {
 
 fn hash_password(password: &str) -> Outcome<String> {
     let salt = SaltString::encode_b64(&random::<16>()).map_err(Failure::internal)?;
-    Ok(argon2()
-        .hash_password(password.as_bytes(), &salt)
-        .map_err(Failure::internal)?
-        .to_string())
+    Ok(argon2().hash_password(password.as_bytes(), &salt).map_err(Failure::internal)?.to_string())
 }
 
 /// A new session's token, for the cookie.
@@ -174,26 +147,15 @@ pub fn token_hash(token: &str) -> Vec<u8> {
 
 /// The cookie that sets a session, or (empty token) ends it.
 pub fn cookie(token: &str) -> String {
-    let age = if token.is_empty() {
-        0
-    } else {
-        db::users::AGE_MS / 1000
-    };
+    let age = if token.is_empty() { 0 } else { db::users::AGE_MS / 1000 };
     format!("{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}")
 }
 
 /// The session's token in the request's cookies.
 pub fn token_of(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .find(|(name, value)| *name == COOKIE && !value.is_empty())
-        .map(|(_, value)| value)
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, value)| *name == COOKIE && !value.is_empty()).map(|(_, value)| value)
 }
 
 /// Checks that a request comes from our own pages: every change and every socket must carry our Origin.
@@ -205,42 +167,23 @@ pub fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Outcome<
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !socket {
         return Ok(());
     }
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let host = uri
-        .authority()
-        .map(|authority| authority.as_str())
-        .or(host)
-        .unwrap_or_default();
-    let origin = headers
-        .get(header::ORIGIN)
-        .and_then(|origin| origin.to_str().ok())
-        .unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or_default();
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
     let ours = origin.strip_prefix("https://").is_some_and(|origin| {
-        let plain = |text: &str| {
-            text.strip_suffix(":443")
-                .unwrap_or(text)
-                .to_ascii_lowercase()
-        };
+        let plain = |text: &str| text.strip_suffix(":443").unwrap_or(text).to_ascii_lowercase();
         !host.is_empty() && plain(origin) == plain(host)
     });
     if ours {
         return Ok(());
     }
-    Err(Failure::forbidden(format!(
-        "the request does not come from this console; send `Origin: https://{host}`"
-    )))
+    Err(Failure::forbidden(format!("the request does not come from this console; send `Origin: https://{host}`")))
 }
 
 async fn user_of(parts: &Parts, app: &App, needed: UserRole) -> Outcome<UserView> {
     let token = token_of(&parts.headers).ok_or_else(Failure::unauthorized)?;
     let hash = token_hash(token);
-    let user = app
-        .db
-        .call(move |tx| db::users::session(tx, &hash))
-        .await?
-        .ok_or_else(Failure::unauthorized)?;
+    let user = app.db.call(move |tx| db::users::session(tx, &hash)).await?.ok_or_else(Failure::unauthorized)?;
     if user.role.may(needed) {
         return Ok(user);
     }
@@ -249,10 +192,7 @@ async fn user_of(parts: &Parts, app: &App, needed: UserRole) -> Outcome<UserView
         UserRole::Control => "a user with role control or admin",
         UserRole::Monitor => "a user",
     };
-    Err(Failure::forbidden(format!(
-        "{} may not do this; ask {needed}",
-        user.name
-    )))
+    Err(Failure::forbidden(format!("{} may not do this; ask {needed}", user.name)))
 }
 
 macro_rules! role_extractor {
@@ -291,11 +231,7 @@ impl<S: Sync> FromRequestParts<S> for Ends {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Outcome<Self> {
-        parts
-            .extensions
-            .get::<Self>()
-            .copied()
-            .ok_or_else(|| Failure::internal("a request without connection"))
+        parts.extensions.get::<Self>().copied().ok_or_else(|| Failure::internal("a request without connection"))
     }
 }
 
@@ -305,10 +241,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
     }
 
     #[test]
@@ -321,11 +254,7 @@ mod tests {
         assert!(check_origin(&Method::POST, &uri, &foreign).is_err());
         assert!(check_origin(&Method::DELETE, &uri, &none).is_err());
         assert!(check_origin(&Method::GET, &uri, &foreign).is_ok());
-        let socket = headers(&[
-            ("host", "a"),
-            ("origin", "https://evil"),
-            ("upgrade", "websocket"),
-        ]);
+        let socket = headers(&[("host", "a"), ("origin", "https://evil"), ("upgrade", "websocket")]);
         assert!(check_origin(&Method::GET, &uri, &socket).is_err());
         let null = headers(&[("host", "a"), ("origin", "null")]);
         assert!(check_origin(&Method::PUT, &uri, &null).is_err());
@@ -346,17 +275,8 @@ mod tests {
         assert!(gate.hash("short".into()).await.is_err());
         let hash = gate.hash("correct horse".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$"));
-        assert!(
-            gate.verify("correct horse".into(), Some(hash.clone()))
-                .await
-                .unwrap()
-        );
+        assert!(gate.verify("correct horse".into(), Some(hash.clone())).await.unwrap());
         assert!(!gate.verify("wrong horse".into(), Some(hash)).await.unwrap());
-        assert!(
-            !gate
-                .verify("nobody has this password".into(), None)
-                .await
-                .unwrap()
-        );
+        assert!(!gate.verify("nobody has this password".into(), None).await.unwrap());
     }
 }

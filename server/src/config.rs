@@ -8,11 +8,7 @@ use std::path::PathBuf;
 #[command(name = "holdfast-server", version)]
 pub struct Config {
     /// Folder for database, certificates and keys; made if missing.
-    #[arg(
-        long,
-        env = "HOLDFAST_DATA_DIR",
-        default_value = "/var/lib/holdfast/server"
-    )]
+    #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "/var/lib/holdfast/server")]
     pub data_dir: PathBuf,
     /// Address and port of console, REST and agents. Port 0 takes a free one and prints it.
     #[arg(long, env = "HOLDFAST_LISTEN", default_value = "0.0.0.0:9453")]

@@ -13,10 +13,7 @@ use std::path::Path;
 use tokio::sync::{mpsc, oneshot};
 
 /// The schema's steps, in order; `user_version` counts the applied ones. One entry for each folder of `migrations/`.
-pub const MIGRATIONS: &[(&str, &str)] = &[(
-    "001-start",
-    include_str!("../../migrations/001-start/up.sql"),
-)];
+pub const MIGRATIONS: &[(&str, &str)] = &[("001-start", include_str!("../../migrations/001-start/up.sql"))];
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -32,21 +29,18 @@ impl Db {
     /// # Errors
     /// The file cannot be opened, or was written by a newer version of this program.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let mut connection =
-            Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let mut connection = Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         migrate(&mut connection, MIGRATIONS)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(256);
-        std::thread::Builder::new()
-            .name("database".into())
-            .spawn(move || {
-                while let Some(job) = queue.blocking_recv() {
-                    job(&mut connection);
-                }
-            })?;
+        std::thread::Builder::new().name("database".into()).spawn(move || {
+            while let Some(job) = queue.blocking_recv() {
+                job(&mut connection);
+            }
+        })?;
         Ok(Self { jobs })
     }
 
@@ -63,20 +57,12 @@ impl Db {
         let job: Job = Box::new(move |connection| {
             let _ = sender.send(in_transaction(connection, function));
         });
-        self.jobs
-            .send(job)
-            .await
-            .map_err(|_| Failure::internal("the database thread has ended"))?;
-        receiver
-            .await
-            .map_err(|_| Failure::internal("the database thread dropped a job"))?
+        self.jobs.send(job).await.map_err(|_| Failure::internal("the database thread has ended"))?;
+        receiver.await.map_err(|_| Failure::internal("the database thread dropped a job"))?
     }
 }
 
-fn in_transaction<T>(
-    connection: &mut Connection,
-    function: impl FnOnce(&Transaction<'_>) -> Outcome<T>,
-) -> Outcome<T> {
+fn in_transaction<T>(connection: &mut Connection, function: impl FnOnce(&Transaction<'_>) -> Outcome<T>) -> Outcome<T> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = function(&transaction)?;
     transaction.commit()?;
@@ -93,9 +79,7 @@ fn migrate(connection: &mut Connection, migrations: &[(&str, &str)]) -> anyhow::
     }
     for (number, (name, sql)) in migrations.iter().enumerate().skip(applied) {
         let transaction = connection.transaction()?;
-        transaction
-            .execute_batch(sql)
-            .with_context(|| format!("migration {name}"))?;
+        transaction.execute_batch(sql).with_context(|| format!("migration {name}"))?;
         transaction.pragma_update(None, "user_version", number + 1)?;
         transaction.commit()?;
     }
@@ -113,9 +97,7 @@ mod tests {
 
     fn memory() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        connection
-            .pragma_update(None, "foreign_keys", "ON")
-            .unwrap();
+        connection.pragma_update(None, "foreign_keys", "ON").unwrap();
         connection
     }
 
@@ -126,9 +108,7 @@ mod tests {
         let mut stepped = memory();
         for count in 1..=MIGRATIONS.len() {
             migrate(&mut stepped, &MIGRATIONS[..count]).unwrap();
-            let version: usize = stepped
-                .query_row("PRAGMA user_version", [], |row| row.get(0))
-                .unwrap();
+            let version: usize = stepped.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
             assert_eq!(version, count);
         }
         migrate(&mut stepped, MIGRATIONS).unwrap();
@@ -137,51 +117,26 @@ mod tests {
     #[test]
     fn every_folder_of_migrations_is_embedded() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
-        let mut names: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(
-            names,
-            MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
-        );
+        assert_eq!(names, MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_database_of_a_newer_program_is_refused() {
         let mut connection = memory();
-        connection
-            .pragma_update(None, "user_version", MIGRATIONS.len() + 1)
-            .unwrap();
-        assert!(
-            migrate(&mut connection, MIGRATIONS)
-                .unwrap_err()
-                .to_string()
-                .contains("newer program")
-        );
+        connection.pragma_update(None, "user_version", MIGRATIONS.len() + 1).unwrap();
+        assert!(migrate(&mut connection, MIGRATIONS).unwrap_err().to_string().contains("newer program"));
     }
 
     #[test]
     fn desired_configuration_cannot_be_changed_or_deleted() {
         let mut connection = memory();
         migrate(&mut connection, MIGRATIONS).unwrap();
-        connection
-            .execute(
-                "INSERT INTO cluster_version VALUES (1, '{}', 'a', 0, '')",
-                [],
-            )
-            .unwrap();
-        assert!(
-            connection
-                .execute("UPDATE cluster_version SET config = 'x'", [])
-                .is_err()
-        );
-        assert!(
-            connection
-                .execute("DELETE FROM cluster_version", [])
-                .is_err()
-        );
+        connection.execute("INSERT INTO cluster_version VALUES (1, '{}', 'a', 0, '')", []).unwrap();
+        assert!(connection.execute("UPDATE cluster_version SET config = 'x'", []).is_err());
+        assert!(connection.execute("DELETE FROM cluster_version", []).is_err());
     }
 
     #[test]
@@ -193,9 +148,7 @@ mod tests {
             Err(Failure::conflict("no"))
         });
         assert!(outcome.is_err());
-        let count: u32 = connection
-            .query_row("SELECT count(*) FROM setting", [], |row| row.get(0))
-            .unwrap();
+        let count: u32 = connection.query_row("SELECT count(*) FROM setting", [], |row| row.get(0)).unwrap();
         assert_eq!(count, 0);
     }
 }

@@ -6,8 +6,8 @@ use crate::error::{Failure, Outcome};
 use crate::tls::{hex, key_fingerprint};
 use holdfast_api::console::{EnrolForm, ProbeCheck, ProbeIdentity, ProbeView};
 use holdfast_api::enrol::{
-    AgentLine, ENROL_PORT, ENROL_VERSION, Enrolment, IDENTITY_AGENT, IDENTITY_SERVER, Identity,
-    JoinRequest, LINE_BYTES_MAX, Role, ServerLine, Transcript, normalize_code,
+    AgentLine, ENROL_PORT, ENROL_VERSION, Enrolment, IDENTITY_AGENT, IDENTITY_SERVER, Identity, JoinRequest,
+    LINE_BYTES_MAX, Role, ServerLine, Transcript, normalize_code,
 };
 use holdfast_api::ids::NodeId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -85,8 +85,7 @@ impl Line {
         if bytes.last() != Some(&b'\n') {
             return Err("the node closed the line, or sent too much".into());
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| format!("what answers there is no Holdfast agent ({error})"))
+        serde_json::from_slice(&bytes).map_err(|error| format!("what answers there is no Holdfast agent ({error})"))
     }
 
     async fn write(&mut self, line: &ServerLine) -> Result<(), String> {
@@ -97,9 +96,7 @@ impl Line {
             stream.write_all(&bytes).await?;
             stream.flush().await
         };
-        let written = tokio::time::timeout(LINE_TIMEOUT, write)
-            .await
-            .map_err(|_| "the node takes no data")?;
+        let written = tokio::time::timeout(LINE_TIMEOUT, write).await.map_err(|_| "the node takes no data")?;
         written.map_err(|error| format!("the line broke: {error}"))
     }
 }
@@ -107,10 +104,7 @@ impl Line {
 /// Splits `host`, `host:port`, `[v6]:port` or a bare IPv6 address.
 fn host_and_port(address: &str) -> Result<(String, u16), String> {
     let address = address.trim();
-    let (host, port) = match address
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
+    let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or(rest))),
         None => match address.split_once(':') {
@@ -121,9 +115,7 @@ fn host_and_port(address: &str) -> Result<(String, u16), String> {
     holdfast_api::config::check_address(host)?;
     let port = match port {
         None => ENROL_PORT,
-        Some(port) => port
-            .parse()
-            .map_err(|_| format!("{port} is no port number"))?,
+        Some(port) => port.parse().map_err(|_| format!("{port} is no port number"))?,
     };
     Ok((host.to_owned(), port))
 }
@@ -131,11 +123,7 @@ fn host_and_port(address: &str) -> Result<(String, u16), String> {
 fn check(checks: &mut Vec<ProbeCheck>, name: &str, outcome: Result<String, String>) -> bool {
     let ok = outcome.is_ok();
     let detail = outcome.unwrap_or_else(|detail| detail);
-    checks.push(ProbeCheck {
-        name: name.into(),
-        ok,
-        detail,
-    });
+    checks.push(ProbeCheck { name: name.into(), ok, detail });
     ok
 }
 
@@ -145,19 +133,11 @@ async fn dial(host: &str, port: u16, checks: &mut Vec<ProbeCheck>) -> Option<(Li
         Ok(found) => found.take(8).collect(),
         Err(error) => {
             let cure = "check the name's spelling, or give the IP address";
-            check(
-                checks,
-                "resolve",
-                Err(format!("{host} has no address ({error}): {cure}")),
-            );
+            check(checks, "resolve", Err(format!("{host} has no address ({error}): {cure}")));
             return None;
         }
     };
-    let addresses = found
-        .iter()
-        .map(|address| address.ip().to_string())
-        .collect::<Vec<_>>()
-        .join(", ");
+    let addresses = found.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ");
     check(checks, "resolve", Ok(format!("{host} is {addresses}")));
     let mut stream = Err("no address".to_owned());
     for address in found {
@@ -174,22 +154,14 @@ async fn dial(host: &str, port: u16, checks: &mut Vec<ProbeCheck>) -> Option<(Li
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
-            check(
-                checks,
-                "connect",
-                Err(format!("port {port} does not answer ({error}): {cure}")),
-            );
+            check(checks, "connect", Err(format!("port {port} does not answer ({error}): {cure}")));
             return None;
         }
     };
     check(checks, "connect", Ok(format!("port {port} answers")));
     match identify(stream).await {
         Ok((line, identity)) => {
-            check(
-                checks,
-                "identity",
-                Ok(format!("{}, key {}", identity.name, identity.fingerprint)),
-            );
+            check(checks, "identity", Ok(format!("{}, key {}", identity.name, identity.fingerprint)));
             Some((line, identity))
         }
         Err(problem) => {
@@ -201,10 +173,7 @@ async fn dial(host: &str, port: u16, checks: &mut Vec<ProbeCheck>) -> Option<(Li
 
 async fn identify(stream: TcpStream) -> Result<(Line, Identity), String> {
     let text = |error: std::io::Error| error.to_string();
-    let (peer, local) = (
-        stream.peer_addr().map_err(text)?,
-        stream.local_addr().map_err(text)?.ip(),
-    );
+    let (peer, local) = (stream.peer_addr().map_err(text)?, stream.local_addr().map_err(text)?.ip());
     let provider = rustls::crypto::ring::default_provider();
     let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
         .with_safe_default_protocol_versions()
@@ -215,25 +184,14 @@ async fn identify(stream: TcpStream) -> Result<(Line, Identity), String> {
     let name = ServerName::IpAddress(peer.ip().into());
     let connect = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let stream = tokio::time::timeout(LINE_TIMEOUT, connect).await;
-    let stream = stream
-        .map_err(|_| "no TLS answer")?
-        .map_err(|error| format!("TLS failed ({error})"))?;
+    let stream = stream.map_err(|_| "no TLS answer")?.map_err(|error| format!("TLS failed ({error})"))?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = certificates.first().ok_or("the node showed no key")?;
     let fingerprint = key_fingerprint(certificate).map_err(|error| error.to_string())?;
-    let mut line = Line {
-        stream: BufReader::new(stream),
-        fingerprint,
-        local,
-        peer,
-    };
+    let mut line = Line { stream: BufReader::new(stream), fingerprint, local, peer };
     match line.read().await? {
-        AgentLine::Identity(identity) if identity.fingerprint == line.fingerprint => {
-            Ok((line, identity))
-        }
-        AgentLine::Identity(_) => {
-            Err("the node names another key than it shows; something stands in between".into())
-        }
+        AgentLine::Identity(identity) if identity.fingerprint == line.fingerprint => Ok((line, identity)),
+        AgentLine::Identity(_) => Err("the node names another key than it shows; something stands in between".into()),
         AgentLine::Refused { reason, .. } => Err(reason),
         _ => Err("the node did not say who it is".into()),
     }
@@ -251,7 +209,10 @@ fn version_check(identity: &Identity) -> Result<String, String> {
 
 fn pairing_check(identity: &Identity) -> Result<String, String> {
     match identity.attempts_left {
-        0 => Err("pairing is closed after wrong codes: open it again on the node with `holdfast pairing --reopen`".into()),
+        0 => {
+            Err("pairing is closed after wrong codes: open it again on the node with `holdfast pairing --reopen`"
+                .into())
+        }
         left => Ok(format!("pairing is open, {left} attempts left")),
     }
 }
@@ -261,13 +222,8 @@ fn pairing_check(identity: &Identity) -> Result<String, String> {
 /// # Errors
 /// 422 if the address is none.
 pub async fn probe(address: &str) -> Outcome<ProbeView> {
-    let (host, port) =
-        host_and_port(address).map_err(|message| Failure::field("address", message))?;
-    let mut view = ProbeView {
-        address: address.trim().to_owned(),
-        checks: Vec::new(),
-        identity: None,
-    };
+    let (host, port) = host_and_port(address).map_err(|message| Failure::field("address", message))?;
+    let mut view = ProbeView { address: address.trim().to_owned(), checks: Vec::new(), identity: None };
     if let Some((_, identity)) = dial(&host, port, &mut view.checks).await {
         check(&mut view.checks, "version", version_check(&identity));
         check(&mut view.checks, "pairing", pairing_check(&identity));
@@ -287,14 +243,10 @@ pub async fn probe(address: &str) -> Outcome<ProbeView> {
 /// 422 for a wrong address, code or name; 409 if the key is another one than expected or the name is taken; 502 if the
 /// node does not do its part.
 pub async fn enrol(app: &App, form: &EnrolForm, author: &str) -> Outcome<NodeId> {
-    let (host, port) =
-        host_and_port(&form.address).map_err(|message| Failure::field("address", message))?;
+    let (host, port) = host_and_port(&form.address).map_err(|message| Failure::field("address", message))?;
     let code = normalize_code(&form.code);
     if code.is_empty() || code.len() > 64 {
-        return Err(Failure::field(
-            "code",
-            "type the code that the agent printed (`holdfast pairing` shows it)",
-        ));
+        return Err(Failure::field("code", "type the code that the agent printed (`holdfast pairing` shows it)"));
     }
     let mut checks = Vec::new();
     let Some((mut line, identity)) = dial(&host, port, &mut checks).await else {
@@ -302,28 +254,16 @@ pub async fn enrol(app: &App, form: &EnrolForm, author: &str) -> Outcome<NodeId>
         return Err(Failure::field("address", detail));
     };
     if line.fingerprint != form.fingerprint {
-        return Err(Failure::conflict(
-            "another key answers at this address than before; check the address again",
-        ));
+        return Err(Failure::conflict("another key answers at this address than before; check the address again"));
     }
-    version_check(&identity)
-        .and(pairing_check(&identity))
-        .map_err(|message| Failure::field("code", message))?;
-    let name = if form.name.is_empty() {
-        identity.name.clone()
-    } else {
-        form.name.clone()
-    };
+    version_check(&identity).and(pairing_check(&identity)).map_err(|message| Failure::field("code", message))?;
+    let name = if form.name.is_empty() { identity.name.clone() } else { form.name.clone() };
     holdfast_api::config::check_name(&name).map_err(|message| Failure::field("name", message))?;
     let (transcript, csr) = pair(&mut line, &code).await?;
     let (signed, _) = app
         .tls
         .sign_request(&csr, &name, Some(&line.fingerprint))
-        .map_err(|error| {
-            Failure::node(format!(
-                "the node's certificate request is refused: {error:#}"
-            ))
-        })?;
+        .map_err(|error| Failure::node(format!("the node's certificate request is refused: {error:#}")))?;
     let new = NewNode {
         name,
         fingerprint: line.fingerprint.clone(),
@@ -343,7 +283,9 @@ pub async fn enrol(app: &App, form: &EnrolForm, author: &str) -> Outcome<NodeId>
         }
     };
     finish.await.map_err(|problem| {
-        Failure::node(format!("{problem}; the node may not have kept its certificate: if it does not connect, enrol it again"))
+        Failure::node(format!(
+            "{problem}; the node may not have kept its certificate: if it does not connect, enrol it again"
+        ))
     })?;
     Ok(id)
 }
@@ -355,36 +297,18 @@ async fn pair(line: &mut Line, code: &str) -> Outcome<(Transcript, String)> {
         &spake2::Identity::new(IDENTITY_SERVER),
         &spake2::Identity::new(IDENTITY_AGENT),
     );
-    line.write(&ServerLine::PakeStart {
-        protocol: ENROL_VERSION,
-        message: hex(&message_a),
-    })
-    .await
-    .map_err(Failure::node)?;
+    line.write(&ServerLine::PakeStart { protocol: ENROL_VERSION, message: hex(&message_a) })
+        .await
+        .map_err(Failure::node)?;
     let message_b = match line.read().await.map_err(Failure::node)? {
         AgentLine::Pake { message } => message,
-        AgentLine::Refused {
-            reason,
-            attempts_left,
-        } => return Err(refused(&reason, attempts_left)),
+        AgentLine::Refused { reason, attempts_left } => return Err(refused(&reason, attempts_left)),
         _ => return Err(Failure::node("the node answered something else than asked")),
     };
-    let message_b =
-        unhex(&message_b).ok_or_else(|| Failure::node("the node's answer is not hex"))?;
-    let pake_key = pake
-        .finish(&message_b)
-        .map_err(|_| Failure::node("the node's answer is no pairing message"))?;
-    let transcript = Transcript {
-        pake_key,
-        message_a,
-        message_b,
-        fingerprint: line.fingerprint.clone(),
-    };
-    line.write(&ServerLine::ServerConfirm {
-        tag: transcript.tag(Role::Server, &[]),
-    })
-    .await
-    .map_err(Failure::node)?;
+    let message_b = unhex(&message_b).ok_or_else(|| Failure::node("the node's answer is not hex"))?;
+    let pake_key = pake.finish(&message_b).map_err(|_| Failure::node("the node's answer is no pairing message"))?;
+    let transcript = Transcript { pake_key, message_a, message_b, fingerprint: line.fingerprint.clone() };
+    line.write(&ServerLine::ServerConfirm { tag: transcript.tag(Role::Server, &[]) }).await.map_err(Failure::node)?;
     match line.read().await.map_err(Failure::node)? {
         AgentLine::AgentConfirm { csr, tag } => {
             if transcript.verify(Role::Agent, &[csr.clone().into_bytes()], &tag) {
@@ -392,14 +316,9 @@ async fn pair(line: &mut Line, code: &str) -> Outcome<(Transcript, String)> {
             }
             let reason = "the node's proof is wrong".to_owned();
             let _ = line.write(&ServerLine::Refused { reason }).await;
-            Err(Failure::node(
-                "the node could not prove that it knows the code; something stands in between",
-            ))
+            Err(Failure::node("the node could not prove that it knows the code; something stands in between"))
         }
-        AgentLine::Refused {
-            reason,
-            attempts_left,
-        } => Err(refused(&reason, attempts_left)),
+        AgentLine::Refused { reason, attempts_left } => Err(refused(&reason, attempts_left)),
         _ => Err(Failure::node("the node answered something else than asked")),
     }
 }
@@ -409,9 +328,7 @@ fn refused(reason: &str, attempts_left: u32) -> Failure {
     Failure::field(
         "code",
         match attempts_left {
-            0 => format!(
-                "{reason}; no attempts left: open pairing again on the node with `holdfast pairing --reopen`"
-            ),
+            0 => format!("{reason}; no attempts left: open pairing again on the node with `holdfast pairing --reopen`"),
             1 => format!("{reason}; 1 attempt left"),
             left => format!("{reason}; {left} attempts left"),
         },
@@ -419,13 +336,10 @@ fn refused(reason: &str, attempts_left: u32) -> Failure {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() > 1024 || !text.is_ascii() || text.len() % 2 != 0 {
+    if text.len() > 1024 || !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
-        .collect()
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 /// Saves the node and its certificate, and uses up the token (by its hash), if there is one, in one transaction: a taken
@@ -448,38 +362,21 @@ async fn record(
             let (id, is_new) = db::nodes::enrol(tx, &new)?;
             db::nodes::add_certificate(tx, id, &signed.serial, signed.not_after_ms)?;
             let again = if is_new { "" } else { " again" };
-            let text = format!(
-                "enrolled {}{again} ({id}, key {})",
-                new.name, new.fingerprint
-            );
+            let text = format!("enrolled {}{again} ({id}, key {})", new.name, new.fingerprint);
             db::records::audit(tx, &new.author, &text)?;
             Ok(id)
         })
         .await?;
     app.reload().await?;
-    let name = app
-        .desired()
-        .node(node)
-        .map_or(name, |row| row.name.clone());
-    Ok(Enrolment {
-        certificate,
-        ca: app.tls.ca_pem.clone(),
-        servers: app.server_addresses(Some(local)),
-        node,
-        name,
-    })
+    let name = app.desired().node(node).map_or(name, |row| row.name.clone());
+    Ok(Enrolment { certificate, ca: app.tls.ca_pem.clone(), servers: app.server_addresses(Some(local)), node, name })
 }
 
 /// Enrols a node that shows a one-time token.
 ///
 /// # Errors
 /// 403 for a token that does not work; 422 for a wrong name or request; 409 if the name is taken.
-pub async fn join(
-    app: &App,
-    request: JoinRequest,
-    peer: IpAddr,
-    local: IpAddr,
-) -> Outcome<Enrolment> {
+pub async fn join(app: &App, request: JoinRequest, peer: IpAddr, local: IpAddr) -> Outcome<Enrolment> {
     if request.protocol != ENROL_VERSION {
         return Err(Failure::field(
             "protocol",
@@ -489,8 +386,7 @@ pub async fn join(
             ),
         ));
     }
-    holdfast_api::config::check_name(&request.name)
-        .map_err(|message| Failure::field("name", message))?;
+    holdfast_api::config::check_name(&request.name).map_err(|message| Failure::field("name", message))?;
     let (signed, fingerprint) = app
         .tls
         .sign_request(&request.csr, &request.name, None)
@@ -502,14 +398,7 @@ pub async fn join(
         agent_version: request.version,
         author: String::new(),
     };
-    record(
-        app,
-        new,
-        signed,
-        local,
-        Some(blake3::hash(request.secret.as_bytes()).as_bytes().to_vec()),
-    )
-    .await
+    record(app, new, signed, local, Some(blake3::hash(request.secret.as_bytes()).as_bytes().to_vec())).await
 }
 
 #[cfg(test)]
@@ -518,9 +407,7 @@ mod tests {
 
     #[test]
     fn addresses_may_carry_a_port() {
-        let ok = |text: &str, host: &str, port: u16| {
-            assert_eq!(host_and_port(text), Ok((host.to_owned(), port)))
-        };
+        let ok = |text: &str, host: &str, port: u16| assert_eq!(host_and_port(text), Ok((host.to_owned(), port)));
         ok("node1", "node1", 9001);
         ok(" 10.0.0.1:9101 ", "10.0.0.1", 9101);
         ok("fd00::1", "fd00::1", 9001);

@@ -33,12 +33,7 @@ impl Failure {
             Some(first) => format!("{}: {}", first.field, first.message),
             None => "the request is not valid".to_owned(),
         };
-        let mut failure = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid",
-            "Not valid",
-            detail,
-        );
+        let mut failure = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Not valid", detail);
         failure.0.errors = errors;
         failure
     }
@@ -50,22 +45,12 @@ impl Failure {
 
     /// 400: the request cannot be read at all.
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad-request",
-            "Not readable",
-            detail,
-        )
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "Not readable", detail)
     }
 
     /// 401.
     pub fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "Log in first",
-            "there is no session; log in",
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first", "there is no session; log in")
     }
 
     /// 403.
@@ -92,23 +77,13 @@ impl Failure {
 
     /// 502: a node could not be reached or did not answer as it should.
     pub fn node(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_GATEWAY,
-            "node",
-            "The node did not do it",
-            detail,
-        )
+        Self::new(StatusCode::BAD_GATEWAY, "node", "The node did not do it", detail)
     }
 
     /// 429.
     pub fn too_many(wait_s: u64) -> Self {
         let detail = format!("too many wrong attempts; try again in {wait_s} s");
-        let mut failure = Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-requests",
-            "Wait",
-            detail,
-        );
+        let mut failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Wait", detail);
         failure.0.retry_after_s = Some(wait_s);
         failure
     }
@@ -117,12 +92,7 @@ impl Failure {
     pub fn internal(inner: impl std::fmt::Display) -> Self {
         tracing::error!("internal error: {inner}");
         let detail = "something went wrong inside the server; its log says what";
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Internal error",
-            detail,
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
     /// Status of the answer.
@@ -148,10 +118,7 @@ impl IntoResponse for Failure {
         let retry = self.0.retry_after_s;
         let mut response = (self.status(), Json(&*self.0)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -99,9 +99,7 @@ pub fn browsers(app: Arc<App>) -> Router {
 
 /// The router for agents.
 pub fn agents(app: Arc<App>) -> Router {
-    Router::new()
-        .route(AGENT_PATH, get(crate::hub::session::upgrade))
-        .with_state(app)
+    Router::new().route(AGENT_PATH, get(crate::hub::session::upgrade)).with_state(app)
 }
 
 /// What every request goes through: Origin before, security headers after.
@@ -116,10 +114,7 @@ async fn guard(request: Request, next: Next) -> Response {
     };
     assets::secure(response.headers_mut());
     if api {
-        response
-            .headers_mut()
-            .entry(header::CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("no-store"));
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
     response
 }
@@ -127,33 +122,18 @@ async fn guard(request: Request, next: Next) -> Response {
 async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
-        return Failure::not_found(format!("there is no {path}; see /api/v1/openapi.json"))
-            .into_response();
+        return Failure::not_found(format!("there is no {path}; see /api/v1/openapi.json")).into_response();
     }
-    app.console
-        .respond(request.method(), path, request.headers())
+    app.console.respond(request.method(), path, request.headers())
 }
 
 async fn wrong_method(request: Request) -> Response {
-    let detail = format!(
-        "{} is not known here; see /api/v1/openapi.json",
-        request.method()
-    );
-    Failure::new(
-        axum::http::StatusCode::METHOD_NOT_ALLOWED,
-        "method",
-        "Not this method",
-        detail,
-    )
-    .into_response()
+    let detail = format!("{} is not known here; see /api/v1/openapi.json", request.method());
+    Failure::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method", "Not this method", detail).into_response()
 }
 
 async fn ca(State(app): State<Arc<App>>) -> Response {
-    download(
-        "holdfast-ca.pem",
-        "application/x-pem-file",
-        app.tls.ca_pem.clone().into_bytes(),
-    )
+    download("holdfast-ca.pem", "application/x-pem-file", app.tls.ca_pem.clone().into_bytes())
 }
 
 /// An answer that the browser saves under this name.
@@ -161,10 +141,7 @@ pub fn download(name: &str, mime: &'static str, bytes: impl Into<axum::body::Bod
     let mut response = Response::new(bytes.into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
-    let safe: String = name
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
-        .collect();
+    let safe: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{safe}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
@@ -172,34 +149,21 @@ pub fn download(name: &str, mime: &'static str, bytes: impl Into<axum::body::Bod
 }
 
 async fn body(request: Request, max: usize) -> Outcome<Bytes> {
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let too_long = || {
         let detail = format!("the body is longer than {max} bytes");
-        Failure::new(
-            axum::http::StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            "Too large",
-            detail,
-        )
+        Failure::new(axum::http::StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
     };
     if declared.is_some_and(|length: usize| length > max) {
         return Err(too_long());
     }
     let read = axum::body::to_bytes(request.into_body(), max);
     let read = tokio::time::timeout(std::time::Duration::from_secs(60), read).await;
-    read.map_err(|_| Failure::bad_request("the body did not come in time"))?
-        .map_err(|error| {
-            let length = std::error::Error::source(&error)
-                .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-            if length {
-                too_long()
-            } else {
-                Failure::bad_request("the body broke off")
-            }
-        })
+    read.map_err(|_| Failure::bad_request("the body did not come in time"))?.map_err(|error| {
+        let length =
+            std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        if length { too_long() } else { Failure::bad_request("the body broke off") }
+    })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
@@ -209,9 +173,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
         let field = if path == "." { String::new() } else { path };
         Failure::invalid(vec![FieldProblem::new(field, error.inner().to_string())])
     })?;
-    reader
-        .end()
-        .map_err(|error| Failure::field("", error.to_string()))?;
+    reader.end().map_err(|error| Failure::field("", error.to_string()))?;
     Ok(value)
 }
 
@@ -222,25 +184,12 @@ pub struct Json<T>(pub T);
 pub struct LongJson<T>(pub T);
 
 fn check_json(request: &Request) -> Outcome<()> {
-    let mime = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if mime
-        .split(';')
-        .next()
-        .is_some_and(|mime| mime.trim() == "application/json")
-    {
+    let mime = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if mime.split(';').next().is_some_and(|mime| mime.trim() == "application/json") {
         return Ok(());
     }
     let detail = "send JSON, with Content-Type: application/json";
-    Err(Failure::new(
-        axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "media-type",
-        "Not JSON",
-        detail,
-    ))
+    Err(Failure::new(axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Not JSON", detail))
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -278,14 +227,9 @@ pub struct In<T>(pub T);
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for In<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        state: &S,
-    ) -> Outcome<Self> {
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Outcome<Self> {
         let found = Path::<T>::from_request_parts(parts, state).await;
-        found
-            .map(|Path(value)| Self(value))
-            .map_err(|_| Failure::not_found("there is nothing under this address"))
+        found.map(|Path(value)| Self(value)).map_err(|_| Failure::not_found("there is nothing under this address"))
     }
 }
 
@@ -295,13 +239,8 @@ pub struct Asked<T>(pub T);
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = Failure;
 
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        state: &S,
-    ) -> Outcome<Self> {
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Outcome<Self> {
         let found = Query::<T>::from_request_parts(parts, state).await;
-        found
-            .map(|Query(value)| Self(value))
-            .map_err(|error| Failure::field("", error.body_text()))
+        found.map(|Query(value)| Self(value)).map_err(|error| Failure::field("", error.body_text()))
     }
 }

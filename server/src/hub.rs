@@ -69,11 +69,7 @@ pub struct Hub {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self {
-            nodes: Mutex::default(),
-            next: 1.into(),
-            wake: watch::Sender::new(0),
-        }
+        Self { nodes: Mutex::default(), next: 1.into(), wake: watch::Sender::new(0) }
     }
 }
 
@@ -99,34 +95,21 @@ impl Hub {
 
     /// True if the node's agent is connected.
     pub fn connected(&self, node: NodeId) -> bool {
-        self.lock()
-            .get(&node)
-            .is_some_and(|live| live.session.is_some())
+        self.lock().get(&node).is_some_and(|live| live.session.is_some())
     }
 
     /// A session begins; an older one of the same node ends.
     fn begin(&self, node: NodeId, hello: &Hello) -> (Handle, mpsc::Receiver<Outgoing>) {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let handle = Handle {
-            id,
-            outgoing,
-            kick: Arc::new(Notify::new()),
-        };
-        let modules = hello
-            .modules
-            .iter()
-            .map(|held| (held.id, (held.name.clone(), held.version)))
-            .collect();
+        let handle = Handle { id, outgoing, kick: Arc::new(Notify::new()) };
+        let modules = hello.modules.iter().map(|held| (held.id, (held.name.clone(), held.version))).collect();
         let mut nodes = self.lock();
         let live = nodes.entry(node).or_default();
         if let Some(older) = live.session.replace(handle.clone()) {
             older.kick.notify_one();
         }
-        live.held = Held {
-            cluster: hello.cluster_version,
-            modules,
-        };
+        live.held = Held { cluster: hello.cluster_version, modules };
         live.agent_version = hello.version.clone();
         live.seen_ms = now_ms();
         live.problem.clear();
@@ -139,10 +122,7 @@ impl Hub {
     fn end(&self, node: NodeId, session: u64) {
         let mut nodes = self.lock();
         if let Some(live) = nodes.get_mut(&node)
-            && live
-                .session
-                .as_ref()
-                .is_some_and(|handle| handle.id == session)
+            && live.session.as_ref().is_some_and(|handle| handle.id == session)
         {
             live.session = None;
             live.pushing = None;
@@ -167,16 +147,10 @@ impl Hub {
             let now = now_ms();
             live.seen_ms = now;
             live.reported_ms = now;
-            live.clock_offset_ms = i64::try_from(report.unix_ms)
-                .unwrap_or(i64::MAX)
-                .saturating_sub_unsigned(now);
+            live.clock_offset_ms = i64::try_from(report.unix_ms).unwrap_or(i64::MAX).saturating_sub_unsigned(now);
             live.held.cluster = live.held.cluster.max(report.cluster_version);
             for module in &report.modules {
-                let held = live
-                    .held
-                    .modules
-                    .entry(module.id)
-                    .or_insert_with(|| (module.module.clone(), 0));
+                let held = live.held.modules.entry(module.id).or_insert_with(|| (module.module.clone(), 0));
                 held.1 = held.1.max(module.version);
             }
             live.report = Some(report);
@@ -202,11 +176,7 @@ impl Hub {
         let live = self.get(node);
         let mut plan = plan(&wanted(node, desired), &live.held);
         let now = now_ms();
-        plan.pushes.retain(|push| {
-            live.refused
-                .get(push)
-                .is_none_or(|(_, at)| now.saturating_sub(*at) >= RETRY_MS)
-        });
+        plan.pushes.retain(|push| live.refused.get(push).is_none_or(|(_, at)| now.saturating_sub(*at) >= RETRY_MS));
         plan
     }
 
@@ -214,26 +184,15 @@ impl Hub {
     ///
     /// # Errors
     /// The node is not connected.
-    pub async fn send(
-        &self,
-        node: NodeId,
-        name: &str,
-        request: Request,
-    ) -> Outcome<mpsc::Receiver<Answer>> {
+    pub async fn send(&self, node: NodeId, name: &str, request: Request) -> Outcome<mpsc::Receiver<Answer>> {
         let session = self.lock().get(&node).and_then(|live| live.session.clone());
-        let gone = || {
-            Failure::node(format!(
-                "{name} is not connected to the server; check its agent and the network"
-            ))
-        };
+        let gone = || Failure::node(format!("{name} is not connected to the server; check its agent and the network"));
         let session = session.ok_or_else(gone)?;
         let (answers, receiver) = mpsc::channel(ANSWERS);
         let send = session.outgoing.send(Outgoing { request, answers });
         tokio::time::timeout(Duration::from_secs(10), send)
             .await
-            .map_err(|_| {
-                Failure::node(format!("{name} takes no requests at the moment; try again"))
-            })?
+            .map_err(|_| Failure::node(format!("{name} takes no requests at the moment; try again")))?
             .map_err(|_| gone())?;
         Ok(receiver)
     }
@@ -242,38 +201,22 @@ impl Hub {
     ///
     /// # Errors
     /// The node is not connected, does not answer within `timeout`, goes away, or refuses.
-    pub async fn ask(
-        &self,
-        node: NodeId,
-        name: &str,
-        request: Request,
-        timeout: Duration,
-    ) -> Outcome<Answer> {
+    pub async fn ask(&self, node: NodeId, name: &str, request: Request, timeout: Duration) -> Outcome<Answer> {
         let mut receiver = self.send(node, name, request).await?;
         match tokio::time::timeout(timeout, receiver.recv()).await {
             Ok(Some(Answer::Refused { reason })) => Err(Failure::node(format!("{name}: {reason}"))),
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(Failure::node(format!(
-                "the connection to {name} was lost before it answered"
-            ))),
-            Err(_) => Err(Failure::node(format!(
-                "{name} did not answer within {} s",
-                timeout.as_secs()
-            ))),
+            Ok(None) => Err(Failure::node(format!("the connection to {name} was lost before it answered"))),
+            Err(_) => Err(Failure::node(format!("{name} did not answer within {} s", timeout.as_secs()))),
         }
     }
 }
 
 /// What a node should hold.
 fn wanted(node: NodeId, desired: &Desired) -> Wanted {
-    let saved = desired
-        .cluster
-        .as_ref()
-        .filter(|saved| saved.config.node(node).is_some());
-    let configured = desired
-        .modules
-        .iter()
-        .filter_map(|module| Some((module.id, module.name.clone(), module.desired?)));
+    let saved = desired.cluster.as_ref().filter(|saved| saved.config.node(node).is_some());
+    let configured =
+        desired.modules.iter().filter_map(|module| Some((module.id, module.name.clone(), module.desired?)));
     Wanted {
         cluster: saved.map(|saved| saved.config.version),
         modules: configured.collect(),

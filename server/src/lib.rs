@@ -61,39 +61,26 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
         .mode(0o700)
         .create(data)
         .with_context(|| format!("cannot make {}", data.display()))?;
-    let lock = File::create(data.join("lock"))
-        .with_context(|| format!("cannot write in {}", data.display()))?;
+    let lock = File::create(data.join("lock")).with_context(|| format!("cannot write in {}", data.display()))?;
     if lock.try_lock().is_err() {
         bail!("another server uses {}; stop it first", data.display());
     }
     let db = Db::open(&data.join("holdfast.sqlite"))?;
-    let revoked = db.call(|tx| db::nodes::revoked_certificates(tx)).await?;
+    let revoked = db.call(db::nodes::revoked_certificates).await?;
     let tls = Tls::open(&data.join("pki"), &config.names, &revoked)?;
-    let listener = TcpListener::bind(config.listen).await.with_context(|| {
-        format!(
-            "cannot listen on {}; is another server running?",
-            config.listen
-        )
-    })?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; is another server running?", config.listen))?;
     let listen = listener.local_addr()?;
     let app = App::new(&config, db, tls, listen).await?;
     let setup_link = first_user(&app, &config, listen).await?;
     let mut tasks = JoinSet::new();
-    let (browsers, agents) = (
-        http::browsers(Arc::clone(&app)),
-        http::agents(Arc::clone(&app)),
-    );
+    let (browsers, agents) = (http::browsers(Arc::clone(&app)), http::agents(Arc::clone(&app)));
     tasks.spawn(serve::accept(Arc::clone(&app), listener, browsers, agents));
     tasks.spawn(live::Live::keep(Arc::clone(&app)));
     tasks.spawn(tasks::Tasks::keep(Arc::clone(&app)));
     tasks.spawn(renew(Arc::clone(&app)));
-    Ok(Server {
-        listen,
-        setup_link,
-        app,
-        tasks,
-        _lock: lock,
-    })
+    Ok(Server { listen, setup_link, app, tasks, _lock: lock })
 }
 
 /// Renews the server's certificate when that is due, for ever.
@@ -110,26 +97,15 @@ async fn renew(app: Arc<App>) {
 }
 
 /// If there is no user yet: makes `admin` from the password file, or opens the set-up and returns its link.
-async fn first_user(
-    app: &App,
-    config: &Config,
-    listen: SocketAddr,
-) -> anyhow::Result<Option<String>> {
-    if !app.db.call(|tx| db::users::none(tx)).await? {
+async fn first_user(app: &App, config: &Config, listen: SocketAddr) -> anyhow::Result<Option<String>> {
+    if !app.db.call(db::users::none).await? {
         return Ok(None);
     }
     if let Some(file) = &config.admin_password_file {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let password = text.lines().next().unwrap_or_default().to_owned();
-        let hash = app
-            .gate
-            .hash(password)
-            .await
-            .with_context(|| format!("the password in {}", file.display()))?;
-        app.db
-            .call(move |tx| http::session::first_admin(tx, "admin", &hash))
-            .await?;
+        let hash = app.gate.hash(password).await.with_context(|| format!("the password in {}", file.display()))?;
+        app.db.call(move |tx| http::session::first_admin(tx, "admin", &hash)).await?;
         return Ok(None);
     }
     let token = app.gate.open_setup();
@@ -140,15 +116,9 @@ async fn first_user(
 pub fn url(config: &Config, listen: SocketAddr) -> String {
     let host = match config.names.first() {
         Some(name) => tls::names::bare_host(name).to_owned(),
-        None if listen.ip().is_unspecified() => {
-            tls::names::host_name().unwrap_or_else(|| "localhost".into())
-        }
+        None if listen.ip().is_unspecified() => tls::names::host_name().unwrap_or_else(|| "localhost".into()),
         None => listen.ip().to_string(),
     };
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host
-    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
     format!("https://{host}:{}/", listen.port())
 }

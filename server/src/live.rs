@@ -32,10 +32,7 @@ pub struct Live {
 
 impl Default for Live {
     fn default() -> Self {
-        Self {
-            changes: watch::Sender::new(0),
-            latest: watch::Sender::new(None),
-        }
+        Self { changes: watch::Sender::new(0), latest: watch::Sender::new(None) }
     }
 }
 
@@ -98,27 +95,14 @@ pub fn snapshot(app: &App) -> LiveSnapshot {
         server_version: VERSION.to_owned(),
         console_build: app.console.build(),
         cluster: desired.cluster_view(),
-        nodes: desired
-            .nodes
-            .iter()
-            .map(|node| node_view(app, &desired, &nodes, node.id))
-            .collect(),
-        modules: desired
-            .modules
-            .iter()
-            .map(|module| module_live(&desired, &nodes, module, now))
-            .collect(),
+        nodes: desired.nodes.iter().map(|node| node_view(app, &desired, &nodes, node.id)).collect(),
+        modules: desired.modules.iter().map(|module| module_live(&desired, &nodes, module, now)).collect(),
         tasks: app.tasks.recent(TASKS),
     }
 }
 
 /// One node as consoles show it (empty names for one that is not enrolled).
-pub fn node_view(
-    app: &App,
-    desired: &Desired,
-    nodes: &BTreeMap<NodeId, NodeLive>,
-    id: NodeId,
-) -> NodeView {
+pub fn node_view(app: &App, desired: &Desired, nodes: &BTreeMap<NodeId, NodeLive>, id: NodeId) -> NodeView {
     let live = nodes.get(&id).cloned().unwrap_or_default();
     let row = desired.node(id);
     let report = live.report.clone().unwrap_or_default();
@@ -149,51 +133,27 @@ pub fn node_view(
         memory_percent: report.memory_percent,
         problem: problems.join("; "),
         modules: held
-            .map(|(id, (name, version))| HeldModule {
-                id: *id,
-                name: name.clone(),
-                version: *version,
-            })
+            .map(|(id, (name, version))| HeldModule { id: *id, name: name.clone(), version: *version })
             .collect(),
     }
 }
 
-fn module_live(
-    desired: &Desired,
-    nodes: &BTreeMap<NodeId, NodeLive>,
-    module: &ModuleView,
-    now: u64,
-) -> ModuleLive {
-    let holders = nodes
-        .iter()
-        .filter(|(_, live)| live.held.modules.contains_key(&module.id))
-        .map(|(id, _)| *id);
+fn module_live(desired: &Desired, nodes: &BTreeMap<NodeId, NodeLive>, module: &ModuleView, now: u64) -> ModuleLive {
+    let holders = nodes.iter().filter(|(_, live)| live.held.modules.contains_key(&module.id)).map(|(id, _)| *id);
     let shown: BTreeSet<NodeId> = desired.members().into_iter().chain(holders).collect();
     let on_node = |id: NodeId| {
         let live = nodes.get(&id).cloned().unwrap_or_default();
-        let held = live
-            .held
-            .modules
-            .get(&module.id)
-            .map(|(_, version)| *version);
+        let held = live.held.modules.get(&module.id).map(|(_, version)| *version);
         ModuleOnNode {
             node: id,
             held,
             fresh: live.session.is_some() && now.saturating_sub(live.reported_ms) < FRESH_MS,
             reported_unix_ms: live.reported_ms,
             pending: pending(module, &live, held),
-            report: live.report.and_then(|report| {
-                report
-                    .modules
-                    .into_iter()
-                    .find(|report| report.id == module.id)
-            }),
+            report: live.report.and_then(|report| report.modules.into_iter().find(|report| report.id == module.id)),
         }
     };
-    ModuleLive {
-        module: module.clone(),
-        nodes: shown.into_iter().map(on_node).collect(),
-    }
+    ModuleLive { module: module.clone(), nodes: shown.into_iter().map(on_node).collect() }
 }
 
 /// Why the wanted version is not in force on a node; empty: it is.
@@ -210,9 +170,7 @@ fn pending(module: &ModuleView, live: &NodeLive, held: Option<u64>) -> String {
     let thing = Thing::Module(module.id, wanted);
     match live.refused.get(&thing) {
         Some((reason, _)) => reason.clone(),
-        None if held.is_some_and(|held| held > wanted) => {
-            "the node holds a newer version than the server".into()
-        }
+        None if held.is_some_and(|held| held > wanted) => "the node holds a newer version than the server".into(),
         None => format!("applying version {wanted}…"),
     }
 }

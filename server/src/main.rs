@@ -9,37 +9,21 @@ use tracing_subscriber::EnvFilter;
 fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(config))
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let mut server = start(config.clone()).await?;
     let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "Holdfast server {}: {}",
-        env!("CARGO_PKG_VERSION"),
-        url(&config, server.listen)
-    )?;
+    writeln!(out, "Holdfast server {}: {}", env!("CARGO_PKG_VERSION"), url(&config, server.listen))?;
     writeln!(out, "listening on {}", server.listen)?;
     if let Some(link) = &server.setup_link {
-        writeln!(
-            out,
-            "Make the administrator with this link, which works once:\n  {link}"
-        )?;
+        writeln!(out, "Make the administrator with this link, which works once:\n  {link}")?;
     }
     out.flush()?;
-    let (mut terminated, mut interrupted) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}

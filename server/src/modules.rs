@@ -33,10 +33,7 @@ fn xml_problem(error: &UserConfigError) -> FieldProblem {
 /// 422 naming the entry.
 pub fn read(bytes: &[u8]) -> Outcome<Package> {
     if bytes.len() > PACKAGE_BYTES_MAX {
-        return Err(Failure::field(
-            "",
-            format!("a package has at most {PACKAGE_BYTES_MAX} bytes"),
-        ));
+        return Err(Failure::field("", format!("a package has at most {PACKAGE_BYTES_MAX} bytes")));
     }
     Ok(Package::read(bytes)?)
 }
@@ -48,10 +45,7 @@ pub fn read(bytes: &[u8]) -> Outcome<Package> {
 pub fn write(package: &Package) -> Outcome<Vec<u8>> {
     let bytes = package.write()?;
     if bytes.len() > PACKAGE_BYTES_MAX {
-        return Err(Failure::field(
-            "",
-            format!("a package has at most {PACKAGE_BYTES_MAX} bytes"),
-        ));
+        return Err(Failure::field("", format!("a package has at most {PACKAGE_BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }
@@ -64,11 +58,7 @@ pub fn catalogue() -> Vec<CatalogueEntry> {
             "mirror" => "Real-time file replication and failover, two nodes",
             _ => "Module template",
         };
-        CatalogueEntry {
-            template: template.to_owned(),
-            title: title.to_owned(),
-            suggested_name: name.to_owned(),
-        }
+        CatalogueEntry { template: template.to_owned(), title: title.to_owned(), suggested_name: name.to_owned() }
     };
     assets::templates().into_iter().map(entry).collect()
 }
@@ -80,37 +70,21 @@ pub fn catalogue() -> Vec<CatalogueEntry> {
 pub fn template(name: &str) -> Outcome<Package> {
     let files = assets::template(name);
     if files.is_empty() {
-        return Err(Failure::field(
-            "template",
-            format!("there is no template {name}; see the catalogue"),
-        ));
+        return Err(Failure::field("template", format!("there is no template {name}; see the catalogue")));
     }
     let file = |(path, bytes, executable): (&str, &[u8], bool)| {
-        (
-            path.to_owned(),
-            PackageFile {
-                bytes: bytes.to_vec(),
-                executable,
-            },
-        )
+        (path.to_owned(), PackageFile { bytes: bytes.to_vec(), executable })
     };
-    Ok(Package {
-        files: files.into_iter().map(file).collect(),
-    })
+    Ok(Package { files: files.into_iter().map(file).collect() })
 }
 
 /// The wizard's view of a package, or what is wrong with its `userconfig.xml`.
 pub fn settings(package: &Package, name: &str) -> Result<ModuleSettings, Vec<FieldProblem>> {
-    let text = package
-        .userconfig()
-        .map_err(|error| vec![problem_of(&error)])?;
+    let text = package.userconfig().map_err(|error| vec![problem_of(&error)])?;
     let config = UserConfig::parse(text).map_err(|error| vec![xml_problem(&error)])?;
     let script = |script: &&str| {
         let file = package.files.get(&format!("bin/{script}"))?;
-        Some((
-            (*script).to_owned(),
-            String::from_utf8(file.bytes.clone()).ok()?,
-        ))
+        Some(((*script).to_owned(), String::from_utf8(file.bytes.clone()).ok()?))
     };
     let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     Ok(ModuleSettings {
@@ -152,10 +126,7 @@ fn proc_of(checker: &ProcessChecker, old: &[Proc]) -> Proc {
             CheckerAction::Stop => ProcAction::Stop,
             CheckerAction::NoAction => ProcAction::NoAction,
         },
-        start_after: old
-            .iter()
-            .find(|proc| proc.name == checker.name)
-            .map_or(0, |proc| proc.start_after),
+        start_after: old.iter().find(|proc| proc.name == checker.name).map_or(0, |proc| proc.start_after),
     }
 }
 
@@ -172,14 +143,9 @@ pub fn with_settings(package: &Package, settings: &ModuleSettings, name: &str) -
     let mut package = package.clone();
     let text = package.userconfig()?.to_owned();
     let before = self::settings(&package, name).ok();
-    let mut config =
-        UserConfig::parse(&text).map_err(|error| Failure::invalid(vec![xml_problem(&error)]))?;
+    let mut config = UserConfig::parse(&text).map_err(|error| Failure::invalid(vec![xml_problem(&error)]))?;
     let same = before.is_some_and(|before| {
-        ModuleSettings {
-            scripts: settings.scripts.clone(),
-            name: settings.name.clone(),
-            ..before
-        } == *settings
+        ModuleSettings { scripts: settings.scripts.clone(), name: settings.name.clone(), ..before } == *settings
     });
     if !same {
         config.heart.pulse_ms = settings.pulse_ms.into();
@@ -191,41 +157,22 @@ pub fn with_settings(package: &Package, settings: &ModuleSettings, name: &str) -
         if config.errd.polltimer_ms / 1000 != u64::from(settings.polltimer_s) {
             config.errd.polltimer_ms = u64::from(settings.polltimer_s) * 1000;
         }
-        config.errd.procs = settings
-            .processes
-            .iter()
-            .map(|checker| proc_of(checker, &config.errd.procs))
-            .collect();
+        config.errd.procs = settings.processes.iter().map(|checker| proc_of(checker, &config.errd.procs)).collect();
         let rfs = config.rfs.as_mut();
         let rfs = rfs.ok_or_else(|| {
-            Failure::field(
-                "directories",
-                "this module replicates nothing: add <rfs> to its userconfig.xml",
-            )
+            Failure::field("directories", "this module replicates nothing: add <rfs> to its userconfig.xml")
         })?;
         rfs.directories.clone_from(&settings.directories);
         let text = config.to_xml();
         UserConfig::parse(&text).map_err(|error| Failure::invalid(vec![xml_problem(&error)]))?;
-        package.files.insert(
-            USERCONFIG.into(),
-            PackageFile {
-                bytes: text.into_bytes(),
-                executable: false,
-            },
-        );
+        package.files.insert(USERCONFIG.into(), PackageFile { bytes: text.into_bytes(), executable: false });
     }
     for (script, text) in &settings.scripts {
         let path = format!("bin/{script}");
         if text.is_empty() {
             package.files.remove(&path);
         } else {
-            package.files.insert(
-                path,
-                PackageFile {
-                    bytes: text.clone().into_bytes(),
-                    executable: true,
-                },
-            );
+            package.files.insert(path, PackageFile { bytes: text.clone().into_bytes(), executable: true });
         }
     }
     package.check()?;
@@ -243,21 +190,14 @@ pub fn with_changes(package: &Package, changes: &[FileChange]) -> Outcome<Packag
     let mut package = package.clone();
     for (i, change) in changes.iter().enumerate() {
         let field = format!("changes[{i}].path");
-        holdfast_api::package::check_name(&change.path)
-            .map_err(|error| Failure::field(&field, error.problem))?;
+        holdfast_api::package::check_name(&change.path).map_err(|error| Failure::field(&field, error.problem))?;
         if !change.path.starts_with("conf/") && !change.path.starts_with("bin/") {
-            return Err(Failure::field(
-                &field,
-                "files of a module are below conf/ or bin/",
-            ));
+            return Err(Failure::field(&field, "files of a module are below conf/ or bin/"));
         }
         match &change.text {
             Some(text) => {
                 let executable = change.path.starts_with("bin/");
-                let file = PackageFile {
-                    bytes: text.clone().into_bytes(),
-                    executable,
-                };
+                let file = PackageFile { bytes: text.clone().into_bytes(), executable };
                 package.files.insert(change.path.clone(), file);
             }
             None if change.path == USERCONFIG => {
@@ -296,56 +236,28 @@ pub fn check(package: &Package) -> (Vec<FieldProblem>, Vec<FieldProblem>, Option
         Err(error) => return (vec![xml_problem(&error)], warnings, None),
     };
     for note in &config.notes {
-        warnings.push(FieldProblem::new(
-            USERCONFIG,
-            format!("line {}, column {}: {}", note.line, note.column, note.text),
-        ));
+        warnings
+            .push(FieldProblem::new(USERCONFIG, format!("line {}, column {}: {}", note.line, note.column, note.text)));
     }
-    for proc in config
-        .errd
-        .procs
-        .iter()
-        .filter(|proc| proc.name == "PROCESS_NAME")
-    {
-        let message = format!(
-            "replace {} by the name of the process to watch, or remove this checker",
-            proc.name
-        );
+    for proc in config.errd.procs.iter().filter(|proc| proc.name == "PROCESS_NAME") {
+        let message = format!("replace {} by the name of the process to watch, or remove this checker", proc.name);
         problems.push(FieldProblem::new("processes", message));
     }
-    let directories = config
-        .rfs
-        .as_ref()
-        .map(|rfs| rfs.directories.as_slice())
-        .unwrap_or_default();
-    problems.extend(holdfast_api::config::check_directories(
-        "directories",
-        directories,
-    ));
-    for (path, file) in package
-        .files
-        .iter()
-        .filter(|(path, _)| path.starts_with("bin/"))
-    {
+    let directories = config.rfs.as_ref().map(|rfs| rfs.directories.as_slice()).unwrap_or_default();
+    problems.extend(holdfast_api::config::check_directories("directories", directories));
+    for (path, file) in package.files.iter().filter(|(path, _)| path.starts_with("bin/")) {
         if file.bytes.starts_with(b"#!") && file.bytes.windows(2).any(|pair| pair == b"\r\n") {
-            problems.push(FieldProblem::new(
-                path,
-                "the script has Windows line ends; use line feeds only",
-            ));
+            problems.push(FieldProblem::new(path, "the script has Windows line ends; use line feeds only"));
         }
     }
     for script in ["bin/start_prim", "bin/stop_prim"] {
         if !package.files.contains_key(script) {
-            let message =
-                "the module has no such script: the application is not started or stopped";
+            let message = "the module has no such script: the application is not started or stopped";
             warnings.push(FieldProblem::new(script, message));
         }
     }
     if config.user.is_none() {
-        warnings.push(FieldProblem::new(
-            USERCONFIG,
-            "without <user/> no script is run",
-        ));
+        warnings.push(FieldProblem::new(USERCONFIG, "without <user/> no script is run"));
     }
     (problems, warnings, Some(config))
 }
@@ -360,11 +272,7 @@ mod tests {
 
     #[test]
     fn the_catalogue_offers_mirror_and_its_settings_can_be_read() {
-        assert!(
-            catalogue()
-                .iter()
-                .any(|entry| entry.template == "mirror.safe")
-        );
+        assert!(catalogue().iter().any(|entry| entry.template == "mirror.safe"));
         let settings = settings(&mirror(), "mirror").unwrap();
         assert!(settings.scripts.contains_key("start_prim"));
         assert!(template("nothing.safe").is_err());
@@ -382,9 +290,7 @@ mod tests {
             action: CheckerAction::Restart,
             class: "prim".into(),
         }];
-        wanted
-            .scripts
-            .insert("start_prim".into(), "#!/bin/sh\nexit 0\n".into());
+        wanted.scripts.insert("start_prim".into(), "#!/bin/sh\nexit 0\n".into());
         let package = with_settings(&mirror(), &wanted, "mirror").unwrap();
         assert_eq!(settings(&package, "mirror").unwrap(), wanted);
         let zip = write(&package).unwrap();
@@ -395,8 +301,7 @@ mod tests {
     #[test]
     fn unchanged_settings_leave_the_text_as_it_was() {
         let mut same = settings(&mirror(), "mirror").unwrap();
-        same.processes
-            .retain(|process| process.name != "PROCESS_NAME");
+        same.processes.retain(|process| process.name != "PROCESS_NAME");
         let once = with_settings(&mirror(), &same, "mirror").unwrap();
         let twice = with_settings(&once, &settings(&once, "mirror").unwrap(), "mirror").unwrap();
         assert_eq!(once, twice);
@@ -405,33 +310,20 @@ mod tests {
     #[test]
     fn changes_outside_the_module_are_refused_by_name() {
         for path in ["../x", "/etc/passwd", "conf/../../x", "other/x", ""] {
-            let change = FileChange {
-                path: path.into(),
-                text: Some(String::new()),
-            };
+            let change = FileChange { path: path.into(), text: Some(String::new()) };
             let failure = with_changes(&mirror(), &[change]).unwrap_err();
             assert_eq!(failure.0.errors[0].field, "changes[0].path", "{path}");
         }
-        let gone = FileChange {
-            path: USERCONFIG.into(),
-            text: None,
-        };
+        let gone = FileChange { path: USERCONFIG.into(), text: None };
         assert!(with_changes(&mirror(), &[gone]).is_err());
     }
 
     #[test]
     fn bad_xml_is_named_with_line_and_column() {
-        let change = FileChange {
-            path: USERCONFIG.into(),
-            text: Some("<safe>\n<nonsense/>\n</safe>".into()),
-        };
+        let change = FileChange { path: USERCONFIG.into(), text: Some("<safe>\n<nonsense/>\n</safe>".into()) };
         let package = with_changes(&mirror(), &[change]).unwrap();
         let (problems, ..) = check(&package);
         assert_eq!(problems[0].field, USERCONFIG);
-        assert!(
-            problems[0].message.contains("line 2"),
-            "{}",
-            problems[0].message
-        );
+        assert!(problems[0].message.contains("line 2"), "{}", problems[0].message);
     }
 }

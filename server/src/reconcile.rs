@@ -38,20 +38,13 @@ pub struct Plan {
 pub fn plan(wanted: &Wanted, held: &Held) -> Plan {
     let mut plan = Plan::default();
     for (id, name) in &wanted.removed {
-        if held
-            .modules
-            .get(id)
-            .is_some_and(|(held_name, _)| held_name == name)
-        {
+        if held.modules.get(id).is_some_and(|(held_name, _)| held_name == name) {
             plan.pushes.push(Thing::Removal(*id));
         }
     }
     let Some(cluster) = wanted.cluster else {
         if held.cluster > 0 {
-            plan.problems.push(
-                "the node holds a cluster configuration but is not in the saved cluster; add it"
-                    .into(),
-            );
+            plan.problems.push("the node holds a cluster configuration but is not in the saved cluster; add it".into());
         }
         return plan;
     };
@@ -83,14 +76,10 @@ pub fn plan(wanted: &Wanted, held: &Held) -> Plan {
     }
     for (id, (name, version)) in &held.modules {
         let known = wanted.modules.iter().any(|(known, ..)| known == id)
-            || wanted
-                .removed
-                .iter()
-                .any(|(known, removed)| known == id && removed == name);
+            || wanted.removed.iter().any(|(known, removed)| known == id && removed == name);
         if !known {
-            plan.problems.push(format!(
-                "the node holds {name} (version {version}), which this server has not configured"
-            ));
+            plan.problems
+                .push(format!("the node holds {name} (version {version}), which this server has not configured"));
         }
     }
     plan
@@ -104,28 +93,18 @@ mod tests {
     const M1: ModuleId = ModuleId(1);
 
     fn wanted(cluster: u64, version: u64) -> Wanted {
-        Wanted {
-            cluster: Some(cluster),
-            modules: vec![(M1, "mirror".into(), version)],
-            removed: vec![],
-        }
+        Wanted { cluster: Some(cluster), modules: vec![(M1, "mirror".into(), version)], removed: vec![] }
     }
 
     fn held(cluster: u64, version: u64) -> Held {
         let modules = (version > 0).then(|| (M1, ("mirror".to_owned(), version)));
-        Held {
-            cluster,
-            modules: modules.into_iter().collect(),
-        }
+        Held { cluster, modules: modules.into_iter().collect() }
     }
 
     #[test]
     fn a_fresh_node_gets_the_cluster_then_its_modules() {
         assert_eq!(plan(&wanted(2, 3), &held(0, 0)).pushes, [Thing::Cluster(2)]);
-        assert_eq!(
-            plan(&wanted(2, 3), &held(2, 0)).pushes,
-            [Thing::Module(M1, 3)]
-        );
+        assert_eq!(plan(&wanted(2, 3), &held(2, 0)).pushes, [Thing::Module(M1, 3)]);
         assert_eq!(plan(&wanted(2, 3), &held(2, 3)), Plan::default());
     }
 
@@ -150,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_node_outside_the_cluster_gets_nothing() {
-        let wanted = Wanted {
-            cluster: None,
-            ..wanted(1, 1)
-        };
+        let wanted = Wanted { cluster: None, ..wanted(1, 1) };
         assert_eq!(plan(&wanted, &held(0, 0)), Plan::default());
     }
 

@@ -71,10 +71,7 @@ async fn connection(
     agents: Router,
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let ends = Ends {
-        peer,
-        local: stream.local_addr()?.ip(),
-    };
+    let ends = Ends { peer, local: stream.local_addr()?.ip() };
     let handshake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         let agent = start.client_hello().server_name() == Some(AGENT_SNI);
@@ -85,24 +82,17 @@ async fn connection(
     let mut router = if agent { agents } else { browsers };
     if agent {
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let Some(certificate) = certificates.first() else {
-            anyhow::bail!("no client certificate")
-        };
+        let Some(certificate) = certificates.first() else { anyhow::bail!("no client certificate") };
         let der: Arc<[u8]> = certificate.to_vec().into();
         let fingerprint = key_fingerprint(&der)?;
         router = router.layer(axum::Extension(PeerCertificate { der, fingerprint }));
     }
     let router = router.layer(axum::Extension(ends));
-    let service =
-        hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            router.clone().oneshot(request.map(Body::new))
-        });
+    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        router.clone().oneshot(request.map(Body::new))
+    });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(64 * 1024);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())

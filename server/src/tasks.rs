@@ -54,10 +54,7 @@ pub struct NewTask {
 impl Tasks {
     /// Takes over the saved tasks; those that ran when the server ended are ended.
     pub fn new(saved: Vec<TaskView>) -> Self {
-        let mut inner = Inner {
-            next: 1,
-            ..Inner::default()
-        };
+        let mut inner = Inner { next: 1, ..Inner::default() };
         for mut task in saved {
             inner.next = inner.next.max(task.id + 1);
             if task.ended_unix_ms.is_none() {
@@ -75,10 +72,7 @@ impl Tasks {
             inner.tasks.insert(task.id, (task, None));
         }
         trim(&mut inner);
-        Self {
-            inner: Mutex::new(inner),
-            changed: Notify::new(),
-        }
+        Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -154,21 +148,9 @@ impl Tasks {
     /// Tasks that go on, and the latest ended ones, newest first.
     pub fn recent(&self, limit: usize) -> Vec<TaskView> {
         let inner = self.lock();
-        let running = inner
-            .tasks
-            .values()
-            .rev()
-            .filter(|(task, _)| task.ended_unix_ms.is_none());
-        let ended = inner
-            .tasks
-            .values()
-            .rev()
-            .filter(|(task, _)| task.ended_unix_ms.is_some());
-        let mut recent: Vec<_> = running
-            .chain(ended)
-            .take(limit)
-            .map(|(task, _)| task.clone())
-            .collect();
+        let running = inner.tasks.values().rev().filter(|(task, _)| task.ended_unix_ms.is_none());
+        let ended = inner.tasks.values().rev().filter(|(task, _)| task.ended_unix_ms.is_some());
+        let mut recent: Vec<_> = running.chain(ended).take(limit).map(|(task, _)| task.clone()).collect();
         recent.sort_by_key(|task| std::cmp::Reverse(task.id));
         recent
     }
@@ -181,15 +163,9 @@ impl Tasks {
             let dirty: Vec<TaskView> = {
                 let mut inner = app.tasks.lock();
                 let ids = std::mem::take(&mut inner.dirty);
-                ids.iter()
-                    .filter_map(|id| inner.tasks.get(id).map(|(task, _)| task.clone()))
-                    .collect()
+                ids.iter().filter_map(|id| inner.tasks.get(id).map(|(task, _)| task.clone())).collect()
             };
-            if let Err(failure) = app
-                .db
-                .call(move |tx| db::records::save_tasks(tx, &dirty))
-                .await
-            {
+            if let Err(failure) = app.db.call(move |tx| db::records::save_tasks(tx, &dirty)).await {
                 tracing::warn!("tasks were not saved: {failure}");
             }
         }
@@ -206,11 +182,7 @@ fn supersede(inner: &mut Inner, thing: Thing, by: u64) {
     let mut touched = Vec::new();
     for (id, (task, wanted)) in &mut inner.tasks {
         if task.ended_unix_ms.is_none() && wanted.is_some_and(older) {
-            for node in task
-                .nodes
-                .iter_mut()
-                .filter(|node| node.state == TaskState::Waiting)
-            {
+            for node in task.nodes.iter_mut().filter(|node| node.state == TaskState::Waiting) {
                 node.state = TaskState::Failed;
                 node.message = format!("replaced by a newer change (task {by})");
             }
@@ -259,12 +231,7 @@ mod tests {
     use super::*;
 
     fn node(id: u16, state: TaskState) -> TaskNode {
-        TaskNode {
-            node: NodeId(id),
-            name: format!("node{id}"),
-            state,
-            message: String::new(),
-        }
+        TaskNode { node: NodeId(id), name: format!("node{id}"), state, message: String::new() }
     }
 
     fn begin(tasks: &Tasks, thing: Thing, nodes: Vec<TaskNode>) -> u64 {
@@ -282,45 +249,21 @@ mod tests {
     fn a_task_ends_when_every_node_has_answered() {
         let tasks = Tasks::new(vec![]);
         let thing = Thing::Module(ModuleId(1), 3);
-        let id = begin(
-            &tasks,
-            thing,
-            vec![node(1, TaskState::Running), node(2, TaskState::Waiting)],
-        );
+        let id = begin(&tasks, thing, vec![node(1, TaskState::Running), node(2, TaskState::Waiting)]);
         tasks.pushed(thing, NodeId(1), TaskState::Done, "ok");
         assert_eq!(tasks.get(id).unwrap().state, TaskState::Waiting);
-        tasks.pushed(
-            Thing::Module(ModuleId(1), 4),
-            NodeId(2),
-            TaskState::Failed,
-            "not stopped",
-        );
+        tasks.pushed(Thing::Module(ModuleId(1), 4), NodeId(2), TaskState::Failed, "not stopped");
         let task = tasks.get(id).unwrap();
-        assert_eq!(
-            (task.state, task.nodes[1].message.as_str()),
-            (TaskState::Failed, "not stopped")
-        );
+        assert_eq!((task.state, task.nodes[1].message.as_str()), (TaskState::Failed, "not stopped"));
         assert!(task.ended_unix_ms.is_some());
     }
 
     #[test]
     fn a_newer_version_ends_what_waits_for_the_older() {
         let tasks = Tasks::new(vec![]);
-        let old = begin(
-            &tasks,
-            Thing::Module(ModuleId(1), 1),
-            vec![node(1, TaskState::Waiting)],
-        );
-        let other = begin(
-            &tasks,
-            Thing::Module(ModuleId(2), 1),
-            vec![node(1, TaskState::Waiting)],
-        );
-        begin(
-            &tasks,
-            Thing::Module(ModuleId(1), 2),
-            vec![node(1, TaskState::Waiting)],
-        );
+        let old = begin(&tasks, Thing::Module(ModuleId(1), 1), vec![node(1, TaskState::Waiting)]);
+        let other = begin(&tasks, Thing::Module(ModuleId(2), 1), vec![node(1, TaskState::Waiting)]);
+        begin(&tasks, Thing::Module(ModuleId(1), 2), vec![node(1, TaskState::Waiting)]);
         assert_eq!(tasks.get(old).unwrap().state, TaskState::Failed);
         assert_eq!(tasks.get(other).unwrap().state, TaskState::Waiting);
     }

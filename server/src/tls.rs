@@ -4,9 +4,9 @@ pub mod names;
 
 use anyhow::{Context, bail};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    SubjectPublicKeyInfo, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -67,8 +67,7 @@ impl ResolvesServerCert for LeafResolver {
 /// # Errors
 /// The certificate cannot be read.
 pub fn key_fingerprint(certificate: &[u8]) -> anyhow::Result<String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .context("the certificate cannot be read")?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).context("the certificate cannot be read")?;
     Ok(sha256_hex(parsed.tbs_certificate.subject_pki.raw))
 }
 
@@ -95,20 +94,13 @@ pub fn random<const N: usize>() -> [u8; N] {
 
 /// Sets validity from yesterday for `days`; returns its end in Unix milliseconds.
 fn set_validity(params: &mut CertificateParams, days: i64) -> anyhow::Result<u64> {
-    let today = jiff::Timestamp::now()
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .date();
-    let day = |date: jiff::civil::Date| {
-        date_time_ymd(i32::from(date.year()), date.month() as u8, date.day() as u8)
-    };
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let day = |date: jiff::civil::Date| date_time_ymd(i32::from(date.year()), date.month() as u8, date.day() as u8);
     let begin = today.checked_sub(jiff::Span::new().days(1))?;
     let end = begin.checked_add(jiff::Span::new().days(days))?;
     params.not_before = day(begin);
     params.not_after = day(end);
-    let end = end
-        .to_zoned(jiff::tz::TimeZone::UTC)?
-        .timestamp()
-        .as_millisecond();
+    let end = end.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_millisecond();
     Ok(u64::try_from(end)?)
 }
 
@@ -116,11 +108,7 @@ fn set_validity(params: &mut CertificateParams, days: i64) -> anyhow::Result<u64
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let temporary = path.with_extension("new");
     let _ = std::fs::remove_file(&temporary);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
@@ -142,13 +130,8 @@ impl Tls {
     ///
     /// # Errors
     /// The folder cannot be used, or what is in it cannot be read.
-    pub fn open(
-        folder: &Path,
-        extra_names: &[String],
-        revoked: &[(Vec<u8>, u64)],
-    ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+    pub fn open(folder: &Path, extra_names: &[String], revoked: &[(Vec<u8>, u64)]) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let (key_file, ca_file) = (folder.join("ca.key"), folder.join("ca.pem"));
         if !ca_file.exists() {
             let key = KeyPair::generate()?;
@@ -156,16 +139,11 @@ impl Tls {
             write_private(&key_file, &key.serialize_pem())?;
             write_private(&ca_file, &ca_params(&name)?.self_signed(&key)?.pem())?;
         }
-        let read = |path: &Path| {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        };
+        let read =
+            |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
         let (key_pem, ca_pem) = (read(&key_file)?, read(&ca_file)?);
-        let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes())
-            .context("ca.pem holds no certificate")?;
-        let issuer = Issuer::from_ca_cert_pem(
-            &ca_pem,
-            KeyPair::from_pem(&key_pem).context("ca.key holds no key")?,
-        )?;
+        let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).context("ca.pem holds no certificate")?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, KeyPair::from_pem(&key_pem).context("ca.key holds no key")?)?;
         let leaf = match load_leaf(folder, extra_names, &ca) {
             Ok(leaf) => leaf,
             Err(reason) => {
@@ -174,9 +152,7 @@ impl Tls {
             }
         };
         let leaf = Arc::new(LeafResolver(RwLock::new(Arc::new(leaf))));
-        let mut browsers = builder()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&leaf) as _);
+        let mut browsers = builder()?.with_no_client_auth().with_cert_resolver(Arc::clone(&leaf) as _);
         browsers.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let agents = agent_config(&issuer, &ca, &leaf, revoked)?;
         Ok(Self {
@@ -257,14 +233,10 @@ impl Tls {
         let der = rustls::pki_types::CertificateSigningRequestDer::from_pem_slice(csr.as_bytes())
             .ok()
             .context("the certificate request is not PEM")?;
-        let (_, request) =
-            x509_parser::certification_request::X509CertificationRequest::from_der(&der)
-                .ok()
-                .context("the certificate request cannot be read")?;
-        request
-            .verify_signature()
+        let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(&der)
             .ok()
-            .context("the certificate request is not signed by its key")?;
+            .context("the certificate request cannot be read")?;
+        request.verify_signature().ok().context("the certificate request is not signed by its key")?;
         let key = request.certification_request_info.subject_pki.raw;
         let actual = sha256_hex(key);
         if fingerprint.is_some_and(|wanted| wanted != actual) {
@@ -278,14 +250,12 @@ impl Tls {
     /// # Errors
     /// The certificate cannot be read or signed.
     pub fn renew_node(&self, certificate: &[u8], name: &str) -> anyhow::Result<Option<SignedNode>> {
-        let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-            .context("the certificate cannot be read")?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).context("the certificate cannot be read")?;
         let left = parsed.validity().not_after.timestamp() - jiff::Timestamp::now().as_second();
         if left > NODE_RENEW_DAYS * 86_400 {
             return Ok(None);
         }
-        self.sign_key(parsed.tbs_certificate.subject_pki.raw, name)
-            .map(Some)
+        self.sign_key(parsed.tbs_certificate.subject_pki.raw, name).map(Some)
     }
 
     fn sign_key(&self, spki: &[u8], name: &str) -> anyhow::Result<SignedNode> {
@@ -295,19 +265,12 @@ impl Tls {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let serial = new_serial();
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(SignedNode {
-            pem: certificate.pem(),
-            serial,
-            not_after_ms,
-        })
+        Ok(SignedNode { pem: certificate.pem(), serial, not_after_ms })
     }
 }
 
@@ -334,13 +297,9 @@ fn agent_config(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if !revoked.is_empty() {
-        verifier = verifier
-            .with_crls([revocation_list(issuer, revoked)?])
-            .only_check_end_entity_revocation();
+        verifier = verifier.with_crls([revocation_list(issuer, revoked)?]).only_check_end_entity_revocation();
     }
-    let mut config = builder()?
-        .with_client_cert_verifier(verifier.build()?)
-        .with_cert_resolver(Arc::clone(leaf) as _);
+    let mut config = builder()?.with_client_cert_verifier(verifier.build()?).with_cert_resolver(Arc::clone(leaf) as _);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -352,11 +311,7 @@ fn revocation_list(
     let day = |unix_ms: u64| -> anyhow::Result<_> {
         let stamp = jiff::Timestamp::from_millisecond(i64::try_from(unix_ms)?)?;
         let date = stamp.to_zoned(jiff::tz::TimeZone::UTC).date();
-        Ok(date_time_ymd(
-            i32::from(date.year()),
-            date.month() as u8,
-            date.day() as u8,
-        ))
+        Ok(date_time_ymd(i32::from(date.year()), date.month() as u8, date.day() as u8))
     };
     let now = crate::db::now_ms();
     let mut certificates = Vec::new();
@@ -379,46 +334,28 @@ fn revocation_list(
     Ok(list.signed_by(issuer)?.into())
 }
 
-fn certified(
-    leaf: CertificateDer<'static>,
-    ca: &CertificateDer<'static>,
-    key: &str,
-) -> anyhow::Result<CertifiedKey> {
+fn certified(leaf: CertificateDer<'static>, ca: &CertificateDer<'static>, key: &str) -> anyhow::Result<CertifiedKey> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("server.key holds no key")?;
     let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
     let certified = CertifiedKey::new(vec![leaf, ca.clone()], key);
-    certified
-        .keys_match()
-        .context("server.key is not the key of server.pem")?;
+    certified.keys_match().context("server.key is not the key of server.pem")?;
     Ok(certified)
 }
 
 /// The saved certificate; fails, with the reason, if a new one is needed.
-fn load_leaf(
-    folder: &Path,
-    extra: &[String],
-    ca: &CertificateDer<'static>,
-) -> anyhow::Result<CertifiedKey> {
+fn load_leaf(folder: &Path, extra: &[String], ca: &CertificateDer<'static>) -> anyhow::Result<CertifiedKey> {
     let pem = std::fs::read_to_string(folder.join("server.pem")).context("there is none yet")?;
     let key = std::fs::read_to_string(folder.join("server.key")).context("its key is missing")?;
-    let leaf = CertificateDer::from_pem_slice(pem.as_bytes())
-        .context("server.pem holds no certificate")?;
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(&leaf).context("server.pem cannot be read")?;
-    let (_, authority) =
-        x509_parser::parse_x509_certificate(ca).context("ca.pem cannot be read")?;
-    parsed
-        .verify_signature(Some(authority.public_key()))
-        .context("it is from another authority")?;
+    let leaf = CertificateDer::from_pem_slice(pem.as_bytes()).context("server.pem holds no certificate")?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).context("server.pem cannot be read")?;
+    let (_, authority) = x509_parser::parse_x509_certificate(ca).context("ca.pem cannot be read")?;
+    parsed.verify_signature(Some(authority.public_key())).context("it is from another authority")?;
     let left = parsed.validity().not_after.timestamp() - jiff::Timestamp::now().as_second();
     if left < RENEW_DAYS * 86_400 {
         bail!("its end is near");
     }
     let held = held_names(&parsed);
-    if let Some(missing) = names::certificate_names(extra)
-        .iter()
-        .find(|name| !held.contains(name))
-    {
+    if let Some(missing) = names::certificate_names(extra).iter().find(|name| !held.contains(name)) {
         bail!("it lacks the name {missing}");
     }
     let leaf = leaf.clone();
@@ -434,9 +371,7 @@ fn held_names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Ve
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
             Ok(v4) => Some(std::net::Ipv4Addr::from(v4).to_string()),
-            Err(_) => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
+            Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
         },
         _ => None,
     };
@@ -453,10 +388,7 @@ fn make_leaf(
     let mut params = CertificateParams::new(names.clone())?;
     set_validity(&mut params, LEAF_DAYS)?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(
-        DnType::CommonName,
-        names.first().map_or("holdfast", String::as_str),
-    );
+    params.distinguished_name.push(DnType::CommonName, names.first().map_or("holdfast", String::as_str));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;

@@ -21,10 +21,7 @@ pub struct Limiter<K> {
 impl<K: Eq + Hash + Clone> Limiter<K> {
     /// `free`: wrong guesses that cost nothing.
     pub fn new(free: u32) -> Self {
-        Self {
-            free,
-            failures: HashMap::new(),
-        }
+        Self { free, failures: HashMap::new() }
     }
 
     /// How long `key` has to wait from `now`; zero: it may guess.
@@ -42,27 +39,15 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
     /// Counts a wrong guess.
     pub fn failed(&mut self, now: Instant, key: K) {
         if self.failures.len() >= KEYS_MAX && !self.failures.contains_key(&key) {
-            self.failures
-                .retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGET);
+            self.failures.retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGET);
             if self.failures.len() >= KEYS_MAX {
-                let oldest = self
-                    .failures
-                    .iter()
-                    .min_by_key(|(_, (_, last))| *last)
-                    .map(|(key, _)| key.clone());
+                let oldest = self.failures.iter().min_by_key(|(_, (_, last))| *last).map(|(key, _)| key.clone());
                 oldest.map(|key| self.failures.remove(&key));
             }
         }
         let entry = self.failures.entry(key).or_insert((0, now));
         let forgotten = now.saturating_duration_since(entry.1) >= FORGET;
-        *entry = (
-            if forgotten {
-                1
-            } else {
-                entry.0.saturating_add(1)
-            },
-            now,
-        );
+        *entry = (if forgotten { 1 } else { entry.0.saturating_add(1) }, now);
     }
 
     /// Forgets the wrong guesses of `key`.
@@ -84,10 +69,7 @@ mod tests {
         assert_eq!(limiter.wait(start, &1), Duration::from_secs(1));
         limiter.failed(start, 1);
         assert_eq!(limiter.wait(start, &1), Duration::from_secs(2));
-        assert_eq!(
-            limiter.wait(start + Duration::from_secs(2), &1),
-            Duration::ZERO
-        );
+        assert_eq!(limiter.wait(start + Duration::from_secs(2), &1), Duration::ZERO);
         assert_eq!(limiter.wait(start, &2), Duration::ZERO);
         for _ in 0..100 {
             limiter.failed(start, 1);

@@ -20,20 +20,14 @@ pub struct SavedCluster {
 /// The latest version, if one was saved.
 pub fn latest(tx: &Transaction<'_>) -> Outcome<Option<SavedCluster>> {
     let row = tx
-        .query_row(
-            "SELECT config, author, at_ms FROM cluster_version ORDER BY version DESC LIMIT 1",
-            [],
-            |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)),
-        )
+        .query_row("SELECT config, author, at_ms FROM cluster_version ORDER BY version DESC LIMIT 1", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
     let Some((config, author, at_ms)) = row else {
         return Ok(None);
     };
-    Ok(Some(SavedCluster {
-        config: serde_json::from_str(&config)?,
-        author,
-        at_ms,
-    }))
+    Ok(Some(SavedCluster { config: serde_json::from_str(&config)?, author, at_ms }))
 }
 
 /// Saves `config` as the next version after `expected` and after `held`, the highest that any node holds (after the
@@ -67,16 +61,10 @@ pub fn save(
 
 /// All versions, newest first.
 pub fn versions(tx: &Transaction<'_>) -> Outcome<Vec<VersionView>> {
-    let mut statement = tx.prepare(
-        "SELECT version, author, at_ms, note FROM cluster_version ORDER BY version DESC LIMIT 200",
-    )?;
+    let mut statement =
+        tx.prepare("SELECT version, author, at_ms, note FROM cluster_version ORDER BY version DESC LIMIT 200")?;
     let rows = statement.query_map([], |row| {
-        Ok(VersionView {
-            version: row.get(0)?,
-            author: row.get(1)?,
-            saved_unix_ms: row.get(2)?,
-            note: row.get(3)?,
-        })
+        Ok(VersionView { version: row.get(0)?, author: row.get(1)?, saved_unix_ms: row.get(2)?, note: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -53,16 +53,10 @@ pub fn removed(tx: &Transaction<'_>) -> Outcome<Vec<(ModuleId, String)>> {
 fn check_name(tx: &Transaction<'_>, name: &str, but: Option<ModuleId>) -> Outcome<()> {
     holdfast_api::config::check_name(name).map_err(|message| Failure::field("name", message))?;
     let holder: Option<u16> = tx
-        .query_row(
-            "SELECT id FROM module WHERE removed_ms IS NULL AND name = ?1",
-            [name],
-            |row| row.get(0),
-        )
+        .query_row("SELECT id FROM module WHERE removed_ms IS NULL AND name = ?1", [name], |row| row.get(0))
         .optional()?;
     match holder {
-        Some(id) if Some(ModuleId(id)) != but => {
-            Err(Failure::field("name", "another module has this name"))
-        }
+        Some(id) if Some(ModuleId(id)) != but => Err(Failure::field("name", "another module has this name")),
         _ => Ok(()),
     }
 }
@@ -71,13 +65,7 @@ fn check_name(tx: &Transaction<'_>, name: &str, but: Option<ModuleId>) -> Outcom
 ///
 /// # Errors
 /// 422 if the name is not one or taken; 409 if the numbers are used up.
-pub fn create(
-    tx: &Transaction<'_>,
-    name: &str,
-    template: &str,
-    package: &[u8],
-    author: &str,
-) -> Outcome<ModuleView> {
+pub fn create(tx: &Transaction<'_>, name: &str, template: &str, package: &[u8], author: &str) -> Outcome<ModuleView> {
     check_name(tx, name, None)?;
     tx.execute(
         "INSERT INTO module (name, template, created_ms) VALUES (?1, ?2, ?3)",
@@ -87,17 +75,8 @@ pub fn create(
     let id = u16::try_from(id)
         .ok()
         .filter(|id| *id <= MODULE_ID_MAX)
-        .ok_or_else(|| {
-            Failure::conflict(format!("the {MODULE_ID_MAX} module numbers are used up"))
-        })?;
-    insert_version(
-        tx,
-        ModuleId(id),
-        1,
-        package,
-        author,
-        &format!("made from {template}"),
-    )?;
+        .ok_or_else(|| Failure::conflict(format!("the {MODULE_ID_MAX} module numbers are used up")))?;
+    insert_version(tx, ModuleId(id), 1, package, author, &format!("made from {template}"))?;
     get(tx, ModuleId(id))
 }
 
@@ -154,16 +133,10 @@ pub fn rename(tx: &Transaction<'_>, id: ModuleId, name: &str) -> Outcome<()> {
         return Ok(());
     }
     if module.desired.is_some() {
-        return Err(Failure::field(
-            "name",
-            "the name of a configured module stays; make a new module instead",
-        ));
+        return Err(Failure::field("name", "the name of a configured module stays; make a new module instead"));
     }
     check_name(tx, name, Some(id))?;
-    tx.execute(
-        "UPDATE module SET name = ?2 WHERE id = ?1",
-        params![id.0, name],
-    )?;
+    tx.execute("UPDATE module SET name = ?2 WHERE id = ?1", params![id.0, name])?;
     Ok(())
 }
 
@@ -200,10 +173,7 @@ pub fn want(tx: &Transaction<'_>, id: ModuleId, version: u64, author: &str) -> O
 /// 404.
 pub fn remove(tx: &Transaction<'_>, id: ModuleId) -> Outcome<ModuleView> {
     let module = get(tx, id)?;
-    tx.execute(
-        "UPDATE module SET removed_ms = ?2 WHERE id = ?1",
-        params![id.0, now_ms()],
-    )?;
+    tx.execute("UPDATE module SET removed_ms = ?2 WHERE id = ?1", params![id.0, now_ms()])?;
     Ok(module)
 }
 
@@ -213,12 +183,7 @@ pub fn versions(tx: &Transaction<'_>, id: ModuleId) -> Outcome<Vec<VersionView>>
         "SELECT version, author, at_ms, note FROM module_version WHERE module = ?1 ORDER BY version DESC LIMIT 200",
     )?;
     let rows = statement.query_map([id.0], |row| {
-        Ok(VersionView {
-            version: row.get(0)?,
-            author: row.get(1)?,
-            saved_unix_ms: row.get(2)?,
-            note: row.get(3)?,
-        })
+        Ok(VersionView { version: row.get(0)?, author: row.get(1)?, saved_unix_ms: row.get(2)?, note: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -69,14 +69,11 @@ pub struct NewNode {
 /// # Errors
 /// 409 if another node has the name, 422 if the name is not one.
 pub fn enrol(tx: &Transaction<'_>, node: &NewNode) -> Outcome<(NodeId, bool)> {
-    holdfast_api::config::check_name(&node.name)
-        .map_err(|message| Failure::field("name", message))?;
+    holdfast_api::config::check_name(&node.name).map_err(|message| Failure::field("name", message))?;
     let holder: Option<String> = tx
-        .query_row(
-            "SELECT fingerprint FROM node WHERE revoked_ms IS NULL AND name = ?1",
-            [&node.name],
-            |row| row.get(0),
-        )
+        .query_row("SELECT fingerprint FROM node WHERE revoked_ms IS NULL AND name = ?1", [&node.name], |row| {
+            row.get(0)
+        })
         .optional()?;
     if holder.is_some_and(|fingerprint| fingerprint != node.fingerprint) {
         return Err(Failure::conflict(format!(
@@ -94,27 +91,14 @@ pub fn enrol(tx: &Transaction<'_>, node: &NewNode) -> Outcome<(NodeId, bool)> {
     tx.execute(
         "INSERT INTO node (name, fingerprint, address, agent_version, enrolled_ms, enrolled_by)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![
-            node.name,
-            node.fingerprint,
-            node.address,
-            node.agent_version,
-            now_ms(),
-            node.author
-        ],
+        params![node.name, node.fingerprint, node.address, node.agent_version, now_ms(), node.author],
     )?;
-    let id = u16::try_from(tx.last_insert_rowid())
-        .map_err(|_| Failure::conflict("node numbers are used up"))?;
+    let id = u16::try_from(tx.last_insert_rowid()).map_err(|_| Failure::conflict("node numbers are used up"))?;
     Ok((NodeId(id), true))
 }
 
 /// Notes that the CA signed a certificate for a node.
-pub fn add_certificate(
-    tx: &Transaction<'_>,
-    node: NodeId,
-    serial: &[u8],
-    not_after_ms: u64,
-) -> Outcome<()> {
+pub fn add_certificate(tx: &Transaction<'_>, node: NodeId, serial: &[u8], not_after_ms: u64) -> Outcome<()> {
     tx.execute(
         "INSERT INTO certificate (serial, node, not_after_ms) VALUES (?1, ?2, ?3)",
         params![serial, node.0, not_after_ms],
@@ -141,10 +125,7 @@ pub fn revoke(tx: &Transaction<'_>, node: NodeId) -> Outcome<NodeRow> {
         .query_row(&sql, [node.0], read)
         .optional()?
         .ok_or_else(|| Failure::not_found(format!("there is no {node}")))?;
-    tx.execute(
-        "UPDATE node SET revoked_ms = ?2 WHERE id = ?1",
-        params![node.0, now_ms()],
-    )?;
+    tx.execute("UPDATE node SET revoked_ms = ?2 WHERE id = ?1", params![node.0, now_ms()])?;
     Ok(row)
 }
 
@@ -160,16 +141,11 @@ pub fn revoked_certificates(tx: &Transaction<'_>) -> Outcome<Vec<(Vec<u8>, u64)>
 
 /// Saves a join token by its hash.
 pub fn add_token(tx: &Transaction<'_>, hash: &[u8], expires_ms: u64, author: &str) -> Outcome<()> {
+    tx.execute("DELETE FROM token WHERE expires_ms < ?1", [now_ms().saturating_sub(30 * 24 * 3_600_000)])?;
     tx.execute(
-        "DELETE FROM token WHERE expires_ms < ?1",
-        [now_ms().saturating_sub(30 * 24 * 3_600_000)],
+        "INSERT INTO token (secret_hash, created_ms, created_by, expires_ms) VALUES (?1, ?2, ?3, ?4)",
+        params![hash, now_ms(), author, expires_ms],
     )?;
-    tx.execute("INSERT INTO token (secret_hash, created_ms, created_by, expires_ms) VALUES (?1, ?2, ?3, ?4)", params![
-        hash,
-        now_ms(),
-        author,
-        expires_ms
-    ])?;
     Ok(())
 }
 
@@ -187,9 +163,7 @@ pub fn use_token(tx: &Transaction<'_>, hash: &[u8], used_by: &str) -> Outcome<St
         )
         .optional()?;
     author.ok_or_else(|| {
-        Failure::forbidden(
-            "this token is unknown, used or expired; make a new one in the console (New node)",
-        )
+        Failure::forbidden("this token is unknown, used or expired; make a new one in the console (New node)")
     })
 }
 
@@ -204,13 +178,8 @@ pub fn rename(tx: &Transaction<'_>, node: NodeId, name: &str) -> Outcome<()> {
         |row| row.get(0),
     )?;
     if taken {
-        return Err(Failure::conflict(format!(
-            "another enrolled node is named {name}"
-        )));
+        return Err(Failure::conflict(format!("another enrolled node is named {name}")));
     }
-    tx.execute(
-        "UPDATE node SET name = ?2 WHERE id = ?1",
-        params![node.0, name],
-    )?;
+    tx.execute("UPDATE node SET name = ?2 WHERE id = ?1", params![node.0, name])?;
     Ok(())
 }

@@ -7,24 +7,15 @@ use rusqlite::{Transaction, params};
 
 /// Notes who did what.
 pub fn audit(tx: &Transaction<'_>, actor: &str, text: &str) -> Outcome<()> {
-    tx.execute(
-        "INSERT INTO audit (at_ms, actor, text) VALUES (?1, ?2, ?3)",
-        params![now_ms(), actor, text],
-    )?;
+    tx.execute("INSERT INTO audit (at_ms, actor, text) VALUES (?1, ?2, ?3)", params![now_ms(), actor, text])?;
     Ok(())
 }
 
 /// The latest lines, newest first.
 pub fn audit_lines(tx: &Transaction<'_>, limit: u32) -> Outcome<Vec<AuditLine>> {
-    let mut statement =
-        tx.prepare("SELECT at_ms, actor, text FROM audit ORDER BY id DESC LIMIT ?1")?;
-    let rows = statement.query_map([limit], |row| {
-        Ok(AuditLine {
-            unix_ms: row.get(0)?,
-            actor: row.get(1)?,
-            text: row.get(2)?,
-        })
-    })?;
+    let mut statement = tx.prepare("SELECT at_ms, actor, text FROM audit ORDER BY id DESC LIMIT ?1")?;
+    let rows = statement
+        .query_map([limit], |row| Ok(AuditLine { unix_ms: row.get(0)?, actor: row.get(1)?, text: row.get(2)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -36,10 +27,7 @@ pub fn save_tasks(tx: &Transaction<'_>, tasks: &[TaskView]) -> Outcome<()> {
             params![task.id, serde_json::to_string(task)?],
         )?;
     }
-    tx.execute(
-        "DELETE FROM task WHERE id <= (SELECT max(id) FROM task) - 500",
-        [],
-    )?;
+    tx.execute("DELETE FROM task WHERE id <= (SELECT max(id) FROM task) - 500", [])?;
     Ok(())
 }
 

@@ -28,11 +28,7 @@ fn role_of(text: &str) -> UserRole {
 
 /// True if no user exists yet.
 pub fn none(tx: &Transaction<'_>) -> Outcome<bool> {
-    Ok(
-        tx.query_row("SELECT NOT EXISTS (SELECT 1 FROM user)", [], |row| {
-            row.get(0)
-        })?,
-    )
+    Ok(tx.query_row("SELECT NOT EXISTS (SELECT 1 FROM user)", [], |row| row.get(0))?)
 }
 
 /// Adds a user; `password` is an argon2 hash.
@@ -40,11 +36,7 @@ pub fn none(tx: &Transaction<'_>) -> Outcome<bool> {
 /// # Errors
 /// 422 if the name is taken.
 pub fn add(tx: &Transaction<'_>, name: &str, role: UserRole, password: &str) -> Outcome<()> {
-    let taken: bool = tx.query_row(
-        "SELECT EXISTS (SELECT 1 FROM user WHERE name = ?1)",
-        [name],
-        |row| row.get(0),
-    )?;
+    let taken: bool = tx.query_row("SELECT EXISTS (SELECT 1 FROM user WHERE name = ?1)", [name], |row| row.get(0))?;
     if taken {
         return Err(Failure::field("name", "another user has this name"));
     }
@@ -58,12 +50,8 @@ pub fn add(tx: &Transaction<'_>, name: &str, role: UserRole, password: &str) -> 
 /// All users, by name.
 pub fn list(tx: &Transaction<'_>) -> Outcome<Vec<UserView>> {
     let mut statement = tx.prepare("SELECT name, role FROM user ORDER BY name")?;
-    let rows = statement.query_map([], |row| {
-        Ok(UserView {
-            name: row.get(0)?,
-            role: role_of(&row.get::<_, String>(1)?),
-        })
-    })?;
+    let rows =
+        statement.query_map([], |row| Ok(UserView { name: row.get(0)?, role: role_of(&row.get::<_, String>(1)?) }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -76,15 +64,9 @@ pub fn remove(tx: &Transaction<'_>, name: &str) -> Outcome<()> {
     if removed == 0 {
         return Err(Failure::not_found(format!("there is no user {name}")));
     }
-    let admins: u32 = tx.query_row(
-        "SELECT count(*) FROM user WHERE role = 'admin'",
-        [],
-        |row| row.get(0),
-    )?;
+    let admins: u32 = tx.query_row("SELECT count(*) FROM user WHERE role = 'admin'", [], |row| row.get(0))?;
     if admins == 0 {
-        return Err(Failure::conflict(
-            "the last administrator cannot be removed; make another one first",
-        ));
+        return Err(Failure::conflict("the last administrator cannot be removed; make another one first"));
     }
     Ok(())
 }
@@ -92,21 +74,13 @@ pub fn remove(tx: &Transaction<'_>, name: &str) -> Outcome<()> {
 /// Number and password hash of a user.
 pub fn password(tx: &Transaction<'_>, name: &str) -> Outcome<Option<(i64, String)>> {
     Ok(tx
-        .query_row(
-            "SELECT id, password FROM user WHERE name = ?1",
-            [name],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+        .query_row("SELECT id, password FROM user WHERE name = ?1", [name], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?)
 }
 
 /// Number of a user by name.
 pub fn id(tx: &Transaction<'_>, name: &str) -> Outcome<i64> {
-    Ok(
-        tx.query_row("SELECT id FROM user WHERE name = ?1", [name], |row| {
-            row.get(0)
-        })?,
-    )
+    Ok(tx.query_row("SELECT id FROM user WHERE name = ?1", [name], |row| row.get(0))?)
 }
 
 /// Begins a session; ended ones are swept.
@@ -120,14 +94,9 @@ pub fn begin_session(tx: &Transaction<'_>, user: i64, token_hash: &[u8]) -> Outc
         "INSERT INTO session (token_hash, user, created_ms, last_used_ms) VALUES (?1, ?2, ?3, ?3)",
         params![token_hash, user, now],
     )?;
-    Ok(
-        tx.query_row("SELECT name, role FROM user WHERE id = ?1", [user], |row| {
-            Ok(UserView {
-                name: row.get(0)?,
-                role: role_of(&row.get::<_, String>(1)?),
-            })
-        })?,
-    )
+    Ok(tx.query_row("SELECT name, role FROM user WHERE id = ?1", [user], |row| {
+        Ok(UserView { name: row.get(0)?, role: role_of(&row.get::<_, String>(1)?) })
+    })?)
 }
 
 /// Who this session is, if it stands; notes its use at most once a minute.
@@ -137,33 +106,17 @@ pub fn session(tx: &Transaction<'_>, token_hash: &[u8]) -> Outcome<Option<UserVi
         .query_row(
             "SELECT u.name, u.role, s.last_used_ms FROM session s JOIN user u ON u.id = s.user
              WHERE s.token_hash = ?1 AND s.last_used_ms >= ?2 AND s.created_ms >= ?3",
-            params![
-                token_hash,
-                now.saturating_sub(IDLE_MS),
-                now.saturating_sub(AGE_MS)
-            ],
-            |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    row.get::<_, String>(1)?,
-                    row.get::<_, u64>(2)?,
-                ))
-            },
+            params![token_hash, now.saturating_sub(IDLE_MS), now.saturating_sub(AGE_MS)],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, u64>(2)?)),
         )
         .optional()?;
     let Some((name, role, used)) = row else {
         return Ok(None);
     };
     if now.saturating_sub(used) > 60_000 {
-        tx.execute(
-            "UPDATE session SET last_used_ms = ?2 WHERE token_hash = ?1",
-            params![token_hash, now],
-        )?;
+        tx.execute("UPDATE session SET last_used_ms = ?2 WHERE token_hash = ?1", params![token_hash, now])?;
     }
-    Ok(Some(UserView {
-        name,
-        role: role_of(&role),
-    }))
+    Ok(Some(UserView { name, role: role_of(&role) }))
 }
 
 /// Ends a session.

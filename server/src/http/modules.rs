@@ -15,8 +15,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use holdfast_api::config::ModuleSettings;
 use holdfast_api::console::{
-    CatalogueEntry, FileChange, FilesForm, FilesView, ModuleView, NewModule, NodePaths,
-    RestoreForm, SettingsForm, SettingsView, TaskStarted, ValidateForm, ValidateView, VersionView,
+    CatalogueEntry, FileChange, FilesForm, FilesView, ModuleView, NewModule, NodePaths, RestoreForm, SettingsForm,
+    SettingsView, TaskStarted, ValidateForm, ValidateView, VersionView,
 };
 use holdfast_api::ids::ModuleId;
 use holdfast_api::package::{Package, USERCONFIG};
@@ -39,33 +39,17 @@ pub async fn list(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Vec<Mod
 /// One module.
 #[utoipa::path(get, path = "/api/v1/modules/{id}", tag = "modules", params(("id" = u16, Path)), responses(
     (status = 200, body = ModuleView), (status = 404, body = Problem)))]
-pub async fn get(
-    State(app): State<Arc<App>>,
-    _: Monitor,
-    In(id): In<ModuleId>,
-) -> Outcome<axum::Json<ModuleView>> {
-    Ok(axum::Json(
-        app.db.call(move |tx| db::modules::get(tx, id)).await?,
-    ))
+pub async fn get(State(app): State<Arc<App>>, _: Monitor, In(id): In<ModuleId>) -> Outcome<axum::Json<ModuleView>> {
+    Ok(axum::Json(app.db.call(move |tx| db::modules::get(tx, id)).await?))
 }
 
-async fn add(
-    app: &App,
-    name: String,
-    template: String,
-    package: &Package,
-    author: String,
-) -> Outcome<Response> {
+async fn add(app: &App, name: String, template: String, package: &Package, author: String) -> Outcome<Response> {
     let bytes = package_of::write(package)?;
     let module = app
         .db
         .call(move |tx| {
             let module = db::modules::create(tx, &name, &template, &bytes, &author)?;
-            db::records::audit(
-                tx,
-                &author,
-                &format!("made module {name} ({}) from {template}", module.id),
-            )?;
+            db::records::audit(tx, &author, &format!("made module {name} ({}) from {template}", module.id))?;
             Ok(module)
         })
         .await?;
@@ -76,11 +60,7 @@ async fn add(
 /// Makes a module (a draft, until it is configured) from a template.
 #[utoipa::path(post, path = "/api/v1/modules", tag = "modules", request_body = NewModule, responses(
     (status = 201, body = ModuleView), (status = 422, body = Problem)))]
-pub async fn create(
-    State(app): State<Arc<App>>,
-    Admin(user): Admin,
-    Json(new): Json<NewModule>,
-) -> Outcome<Response> {
+pub async fn create(State(app): State<Arc<App>>, Admin(user): Admin, Json(new): Json<NewModule>) -> Outcome<Response> {
     let package = package_of::template(&new.template)?;
     add(&app, new.name, new.template, &package, user.name).await
 }
@@ -105,66 +85,34 @@ pub async fn import(
 ) -> Outcome<Response> {
     let package = package_of::read(&body)?;
     let (problems, ..) = package_of::check(&package);
-    let broken: Vec<_> = problems
-        .into_iter()
-        .filter(|problem| problem.field == USERCONFIG)
-        .collect();
+    let broken: Vec<_> = problems.into_iter().filter(|problem| problem.field == USERCONFIG).collect();
     if !broken.is_empty() {
         return Err(Failure::invalid(broken));
     }
-    add(
-        &app,
-        query.name,
-        "imported.safe".into(),
-        &package,
-        user.name,
-    )
-    .await
+    add(&app, query.name, "imported.safe".into(), &package, user.name).await
 }
 
 /// Removes a module: the nodes forget it; its versions stay in the database.
 #[utoipa::path(delete, path = "/api/v1/modules/{id}", tag = "modules", params(("id" = u16, Path)), responses(
     (status = 202, body = TaskStarted), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn remove(
-    State(app): State<Arc<App>>,
-    Admin(user): Admin,
-    In(id): In<ModuleId>,
-) -> Outcome<Response> {
+pub async fn remove(State(app): State<Arc<App>>, Admin(user): Admin, In(id): In<ModuleId>) -> Outcome<Response> {
     if let Some(text) = crate::http::cluster::running(&app, Some(id)).first() {
-        return Err(Failure::conflict(format!(
-            "{text}; stop it on every node first"
-        )));
+        return Err(Failure::conflict(format!("{text}; stop it on every node first")));
     }
     let author = user.name.clone();
     let module = app
         .db
         .call(move |tx| {
             let module = db::modules::remove(tx, id)?;
-            db::records::audit(
-                tx,
-                &author,
-                &format!("removed module {} ({id})", module.name),
-            )?;
+            db::records::audit(tx, &author, &format!("removed module {} ({id})", module.name))?;
             Ok(module)
         })
         .await?;
-    let holders = app
-        .hub
-        .all()
-        .into_iter()
-        .filter(|(_, live)| live.held.modules.contains_key(&id));
+    let holders = app.hub.all().into_iter().filter(|(_, live)| live.held.modules.contains_key(&id));
     let nodes: Vec<_> = holders.map(|(node, _)| node).collect();
     app.reload().await?;
     let title = format!("Remove {}", module.name);
-    Ok(started(start_push(
-        &app,
-        title,
-        "remove",
-        Some(id),
-        &user.name,
-        Thing::Removal(id),
-        &nodes,
-    )))
+    Ok(started(start_push(&app, title, "remove", Some(id), &user.name, Thing::Removal(id), &nodes)))
 }
 
 /// Query for one version.
@@ -179,11 +127,7 @@ pub struct VersionQuery {
 ///
 /// # Errors
 /// 404.
-pub async fn load(
-    app: &App,
-    id: ModuleId,
-    version: Option<u64>,
-) -> Outcome<(ModuleView, u64, Package)> {
+pub async fn load(app: &App, id: ModuleId, version: Option<u64>) -> Outcome<(ModuleView, u64, Package)> {
     let (module, version, bytes) = app
         .db
         .call(move |tx| {
@@ -209,12 +153,7 @@ async fn save(
     author: &str,
     note: String,
 ) -> Outcome<ModuleView> {
-    let held = app
-        .hub
-        .all()
-        .values()
-        .filter_map(|live| live.held.modules.get(&id).map(|held| held.1))
-        .max();
+    let held = app.hub.all().values().filter_map(|live| live.held.modules.get(&id).map(|held| held.1)).max();
     let new = NewVersion {
         expected,
         held: held.unwrap_or(0),
@@ -226,10 +165,7 @@ async fn save(
         .db
         .call(move |tx| {
             let module = db::modules::save(tx, id, &new)?;
-            let text = format!(
-                "saved {} version {} ({})",
-                module.name, module.version, new.note
-            );
+            let text = format!("saved {} version {} ({})", module.name, module.version, new.note);
             db::records::audit(tx, &new.author, &text)?;
             Ok(module)
         })
@@ -248,16 +184,8 @@ pub async fn settings(
 ) -> Outcome<axum::Json<SettingsView>> {
     let (module, version, package) = load(&app, id, None).await?;
     let view = match package_of::settings(&package, &module.name) {
-        Ok(settings) => SettingsView {
-            version,
-            settings: Some(settings),
-            problems: Vec::new(),
-        },
-        Err(problems) => SettingsView {
-            version,
-            settings: None,
-            problems,
-        },
+        Ok(settings) => SettingsView { version, settings: Some(settings), problems: Vec::new() },
+        Err(problems) => SettingsView { version, settings: None, problems },
     };
     Ok(axum::Json(view))
 }
@@ -288,25 +216,14 @@ pub async fn save_settings(
         app.reload().await?;
     }
     if new == package {
-        return Ok(axum::Json(
-            app.db.call(move |tx| db::modules::get(tx, id)).await?,
-        ));
+        return Ok(axum::Json(app.db.call(move |tx| db::modules::get(tx, id)).await?));
     }
-    Ok(axum::Json(
-        save(&app, id, version, &new, &user.name, "settings".into()).await?,
-    ))
+    Ok(axum::Json(save(&app, id, version, &new, &user.name, "settings".into()).await?))
 }
 
 fn within(mut failure: Failure, prefix: &str) -> Failure {
     if !failure.0.errors.is_empty() {
-        failure = Failure::invalid(
-            failure
-                .0
-                .errors
-                .into_iter()
-                .map(|problem| problem.within(prefix))
-                .collect(),
-        );
+        failure = Failure::invalid(failure.0.errors.into_iter().map(|problem| problem.within(prefix)).collect());
     }
     failure
 }
@@ -325,14 +242,9 @@ async fn check_overlaps(app: &App, id: ModuleId, settings: &ModuleSettings) -> O
             for their in &theirs.directories {
                 let pair = [their.clone(), mine.clone()];
                 if !holdfast_api::config::check_directories("", &pair).is_empty() {
-                    let message = format!(
-                        "module {} replicates {their}; two modules cannot share a directory",
-                        other.name
-                    );
-                    return Err(Failure::field(
-                        &format!("settings.directories[{i}]"),
-                        message,
-                    ));
+                    let message =
+                        format!("module {} replicates {their}; two modules cannot share a directory", other.name);
+                    return Err(Failure::field(&format!("settings.directories[{i}]"), message));
                 }
             }
         }
@@ -350,10 +262,7 @@ pub async fn files(
     Asked(query): Asked<VersionQuery>,
 ) -> Outcome<axum::Json<FilesView>> {
     let (_, version, package) = load(&app, id, query.version).await?;
-    Ok(axum::Json(FilesView {
-        version,
-        files: package_of::files(&package),
-    }))
+    Ok(axum::Json(FilesView { version, files: package_of::files(&package) }))
 }
 
 /// Changes some files; saves a new version. `userconfig.xml` must be readable.
@@ -372,21 +281,12 @@ pub async fn save_files(
     }
     let new = package_of::with_changes(&package, &form.changes)?;
     let (problems, ..) = package_of::check(&new);
-    let broken: Vec<_> = problems
-        .into_iter()
-        .filter(|problem| problem.field == USERCONFIG)
-        .collect();
+    let broken: Vec<_> = problems.into_iter().filter(|problem| problem.field == USERCONFIG).collect();
     if !broken.is_empty() {
         return Err(Failure::invalid(broken));
     }
-    let paths: Vec<_> = form
-        .changes
-        .iter()
-        .map(|change: &FileChange| change.path.as_str())
-        .collect();
-    Ok(axum::Json(
-        save(&app, id, version, &new, &user.name, paths.join(", ")).await?,
-    ))
+    let paths: Vec<_> = form.changes.iter().map(|change: &FileChange| change.path.as_str()).collect();
+    Ok(axum::Json(save(&app, id, version, &new, &user.name, paths.join(", ")).await?))
 }
 
 /// The `.safe` package of a version.
@@ -399,11 +299,7 @@ pub async fn package(
     Asked(query): Asked<VersionQuery>,
 ) -> Outcome<Response> {
     let (module, _, package) = load(&app, id, query.version).await?;
-    Ok(download(
-        &format!("{}.safe", module.name),
-        "application/zip",
-        package_of::write(&package)?,
-    ))
+    Ok(download(&format!("{}.safe", module.name), "application/zip", package_of::write(&package)?))
 }
 
 /// All versions, newest first.
@@ -436,9 +332,7 @@ pub async fn restore(
 ) -> Outcome<axum::Json<ModuleView>> {
     let (_, version, package) = load(&app, id, Some(form.version)).await?;
     let note = format!("version {version} again");
-    Ok(axum::Json(
-        save(&app, id, form.expected_version, &package, &user.name, note).await?,
-    ))
+    Ok(axum::Json(save(&app, id, form.expected_version, &package, &user.name, note).await?))
 }
 
 /// Checks without saving: the form or file given, or what is saved; and what the nodes say about the directories.
@@ -453,10 +347,7 @@ pub async fn validate(
     let (module, _, mut package) = load(&app, id, None).await?;
     let mut view = ValidateView::default();
     if let Some(text) = form.userconfig {
-        let change = FileChange {
-            path: USERCONFIG.into(),
-            text: Some(text),
-        };
+        let change = FileChange { path: USERCONFIG.into(), text: Some(text) };
         package = package_of::with_changes(&package, &[change])?;
     }
     if let Some(settings) = &form.settings {
@@ -472,17 +363,11 @@ pub async fn validate(
             }));
         }
     }
-    let mut directories = form
-        .settings
-        .map(|settings| settings.directories)
-        .unwrap_or_default();
+    let mut directories = form.settings.map(|settings| settings.directories).unwrap_or_default();
     if view.problems.is_empty() {
         let (problems, warnings, config) = package_of::check(&package);
         (view.problems, view.warnings) = (problems, warnings);
-        directories = config
-            .and_then(|config| config.rfs)
-            .map(|rfs| rfs.directories)
-            .unwrap_or_default();
+        directories = config.and_then(|config| config.rfs).map(|rfs| rfs.directories).unwrap_or_default();
     }
     view.userconfig = package.userconfig().map(str::to_owned).unwrap_or_default();
     if form.ask_nodes {
@@ -499,41 +384,24 @@ pub async fn validate(
 
 fn warn(warnings: &mut Vec<FieldProblem>, node: &str, facts: &holdfast_api::agent::PathFacts) {
     if facts.exists && !facts.directory {
-        warnings.push(FieldProblem::new(
-            "directories",
-            format!("{} is no directory on {node}", facts.path),
-        ));
+        warnings.push(FieldProblem::new("directories", format!("{} is no directory on {node}", facts.path)));
     } else if !facts.exists {
-        warnings.push(FieldProblem::new(
-            "directories",
-            format!("{} does not exist on {node}", facts.path),
-        ));
+        warnings.push(FieldProblem::new("directories", format!("{} does not exist on {node}", facts.path)));
     }
     for warning in &facts.warnings {
-        warnings.push(FieldProblem::new(
-            "directories",
-            format!("{node}: {warning}"),
-        ));
+        warnings.push(FieldProblem::new("directories", format!("{node}: {warning}")));
     }
 }
 
 async fn ask_nodes(app: &App, directories: &[String]) -> Vec<NodePaths> {
     let desired = app.desired();
-    let asked = desired
-        .members()
-        .into_iter()
-        .filter_map(|id| Some((id, desired.node(id)?.name.clone())));
+    let asked = desired.members().into_iter().filter_map(|id| Some((id, desired.node(id)?.name.clone())));
     let asked = asked.map(|(id, name)| async move {
         let (error, paths) = match ask_paths(app, id, &name, directories.to_vec()).await {
             Ok(paths) => (String::new(), paths),
             Err(failure) => (failure.0.detail, Vec::new()),
         };
-        NodePaths {
-            node: id,
-            name,
-            error,
-            paths,
-        }
+        NodePaths { node: id, name, error, paths }
     });
     futures_util::future::join_all(asked).await
 }

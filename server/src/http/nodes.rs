@@ -15,8 +15,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use holdfast_api::agent::{Answer, PATHS_MAX, PathFacts, Request};
 use holdfast_api::console::{
-    EnrolForm, NodeView, PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView, TokenForm,
-    TokenView,
+    EnrolForm, NodeView, PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView, TokenForm, TokenView,
 };
 use holdfast_api::enrol::{JoinRequest, JoinToken};
 use holdfast_api::ids::{ModuleId, NodeId};
@@ -34,9 +33,7 @@ const SNAPSHOT_MAX: usize = 64 * 1024 * 1024;
 /// 404.
 pub fn name_of(app: &App, id: NodeId) -> Outcome<String> {
     let desired = app.desired();
-    let node = desired
-        .node(id)
-        .ok_or_else(|| Failure::not_found(format!("there is no {id}")))?;
+    let node = desired.node(id).ok_or_else(|| Failure::not_found(format!("there is no {id}")))?;
     Ok(node.name.clone())
 }
 
@@ -44,13 +41,7 @@ pub fn name_of(app: &App, id: NodeId) -> Outcome<String> {
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", responses((status = 200, body = Vec<NodeView>)))]
 pub async fn list(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Vec<NodeView>> {
     let (desired, all) = (app.desired(), app.hub.all());
-    axum::Json(
-        desired
-            .nodes
-            .iter()
-            .map(|node| node_view(&app, &desired, &all, node.id))
-            .collect(),
-    )
+    axum::Json(desired.nodes.iter().map(|node| node_view(&app, &desired, &all, node.id)).collect())
 }
 
 /// Looks who is at an address: name, version, key, each step with its cure. Costs no attempt.
@@ -64,11 +55,7 @@ pub async fn probe(_: Admin, Json(form): Json<ProbeForm>) -> Outcome<axum::Json<
 #[utoipa::path(post, path = "/api/v1/nodes/enrol", tag = "nodes", request_body = EnrolForm, responses(
     (status = 201, body = NodeView), (status = 409, body = Problem), (status = 422, body = Problem),
     (status = 502, body = Problem)))]
-pub async fn enrol(
-    State(app): State<Arc<App>>,
-    Admin(user): Admin,
-    Json(form): Json<EnrolForm>,
-) -> Outcome<Response> {
+pub async fn enrol(State(app): State<Arc<App>>, Admin(user): Admin, Json(form): Json<EnrolForm>) -> Outcome<Response> {
     let id = enrol::enrol(&app, &form, &user.name).await?;
     let view = node_view(&app, &app.desired(), &app.hub.all(), id);
     Ok((StatusCode::CREATED, axum::Json(view)).into_response())
@@ -84,15 +71,9 @@ pub async fn token(
     Json(form): Json<TokenForm>,
 ) -> Outcome<Response> {
     if !(1..=10_080).contains(&form.minutes) {
-        return Err(Failure::field(
-            "minutes",
-            "between 1 and 10080 minutes (a week)",
-        ));
+        return Err(Failure::field("minutes", "between 1 and 10080 minutes (a week)"));
     }
-    let token = JoinToken {
-        secret: hex(&random::<16>()),
-        ca_fingerprint: app.tls.ca_key_fingerprint(),
-    };
+    let token = JoinToken { secret: hex(&random::<16>()), ca_fingerprint: app.tls.ca_key_fingerprint() };
     let expires_unix_ms = now_ms() + u64::from(form.minutes) * 60_000;
     let hash = blake3::hash(token.secret.as_bytes()).as_bytes().to_vec();
     app.db
@@ -101,17 +82,9 @@ pub async fn token(
             db::records::audit(tx, &user.name, "made a join token")
         })
         .await?;
-    let server = app
-        .server_addresses(Some(ends.local))
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+    let server = app.server_addresses(Some(ends.local)).into_iter().next().unwrap_or_default();
     let command = format!("holdfast-agent join --server https://{server} --token {token}");
-    let view = TokenView {
-        token: token.to_string(),
-        expires_unix_ms,
-        command,
-    };
+    let view = TokenView { token: token.to_string(), expires_unix_ms, command };
     Ok((StatusCode::CREATED, axum::Json(view)).into_response())
 }
 
@@ -119,11 +92,7 @@ pub async fn token(
 /// of the agents' protocol.
 #[utoipa::path(post, path = "/api/v1/join", tag = "nodes", request_body = Object, responses(
     (status = 200, body = Object), (status = 403, body = Problem), (status = 422, body = Problem)))]
-pub async fn join(
-    State(app): State<Arc<App>>,
-    ends: Ends,
-    Json(request): Json<JoinRequest>,
-) -> Outcome<Response> {
+pub async fn join(State(app): State<Arc<App>>, ends: Ends, Json(request): Json<JoinRequest>) -> Outcome<Response> {
     app.gate.guess(ends.peer.ip(), "(join)")?;
     let enrolment = enrol::join(&app, request, ends.peer.ip(), ends.local).await;
     // Only unknown tokens count as wrong guesses.
@@ -136,34 +105,22 @@ pub async fn join(
 /// Removes a node: its certificates are revoked and its session ends.
 #[utoipa::path(delete, path = "/api/v1/nodes/{id}", tag = "nodes", params(("id" = u16, Path)), responses(
     (status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn remove(
-    State(app): State<Arc<App>>,
-    Admin(user): Admin,
-    In(id): In<NodeId>,
-) -> Outcome<StatusCode> {
+pub async fn remove(State(app): State<Arc<App>>, Admin(user): Admin, In(id): In<NodeId>) -> Outcome<StatusCode> {
     let name = name_of(&app, id)?;
     if app.desired().members().contains(&id) {
-        let detail = format!(
-            "{name} is part of the cluster; take it out of the cluster configuration and save that first"
-        );
+        let detail =
+            format!("{name} is part of the cluster; take it out of the cluster configuration and save that first");
         return Err(Failure::conflict(detail));
     }
     if app.hub.connected(id) {
         // A courtesy: the revocation holds whether or not the agent answers.
-        let _ = app
-            .hub
-            .ask(id, &name, Request::Leave, Duration::from_secs(5))
-            .await;
+        let _ = app.hub.ask(id, &name, Request::Leave, Duration::from_secs(5)).await;
     }
     let revoked = app
         .db
         .call(move |tx| {
             let row = db::nodes::revoke(tx, id)?;
-            db::records::audit(
-                tx,
-                &user.name,
-                &format!("removed {} ({id}); its certificates are revoked", row.name),
-            )?;
+            db::records::audit(tx, &user.name, &format!("removed {} ({id}); its certificates are revoked", row.name))?;
             db::nodes::revoked_certificates(tx)
         })
         .await?;
@@ -177,21 +134,10 @@ pub async fn remove(
 ///
 /// # Errors
 /// 502 if the node does not answer.
-pub async fn ask_paths(
-    app: &App,
-    id: NodeId,
-    name: &str,
-    paths: Vec<String>,
-) -> Outcome<Vec<PathFacts>> {
-    match app
-        .hub
-        .ask(id, name, Request::InspectPaths { paths }, ASK_TIMEOUT)
-        .await?
-    {
+pub async fn ask_paths(app: &App, id: NodeId, name: &str, paths: Vec<String>) -> Outcome<Vec<PathFacts>> {
+    match app.hub.ask(id, name, Request::InspectPaths { paths }, ASK_TIMEOUT).await? {
         Answer::Paths { paths } => Ok(paths),
-        _ => Err(Failure::node(format!(
-            "{name} answered something else than asked"
-        ))),
+        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
     }
 }
 
@@ -217,9 +163,7 @@ pub async fn paths(
     if !problems.is_empty() {
         return Err(Failure::invalid(problems));
     }
-    Ok(axum::Json(PathsView {
-        paths: ask_paths(&app, id, &name, form.paths).await?,
-    }))
+    Ok(axum::Json(PathsView { paths: ask_paths(&app, id, &name, form.paths).await? }))
 }
 
 /// The running processes of a node.
@@ -231,26 +175,16 @@ pub async fn processes(
     In(id): In<NodeId>,
 ) -> Outcome<axum::Json<ProcessesView>> {
     let name = name_of(&app, id)?;
-    match app
-        .hub
-        .ask(id, &name, Request::ListProcesses, ASK_TIMEOUT)
-        .await?
-    {
+    match app.hub.ask(id, &name, Request::ListProcesses, ASK_TIMEOUT).await? {
         Answer::Processes { processes } => Ok(axum::Json(ProcessesView { processes })),
-        _ => Err(Failure::node(format!(
-            "{name} answered something else than asked"
-        ))),
+        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
     }
 }
 
 /// The support zip of a node: logs, configuration, states, versions, system facts; secrets masked.
 #[utoipa::path(get, path = "/api/v1/nodes/{id}/snapshot.zip", tag = "nodes", params(("id" = u16, Path)), responses(
     (status = 200, content_type = "application/zip"), (status = 502, body = Problem)))]
-pub async fn snapshot(
-    State(app): State<Arc<App>>,
-    Control(user): Control,
-    In(id): In<NodeId>,
-) -> Outcome<Response> {
+pub async fn snapshot(State(app): State<Arc<App>>, Control(user): Control, In(id): In<NodeId>) -> Outcome<Response> {
     collect(&app, &user.name, id, None).await
 }
 
@@ -267,12 +201,7 @@ pub async fn module_snapshot(
 }
 
 /// Collects a zip whole before answering, so that a failure is a problem and never a broken file.
-async fn collect(
-    app: &App,
-    user: &str,
-    node: NodeId,
-    module: Option<ModuleId>,
-) -> Outcome<Response> {
+async fn collect(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) -> Outcome<Response> {
     let name = name_of(app, node)?;
     let about = match module {
         None => name.clone(),
@@ -282,23 +211,16 @@ async fn collect(
         }
     };
     let _slot = app.snapshots.acquire().await.map_err(Failure::internal)?;
-    let mut answers = app
-        .hub
-        .send(node, &name, Request::Snapshot { module })
-        .await?;
+    let mut answers = app.hub.send(node, &name, Request::Snapshot { module }).await?;
     let mut zip = Vec::new();
     loop {
         let answer = tokio::time::timeout(Duration::from_secs(60), answers.recv()).await;
         let lost = || Failure::node(format!("{name} did not send its whole snapshot; try again"));
         match answer.map_err(|_| lost())?.ok_or_else(lost)? {
             Answer::SnapshotChunk { data, last } => {
-                let bytes = base64::engine::general_purpose::STANDARD
-                    .decode(data)
-                    .map_err(|_| lost())?;
+                let bytes = base64::engine::general_purpose::STANDARD.decode(data).map_err(|_| lost())?;
                 if zip.len() + bytes.len() > SNAPSHOT_MAX {
-                    return Err(Failure::node(format!(
-                        "the snapshot of {name} is larger than {SNAPSHOT_MAX} bytes"
-                    )));
+                    return Err(Failure::node(format!("the snapshot of {name} is larger than {SNAPSHOT_MAX} bytes")));
                 }
                 zip.extend_from_slice(&bytes);
                 if last {
@@ -310,13 +232,7 @@ async fn collect(
         }
     }
     let (actor, text) = (user.to_owned(), format!("took a snapshot of {about}"));
-    app.db
-        .call(move |tx| db::records::audit(tx, &actor, &text))
-        .await?;
+    app.db.call(move |tx| db::records::audit(tx, &actor, &text)).await?;
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d_%H%M%S");
-    Ok(download(
-        &format!("snapshot_{about}_{date}.zip"),
-        "application/zip",
-        zip,
-    ))
+    Ok(download(&format!("snapshot_{about}_{date}.zip"), "application/zip", zip))
 }

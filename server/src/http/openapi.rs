@@ -74,18 +74,10 @@ mod tests {
         let document = serde_json::to_value(Document::openapi()).unwrap();
         let mut documented = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
-            documented.extend(
-                methods
-                    .as_object()
-                    .unwrap()
-                    .keys()
-                    .map(|method| (method.clone(), path.clone())),
-            );
+            documented.extend(methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())));
         }
-        let mut routes: Vec<_> = crate::http::ROUTES
-            .iter()
-            .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
-            .collect();
+        let mut routes: Vec<_> =
+            crate::http::ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
         documented.sort();
         routes.sort();
         assert_eq!(documented, routes);

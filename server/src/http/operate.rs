@@ -50,69 +50,36 @@ pub fn start_push(
         let live = app.hub.get(*id);
         let there = match thing {
             Thing::Cluster(version) => live.held.cluster >= version,
-            Thing::Module(id, version) => live
-                .held
-                .modules
-                .get(&id)
-                .is_some_and(|held| held.1 >= version),
+            Thing::Module(id, version) => live.held.modules.get(&id).is_some_and(|held| held.1 >= version),
             Thing::Removal(id) => !live.held.modules.contains_key(&id),
         };
-        let name = desired
-            .node(*id)
-            .map_or_else(|| id.to_string(), |row| row.name.clone());
+        let name = desired.node(*id).map_or_else(|| id.to_string(), |row| row.name.clone());
         let (state, message) = if live.session.is_none() {
-            (
-                TaskState::Waiting,
-                format!("{name} is not connected; it gets this when it comes back"),
-            )
+            (TaskState::Waiting, format!("{name} is not connected; it gets this when it comes back"))
         } else if there {
-            (
-                TaskState::Done,
-                "the node has this version already".to_owned(),
-            )
+            (TaskState::Done, "the node has this version already".to_owned())
         } else {
             (TaskState::Running, "applying…".to_owned())
         };
-        TaskNode {
-            node: *id,
-            name,
-            state,
-            message,
-        }
+        TaskNode { node: *id, name, state, message }
     };
     let nodes: Vec<_> = nodes.iter().map(node).collect();
-    let retried: Vec<_> = nodes
-        .iter()
-        .filter(|node| node.state == TaskState::Running)
-        .map(|node| node.node)
-        .collect();
-    let task = app.tasks.begin(NewTask {
-        title,
-        kind: kind.into(),
-        module,
-        author: author.into(),
-        thing: Some(thing),
-        nodes,
-    });
+    let retried: Vec<_> = nodes.iter().filter(|node| node.state == TaskState::Running).map(|node| node.node).collect();
+    let task =
+        app.tasks.begin(NewTask { title, kind: kind.into(), module, author: author.into(), thing: Some(thing), nodes });
     for node in retried {
         app.hub.retry(node);
         // The push may have ended between the look above and the task's beginning.
         let live = app.hub.get(node);
         if let Thing::Module(id, version) = thing
-            && live
-                .held
-                .modules
-                .get(&id)
-                .is_some_and(|held| held.1 >= version)
+            && live.held.modules.get(&id).is_some_and(|held| held.1 >= version)
         {
-            app.tasks
-                .progress(task, node, TaskState::Done, "the node has this version");
+            app.tasks.progress(task, node, TaskState::Done, "the node has this version");
         }
         if let Thing::Cluster(version) = thing
             && live.held.cluster >= version
         {
-            app.tasks
-                .progress(task, node, TaskState::Done, "the node has this version");
+            app.tasks.progress(task, node, TaskState::Done, "the node has this version");
         }
     }
     task
@@ -122,23 +89,14 @@ pub fn start_push(
 fn targets(app: &App, named: &[NodeId]) -> Outcome<Vec<NodeId>> {
     let members = app.desired().members();
     if members.is_empty() {
-        return Err(Failure::conflict(
-            "there is no cluster yet; save the cluster configuration first",
-        ));
+        return Err(Failure::conflict("there is no cluster yet; save the cluster configuration first"));
     }
     for (i, id) in named.iter().enumerate() {
         if !members.contains(id) {
-            return Err(Failure::field(
-                &format!("nodes[{i}]"),
-                format!("{id} is not part of the cluster"),
-            ));
+            return Err(Failure::field(&format!("nodes[{i}]"), format!("{id} is not part of the cluster")));
         }
     }
-    let mut targets = if named.is_empty() {
-        members
-    } else {
-        named.to_vec()
-    };
+    let mut targets = if named.is_empty() { members } else { named.to_vec() };
     targets.sort();
     targets.dedup();
     Ok(targets)
@@ -167,11 +125,7 @@ pub async fn configure(
         Some(desired) => package_of::check(&load(&app, id, Some(desired)).await?.2).2,
         None => None,
     };
-    let changed = before.is_some_and(|old| {
-        config
-            .as_ref()
-            .is_some_and(|new| new.signature() != old.signature())
-    });
+    let changed = before.is_some_and(|old| config.as_ref().is_some_and(|new| new.signature() != old.signature()));
     if changed && let Some(text) = crate::http::cluster::running(&app, Some(id)).first() {
         return Err(Failure::conflict(format!(
             "heartbeat and replication change only while the module is stopped everywhere: {text}; stop it first"
@@ -191,15 +145,7 @@ pub async fn configure(
         .await?;
     app.reload().await?;
     let title = format!("Configure {}, version {version}", module.name);
-    Ok(started(start_push(
-        &app,
-        title,
-        "configure",
-        Some(id),
-        &user.name,
-        Thing::Module(id, version),
-        &nodes,
-    )))
+    Ok(started(start_push(&app, title, "configure", Some(id), &user.name, Thing::Module(id, version), &nodes)))
 }
 
 fn command_name(command: ModuleCommand) -> &'static str {
@@ -221,10 +167,7 @@ fn command_name(command: ModuleCommand) -> &'static str {
 fn primary(app: &App, id: ModuleId, members: &[NodeId]) -> Option<NodeId> {
     members.iter().copied().find(|node| {
         let report = app.hub.get(*node).report;
-        let of_module = report
-            .iter()
-            .flat_map(|report| &report.modules)
-            .find(|module| module.id == id);
+        let of_module = report.iter().flat_map(|report| &report.modules).find(|module| module.id == id);
         of_module.is_some_and(|module| module.state == ModuleState::Prim)
     })
 }
@@ -241,43 +184,26 @@ pub async fn command(
 ) -> Outcome<Response> {
     let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
     if module.desired.is_none() {
-        return Err(Failure::conflict(format!(
-            "{} is a draft; configure it first",
-            module.name
-        )));
+        return Err(Failure::conflict(format!("{} is a draft; configure it first", module.name)));
     }
     let mut nodes = targets(&app, &form.nodes)?;
-    let one = matches!(
-        form.command,
-        ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::Second
-    );
+    let one = matches!(form.command, ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::Second);
     if one && form.nodes.len() != 1 {
         return Err(Failure::field("nodes", "name the one node that is meant"));
     }
     if form.command == ModuleCommand::Swap && form.nodes.is_empty() {
         let primary = primary(&app, id, &nodes);
         nodes = vec![primary.ok_or_else(|| {
-            Failure::conflict(format!(
-                "no node is PRIM with a secondary in {}: there is nothing to swap",
-                module.name
-            ))
+            Failure::conflict(format!("no node is PRIM with a secondary in {}: there is nothing to swap", module.name))
         })?];
     }
     let name = command_name(form.command);
     let desired = app.desired();
-    let names: Vec<String> = nodes
-        .iter()
-        .map(|node| {
-            desired
-                .node(*node)
-                .map_or_else(|| node.to_string(), |row| row.name.clone())
-        })
-        .collect();
+    let names: Vec<String> =
+        nodes.iter().map(|node| desired.node(*node).map_or_else(|| node.to_string(), |row| row.name.clone())).collect();
     let text = format!("{name} {} on {}", module.name, names.join(", "));
     let (actor, audit) = (user.name.clone(), text.clone());
-    app.db
-        .call(move |tx| db::records::audit(tx, &actor, &audit))
-        .await?;
+    app.db.call(move |tx| db::records::audit(tx, &actor, &audit)).await?;
     let node = |(node, name): (&NodeId, &String)| TaskNode {
         node: *node,
         name: name.clone(),
@@ -297,17 +223,10 @@ pub async fn command(
     for (node, name) in nodes.into_iter().zip(names) {
         let (app, actor, kind) = (Arc::clone(&app), user.name.clone(), form.command);
         tokio::spawn(async move {
-            let request = Request::Command {
-                module: id,
-                kind,
-                actor,
-            };
+            let request = Request::Command { module: id, kind, actor };
             let (state, message) = match app.hub.ask(node, &name, request, COMMAND_TIMEOUT).await {
                 Ok(Answer::Done { text }) => (TaskState::Done, text),
-                Ok(_) => (
-                    TaskState::Failed,
-                    "the node answered something else than asked".to_owned(),
-                ),
+                Ok(_) => (TaskState::Failed, "the node answered something else than asked".to_owned()),
                 Err(failure) => (TaskState::Failed, failure.0.detail),
             };
             app.tasks.progress(task, node, state, &message);
@@ -339,17 +258,10 @@ async fn read_log(
     from: Option<u64>,
     limit: u32,
 ) -> Outcome<LogPage> {
-    let request = Request::ReadLog {
-        module,
-        which,
-        from,
-        limit,
-    };
+    let request = Request::ReadLog { module, which, from, limit };
     match app.hub.ask(node, name, request, LOG_TIMEOUT).await? {
         Answer::LogPage(page) => Ok(page),
-        _ => Err(Failure::node(format!(
-            "{name} answered something else than asked"
-        ))),
+        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
     }
 }
 
@@ -366,9 +278,7 @@ pub async fn log(
     let name = name_of(&app, node)?;
     app.db.call(move |tx| db::modules::get(tx, id)).await?;
     let limit = query.limit.unwrap_or(500).clamp(1, LOG_LINES_MAX);
-    Ok(axum::Json(
-        read_log(&app, id, node, &name, query.which, query.from, limit).await?,
-    ))
+    Ok(axum::Json(read_log(&app, id, node, &name, query.which, query.from, limit).await?))
 }
 
 /// The lines of a page as text.
@@ -376,9 +286,7 @@ fn log_lines(page: &LogPage) -> String {
     let mut text = String::new();
     for line in &page.lines {
         if line.unix_ms > 0 {
-            let stamp = i64::try_from(line.unix_ms)
-                .ok()
-                .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+            let stamp = i64::try_from(line.unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
             let stamp = stamp.unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S%.3fZ");
             let _ = write!(text, "{stamp} ");
         }
@@ -428,11 +336,7 @@ pub async fn log_text(
             }
         }
     });
-    Ok(download(
-        &file,
-        "text/plain; charset=utf-8",
-        axum::body::Body::from_stream(pages),
-    ))
+    Ok(download(&file, "text/plain; charset=utf-8", axum::body::Body::from_stream(pages)))
 }
 
 /// Tasks that go on, and the latest ended ones, newest first.
@@ -444,24 +348,15 @@ pub async fn tasks(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Vec<Ta
 /// One task.
 #[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "operate", params(("id" = u64, Path)), responses(
     (status = 200, body = TaskView), (status = 404, body = Problem)))]
-pub async fn task(
-    State(app): State<Arc<App>>,
-    _: Monitor,
-    In(id): In<u64>,
-) -> Outcome<axum::Json<TaskView>> {
-    let task = app
-        .tasks
-        .get(id)
-        .ok_or_else(|| Failure::not_found(format!("there is no task {id} (any more)")))?;
+pub async fn task(State(app): State<Arc<App>>, _: Monitor, In(id): In<u64>) -> Outcome<axum::Json<TaskView>> {
+    let task = app.tasks.get(id).ok_or_else(|| Failure::not_found(format!("there is no task {id} (any more)")))?;
     Ok(axum::Json(task))
 }
 
 /// Who did what: the latest 500 lines, newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "operate", responses((status = 200, body = Vec<AuditLine>)))]
 pub async fn audit(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<Vec<AuditLine>>> {
-    Ok(axum::Json(
-        app.db.call(|tx| db::records::audit_lines(tx, 500)).await?,
-    ))
+    Ok(axum::Json(app.db.call(|tx| db::records::audit_lines(tx, 500)).await?))
 }
 
 /// The live socket (WebSocket): a full snapshot on connecting, at every change and every few seconds.

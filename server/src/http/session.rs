@@ -17,7 +17,7 @@ use std::sync::Arc;
 async fn session_view(app: &App, user: Option<UserView>) -> Outcome<SessionView> {
     Ok(SessionView {
         user,
-        setup_needed: app.db.call(|tx| db::users::none(tx)).await?,
+        setup_needed: app.db.call(db::users::none).await?,
         server_version: VERSION.to_owned(),
         console_build: app.console.build(),
         ca_fingerprint: app.tls.ca_fingerprint(),
@@ -26,10 +26,7 @@ async fn session_view(app: &App, user: Option<UserView>) -> Outcome<SessionView>
 
 /// Who is logged in, and what a login page needs.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionView)))]
-pub async fn view(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Outcome<axum::Json<SessionView>> {
+pub async fn view(State(app): State<Arc<App>>, headers: HeaderMap) -> Outcome<axum::Json<SessionView>> {
     let user = match auth::token_of(&headers) {
         None => None,
         Some(token) => {
@@ -52,36 +49,20 @@ async fn log_in(app: &App, user: i64) -> Outcome<Response> {
         })
         .await?;
     let view = session_view(app, Some(user)).await?;
-    Ok((
-        [(header::SET_COOKIE, auth::cookie(&token))],
-        axum::Json(view),
-    )
-        .into_response())
+    Ok(([(header::SET_COOKIE, auth::cookie(&token))], axum::Json(view)).into_response())
 }
 
 /// Logs in; sets the session cookie.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = Login, responses(
     (status = 200, body = SessionView), (status = 401, body = Problem), (status = 429, body = Problem)))]
-pub async fn login(
-    State(app): State<Arc<App>>,
-    ends: Ends,
-    Json(login): Json<Login>,
-) -> Outcome<Response> {
+pub async fn login(State(app): State<Arc<App>>, ends: Ends, Json(login): Json<Login>) -> Outcome<Response> {
     app.gate.guess(ends.peer.ip(), &login.user)?;
     let name = login.user.clone();
-    let found = app
-        .db
-        .call(move |tx| db::users::password(tx, &name))
-        .await?;
+    let found = app.db.call(move |tx| db::users::password(tx, &name)).await?;
     let (id, hash) = found.map_or((0, None), |(id, hash)| (id, Some(hash)));
     if !app.gate.verify(login.password, hash).await? {
         let detail = "user or password is wrong";
-        return Err(Failure::new(
-            StatusCode::UNAUTHORIZED,
-            "login",
-            "Not logged in",
-            detail,
-        ));
+        return Err(Failure::new(StatusCode::UNAUTHORIZED, "login", "Not logged in", detail));
     }
     app.gate.guessed_right(ends.peer.ip(), &login.user);
     log_in(&app, id).await
@@ -92,15 +73,9 @@ pub async fn login(
 pub async fn logout(State(app): State<Arc<App>>, headers: HeaderMap) -> Outcome<Response> {
     if let Some(token) = auth::token_of(&headers) {
         let hash = auth::token_hash(token);
-        app.db
-            .call(move |tx| db::users::end_session(tx, &hash))
-            .await?;
+        app.db.call(move |tx| db::users::end_session(tx, &hash)).await?;
     }
-    Ok((
-        StatusCode::NO_CONTENT,
-        [(header::SET_COOKIE, auth::cookie(""))],
-    )
-        .into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, auth::cookie(""))]).into_response())
 }
 
 fn check_user(name: &str) -> Outcome<()> {
@@ -110,23 +85,17 @@ fn check_user(name: &str) -> Outcome<()> {
 /// Makes the first administrator, with the token of the set-up link; logs in.
 #[utoipa::path(post, path = "/api/v1/setup", tag = "session", request_body = Setup, responses(
     (status = 200, body = SessionView), (status = 403, body = Problem), (status = 422, body = Problem)))]
-pub async fn setup(
-    State(app): State<Arc<App>>,
-    ends: Ends,
-    Json(setup): Json<Setup>,
-) -> Outcome<Response> {
+pub async fn setup(State(app): State<Arc<App>>, ends: Ends, Json(setup): Json<Setup>) -> Outcome<Response> {
     app.gate.guess(ends.peer.ip(), "(set-up)")?;
     if !app.gate.is_setup_token(&setup.token) {
-        let detail = "this set-up link does not hold; start the server again, it prints a new one while there is no user";
+        let detail =
+            "this set-up link does not hold; start the server again, it prints a new one while there is no user";
         return Err(Failure::forbidden(detail));
     }
     app.gate.guessed_right(ends.peer.ip(), "(set-up)");
     check_user(&setup.user)?;
     let hash = app.gate.hash(setup.password).await?;
-    let id = app
-        .db
-        .call(move |tx| first_admin(tx, &setup.user, &hash))
-        .await?;
+    let id = app.db.call(move |tx| first_admin(tx, &setup.user, &hash)).await?;
     app.gate.close_setup();
     log_in(&app, id).await
 }
@@ -137,9 +106,7 @@ pub async fn setup(
 /// 409 if there is a user already.
 pub fn first_admin(tx: &rusqlite::Transaction<'_>, name: &str, hash: &str) -> Outcome<i64> {
     if !db::users::none(tx)? {
-        return Err(Failure::conflict(
-            "there is an administrator already; log in",
-        ));
+        return Err(Failure::conflict("there is an administrator already; log in"));
     }
     db::users::add(tx, name, UserRole::Admin, hash)?;
     db::records::audit(tx, name, "made the first administrator")?;
@@ -149,32 +116,21 @@ pub fn first_admin(tx: &rusqlite::Transaction<'_>, name: &str, hash: &str) -> Ou
 /// The users.
 #[utoipa::path(get, path = "/api/v1/users", tag = "session", responses((status = 200, body = Vec<UserView>)))]
 pub async fn users(State(app): State<Arc<App>>, _: Admin) -> Outcome<axum::Json<Vec<UserView>>> {
-    Ok(axum::Json(app.db.call(|tx| db::users::list(tx)).await?))
+    Ok(axum::Json(app.db.call(db::users::list).await?))
 }
 
 /// Adds a user.
 #[utoipa::path(post, path = "/api/v1/users", tag = "session", request_body = NewUser, responses(
     (status = 201, body = UserView), (status = 422, body = Problem)))]
-pub async fn add_user(
-    State(app): State<Arc<App>>,
-    Admin(by): Admin,
-    Json(new): Json<NewUser>,
-) -> Outcome<Response> {
+pub async fn add_user(State(app): State<Arc<App>>, Admin(by): Admin, Json(new): Json<NewUser>) -> Outcome<Response> {
     check_name(&new.name).map_err(|message| Failure::field("name", message))?;
     let hash = app.gate.hash(new.password).await?;
-    let user = UserView {
-        name: new.name,
-        role: new.role,
-    };
+    let user = UserView { name: new.name, role: new.role };
     let added = user.clone();
     app.db
         .call(move |tx| {
             db::users::add(tx, &added.name, added.role, &hash)?;
-            db::records::audit(
-                tx,
-                &by.name,
-                &format!("added user {} ({:?})", added.name, added.role),
-            )
+            db::records::audit(tx, &by.name, &format!("added user {} ({:?})", added.name, added.role))
         })
         .await?;
     Ok((StatusCode::CREATED, axum::Json(user)).into_response())
@@ -183,11 +139,7 @@ pub async fn add_user(
 /// Removes a user; its sessions end.
 #[utoipa::path(delete, path = "/api/v1/users/{name}", tag = "session", params(("name" = String, Path)), responses(
     (status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub async fn remove_user(
-    State(app): State<Arc<App>>,
-    Admin(by): Admin,
-    In(name): In<String>,
-) -> Outcome<StatusCode> {
+pub async fn remove_user(State(app): State<Arc<App>>, Admin(by): Admin, In(name): In<String>) -> Outcome<StatusCode> {
     app.db
         .call(move |tx| {
             db::users::remove(tx, &name)?;

@@ -13,9 +13,7 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use base64::Engine;
-use holdfast_api::agent::{
-    Answer, FRAME_BYTES_MAX, FromAgent, FromServer, Hello, PROTOCOL_VERSION, Request,
-};
+use holdfast_api::agent::{Answer, FRAME_BYTES_MAX, FromAgent, FromServer, Hello, PROTOCOL_VERSION, Request};
 use holdfast_api::config::ModuleConfig;
 use holdfast_api::console::TaskState;
 use holdfast_api::ids::NodeId;
@@ -46,24 +44,15 @@ pub async fn upgrade(
     socket: WebSocketUpgrade,
 ) -> Outcome<Response> {
     let fingerprint = certificate.fingerprint.clone();
-    let node = app
-        .db
-        .call(move |tx| db::nodes::by_fingerprint(tx, &fingerprint))
-        .await?;
+    let node = app.db.call(move |tx| db::nodes::by_fingerprint(tx, &fingerprint)).await?;
     let node = node.ok_or_else(|| {
-        Failure::forbidden(
-            "this node is not enrolled here (any more); open pairing on it and enrol it again",
-        )
+        Failure::forbidden("this node is not enrolled here (any more); open pairing on it and enrol it again")
     })?;
-    let socket = socket
-        .max_message_size(FRAME_BYTES_MAX)
-        .max_frame_size(FRAME_BYTES_MAX);
+    let socket = socket.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX);
     Ok(socket.on_upgrade(move |socket| async move {
         let (id, name) = (node.id, node.name.clone());
         let outcome = serve(&app, node, ends, &certificate, socket).await;
-        let reason = outcome
-            .err()
-            .map_or_else(|| "closed".to_owned(), |error| format!("{error:#}"));
+        let reason = outcome.err().map_or_else(|| "closed".to_owned(), |error| format!("{error:#}"));
         tracing::info!("session of {name} ({id}) ended: {reason}");
         app.live.changed();
     }))
@@ -87,10 +76,7 @@ async fn serve(
     certificate: &PeerCertificate,
     mut socket: WebSocket,
 ) -> anyhow::Result<()> {
-    let hello = match tokio::time::timeout(HELLO_TIMEOUT, socket.recv())
-        .await
-        .context("no hello came")?
-    {
+    let hello = match tokio::time::timeout(HELLO_TIMEOUT, socket.recv()).await.context("no hello came")? {
         Some(frame) => read_hello(frame.context("before hello")?),
         None => bail!("closed before hello"),
     };
@@ -98,23 +84,15 @@ async fn serve(
         Ok(hello) => hello,
         Err(reason) => {
             app.hub.refused(node.id, &reason);
-            send(
-                &mut socket,
-                &FromServer::Refused {
-                    reason: reason.clone(),
-                },
-            )
-            .await?;
+            send(&mut socket, &FromServer::Refused { reason: reason.clone() }).await?;
             let _ = socket.send(Message::Close(None)).await;
             bail!("refused: {reason}");
         }
     };
-    let certificate = renew(app, &node, certificate)
-        .await
-        .unwrap_or_else(|error| {
-            tracing::warn!("the certificate of {} is not renewed: {error:#}", node.name);
-            None
-        });
+    let certificate = renew(app, &node, certificate).await.unwrap_or_else(|error| {
+        tracing::warn!("the certificate of {} is not renewed: {error:#}", node.name);
+        None
+    });
     let welcome = FromServer::Welcome {
         node: node.id,
         name: node.name.clone(),
@@ -124,26 +102,17 @@ async fn serve(
     };
     send(&mut socket, &welcome).await?;
     let (address, version) = (ends.peer.ip().to_string(), hello.version.clone());
-    app.db
-        .call(move |tx| db::nodes::seen(tx, node.id, &address, &version))
-        .await?;
+    app.db.call(move |tx| db::nodes::seen(tx, node.id, &address, &version)).await?;
     let (handle, queue) = app.hub.begin(node.id, &hello);
     app.reload().await?;
-    tracing::info!(
-        "{} ({}) is connected from {}",
-        node.name,
-        node.id,
-        ends.peer
-    );
+    tracing::info!("{} ({}) is connected from {}", node.name, node.id, ends.peer);
     let outcome = tokio::select! {
         outcome = carry(app, &node, &handle, queue, &mut socket) => outcome,
         () = push(app, &node) => Ok(()),
     };
     app.hub.end(node.id, handle.id);
     let (address, version) = (ends.peer.ip().to_string(), hello.version);
-    app.db
-        .call(move |tx| db::nodes::seen(tx, node.id, &address, &version))
-        .await?;
+    app.db.call(move |tx| db::nodes::seen(tx, node.id, &address, &version)).await?;
     app.reload().await?;
     outcome
 }
@@ -158,8 +127,7 @@ fn read_hello(frame: Message) -> Result<Hello, String> {
     struct Version {
         protocol: u32,
     }
-    let version: Version = serde_json::from_str(&text)
-        .map_err(|error| format!("the hello cannot be read: {error}"))?;
+    let version: Version = serde_json::from_str(&text).map_err(|error| format!("the hello cannot be read: {error}"))?;
     if version.protocol != PROTOCOL_VERSION {
         return Err(format!(
             "the agent speaks version {} of the protocol, this server version {PROTOCOL_VERSION}; install the same \
@@ -175,18 +143,12 @@ fn read_hello(frame: Message) -> Result<Hello, String> {
 }
 
 /// A new certificate if the node's is near its end.
-async fn renew(
-    app: &App,
-    node: &NodeRow,
-    certificate: &PeerCertificate,
-) -> anyhow::Result<Option<String>> {
+async fn renew(app: &App, node: &NodeRow, certificate: &PeerCertificate) -> anyhow::Result<Option<String>> {
     let Some(signed) = app.tls.renew_node(&certificate.der, &node.name)? else {
         return Ok(None);
     };
     let (id, serial, end) = (node.id, signed.serial, signed.not_after_ms);
-    app.db
-        .call(move |tx| db::nodes::add_certificate(tx, id, &serial, end))
-        .await?;
+    app.db.call(move |tx| db::nodes::add_certificate(tx, id, &serial, end)).await?;
     Ok(Some(signed.pem))
 }
 
@@ -237,12 +199,7 @@ async fn carry(
     }
 }
 
-fn take(
-    app: &App,
-    node: NodeId,
-    text: &str,
-    pending: &mut HashMap<u64, mpsc::Sender<Answer>>,
-) -> anyhow::Result<()> {
+fn take(app: &App, node: NodeId, text: &str, pending: &mut HashMap<u64, mpsc::Sender<Answer>>) -> anyhow::Result<()> {
     match serde_json::from_str(text).context("a frame of the agent cannot be read")? {
         FromAgent::Hello(_) => bail!("a second hello came"),
         FromAgent::Report(report) => {
@@ -273,8 +230,7 @@ async fn push(app: &Arc<App>, node: &NodeRow) {
             Some(thing) => {
                 let thing = *thing;
                 app.hub.update(node.id, |live| live.pushing = Some(thing));
-                app.tasks
-                    .pushed(thing, node.id, TaskState::Running, "applying…");
+                app.tasks.pushed(thing, node.id, TaskState::Running, "applying…");
                 app.live.changed();
                 let outcome = push_one(app, node, thing).await;
                 settle(app, node.id, thing, outcome);
@@ -291,48 +247,23 @@ async fn push_one(app: &Arc<App>, node: &NodeRow, thing: Thing) -> Outcome<Strin
     let desired = app.desired();
     let request = match thing {
         Thing::Cluster(version) => {
-            let saved = desired
-                .cluster
-                .as_ref()
-                .filter(|saved| saved.config.version == version);
-            let config = saved
-                .ok_or_else(|| Failure::conflict("replaced by a newer version"))?
-                .config
-                .clone();
+            let saved = desired.cluster.as_ref().filter(|saved| saved.config.version == version);
+            let config = saved.ok_or_else(|| Failure::conflict("replaced by a newer version"))?.config.clone();
             Request::PushCluster { config }
         }
         Thing::Module(id, version) => {
             let (name, package) = app
                 .db
-                .call(move |tx| {
-                    Ok((
-                        db::modules::get(tx, id)?.name,
-                        db::modules::package(tx, id, version)?,
-                    ))
-                })
+                .call(move |tx| Ok((db::modules::get(tx, id)?.name, db::modules::package(tx, id, version)?)))
                 .await?;
             let package = base64::engine::general_purpose::STANDARD.encode(package);
-            Request::PushModule {
-                config: ModuleConfig {
-                    id,
-                    name,
-                    version,
-                    package,
-                },
-            }
+            Request::PushModule { config: ModuleConfig { id, name, version, package } }
         }
         Thing::Removal(module) => Request::RemoveModule { module },
     };
-    match app
-        .hub
-        .ask(node.id, &node.name, request, PUSH_TIMEOUT)
-        .await?
-    {
+    match app.hub.ask(node.id, &node.name, request, PUSH_TIMEOUT).await? {
         Answer::Done { text } => Ok(text),
-        _ => Err(Failure::node(format!(
-            "{} answered something else than asked",
-            node.name
-        ))),
+        _ => Err(Failure::node(format!("{} answered something else than asked", node.name))),
     }
 }
 
@@ -343,15 +274,9 @@ fn settle(app: &App, node: NodeId, thing: Thing, outcome: Outcome<String>) {
         match (&outcome, thing) {
             (Ok(_), Thing::Cluster(version)) => live.held.cluster = version,
             (Ok(_), Thing::Module(id, version)) => {
-                let name = app
-                    .desired()
-                    .modules
-                    .iter()
-                    .find(|module| module.id == id)
-                    .map(|module| module.name.clone());
-                live.held
-                    .modules
-                    .insert(id, (name.unwrap_or_default(), version));
+                let name =
+                    app.desired().modules.iter().find(|module| module.id == id).map(|module| module.name.clone());
+                live.held.modules.insert(id, (name.unwrap_or_default(), version));
             }
             (Ok(_), Thing::Removal(id)) => {
                 live.held.modules.remove(&id);
@@ -360,16 +285,13 @@ fn settle(app: &App, node: NodeId, thing: Thing, outcome: Outcome<String>) {
                 }
             }
             (Err(failure), _) => {
-                live.refused
-                    .insert(thing, (failure.0.detail.clone(), db::now_ms()));
+                live.refused.insert(thing, (failure.0.detail.clone(), db::now_ms()));
             }
         }
     });
     match outcome {
         Ok(text) => app.tasks.pushed(thing, node, TaskState::Done, &text),
-        Err(failure) => app
-            .tasks
-            .pushed(thing, node, TaskState::Failed, &failure.0.detail),
+        Err(failure) => app.tasks.pushed(thing, node, TaskState::Failed, &failure.0.detail),
     }
     app.live.changed();
 }

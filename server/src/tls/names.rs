@@ -5,19 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Everything that goes into the certificate: `extra` first, then host name, `localhost` and the host's addresses.
 pub fn certificate_names(extra: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = extra
-        .iter()
-        .map(|name| bare_host(name).to_owned())
-        .collect();
+    let mut names: Vec<String> = extra.iter().map(|name| bare_host(name).to_owned()).collect();
     names.extend(host_name());
     names.push("localhost".into());
     names.extend(["127.0.0.1".into(), "::1".into()]);
     names.extend(addresses().iter().map(IpAddr::to_string));
     names.push(holdfast_api::agent::AGENT_SNI.into());
     let mut seen = BTreeSet::new();
-    names.retain(|name| {
-        holdfast_api::config::check_address(name).is_ok() && seen.insert(name.clone())
-    });
+    names.retain(|name| holdfast_api::config::check_address(name).is_ok() && seen.insert(name.clone()));
     names
 }
 
@@ -42,16 +37,9 @@ pub fn host_name() -> Option<String> {
 
 /// Addresses of this host's interfaces that others can reach: no loopback, no link-local.
 pub fn addresses() -> Vec<IpAddr> {
-    let v4 = std::fs::read_to_string("/proc/net/fib_trie")
-        .map(|text| local_v4(&text))
-        .unwrap_or_default();
-    let v6 = std::fs::read_to_string("/proc/net/if_inet6")
-        .map(|text| local_v6(&text))
-        .unwrap_or_default();
-    v4.into_iter()
-        .map(IpAddr::V4)
-        .chain(v6.into_iter().map(IpAddr::V6))
-        .collect()
+    let v4 = std::fs::read_to_string("/proc/net/fib_trie").map(|text| local_v4(&text)).unwrap_or_default();
+    let v6 = std::fs::read_to_string("/proc/net/if_inet6").map(|text| local_v6(&text)).unwrap_or_default();
+    v4.into_iter().map(IpAddr::V4).chain(v6.into_iter().map(IpAddr::V6)).collect()
 }
 
 /// Local addresses in the text of `/proc/net/fib_trie`: the address line before each `/32 host LOCAL`.
@@ -87,15 +75,13 @@ mod tests {
         let trie = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.99.0.1\n        /32 host LOCAL\n     |-- 10.99.0.255\n        \
                     /32 link BROADCAST\n     |-- 127.0.0.1\n        /32 host LOCAL\n";
         assert_eq!(local_v4(trie), [Ipv4Addr::new(10, 99, 0, 1)]);
-        let inet6 = "fd000000000000000000000000000001 02 40 00 80 eth0\nfe800000000000000000000000000001 02 40 20 80 eth0\n";
+        let inet6 =
+            "fd000000000000000000000000000001 02 40 00 80 eth0\nfe800000000000000000000000000001 02 40 20 80 eth0\n";
         assert_eq!(local_v6(inet6), ["fd00::1".parse::<Ipv6Addr>().unwrap()]);
     }
 
     #[test]
     fn hosts_are_taken_from_names_with_and_without_port() {
-        assert_eq!(
-            ["a:1", "a", "[::1]:9", "::1", "10.0.0.1:80"].map(bare_host),
-            ["a", "a", "::1", "::1", "10.0.0.1"]
-        );
+        assert_eq!(["a:1", "a", "[::1]:9", "::1", "10.0.0.1:80"].map(bare_host), ["a", "a", "::1", "::1", "10.0.0.1"]);
     }
 }

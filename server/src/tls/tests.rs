@@ -4,12 +4,7 @@ use super::*;
 
 fn request(name: &str) -> (KeyPair, String) {
     let key = KeyPair::generate().unwrap();
-    let csr = CertificateParams::new(vec![name.to_owned()])
-        .unwrap()
-        .serialize_request(&key)
-        .unwrap()
-        .pem()
-        .unwrap();
+    let csr = CertificateParams::new(vec![name.to_owned()]).unwrap().serialize_request(&key).unwrap().pem().unwrap();
     (key, csr)
 }
 
@@ -21,16 +16,10 @@ fn the_authority_and_the_certificate_are_kept_and_a_new_name_renews() {
     assert!(!first.renew().unwrap());
     let second = Tls::open(folder.path(), &[], &[]).unwrap();
     assert_eq!(first.ca_pem, second.ca_pem);
-    assert_eq!(
-        pem,
-        std::fs::read(folder.path().join("server.pem")).unwrap()
-    );
+    assert_eq!(pem, std::fs::read(folder.path().join("server.pem")).unwrap());
     let third = Tls::open(folder.path(), &["holdfast.example.org".into()], &[]).unwrap();
     assert_eq!(first.ca_pem, third.ca_pem);
-    assert_ne!(
-        pem,
-        std::fs::read(folder.path().join("server.pem")).unwrap()
-    );
+    assert_ne!(pem, std::fs::read(folder.path().join("server.pem")).unwrap());
 }
 
 #[test]
@@ -50,10 +39,7 @@ fn a_request_is_signed_for_its_own_key_only() {
     let certificate = CertificateDer::from_pem_slice(signed.pem.as_bytes()).unwrap();
     assert_eq!(key_fingerprint(&certificate).unwrap(), fingerprint);
     assert!(tls.sign_request(&csr, "node1", Some(&fingerprint)).is_ok());
-    assert!(
-        tls.sign_request(&csr, "node1", Some(&"0".repeat(64)))
-            .is_err()
-    );
+    assert!(tls.sign_request(&csr, "node1", Some(&"0".repeat(64))).is_err());
     assert!(tls.sign_request("nonsense", "node1", None).is_err());
     assert!(tls.renew_node(&certificate, "node1").unwrap().is_none());
 }
@@ -62,6 +48,5 @@ fn a_request_is_signed_for_its_own_key_only() {
 fn a_revocation_list_can_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let tls = Tls::open(folder.path(), &[], &[]).unwrap();
-    tls.set_revoked(&[(new_serial(), crate::db::now_ms())])
-        .unwrap();
+    tls.set_revoked(&[(new_serial(), crate::db::now_ms())]).unwrap();
 }
