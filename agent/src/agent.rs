@@ -76,13 +76,7 @@ impl Agent {
     /// Opens the data folder; nothing runs yet.
     pub fn open(options: Options) -> Result<Arc<Self>> {
         let layout = Layout::new(&options)?;
-        for dir in [
-            &layout.data,
-            &layout.run,
-            &layout.safe(),
-            &layout.data.join("ledger"),
-            &layout.var(),
-        ] {
+        for dir in [&layout.data, &layout.run, &layout.safe(), &layout.data.join("ledger"), &layout.var()] {
             files::make_dir(dir)?;
         }
         let lock = lock(&layout)?;
@@ -90,44 +84,18 @@ impl Agent {
         let store = Store::open(&layout.store())?;
         let identity = Arc::new(Identity::open(&layout)?);
         let boot = Boot::read(&options.boot_id_file)?;
-        let incarnation = Incarnation {
-            count: store.next_incarnation()?,
-            id: crate::clock::random_u64(),
-        };
+        let incarnation = Incarnation { count: store.next_incarnation()?, id: crate::clock::random_u64() };
         let cluster = store.cluster()?;
-        let reports = Reports::new(&node_name(
-            &options,
-            cluster.as_ref(),
-            &identity.fingerprint,
-        ));
+        let reports = Reports::new(&node_name(&options, cluster.as_ref(), &identity.fingerprint));
         let pairing = Pairing::new(store.enrolment()?.is_some());
-        let inner = Mutex::new(Inner {
-            cluster,
-            modules: BTreeMap::new(),
-        });
+        let inner = Mutex::new(Inner { cluster, modules: BTreeMap::new() });
         let identity = RwLock::new(identity);
-        Ok(Arc::new(Self {
-            options,
-            layout,
-            identity,
-            reports,
-            boot,
-            store,
-            pairing,
-            incarnation,
-            inner,
-            _lock: lock,
-        }))
+        Ok(Arc::new(Self { options, layout, identity, reports, boot, store, pairing, incarnation, inner, _lock: lock }))
     }
 
     /// The node's key and certificate.
     pub fn identity(&self) -> Arc<Identity> {
-        Arc::clone(
-            &self
-                .identity
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        Arc::clone(&self.identity.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Runs until a signal or a failing listener ends it.
@@ -135,16 +103,14 @@ impl Agent {
         let socket = control::server::listen(&self.layout.socket())?;
         let health_address = self.options.health_listen;
         let health = TcpListener::bind(health_address).await;
-        let health = health
-            .with_context(|| format!("cannot listen on {health_address}: give --health-listen"))?;
+        let health = health.with_context(|| format!("cannot listen on {health_address}: give --health-listen"))?;
         tokio::spawn(health::serve(health, self.reports.clone()));
         self.start_modules().await?;
         let control = tokio::spawn(control::server::serve(socket, Arc::clone(&self)));
         let link = tokio::spawn(link::run(Arc::clone(&self)));
         let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             _ = terminate.recv() => tracing::info!("ended by SIGTERM; modules are marked to go on when the agent is back"),
             _ = tokio::signal::ctrl_c() => tracing::info!("ended by SIGINT; modules are marked to go on when the agent is back"),
@@ -167,27 +133,12 @@ impl Agent {
                 Err(error) => {
                     let reason = format!("the configuration held is not usable: {error:#}");
                     tracing::error!(module = name, reason);
-                    self.reports.set(
-                        blank(
-                            &name,
-                            config.id,
-                            &self.reports.node(),
-                            config.version,
-                            &reason,
-                        ),
-                        false,
-                    );
+                    self.reports.set(blank(&name, config.id, &self.reports.node(), config.version, &reason), false);
                     continue;
                 }
             };
             modules::extract(&checked.package, &self.layout.active(&name))?;
-            inner.modules.insert(
-                name,
-                Held {
-                    checked,
-                    engine: None,
-                },
-            );
+            inner.modules.insert(name, Held { checked, engine: None });
         }
         self.start_engines(&mut inner).await;
         drop(inner);
@@ -218,23 +169,14 @@ impl Agent {
         let inner = self.inner.lock().await;
         let held = |held: &Held| {
             let config = &held.checked.config;
-            holdfast_api::agent::HeldModule {
-                id: config.id,
-                name: config.name.clone(),
-                version: config.version,
-            }
+            holdfast_api::agent::HeldModule { id: config.id, name: config.name.clone(), version: config.version }
         };
         inner.modules.values().map(held).collect()
     }
 
     /// Version of the cluster configuration held; 0: none.
     pub async fn cluster_version(&self) -> u64 {
-        self.inner
-            .lock()
-            .await
-            .cluster
-            .as_ref()
-            .map_or(0, |cluster| cluster.version)
+        self.inner.lock().await.cluster.as_ref().map_or(0, |cluster| cluster.version)
     }
 
     /// The cluster configuration held.
@@ -245,13 +187,8 @@ impl Agent {
     /// Name of the module with this number.
     pub async fn name_of(&self, id: ModuleId) -> Result<String> {
         let inner = self.inner.lock().await;
-        let found = inner
-            .modules
-            .values()
-            .find(|held| held.checked.config.id == id);
-        found
-            .map(|held| held.checked.config.name.clone())
-            .with_context(|| format!("this node does not hold {id}"))
+        let found = inner.modules.values().find(|held| held.checked.config.id == id);
+        found.map(|held| held.checked.config.name.clone()).with_context(|| format!("this node does not hold {id}"))
     }
 
     async fn requests(&self, module: &str) -> Result<mpsc::Sender<ToEngine>> {
@@ -262,68 +199,38 @@ impl Agent {
         })?;
         let report = self.reports.get(module);
         let why = report.map_or_else(String::new, |report| report.detail);
-        let engine = held
-            .engine
-            .as_ref()
-            .with_context(|| format!("module {module} cannot run: {why}"))?;
+        let engine = held.engine.as_ref().with_context(|| format!("module {module} cannot run: {why}"))?;
         Ok(engine.requests.clone())
     }
 
     /// Gives a command to a module and waits for its answer.
-    pub async fn command(
-        &self,
-        module: &str,
-        kind: CommandKind,
-        actor: &str,
-        counted: bool,
-    ) -> CommandResult {
-        let requests = self
-            .requests(module)
-            .await
-            .map_err(|error| format!("{error:#}"))?;
+    pub async fn command(&self, module: &str, kind: CommandKind, actor: &str, counted: bool) -> CommandResult {
+        let requests = self.requests(module).await.map_err(|error| format!("{error:#}"))?;
         let (reply, answer) = oneshot::channel();
-        let request = ToEngine::Command {
-            kind,
-            actor: actor.to_owned(),
-            counted,
-            reply,
-        };
+        let request = ToEngine::Command { kind, actor: actor.to_owned(), counted, reply };
         let given = async {
             requests.send(request).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(REPLY_TIMEOUT, given).await {
             Ok(Some(result)) => result,
-            Ok(None) => Err(format!(
-                "module {module} was configured anew meanwhile: try again"
-            )),
-            Err(_) => Err(format!(
-                "module {module} did not answer within {} s: see its log",
-                REPLY_TIMEOUT.as_secs()
-            )),
+            Ok(None) => Err(format!("module {module} was configured anew meanwhile: try again")),
+            Err(_) => Err(format!("module {module} did not answer within {} s: see its log", REPLY_TIMEOUT.as_secs())),
         }
     }
 
     /// Writes a line into a module's log.
     pub async fn print(&self, module: &str, level: EventLevel, text: &str) -> Result<()> {
-        let request = ToEngine::Print {
-            level,
-            text: text.to_owned(),
-        };
+        let request = ToEngine::Print { level, text: text.to_owned() };
         let requests = self.requests(module).await?;
-        requests
-            .send(request)
-            .await
-            .map_err(|_| anyhow!("module {module} was configured anew meanwhile: try again"))
+        requests.send(request).await.map_err(|_| anyhow!("module {module} was configured anew meanwhile: try again"))
     }
 
     /// A log of a module.
     pub async fn log(&self, module: &str, which: LogKind) -> Result<LogFile> {
         let inner = self.inner.lock().await;
-        let held = inner
-            .modules
-            .get(module)
-            .with_context(|| format!("module {module} is not configured on this node"))?;
+        let held =
+            inner.modules.get(module).with_context(|| format!("module {module} is not configured on this node"))?;
         Ok(match which {
             LogKind::Module => self.module_log(module),
             LogKind::Application => self.application_log(&held.checked),
@@ -335,49 +242,26 @@ impl Agent {
     }
 
     fn application_log(&self, checked: &Checked) -> LogFile {
-        let max = checked
-            .user_config
-            .user
-            .as_ref()
-            .map_or(MODULE_LOG_MAX, |user| user.log_size_bytes);
-        LogFile::new(
-            &self.layout.module_var(&checked.config.name),
-            "application",
-            max,
-        )
+        let max = checked.user_config.user.as_ref().map_or(MODULE_LOG_MAX, |user| user.log_size_bytes);
+        LogFile::new(&self.layout.module_var(&checked.config.name), "application", max)
     }
 
     /// State of a module; STOP if it does not run.
     fn state(&self, module: &str) -> ModuleState {
-        self.reports
-            .get(module)
-            .map_or(ModuleState::Stop, |report| report.state)
+        self.reports.get(module).map_or(ModuleState::Stop, |report| report.state)
     }
 
     fn running(&self, inner: &Inner) -> Vec<String> {
-        inner
-            .modules
-            .keys()
-            .filter(|name| self.state(name) != ModuleState::Stop)
-            .cloned()
-            .collect()
+        inner.modules.keys().filter(|name| self.state(name) != ModuleState::Stop).cloned().collect()
     }
 }
 
 /// One agent per data folder.
 fn lock(layout: &Layout) -> Result<File> {
     let path = layout.data.join("agent.lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
     let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    ensure!(
-        locked.is_ok(),
-        "another agent runs on {}: end it, or give --data-dir",
-        layout.data.display()
-    );
+    ensure!(locked.is_ok(), "another agent runs on {}: end it, or give --data-dir", layout.data.display());
     Ok(file)
 }
 
@@ -389,38 +273,20 @@ fn link_program(layout: &Layout) -> Result<()> {
         return Ok(());
     }
     let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(&target, &link)
-        .with_context(|| format!("cannot make {}", link.display()))
+    std::os::unix::fs::symlink(&target, &link).with_context(|| format!("cannot make {}", link.display()))
 }
 
 /// Name of this node: as the cluster says, as an option says, or the host's.
 fn node_name(options: &Options, cluster: Option<&ClusterConfig>, fingerprint: &str) -> String {
-    let own = cluster.and_then(|cluster| {
-        cluster
-            .nodes
-            .iter()
-            .find(|node| node.fingerprint == fingerprint)
-    });
-    own.map(|node| node.name.clone())
-        .or_else(|| options.node_name.clone())
-        .unwrap_or_else(host_name)
+    let own = cluster.and_then(|cluster| cluster.nodes.iter().find(|node| node.fingerprint == fingerprint));
+    own.map(|node| node.name.clone()).or_else(|| options.node_name.clone()).unwrap_or_else(host_name)
 }
 
 /// The machine's name in the form of a node name.
 pub(crate) fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .unwrap_or_default()
-        .trim()
-        .to_lowercase();
-    let name: String = name
-        .chars()
-        .take_while(|c| *c != '.')
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_lowercase();
+    let name: String =
+        name.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase());
-    if name.is_empty() {
-        "node".to_owned()
-    } else {
-        name.chars().take(24).collect()
-    }
+    if name.is_empty() { "node".to_owned() } else { name.chars().take(24).collect() }
 }

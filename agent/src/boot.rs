@@ -16,20 +16,13 @@ pub struct Boot {
 impl Boot {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = crate::files::read_bounded(path, 4096)?
-            .with_context(|| format!("{} is missing", path.display()))?;
+        let bytes =
+            crate::files::read_bounded(path, 4096)?.with_context(|| format!("{} is missing", path.display()))?;
         let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-        anyhow::ensure!(
-            !text.is_empty(),
-            "{} is empty: it must hold the boot id",
-            path.display()
-        );
+        anyhow::ensure!(!text.is_empty(), "{} is empty: it must hold the boot id", path.display());
         let mut id = [0; 8];
         id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
-        Ok(Self {
-            text,
-            id: u64::from_le_bytes(id),
-        })
+        Ok(Self { text, id: u64::from_le_bytes(id) })
     }
 }
 
@@ -50,18 +43,10 @@ mod tests {
 
     #[test]
     fn boot_starts_what_is_marked_and_an_agent_restart_what_was_running() {
-        let durable = |running, boot_start, boot_id| Durable {
-            running,
-            boot_start,
-            boot_id,
-            ..Durable::default()
-        };
+        let durable = |running, boot_start, boot_id| Durable { running, boot_start, boot_id, ..Durable::default() };
         assert_eq!(starter(&durable(false, true, 1), 2, true), Some("boot"));
         assert_eq!(starter(&durable(true, false, 1), 2, true), None);
-        assert_eq!(
-            starter(&durable(true, false, 2), 2, false),
-            Some("agent restart")
-        );
+        assert_eq!(starter(&durable(true, false, 2), 2, false), Some("agent restart"));
         assert_eq!(starter(&durable(true, false, 1), 2, false), None);
         assert_eq!(starter(&durable(false, true, 2), 2, false), None);
     }

@@ -39,12 +39,7 @@ struct Cli {
 #[derive(Clone, Debug, Args)]
 struct Module {
     /// Name of the module.
-    #[arg(
-        short = 'm',
-        long = "module",
-        env = "SAFEMODULE",
-        value_name = "MODULE"
-    )]
+    #[arg(short = 'm', long = "module", env = "SAFEMODULE", value_name = "MODULE")]
     module: String,
 }
 
@@ -52,12 +47,7 @@ struct Module {
 #[derive(Clone, Debug, Args)]
 struct MaybeModule {
     /// Name of the module; all if not given.
-    #[arg(
-        short = 'm',
-        long = "module",
-        env = "SAFEMODULE",
-        value_name = "MODULE"
-    )]
+    #[arg(short = 'm', long = "module", env = "SAFEMODULE", value_name = "MODULE")]
     module: Option<String>,
 }
 
@@ -239,128 +229,49 @@ fn socket(told: Option<PathBuf>) -> PathBuf {
         return path;
     }
     let through = std::env::args_os().next().map(PathBuf::from);
-    let data = through
-        .as_deref()
-        .and_then(Path::parent)
-        .and_then(Path::parent);
-    let beside = data
-        .map(|data| data.join("agent.sock"))
-        .filter(|path| path.exists());
+    let data = through.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let beside = data.map(|data| data.join("agent.sock")).filter(|path| path.exists());
     let usual = ["/run/holdfast/agent.sock", "/var/lib/holdfast/agent.sock"].map(PathBuf::from);
     let found = beside.or_else(|| usual.iter().find(|path| path.exists()).cloned());
     found.unwrap_or_else(|| usual[0].clone())
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let mut client = Client::connect(&socket(cli.socket))?;
+    let client = &mut Client::connect(&socket(cli.socket))?;
     match cli.command {
-        Verb::State { module, json } => {
-            let single = module.module.is_some();
-            let modules = states(&mut client, module.module)?;
-            match (json, single) {
-                (true, true) => show::json(modules.first().context("no such module")?)?,
-                (true, false) => show::json(&modules)?,
-                (false, _) => show::states(&modules)?,
-            }
-        }
-        Verb::Start(control) => command(&mut client, control, CommandKind::Start)?,
-        Verb::Stop(control) => command(&mut client, control, CommandKind::Stop)?,
-        Verb::Restart(control) => command(&mut client, control, CommandKind::Restart)?,
-        Verb::Stopstart(control) => command(&mut client, control, CommandKind::StopStart)?,
-        Verb::Swap(control) => command(&mut client, control, CommandKind::Swap)?,
-        Verb::Prim(control) => command(&mut client, control, CommandKind::Prim)?,
-        Verb::Primforce(control) => command(&mut client, control, CommandKind::PrimForce)?,
-        Verb::Second(control) => command(&mut client, control, CommandKind::Second)?,
+        Verb::State { module, json } => state(client, module.module, json)?,
+        Verb::Start(control) => command(client, control, CommandKind::Start)?,
+        Verb::Stop(control) => command(client, control, CommandKind::Stop)?,
+        Verb::Restart(control) => command(client, control, CommandKind::Restart)?,
+        Verb::Stopstart(control) => command(client, control, CommandKind::StopStart)?,
+        Verb::Swap(control) => command(client, control, CommandKind::Swap)?,
+        Verb::Prim(control) => command(client, control, CommandKind::Prim)?,
+        Verb::Primforce(control) => command(client, control, CommandKind::PrimForce)?,
+        Verb::Second(control) => command(client, control, CommandKind::Second)?,
         Verb::Boot { module, value } => {
-            let kind = if value == "on" {
-                CommandKind::BootOn
-            } else {
-                CommandKind::BootOff
-            };
-            command(
-                &mut client,
-                Control {
-                    module,
-                    identity: None,
-                },
-                kind,
-            )?;
+            let kind = if value == "on" { CommandKind::BootOn } else { CommandKind::BootOff };
+            command(client, Control { module, identity: None }, kind)?;
         }
-        Verb::Waitstate {
-            module,
-            state,
-            timeout,
-        } => return wait_state(&mut client, &module.module, &state, timeout),
-        Verb::Log {
-            module,
-            lines,
-            app,
-            follow,
-            json,
-            save,
-        } => {
-            let which = if app {
-                LogKind::Application
-            } else {
-                LogKind::Module
-            };
+        Verb::Waitstate { module, state, timeout } => return wait_state(client, &module.module, &state, timeout),
+        Verb::Log { module, lines, app, follow, json, save } => {
+            let which = if app { LogKind::Application } else { LogKind::Module };
             match save {
-                Some(file) => save_log(&mut client, &module.module, which, &file)?,
-                None => log(&mut client, &module.module, which, lines, follow, json)?,
+                Some(file) => save_log(client, &module.module, which, &file)?,
+                None => log(client, &module.module, which, lines, follow, json)?,
             }
         }
-        Verb::Printi { module, text } => print(&mut client, module, false, &text)?,
-        Verb::Printe { module, text } => print(&mut client, module, true, &text)?,
+        Verb::Printi { module, text } => print(client, module, false, &text)?,
+        Verb::Printe { module, text } => print(client, module, true, &text)?,
         Verb::Pairing { reopen, json } => match client.ask(Request::Pairing { reopen })? {
-            Answer::Pairing {
-                status,
-                node,
-                fingerprint,
-            } => show::pairing(&status, &node, &fingerprint, json)?,
+            Answer::Pairing { status, node, fingerprint } => show::pairing(&status, &node, &fingerprint, json)?,
             other => return Err(unexpected(other)),
         },
         Verb::Key => done(client.ask(Request::Key)?)?,
-        Verb::Snapshot { module, file } => snapshot(&mut client, module.module, &file)?,
-        Verb::Cluster(Cluster::Config { file }) => {
-            let bytes =
-                std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let config = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not a cluster configuration", file.display()))?;
-            done(client.ask(Request::ClusterConfigure { config })?)?;
-        }
-        Verb::Cluster(Cluster::Show) => match client.ask(Request::Cluster)? {
-            Answer::Cluster {
-                config: Some(config),
-            } => show::json(&config)?,
-            Answer::Cluster { config: None } => {
-                return Err(anyhow!("no cluster configuration is held"));
-            }
-            other => return Err(unexpected(other)),
-        },
-        Verb::Module(Package::Install { module, id, file }) => {
-            let bytes =
-                std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let (package, module) = (STANDARD.encode(bytes), module.module);
-            done(client.ask(Request::ModuleInstall {
-                module,
-                id: id.map(ModuleId),
-                package,
-            })?)?;
-        }
-        Verb::Module(Package::List { json }) => match client.ask(Request::ModuleList)? {
-            Answer::Modules { modules } if json => show::json(&modules)?,
-            Answer::Modules { modules } => show::modules(&modules)?,
-            other => return Err(unexpected(other)),
-        },
-        Verb::Module(Package::Uninstall(module)) => done(client.ask(Request::ModuleRemove {
-            module: module.module,
-        })?)?,
-        Verb::Config(module) => done(client.ask(Request::ModuleConfigure {
-            module: module.module,
-        })?)?,
-        Verb::Confcheck(module) => done(client.ask(Request::ModuleCheck {
-            module: module.module,
-        })?)?,
+        Verb::Snapshot { module, file } => snapshot(client, module.module, &file)?,
+        Verb::Cluster(verb) => cluster(client, verb)?,
+        Verb::Module(verb) => package(client, verb)?,
+        Verb::Config(module) => done(client.ask(Request::ModuleConfigure { module: module.module })?)?,
+        Verb::Confcheck(module) => done(client.ask(Request::ModuleCheck { module: module.module })?)?,
         Verb::VerifyPaths { paths, json } => match client.ask(Request::VerifyPaths { paths })? {
             Answer::Paths { paths } if json => show::json(&paths)?,
             Answer::Paths { paths } => show::paths(&paths)?,
@@ -370,13 +281,53 @@ fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn state(client: &mut Client, module: Option<String>, json: bool) -> Result<()> {
+    let single = module.is_some();
+    let modules = states(client, module)?;
+    match (json, single) {
+        (true, true) => show::json(modules.first().context("no such module")?),
+        (true, false) => show::json(&modules),
+        (false, _) => show::states(&modules),
+    }
+}
+
+fn cluster(client: &mut Client, verb: Cluster) -> Result<()> {
+    match verb {
+        Cluster::Config { file } => {
+            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let config = serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is not a cluster configuration", file.display()))?;
+            done(client.ask(Request::ClusterConfigure { config })?)
+        }
+        Cluster::Show => match client.ask(Request::Cluster)? {
+            Answer::Cluster { config: Some(config) } => show::json(&config),
+            Answer::Cluster { config: None } => Err(anyhow!("no cluster configuration is held")),
+            other => Err(unexpected(other)),
+        },
+    }
+}
+
+fn package(client: &mut Client, verb: Package) -> Result<()> {
+    match verb {
+        Package::Install { module, id, file } => {
+            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let (package, module) = (STANDARD.encode(bytes), module.module);
+            done(client.ask(Request::ModuleInstall { module, id: id.map(ModuleId), package })?)
+        }
+        Package::List { json } => match client.ask(Request::ModuleList)? {
+            Answer::Modules { modules } if json => show::json(&modules),
+            Answer::Modules { modules } => show::modules(&modules),
+            other => Err(unexpected(other)),
+        },
+        Package::Uninstall(module) => done(client.ask(Request::ModuleRemove { module: module.module })?),
+    }
+}
+
 /// A refusal, or an answer of another kind than asked for.
 fn unexpected(answer: Answer) -> anyhow::Error {
     match answer {
         Answer::Refused { reason } => anyhow!(reason),
-        other => anyhow!(ClientError::Malformed(
-            format!("{other:?}").chars().take(200).collect()
-        )),
+        other => anyhow!(ClientError::Malformed(format!("{other:?}").chars().take(200).collect())),
     }
 }
 
@@ -401,11 +352,7 @@ fn states(client: &mut Client, module: Option<String>) -> Result<Vec<NodeModuleR
 
 /// The person at the keyboard, or who a script says it is.
 fn actor(identity: Option<&str>) -> String {
-    let person = || {
-        std::env::var("SUDO_USER")
-            .or_else(|_| std::env::var("USER"))
-            .unwrap_or_else(|_| "root".to_owned())
-    };
+    let person = || std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".to_owned());
     let actor = identity.map_or_else(person, str::to_owned);
     actor.chars().filter(|c| !c.is_control()).take(64).collect()
 }
@@ -413,46 +360,30 @@ fn actor(identity: Option<&str>) -> String {
 fn command(client: &mut Client, control: Control, kind: CommandKind) -> Result<()> {
     let counted = control.identity.is_some();
     let actor = actor(control.identity.as_deref());
-    done(client.ask(Request::Command {
-        module: control.module.module,
-        kind,
-        actor,
-        counted,
-    })?)
+    done(client.ask(Request::Command { module: control.module.module, kind, actor, counted })?)
 }
 
 fn print(client: &mut Client, module: Module, error: bool, text: &[String]) -> Result<()> {
-    done(client.ask(Request::Print {
-        module: module.module,
-        error,
-        text: text.join(" "),
-    })?)
+    done(client.ask(Request::Print { module: module.module, error, text: text.join(" ") })?)
 }
 
 fn wait_state(client: &mut Client, module: &str, wanted: &str, timeout_s: f64) -> Result<ExitCode> {
     let wanted = wanted.to_uppercase();
     if !["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP"].contains(&wanted.as_str()) {
-        return Err(anyhow!(
-            "{wanted} is no state: write STOP, WAIT, ALONE, PRIM, SECOND or UP"
-        ));
+        return Err(anyhow!("{wanted} is no state: write STOP, WAIT, ALONE, PRIM, SECOND or UP"));
     }
-    let end = Instant::now()
-        + Duration::try_from_secs_f64(timeout_s).context("the timeout is not a time")?;
+    let end = Instant::now() + Duration::try_from_secs_f64(timeout_s).context("the timeout is not a time")?;
     loop {
         let modules = states(client, Some(module.to_owned()))?;
         let report = modules.first().context("no such module")?;
         let state = report.state.to_string();
-        let settled =
-            matches!(wanted.as_str(), "STOP" | "WAIT") || report.readiness.to_string() == "Ready";
+        let settled = matches!(wanted.as_str(), "STOP" | "WAIT") || report.readiness.to_string() == "Ready";
         if state == wanted && settled {
             return Ok(ExitCode::SUCCESS);
         }
         if Instant::now() >= end {
             let waiting = report.waiting_for.as_deref().unwrap_or(&report.detail);
-            eprintln!(
-                "holdfast: {module} is {state} {} after {timeout_s} s: {waiting}",
-                report.readiness
-            );
+            eprintln!("holdfast: {module} is {state} {} after {timeout_s} s: {waiting}", report.readiness);
             return Ok(ExitCode::from(LATE));
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -466,25 +397,13 @@ fn page(
     from: Option<u64>,
     limit: u32,
 ) -> Result<holdfast_api::agent::LogPage> {
-    match client.ask(Request::Log {
-        module: module.to_owned(),
-        which,
-        from,
-        limit,
-    })? {
+    match client.ask(Request::Log { module: module.to_owned(), which, from, limit })? {
         Answer::Log { page } => Ok(page),
         other => Err(unexpected(other)),
     }
 }
 
-fn log(
-    client: &mut Client,
-    module: &str,
-    which: LogKind,
-    lines: u32,
-    follow: bool,
-    json: bool,
-) -> Result<()> {
+fn log(client: &mut Client, module: &str, which: LogKind, lines: u32, follow: bool, json: bool) -> Result<()> {
     let mut current = page(client, module, which, None, lines)?;
     loop {
         show::log(&current, json)?;
@@ -526,12 +445,7 @@ fn snapshot(client: &mut Client, module: Option<String>, file: &Path) -> Result<
         answer = client.next_answer()?;
     }
     crate::snapshot::save(file, &bytes)?;
-    writeln!(
-        std::io::stdout(),
-        "{} ({} bytes)",
-        file.display(),
-        bytes.len()
-    )?;
+    writeln!(std::io::stdout(), "{} ({} bytes)", file.display(), bytes.len())?;
     Ok(())
 }
 

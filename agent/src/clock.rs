@@ -11,10 +11,7 @@ pub fn now() -> Instant {
 
 /// Now, with a fresh random number.
 pub fn moment() -> Moment {
-    Moment {
-        now: now(),
-        nonce: random_u64(),
-    }
+    Moment { now: now(), nonce: random_u64() }
 }
 
 /// A random number from the kernel; never 0.

@@ -118,14 +118,7 @@ impl Engine {
         let rotation = tokio::spawn(rotate(self.application_log.clone()));
         let since = (Instant(u64::MAX), 0);
         let waiting = HashMap::new();
-        let mut running = Running {
-            engine: self,
-            watch: None,
-            healthy: false,
-            waiting,
-            next_command: 1,
-            since,
-        };
+        let mut running = Running { engine: self, watch: None, healthy: false, waiting, next_command: 1, since };
         running.report();
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
@@ -161,32 +154,18 @@ impl Running {
 
     fn request(&mut self, request: ToEngine) -> Option<Input> {
         match request {
-            ToEngine::Command {
-                kind,
-                actor,
-                counted,
-                reply,
-            } => {
+            ToEngine::Command { kind, actor, counted, reply } => {
                 let id = self.next_command;
                 self.next_command += 1;
                 self.waiting.retain(|_, reply| !reply.is_closed());
                 self.waiting.insert(id, reply);
-                Some(Input::CommandReceived(Command {
-                    id,
-                    kind,
-                    actor,
-                    counted,
-                }))
+                Some(Input::CommandReceived(Command { id, kind, actor, counted }))
             }
             ToEngine::Print { level, text } => {
                 self.log(level, &text);
                 None
             }
-            ToEngine::Apply {
-                scripts,
-                errd,
-                version,
-            } => {
+            ToEngine::Apply { scripts, errd, version } => {
                 if let (Some(old), Some(new)) = (&mut self.engine.drivers.scripts, scripts) {
                     old.set(*new);
                 }
@@ -203,9 +182,7 @@ impl Running {
 
     fn log(&self, level: EventLevel, text: &str) {
         let view = self.engine.node.view();
-        self.engine
-            .log
-            .write(level, &format!("{} {}", view.state, view.readiness), text);
+        self.engine.log.write(level, &format!("{} {}", view.state, view.readiness), text);
     }
 
     /// Decides on one input and carries out what was decided.
@@ -213,14 +190,8 @@ impl Running {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         let mut output = self.engine.node.handle(clock::moment(), input);
         if let Err(reason) = self.save(&mut output).await {
-            tracing::error!(
-                module = self.engine.module,
-                "the ledger cannot be saved: {reason}"
-            );
-            self.log(
-                EventLevel::Error,
-                &format!("the state of the module cannot be saved: {reason}"),
-            );
+            tracing::error!(module = self.engine.module, "the ledger cannot be saved: {reason}");
+            self.log(EventLevel::Error, &format!("the state of the module cannot be saved: {reason}"));
             self.refuse_waiting(&output, &reason);
             if giving_up {
                 // What follows a failed save only takes away: it is done even if this cannot be saved either.
@@ -247,9 +218,8 @@ impl Running {
     fn refuse_waiting(&mut self, output: &Output, reason: &str) {
         for reply in &output.replies {
             if let Some(waiting) = self.waiting.remove(&reply.id) {
-                let _ = waiting.send(Err(format!(
-                    "nothing was done: the state cannot be saved ({reason}); free the disk"
-                )));
+                let _ =
+                    waiting.send(Err(format!("nothing was done: the state cannot be saved ({reason}); free the disk")));
             }
         }
     }
@@ -276,27 +246,13 @@ impl Running {
     async fn act(&mut self, act: Act) {
         let drivers = &mut self.engine.drivers;
         match act {
-            Act::RunScript {
-                run,
-                script,
-                force,
-                from,
-                to,
-                action,
-            } => {
+            Act::RunScript { run, script, force, from, to, action } => {
                 let states = [from.to_string(), to.to_string()];
                 match &mut drivers.scripts {
-                    Some(scripts) => scripts.run(Run {
-                        run,
-                        script,
-                        force,
-                        states,
-                        action,
-                    }),
-                    None => self.hand_in(Input::ScriptExited {
-                        run,
-                        outcome: holdfast_core::input::ScriptOutcome::Absent,
-                    }),
+                    Some(scripts) => scripts.run(Run { run, script, force, states, action }),
+                    None => {
+                        self.hand_in(Input::ScriptExited { run, outcome: holdfast_core::input::ScriptOutcome::Absent })
+                    }
                 }
             }
             Act::EndScript { run } => {
@@ -313,9 +269,7 @@ impl Running {
                 let inbox = self.engine.inbox.clone();
                 tokio::spawn(async move { vip::release(run, &inbox).await });
             }
-            Act::WatchProcesses => {
-                self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox))
-            }
+            Act::WatchProcesses => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
             Act::UnwatchProcesses => self.watch = None,
             Act::SetHealth { ready } => {
                 self.healthy = ready;
@@ -334,21 +288,9 @@ impl Running {
     fn report(&mut self) {
         let view = self.engine.node.view();
         if self.since.0 != view.since {
-            self.since = (
-                view.since,
-                clock::unix_ms().saturating_sub(clock::now().since(view.since)),
-            );
+            self.since = (view.since, clock::unix_ms().saturating_sub(clock::now().since(view.since)));
         }
-        let Engine {
-            module,
-            id,
-            version,
-            reports,
-            ..
-        } = &self.engine;
-        reports.set(
-            of_view(&view, module, *id, *version, self.since.1),
-            self.healthy,
-        );
+        let Engine { module, id, version, reports, .. } = &self.engine;
+        reports.set(of_view(&view, module, *id, *version, self.since.1), self.healthy);
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod join;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use crate::agent::Agent;
 use crate::identity::Identity;
@@ -32,9 +34,7 @@ pub async fn run(agent: Arc<Agent>) {
             continue;
         };
         if code != told {
-            tracing::info!(
-                "this node is not enrolled; pairing code {code} (also: holdfast pairing)"
-            );
+            tracing::info!("this node is not enrolled; pairing code {code} (also: holdfast pairing)");
             told = code;
         }
         let listening = listen(&agent);
@@ -61,8 +61,7 @@ async fn closed(agent: &Agent) {
 async fn listen(agent: &Arc<Agent>) -> Result<std::convert::Infallible> {
     let address = agent.options.enrol_listen;
     let listener = TcpListener::bind(address).await;
-    let listener =
-        listener.with_context(|| format!("cannot listen on {address}: give --enrol-listen"))?;
+    let listener = listener.with_context(|| format!("cannot listen on {address}: give --enrol-listen"))?;
     let acceptor = TlsAcceptor::from(Arc::new(tls::enrolment(&agent.identity())?));
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -88,21 +87,12 @@ pub fn keep(
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     let certificate = CertificateDer::from_pem_slice(enrolment.certificate.as_bytes());
-    let certificate = certificate
-        .ok()
-        .context("the server's certificate for this node is not PEM")?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
-        .ok()
-        .context("the server's certificate cannot be read")?;
+    let certificate = certificate.ok().context("the server's certificate for this node is not PEM")?;
+    let (_, parsed) =
+        x509_parser::parse_x509_certificate(&certificate).ok().context("the server's certificate cannot be read")?;
     let found = crate::identity::sha256_hex(parsed.tbs_certificate.subject_pki.raw);
-    ensure!(
-        found == fingerprint,
-        "the server signed another key than this node's"
-    );
-    ensure!(
-        !enrolment.servers.is_empty(),
-        "the server did not say where to dial"
-    );
+    ensure!(found == fingerprint, "the server signed another key than this node's");
+    ensure!(!enrolment.servers.is_empty(), "the server did not say where to dial");
     Identity::save_certificate(layout, &enrolment.certificate)?;
     store.save_enrolment(enrolment)
 }
@@ -110,46 +100,26 @@ pub fn keep(
 impl Agent {
     /// Takes what a server gave.
     pub fn enrolled(&self, enrolment: &Enrolment) -> Result<()> {
-        keep(
-            &self.layout,
-            &self.store,
-            &self.identity().fingerprint,
-            enrolment,
-        )?;
-        self.enrolled_meanwhile(enrolment);
+        keep(&self.layout, &self.store, &self.identity().fingerprint, enrolment)?;
+        self.use_enrolment(enrolment);
         Ok(())
     }
 
-    /// The enrolment is on disk: use it from now on; true if it was not used before.
-    pub fn enrolled_meanwhile(&self, enrolment: &Enrolment) -> bool {
+    /// The enrolment is on disk: use it from now on.
+    pub fn use_enrolment(&self, enrolment: &Enrolment) {
         match Identity::open(&self.layout) {
             Ok(identity) => {
-                *self
-                    .identity
-                    .write()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(identity);
+                *self.identity.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(identity);
                 self.reports.set_node(&enrolment.name);
                 self.pairing.done();
-                true
             }
-            Err(error) => {
-                tracing::error!("the node's key cannot be read: {error:#}");
-                false
-            }
+            Err(error) => tracing::error!("the node's key cannot be read: {error:#}"),
         }
     }
 
     /// The server welcomed this node: keep what changed.
-    pub fn welcomed(
-        &self,
-        name: &str,
-        servers: Vec<String>,
-        certificate: Option<String>,
-    ) -> Result<()> {
-        let mut enrolment = self
-            .store
-            .enrolment()?
-            .context("this node was just removed")?;
+    pub fn welcomed(&self, name: &str, servers: Vec<String>, certificate: Option<String>) -> Result<()> {
+        let mut enrolment = self.store.enrolment()?.context("this node was just removed")?;
         let old = enrolment.clone();
         name.clone_into(&mut enrolment.name);
         if !servers.is_empty() {

@@ -24,10 +24,7 @@ fn mounts() -> Vec<Mount> {
     let parse = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
         let point = left.split(' ').nth(4)?.replace("\\040", " ");
-        Some(Mount {
-            point: point.into(),
-            kind: right.split(' ').next()?.to_owned(),
-        })
+        Some(Mount { point: point.into(), kind: right.split(' ').next()?.to_owned() })
     };
     text.lines().filter_map(parse).collect()
 }
@@ -35,18 +32,11 @@ fn mounts() -> Vec<Mount> {
 /// What is at each path; at most [`PATHS_MAX`].
 pub fn inspect(paths: &[String]) -> Vec<PathFacts> {
     let mounts = mounts();
-    paths
-        .iter()
-        .take(PATHS_MAX)
-        .map(|path| inspect_one(path, &mounts))
-        .collect()
+    paths.iter().take(PATHS_MAX).map(|path| inspect_one(path, &mounts)).collect()
 }
 
 fn inspect_one(text: &str, mounts: &[Mount]) -> PathFacts {
-    let mut facts = PathFacts {
-        path: text.to_owned(),
-        ..PathFacts::default()
-    };
+    let mut facts = PathFacts { path: text.to_owned(), ..PathFacts::default() };
     if let Err(problem) = holdfast_api::config::check_directory(text) {
         facts.warnings.push(problem);
         return facts;
@@ -57,21 +47,16 @@ fn inspect_one(text: &str, mounts: &[Mount]) -> PathFacts {
             facts.exists = true;
             facts.directory = meta.is_dir();
             if meta.is_symlink() {
-                facts
-                    .warnings
-                    .push("it is a symbolic link: name the directory itself".to_owned());
+                facts.warnings.push("it is a symbolic link: name the directory itself".to_owned());
             } else if meta.is_dir() {
-                facts.entries = fs::read_dir(path).map_or(0, |entries| {
-                    entries.take(ENTRIES_MAX as usize).count() as u64
-                });
+                facts.entries =
+                    fs::read_dir(path).map_or(0, |entries| entries.take(ENTRIES_MAX as usize).count() as u64);
                 facts.bytes = bytes_below(path);
             } else {
                 facts.warnings.push("it is not a directory".to_owned());
             }
         }
-        Err(_) => facts
-            .warnings
-            .push("it does not exist yet: make it on both nodes".to_owned()),
+        Err(_) => facts.warnings.push("it does not exist yet: make it on both nodes".to_owned()),
     }
     // The mount that holds it: the longest mount point that it lies below; of equal ones the last covers the others.
     let holding = mounts.iter().filter(|mount| path.starts_with(&mount.point));
@@ -79,18 +64,11 @@ fn inspect_one(text: &str, mounts: &[Mount]) -> PathFacts {
         facts.mount_point = mount.point.to_string_lossy().into_owned();
         facts.file_system = mount.kind.clone();
         if ["tmpfs", "ramfs", "proc", "sysfs", "devtmpfs"].contains(&mount.kind.as_str()) {
-            facts.warnings.push(format!(
-                "it lies on {}, which does not survive a reboot",
-                mount.kind
-            ));
+            facts.warnings.push(format!("it lies on {}, which does not survive a reboot", mount.kind));
         }
     }
-    let existing = path
-        .ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"));
-    facts.free_bytes =
-        statvfs(existing).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    facts.free_bytes = statvfs(existing).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     facts
 }
 
@@ -124,17 +102,9 @@ pub fn list_processes() -> Vec<ProcessFacts> {
         let uid = fs::metadata(format!("/proc/{}", process.pid)).map_or(0, |meta| meta.uid());
         let end = process.arguments.len().min(ARGUMENTS_MAX);
         let arguments = String::from_utf8_lossy(&process.arguments[..end]).into_owned();
-        ProcessFacts {
-            pid: process.pid,
-            name: process.name,
-            arguments,
-            uid,
-        }
+        ProcessFacts { pid: process.pid, name: process.name, arguments, uid }
     };
-    let mut all: Vec<_> = processes::list(Path::new("/proc"))
-        .into_iter()
-        .map(of)
-        .collect();
+    let mut all: Vec<_> = processes::list(Path::new("/proc")).into_iter().map(of).collect();
     all.sort_by(|a, b| (&a.name, a.pid).cmp(&(&b.name, b.pid)));
     all.truncate(PROCESSES_MAX);
     all
@@ -152,23 +122,12 @@ impl Load {
     pub fn cpu_percent(&mut self) -> f32 {
         let text = fs::read_to_string("/proc/stat").unwrap_or_default();
         let line = text.lines().next().unwrap_or("");
-        let ticks: Vec<u64> = line
-            .split_whitespace()
-            .skip(1)
-            .filter_map(|tick| tick.parse().ok())
-            .collect();
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|tick| tick.parse().ok()).collect();
         let total: u64 = ticks.iter().take(8).sum();
         let busy = total - ticks.iter().skip(3).take(2).sum::<u64>().min(total);
-        let (span, used) = (
-            total.saturating_sub(self.total),
-            busy.saturating_sub(self.busy),
-        );
+        let (span, used) = (total.saturating_sub(self.total), busy.saturating_sub(self.busy));
         (self.busy, self.total) = (busy, total);
-        if span == 0 {
-            0.0
-        } else {
-            used as f32 * 100.0 / span as f32
-        }
+        if span == 0 { 0.0 } else { used as f32 * 100.0 / span as f32 }
     }
 }
 
@@ -176,12 +135,7 @@ impl Load {
 pub fn memory_percent() -> f32 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let value = |key: &str| -> Option<f32> {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key))?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
+        text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
     };
     match (value("MemTotal:"), value("MemAvailable:")) {
         (Some(total), Some(free)) if total > 0.0 => (total - free) * 100.0 / total,
@@ -192,18 +146,10 @@ pub fn memory_percent() -> f32 {
 /// System facts as text, for the support zip.
 pub fn system() -> String {
     let mut out = String::new();
-    for file in [
-        "/proc/version",
-        "/etc/os-release",
-        "/proc/uptime",
-        "/proc/loadavg",
-        "/proc/meminfo",
-        "/proc/self/mountinfo",
-    ] {
-        let text = crate::files::read_bounded(Path::new(file), 256 * 1024)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
+    for file in
+        ["/proc/version", "/etc/os-release", "/proc/uptime", "/proc/loadavg", "/proc/meminfo", "/proc/self/mountinfo"]
+    {
+        let text = crate::files::read_bounded(Path::new(file), 256 * 1024).ok().flatten().unwrap_or_default();
         out.push_str(&format!("=== {file}\n{}\n", String::from_utf8_lossy(&text)));
     }
     out
@@ -218,12 +164,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "12345").unwrap();
         let text = dir.path().to_str().unwrap().to_owned();
-        let facts = inspect(&[
-            text.clone(),
-            format!("{text}/missing"),
-            "relative".to_owned(),
-            "/".to_owned(),
-        ]);
+        let facts = inspect(&[text.clone(), format!("{text}/missing"), "relative".to_owned(), "/".to_owned()]);
         assert!(facts[0].exists && facts[0].directory);
         assert_eq!((facts[0].entries, facts[0].bytes), (1, Some(5)));
         assert!(facts[0].free_bytes > 0 && !facts[0].mount_point.is_empty());

@@ -14,10 +14,7 @@ const MAGIC: &str = "holdfast-store";
 
 /// Makes a directory and those above it, for the owner only.
 pub fn make_dir(path: &Path) -> Result<()> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
@@ -29,18 +26,11 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 /// Writes `bytes` so that after any crash `path` holds the old or the new content, whole.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().context("the path has no folder")?;
-    let name = path
-        .file_name()
-        .context("the path has no name")?
-        .to_string_lossy();
+    let name = path.file_name().context("the path has no name")?.to_string_lossy();
     let temporary = dir.join(format!(".{name}.new"));
     let write = || -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -57,14 +47,8 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
     };
     let mut bytes = Vec::new();
-    file.take(max + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(
-        bytes.len() as u64 <= max,
-        "{} is larger than {max} bytes",
-        path.display()
-    );
+    file.take(max + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(bytes.len() as u64 <= max, "{} is larger than {max} bytes", path.display());
     Ok(Some(bytes))
 }
 
@@ -83,36 +67,22 @@ pub fn load<T: DeserializeOwned>(path: &Path, kind: &str, max: u64) -> Result<Op
         return Ok(None);
     };
     let shown = path.display();
-    let end = bytes
-        .iter()
-        .take(200)
-        .position(|byte| *byte == b'\n')
-        .with_context(|| damaged(path))?;
+    let end = bytes.iter().take(200).position(|byte| *byte == b'\n').with_context(|| damaged(path))?;
     let head = std::str::from_utf8(&bytes[..end]).with_context(|| damaged(path))?;
     let parts: Vec<&str> = head.split(' ').collect();
-    let [magic, version, found, sum] = parts.as_slice() else {
-        bail!(damaged(path))
-    };
+    let [magic, version, found, sum] = parts.as_slice() else { bail!(damaged(path)) };
     ensure!(*magic == MAGIC, damaged(path));
     ensure!(
         *version == VERSION.to_string(),
         "{shown} has format version {version}; this program reads version {VERSION}: install the matching version"
     );
-    ensure!(
-        *found == kind && *sum == checksum(kind, &bytes[end + 1..]),
-        damaged(path)
-    );
+    ensure!(*found == kind && *sum == checksum(kind, &bytes[end + 1..]), damaged(path));
     let value = serde_json::from_slice(&bytes[end + 1..]);
-    Ok(Some(value.with_context(|| {
-        format!("{shown} is not understood: install the version that wrote it")
-    })?))
+    Ok(Some(value.with_context(|| format!("{shown} is not understood: install the version that wrote it"))?))
 }
 
 fn damaged(path: &Path) -> String {
-    format!(
-        "{} is damaged: restore it from a backup, or move it away and configure again",
-        path.display()
-    )
+    format!("{} is damaged: restore it from a backup, or move it away and configure again", path.display())
 }
 
 fn checksum(kind: &str, json: &[u8]) -> String {
@@ -131,24 +101,14 @@ mod tests {
         let path = dir.path().join("x.json");
         assert_eq!(load::<Vec<u32>>(&path, "numbers", 1000).unwrap(), None);
         save(&path, "numbers", &vec![1u32, 2]).unwrap();
-        assert_eq!(
-            load::<Vec<u32>>(&path, "numbers", 1000).unwrap(),
-            Some(vec![1, 2])
-        );
+        assert_eq!(load::<Vec<u32>>(&path, "numbers", 1000).unwrap(), Some(vec![1, 2]));
         assert!(load::<Vec<u32>>(&path, "others", 1000).is_err());
         assert!(load::<Vec<u32>>(&path, "numbers", 10).is_err());
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("  2", "  3")).unwrap();
-        assert!(
-            load::<Vec<u32>>(&path, "numbers", 1000)
-                .unwrap_err()
-                .to_string()
-                .contains("damaged")
-        );
+        assert!(load::<Vec<u32>>(&path, "numbers", 1000).unwrap_err().to_string().contains("damaged"));
         std::fs::write(&path, text.replace("store 1", "store 9")).unwrap();
-        let error = load::<Vec<u32>>(&path, "numbers", 1000)
-            .unwrap_err()
-            .to_string();
+        let error = load::<Vec<u32>>(&path, "numbers", 1000).unwrap_err().to_string();
         assert!(error.contains("version 9"), "{error}");
     }
 }

@@ -20,11 +20,7 @@ pub struct Identity {
 /// Lower-case hex SHA-256.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Identity {
@@ -33,8 +29,7 @@ impl Identity {
         let key = match files::read_bounded(&layout.key(), PEM_MAX)? {
             Some(pem) => {
                 let pem = String::from_utf8(pem).context("node.key is not text")?;
-                KeyPair::from_pem(&pem)
-                    .with_context(|| format!("{} holds no usable key", layout.key().display()))?
+                KeyPair::from_pem(&pem).with_context(|| format!("{} holds no usable key", layout.key().display()))?
             }
             None => {
                 let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -51,11 +46,7 @@ impl Identity {
                 pem
             }
         };
-        Ok(Self {
-            key,
-            certificate_pem,
-            fingerprint,
-        })
+        Ok(Self { key, certificate_pem, fingerprint })
     }
 
     /// The private key, PKCS#8 DER.
@@ -65,9 +56,7 @@ impl Identity {
 
     /// A certificate request (PEM) for the node's key.
     pub fn request_pem(&self) -> Result<String> {
-        Ok(parameters(&self.fingerprint)?
-            .serialize_request(&self.key)?
-            .pem()?)
+        Ok(parameters(&self.fingerprint)?.serialize_request(&self.key)?.pem()?)
     }
 
     /// Replaces the certificate file by one from the server's CA.
@@ -78,10 +67,7 @@ impl Identity {
 
 fn parameters(fingerprint: &str) -> Result<CertificateParams> {
     let mut parameters = CertificateParams::new(vec!["node.holdfast.internal".to_owned()])?;
-    parameters.distinguished_name.push(
-        DnType::CommonName,
-        format!("holdfast node {}", &fingerprint[..16]),
-    );
+    parameters.distinguished_name.push(DnType::CommonName, format!("holdfast node {}", &fingerprint[..16]));
     Ok(parameters)
 }
 
@@ -93,10 +79,7 @@ mod tests {
     #[test]
     fn key_is_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout {
-            data: dir.path().to_owned(),
-            run: dir.path().to_owned(),
-        };
+        let layout = Layout { data: dir.path().to_owned(), run: dir.path().to_owned() };
         let first = Identity::open(&layout).unwrap();
         let second = Identity::open(&layout).unwrap();
         assert_eq!(first.fingerprint, second.fingerprint);

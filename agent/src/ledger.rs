@@ -91,9 +91,7 @@ impl Ledger {
                     (b, second)
                 }
             }
-            (Slot::Good(sequence, durable), _) | (_, Slot::Good(sequence, durable)) => {
-                (sequence, durable)
-            }
+            (Slot::Good(sequence, durable), _) | (_, Slot::Good(sequence, durable)) => (sequence, durable),
             (Slot::Empty, _) | (_, Slot::Empty) => (0, Box::default()),
             (Slot::Torn, Slot::Torn) => bail!(
                 "both slots of the ledger {shown} are damaged: move the file away; the module then asks which copy of the data is right"
@@ -104,12 +102,7 @@ impl Ledger {
 
     fn create(path: &Path) -> Result<()> {
         let temporary = path.with_extension("new");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         // Written, not only sized: the blocks must exist when the disk is full later.
         file.write_all_at(&vec![0; 2 * SLOT], 0)?;
         file.sync_all()?;
@@ -122,9 +115,7 @@ impl Ledger {
     pub fn save(&mut self, durable: &Durable) -> io::Result<()> {
         let payload = serde_json::to_vec(durable)?;
         if HEAD + payload.len() + HASH > SLOT {
-            return Err(io::Error::other(
-                "the state does not fit into a ledger slot",
-            ));
+            return Err(io::Error::other("the state does not fit into a ledger slot"));
         }
         let sequence = self.sequence + 1;
         let mut bytes = Vec::with_capacity(SLOT);
@@ -134,8 +125,7 @@ impl Ledger {
         bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&payload);
         bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
-        self.file
-            .write_all_at(&bytes, (sequence % 2) * SLOT as u64)?;
+        self.file.write_all_at(&bytes, (sequence % 2) * SLOT as u64)?;
         self.file.sync_data()?;
         self.sequence = sequence;
         Ok(())
@@ -160,10 +150,7 @@ impl LedgerThread {
                 let _ = done.send(ledger.save(&durable));
             }
         };
-        std::thread::Builder::new()
-            .name(format!("ledger-{module}"))
-            .spawn(run)
-            .context("cannot start a thread")?;
+        std::thread::Builder::new().name(format!("ledger-{module}")).spawn(run).context("cannot start a thread")?;
         Ok(Self { jobs, deadline })
     }
 
@@ -171,17 +158,12 @@ impl LedgerThread {
     pub async fn save(&self, durable: Durable) -> Result<(), String> {
         let (done, result) = oneshot::channel();
         let busy = "the disk has not finished earlier saves";
-        self.jobs
-            .try_send((durable, done))
-            .map_err(|_| busy.to_owned())?;
+        self.jobs.try_send((durable, done)).map_err(|_| busy.to_owned())?;
         match tokio::time::timeout(self.deadline, result).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(error.to_string()),
             Ok(Err(_)) => Err("the ledger's thread ended".to_owned()),
-            Err(_) => Err(format!(
-                "the disk did not answer within {} ms",
-                self.deadline.as_millis()
-            )),
+            Err(_) => Err(format!("the disk did not answer within {} ms", self.deadline.as_millis())),
         }
     }
 }
@@ -196,18 +178,11 @@ mod tests {
     use std::time::Duration;
 
     fn state(session: u64) -> Durable {
-        Durable {
-            session,
-            ..Durable::default()
-        }
+        Durable { session, ..Durable::default() }
     }
 
     fn damage(path: &Path, at: u64) {
-        let file = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .unwrap();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
@@ -231,12 +206,7 @@ mod tests {
         assert_eq!(Ledger::open(&path).unwrap().1, state(6));
         damage(&path, 30);
         damage(&path, SLOT as u64 + 30);
-        assert!(
-            Ledger::open(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("damaged")
-        );
+        assert!(Ledger::open(&path).unwrap_err().to_string().contains("damaged"));
     }
 
     #[test]
@@ -245,11 +215,7 @@ mod tests {
         let path = dir.path().join("m.ledger");
         let (mut ledger, _) = Ledger::open(&path).unwrap();
         ledger.save(&state(1)).unwrap();
-        let file = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .unwrap();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let mut slot = vec![0; SLOT];
         file.read_exact_at(&mut slot, SLOT as u64).unwrap();
         slot[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
@@ -257,12 +223,7 @@ mod tests {
         let hash = blake3::hash(&slot[..24 + length]);
         slot[24 + length..56 + length].copy_from_slice(hash.as_bytes());
         file.write_all_at(&slot, SLOT as u64).unwrap();
-        assert!(
-            Ledger::open(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("version 2")
-        );
+        assert!(Ledger::open(&path).unwrap_err().to_string().contains("version 2"));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod session;
 use crate::agent::Agent;
 use crate::clock;
 use crate::identity::Identity;
+use crate::pairing::PairingStatus;
 use crate::tls;
 use anyhow::{Context, Result};
 use holdfast_api::agent::{AGENT_PATH, AGENT_SNI, FRAME_BYTES_MAX};
@@ -34,8 +35,9 @@ const SERVER_PORT: u16 = 9453;
 pub async fn run(agent: Arc<Agent>) {
     let mut backoff_ms = BACKOFF_MIN_MS;
     let mut told = String::new();
+    let mut known = matches!(agent.pairing.status(), PairingStatus::Enrolled);
     loop {
-        let Some(enrolment) = enrolment(&agent).await else {
+        let Some(enrolment) = enrolment(&agent, &mut known).await else {
             continue;
         };
         let connected = connect_any(&agent, &enrolment).await;
@@ -45,18 +47,13 @@ pub async fn run(agent: Arc<Agent>) {
                 tracing::info!(server, "connected to the management server");
                 match session::run(&agent, socket).await {
                     Ok(()) => backoff_ms = BACKOFF_MIN_MS,
-                    Err(error) => tracing::warn!(
-                        server,
-                        "session with the management server ended: {error:#}"
-                    ),
+                    Err(error) => tracing::warn!(server, "session with the management server ended: {error:#}"),
                 }
             }
             Err(error) => {
                 let text = format!("{error:#}");
                 if text != told {
-                    tracing::warn!(
-                        "the management server cannot be reached (modules run on without it): {text}"
-                    );
+                    tracing::warn!("the management server cannot be reached (modules run on without it): {text}");
                     told = text;
                 }
             }
@@ -68,16 +65,18 @@ pub async fn run(agent: Arc<Agent>) {
     }
 }
 
-/// What enrolment gave; waits a little if there is none.
-async fn enrolment(agent: &Agent) -> Option<Enrolment> {
+/// What enrolment gave; waits a little if there is none. `known`: it is in use already.
+async fn enrolment(agent: &Agent, known: &mut bool) -> Option<Enrolment> {
     match agent.store.enrolment() {
         Ok(Some(enrolment)) => {
-            if agent.pairing.attempts_left() > 0 && agent.enrolled_meanwhile(&enrolment) {
-                tracing::info!("enrolled by token as {}", enrolment.name);
+            // By `join`, in another process. (A node whose pairing was reopened keeps its old server until then.)
+            if !*known {
+                agent.use_enrolment(&enrolment);
+                *known = true;
             }
             return Some(enrolment);
         }
-        Ok(None) => {}
+        Ok(None) => *known = false,
         Err(error) => tracing::error!("the enrolment cannot be read: {error:#}"),
     }
     let mut changes = agent.pairing.changes();
@@ -90,11 +89,7 @@ async fn enrolment(agent: &Agent) -> Option<Enrolment> {
 
 /// Splits `host`, `host:port`, `[v6]:port` or a URL into host and port.
 pub fn host_and_port(text: &str) -> Result<(String, u16)> {
-    let text = text
-        .trim()
-        .trim_start_matches("https://")
-        .trim_start_matches("wss://")
-        .trim_end_matches('/');
+    let text = text.trim().trim_start_matches("https://").trim_start_matches("wss://").trim_end_matches('/');
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
         None => match text.split_once(':') {
@@ -102,14 +97,8 @@ pub fn host_and_port(text: &str) -> Result<(String, u16)> {
             _ => (text, None),
         },
     };
-    let port = port
-        .map_or(Ok(SERVER_PORT), str::parse)
-        .ok()
-        .with_context(|| format!("{text} names no valid port"))?;
-    anyhow::ensure!(
-        !host.is_empty() && !host.contains('/'),
-        "{text} is no server address: write https://host:9453"
-    );
+    let port = port.map_or(Ok(SERVER_PORT), str::parse).ok().with_context(|| format!("{text} names no valid port"))?;
+    anyhow::ensure!(!host.is_empty() && !host.contains('/'), "{text} is no server address: write https://host:9453");
     Ok((host.to_owned(), port))
 }
 
@@ -118,12 +107,7 @@ async fn connect_any(agent: &Agent, enrolment: &Enrolment) -> Result<(Socket, St
     let told = agent.options.server.iter();
     let mut last = anyhow::anyhow!("enrolment named no server");
     for server in told.chain(&enrolment.servers) {
-        match tokio::time::timeout(
-            CONNECT_TIMEOUT,
-            connect(&agent.identity(), enrolment, server),
-        )
-        .await
-        {
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect(&agent.identity(), enrolment, server)).await {
             Ok(Ok(socket)) => return Ok((socket, server.clone())),
             Ok(Err(error)) => last = error.context(server.clone()),
             Err(_) => last = anyhow::anyhow!("{server}: no answer"),
@@ -137,15 +121,12 @@ async fn connect(identity: &Identity, enrolment: &Enrolment, server: &str) -> Re
     let stream = TcpStream::connect((host.as_str(), port)).await?;
     stream.set_nodelay(true)?;
     let config = tls::link(identity, &enrolment.ca)?;
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(ServerName::try_from(AGENT_SNI)?, stream)
-        .await?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(AGENT_SNI)?, stream).await?;
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(FRAME_BYTES_MAX);
     config.max_frame_size = Some(FRAME_BYTES_MAX);
     let url = format!("wss://{AGENT_SNI}{AGENT_PATH}");
-    let (socket, _) =
-        tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
+    let (socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
     Ok(socket)
 }
 

@@ -41,12 +41,7 @@ struct Base {
 impl LogFile {
     /// The log `name` in `dir`.
     pub fn new(dir: &Path, name: &'static str, max: u64) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            name,
-            max,
-            turn: Arc::default(),
-        }
+        Self { dir: dir.to_owned(), name, max, turn: Arc::default() }
     }
 
     /// The file that is appended to.
@@ -60,31 +55,19 @@ impl LogFile {
     }
 
     fn base(&self) -> Base {
-        let text = std::fs::read_to_string(self.dir.join(format!("{}.base", self.name)))
-            .unwrap_or_default();
-        let mut numbers = text
-            .split_whitespace()
-            .map_while(|number| number.parse().ok());
-        Base {
-            old: numbers.next().unwrap_or(0),
-            new: numbers.next().unwrap_or(0),
-        }
+        let text = std::fs::read_to_string(self.dir.join(format!("{}.base", self.name))).unwrap_or_default();
+        let mut numbers = text.split_whitespace().map_while(|number| number.parse().ok());
+        Base { old: numbers.next().unwrap_or(0), new: numbers.next().unwrap_or(0) }
     }
 
     /// The file, opened for appending.
     pub fn append(&self) -> io::Result<File> {
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(self.path())
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.path())
     }
 
     /// Rotates the log if it is over its size.
     pub fn rotate_if_large(&self) -> Result<()> {
-        let length = std::fs::metadata(self.path())
-            .map(|meta| meta.len())
-            .unwrap_or(0);
+        let length = std::fs::metadata(self.path()).map(|meta| meta.len()).unwrap_or(0);
         if length <= self.max {
             return Ok(());
         }
@@ -95,25 +78,13 @@ impl LogFile {
         let skip = length.saturating_sub(self.max);
         from.seek(SeekFrom::Start(skip))?;
         let temporary = self.dir.join(format!(".{}.old.new", self.name));
-        let mut to = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         let copied = io::copy(&mut from.take(length - skip), &mut to)?;
         std::fs::rename(&temporary, self.old_path())?;
         let old = base.new + skip;
         let text = format!("{old} {}\n", old + copied);
-        files::write_atomically(
-            &self.dir.join(format!("{}.base", self.name)),
-            text.as_bytes(),
-            0o600,
-        )?;
-        OpenOptions::new()
-            .write(true)
-            .open(self.path())?
-            .set_len(0)?;
+        files::write_atomically(&self.dir.join(format!("{}.base", self.name)), text.as_bytes(), 0o600)?;
+        OpenOptions::new().write(true).open(self.path())?.set_len(0)?;
         Ok(())
     }
 
@@ -147,25 +118,14 @@ impl LogFile {
     pub fn page(&self, from: Option<u64>, limit: u32) -> Result<LogPage> {
         let limit = limit.min(LOG_LINES_MAX) as usize;
         let (first, bytes) = self.read_all()?;
-        let whole = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let bytes = &bytes[..whole];
         let start = match from {
             Some(from) => (from.saturating_sub(first) as usize).min(bytes.len()),
             None => last_lines(bytes, limit),
         };
-        let mut page = LogPage {
-            first,
-            next: first + start as u64,
-            end: first + whole as u64,
-            lines: Vec::new(),
-        };
-        for line in bytes[start..]
-            .split_inclusive(|byte| *byte == b'\n')
-            .take(limit)
-        {
+        let mut page = LogPage { first, next: first + start as u64, end: first + whole as u64, lines: Vec::new() };
+        for line in bytes[start..].split_inclusive(|byte| *byte == b'\n').take(limit) {
             page.lines.push(parse_line(page.next, line));
             page.next += line.len() as u64;
         }
@@ -174,41 +134,22 @@ impl LogFile {
 }
 
 fn last_lines(bytes: &[u8], count: usize) -> usize {
-    let ends = bytes
-        .iter()
-        .enumerate()
-        .rev()
-        .filter(|(_, byte)| **byte == b'\n');
+    let ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
     ends.skip(count).map(|(at, _)| at + 1).next().unwrap_or(0)
 }
 
 /// A line of a module log is `<date> <level> <node> <text>`; any other line is text.
 fn parse_line(at: u64, line: &[u8]) -> LogLine {
     let text = String::from_utf8_lossy(line);
-    let text: String = text
-        .trim_end_matches(['\n', '\r'])
-        .chars()
-        .take(LINE_MAX)
-        .collect();
+    let text: String = text.trim_end_matches(['\n', '\r']).chars().take(LINE_MAX).collect();
     let mut parts = text.splitn(4, ' ');
-    if let (Some(date), Some(level), Some(_node), Some(rest)) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
+    if let (Some(date), Some(level), Some(_node), Some(rest)) = (parts.next(), parts.next(), parts.next(), parts.next())
         && let ("I" | "S" | "W" | "E", Ok(date)) = (level, date.parse::<jiff::Timestamp>())
     {
         let unix_ms = u64::try_from(date.as_millisecond()).unwrap_or(0);
-        return LogLine {
-            at,
-            unix_ms,
-            level: level.to_owned(),
-            text: rest.to_owned(),
-        };
+        return LogLine { at, unix_ms, level: level.to_owned(), text: rest.to_owned() };
     }
-    LogLine {
-        at,
-        unix_ms: 0,
-        level: String::new(),
-        text,
-    }
+    LogLine { at, unix_ms: 0, level: String::new(), text }
 }
 
 /// The letter of a level.
@@ -233,29 +174,15 @@ impl ModuleLog {
     pub fn start(log: LogFile, module: &str, node: &str) -> Result<Self> {
         let (lines, inbox) = sync_channel(QUEUE);
         let run = move || write_lines(&log, &inbox);
-        std::thread::Builder::new()
-            .name(format!("log-{module}"))
-            .spawn(run)
-            .context("cannot start a thread")?;
-        Ok(Self {
-            lines,
-            node: node.to_owned(),
-        })
+        std::thread::Builder::new().name(format!("log-{module}")).spawn(run).context("cannot start a thread")?;
+        Ok(Self { lines, node: node.to_owned() })
     }
 
     /// Writes one event; `state` is shown in front of the text.
     pub fn write(&self, level: EventLevel, state: &str, text: &str) {
         let date = jiff::Timestamp::from_millisecond(clock::unix_ms() as i64).unwrap_or_default();
-        let text: String = text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(LINE_MAX / 2)
-            .collect();
-        let line = format!(
-            "{date:.3} {} {} {state} | {text}\n",
-            letter(level),
-            self.node
-        );
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX / 2).collect();
+        let line = format!("{date:.3} {} {} {state} | {text}\n", letter(level), self.node);
         if let Err(TrySendError::Full(line)) = self.lines.try_send(line) {
             tracing::warn!(line, "the module log's disk is too slow; a line was lost");
         }
@@ -346,10 +273,7 @@ mod tests {
             std::thread::yield_now();
         }
         let line = file.page(None, 1).unwrap().lines.remove(0);
-        assert_eq!(
-            (line.level.as_str(), line.text.as_str()),
-            ("S", "PRIM Ready | two lines")
-        );
+        assert_eq!((line.level.as_str(), line.text.as_str()), ("S", "PRIM Ready | two lines"));
         assert!(line.unix_ms > 0);
     }
 }

@@ -33,40 +33,22 @@ pub struct Checked {
 /// What is wrong and the cure; nothing was changed.
 pub fn check(config: &ModuleConfig) -> Result<Checked> {
     if let Some(problem) = config.validate().first() {
-        return Err(anyhow!(
-            "module configuration, {}: {}",
-            problem.field,
-            problem.message
-        ));
+        return Err(anyhow!("module configuration, {}: {}", problem.field, problem.message));
     }
-    let bytes = STANDARD
-        .decode(&config.package)
-        .context("the package is not base64")?;
+    let bytes = STANDARD.decode(&config.package).context("the package is not base64")?;
     let package = Package::read(&bytes)?;
     let user_config = UserConfig::parse(package.userconfig()?)?;
     for proc in &user_config.errd.procs {
         if let Some(pattern) = &proc.argregex {
-            crate::drivers::processes::pattern(pattern).map_err(|error| {
-                anyhow!(
-                    "userconfig.xml: argregex of <proc name=\"{}\">: {error}",
-                    proc.name
-                )
-            })?;
+            crate::drivers::processes::pattern(pattern)
+                .map_err(|error| anyhow!("userconfig.xml: argregex of <proc name=\"{}\">: {error}", proc.name))?;
         }
     }
-    Ok(Checked {
-        config: config.clone(),
-        package,
-        user_config,
-    })
+    Ok(Checked { config: config.clone(), package, user_config })
 }
 
 /// Checks a module against the cluster and the other modules held.
-pub fn check_among(
-    checked: &Checked,
-    cluster: Option<&ClusterConfig>,
-    others: &[&Checked],
-) -> Result<()> {
+pub fn check_among(checked: &Checked, cluster: Option<&ClusterConfig>, others: &[&Checked]) -> Result<()> {
     let name = &checked.config.name;
     for other in others.iter().filter(|other| other.config.name != *name) {
         ensure!(
@@ -77,9 +59,7 @@ pub fn check_among(
         );
         for mine in directories(checked) {
             for theirs in directories(other) {
-                let inside = |a: &str, b: &str| {
-                    a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'))
-                };
+                let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
                 ensure!(
                     !inside(mine, theirs) && !inside(theirs, mine),
                     "the replicated directory {mine} overlaps {theirs} of module {}: a directory belongs to one module",
@@ -102,11 +82,7 @@ pub fn check_among(
 }
 
 fn directories(checked: &Checked) -> &[String] {
-    checked
-        .user_config
-        .rfs
-        .as_ref()
-        .map_or(&[], |rfs| &rfs.directories)
+    checked.user_config.rfs.as_ref().map_or(&[], |rfs| &rfs.directories)
 }
 
 /// Puts the files of a package into `dir`, replacing what was there as a whole.
@@ -114,10 +90,7 @@ pub fn extract(package: &Package, dir: &Path) -> Result<()> {
     let parent = dir.parent().context("no folder")?;
     let name = dir.file_name().context("no name")?.to_string_lossy();
     files::make_dir(parent)?;
-    let (new, old) = (
-        parent.join(format!(".{name}.new")),
-        parent.join(format!(".{name}.old")),
-    );
+    let (new, old) = (parent.join(format!(".{name}.new")), parent.join(format!(".{name}.old")));
     remove_tree(&new)?;
     remove_tree(&old)?;
     for (name, file) in &package.files {
@@ -163,14 +136,9 @@ pub fn installed_id(layout: &Layout, name: &str) -> Option<ModuleId> {
 
 /// The installed modules: name and number, by name.
 pub fn installed(layout: &Layout) -> Vec<(String, ModuleId)> {
-    let entries = fs::read_dir(layout.safe().join("modules"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let entries = fs::read_dir(layout.safe().join("modules")).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut found: Vec<_> = names
-        .filter_map(|name| Some((name.clone(), installed_id(layout, &name)?)))
-        .collect();
+    let mut found: Vec<_> = names.filter_map(|name| Some((name.clone(), installed_id(layout, &name)?))).collect();
     found.sort();
     found
 }
@@ -195,10 +163,7 @@ fn pack_below(root: &Path, below: &str, package: &mut Package, left: &mut u64) -
     };
     for entry in entries {
         let entry = entry?;
-        let name = entry
-            .file_name()
-            .into_string()
-            .map_err(|name| anyhow!("the name {name:?} is not UTF-8"))?;
+        let name = entry.file_name().into_string().map_err(|name| anyhow!("the name {name:?} is not UTF-8"))?;
         let path = format!("{below}/{name}");
         let kind = entry.file_type()?;
         if kind.is_dir() {
@@ -206,44 +171,24 @@ fn pack_below(root: &Path, below: &str, package: &mut Package, left: &mut u64) -
             pack_below(root, &path, package, left)?;
             continue;
         }
-        ensure!(
-            kind.is_file(),
-            "{path} is neither file nor folder: modules hold plain files only"
-        );
-        ensure!(
-            package.files.len() < FILES_MAX,
-            "the module has more than {FILES_MAX} files"
-        );
+        ensure!(kind.is_file(), "{path} is neither file nor folder: modules hold plain files only");
+        ensure!(package.files.len() < FILES_MAX, "the module has more than {FILES_MAX} files");
         let mut bytes = Vec::new();
-        fs::File::open(entry.path())?
-            .take(*left + 1)
-            .read_to_end(&mut bytes)?;
-        ensure!(
-            bytes.len() as u64 <= *left,
-            "the module is larger than {UNPACKED_MAX} bytes"
-        );
+        fs::File::open(entry.path())?.take(*left + 1).read_to_end(&mut bytes)?;
+        ensure!(bytes.len() as u64 <= *left, "the module is larger than {UNPACKED_MAX} bytes");
         *left -= bytes.len() as u64;
-        let executable =
-            entry.metadata()?.permissions().mode() & 0o111 != 0 || below.starts_with("bin");
-        package
-            .files
-            .insert(path, PackageFile { bytes, executable });
+        let executable = entry.metadata()?.permissions().mode() & 0o111 != 0 || below.starts_with("bin");
+        package.files.insert(path, PackageFile { bytes, executable });
     }
     Ok(())
 }
 
 /// The configuration of an installed module as edited, with this version.
 pub fn configured(layout: &Layout, name: &str, version: u64) -> Result<ModuleConfig> {
-    let missing =
-        || format!("module {name} is not installed: `holdfast module install -m {name} FILE.safe`");
+    let missing = || format!("module {name} is not installed: `holdfast module install -m {name} FILE.safe`");
     let id = installed_id(layout, name).with_context(missing)?;
     let package = STANDARD.encode(pack(&layout.installed(name))?.write()?);
-    Ok(ModuleConfig {
-        id,
-        name: name.to_owned(),
-        version,
-        package,
-    })
+    Ok(ModuleConfig { id, name: name.to_owned(), version, package })
 }
 
 #[cfg(test)]
@@ -258,27 +203,16 @@ mod tests {
             "<safe><service mode=\"mirror\"><heart><heartbeat name=\"default\"/></heart>\
              <rfs><replicated dir=\"{dir}\"/></rfs></service></safe>"
         );
-        let file = |bytes: &[u8], executable| PackageFile {
-            bytes: bytes.to_vec(),
-            executable,
-        };
+        let file = |bytes: &[u8], executable| PackageFile { bytes: bytes.to_vec(), executable };
         let mut package = Package::default();
-        package.files.insert(
-            "conf/userconfig.xml".to_owned(),
-            file(xml.as_bytes(), false),
-        );
-        package
-            .files
-            .insert("bin/start_prim".to_owned(), file(b"#!/bin/sh\n", true));
+        package.files.insert("conf/userconfig.xml".to_owned(), file(xml.as_bytes(), false));
+        package.files.insert("bin/start_prim".to_owned(), file(b"#!/bin/sh\n", true));
         package
     }
 
     fn layout() -> (tempfile::TempDir, Layout) {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout {
-            data: dir.path().to_owned(),
-            run: dir.path().to_owned(),
-        };
+        let layout = Layout { data: dir.path().to_owned(), run: dir.path().to_owned() };
         (dir, layout)
     }
 
@@ -300,18 +234,8 @@ mod tests {
         let (_dir, layout) = layout();
         install(&layout, "a", ModuleId(1), &package("/a")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", layout.installed("a").join("bin/x")).unwrap();
-        assert!(
-            configured(&layout, "a", 1)
-                .unwrap_err()
-                .to_string()
-                .contains("bin/x")
-        );
-        assert!(
-            configured(&layout, "b", 1)
-                .unwrap_err()
-                .to_string()
-                .contains("not installed")
-        );
+        assert!(configured(&layout, "a", 1).unwrap_err().to_string().contains("bin/x"));
+        assert!(configured(&layout, "b", 1).unwrap_err().to_string().contains("not installed"));
     }
 
     #[test]
@@ -321,24 +245,10 @@ mod tests {
             install(&layout, name, ModuleId(id), &package(dir)).unwrap();
             check(&configured(&layout, name, 1).unwrap()).unwrap()
         };
-        let (a, same_id, inside, good) = (
-            make("a", 1, "/x"),
-            make("b", 1, "/y"),
-            make("c", 2, "/x/y"),
-            make("d", 3, "/xy"),
-        );
-        assert!(
-            check_among(&same_id, None, &[&a])
-                .unwrap_err()
-                .to_string()
-                .contains("number")
-        );
-        assert!(
-            check_among(&inside, None, &[&a])
-                .unwrap_err()
-                .to_string()
-                .contains("overlaps")
-        );
+        let (a, same_id, inside, good) =
+            (make("a", 1, "/x"), make("b", 1, "/y"), make("c", 2, "/x/y"), make("d", 3, "/xy"));
+        assert!(check_among(&same_id, None, &[&a]).unwrap_err().to_string().contains("number"));
+        assert!(check_among(&inside, None, &[&a]).unwrap_err().to_string().contains("overlaps"));
         check_among(&good, None, &[&a, &good]).unwrap();
     }
 }

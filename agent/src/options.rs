@@ -82,10 +82,7 @@ impl Layout {
     /// The layout that the options ask for.
     pub fn new(options: &Options) -> std::io::Result<Self> {
         let data = std::path::absolute(&options.data_dir)?;
-        let run = options
-            .run_dir
-            .as_deref()
-            .map_or(Ok(data.clone()), std::path::absolute)?;
+        let run = options.run_dir.as_deref().map_or(Ok(data.clone()), std::path::absolute)?;
         Ok(Self { data, run })
     }
 
@@ -148,9 +145,6 @@ impl Layout {
 /// A program beside the running one.
 pub fn program_beside(name: &str) -> PathBuf {
     let here = std::env::current_exe().ok();
-    let beside = here
-        .as_deref()
-        .and_then(Path::parent)
-        .map(|dir| dir.join(name));
+    let beside = here.as_deref().and_then(Path::parent).map(|dir| dir.join(name));
     beside.unwrap_or_else(|| PathBuf::from(name))
 }

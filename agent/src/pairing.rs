@@ -37,28 +37,15 @@ fn open() -> PairingStatus {
     let mut random = [0; LENGTH];
     // Fails only before the kernel's generator is seeded.
     while getrandom::fill(&mut random).is_err() {}
-    let letters: String = random
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
-        .collect();
-    PairingStatus::Open {
-        code: format!("{}-{}", &letters[..4], &letters[4..]),
-        attempts_left: ATTEMPTS_MAX,
-    }
+    let letters: String = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+    PairingStatus::Open { code: format!("{}-{}", &letters[..4], &letters[4..]), attempts_left: ATTEMPTS_MAX }
 }
 
 impl Pairing {
     /// Open, unless the node is enrolled.
     pub fn new(enrolled: bool) -> Self {
-        let status = if enrolled {
-            PairingStatus::Enrolled
-        } else {
-            open()
-        };
-        Self {
-            status: Mutex::new(status),
-            changes: watch::channel(()).0,
-        }
+        let status = if enrolled { PairingStatus::Enrolled } else { open() };
+        Self { status: Mutex::new(status), changes: watch::channel(()).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, PairingStatus> {
@@ -93,11 +80,7 @@ impl Pairing {
     /// Counts a guess, before it is known whether it is right; gives the code if one is left.
     pub fn guess(&self) -> Option<String> {
         let mut status = self.lock();
-        let PairingStatus::Open {
-            code,
-            attempts_left,
-        } = &mut *status
-        else {
+        let PairingStatus::Open { code, attempts_left } = &mut *status else {
             return None;
         };
         let code = code.clone();

@@ -25,47 +25,27 @@ pub struct Reports {
 impl Reports {
     /// No module yet.
     pub fn new(node: &str) -> Self {
-        let held = Held {
-            node: node.to_owned(),
-            modules: BTreeMap::new(),
-        };
-        Self {
-            held: Arc::new(RwLock::new(held)),
-            changes: Arc::new(watch::channel(0).0),
-        }
+        let held = Held { node: node.to_owned(), modules: BTreeMap::new() };
+        Self { held: Arc::new(RwLock::new(held)), changes: Arc::new(watch::channel(0).0) }
     }
 
     /// Name of the node.
     pub fn node(&self) -> String {
-        self.held
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .node
-            .clone()
+        self.held.read().unwrap_or_else(PoisonError::into_inner).node.clone()
     }
 
     /// The node got a name.
     pub fn set_node(&self, name: &str) {
-        name.clone_into(
-            &mut self
-                .held
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .node,
-        );
+        name.clone_into(&mut self.held.write().unwrap_or_else(PoisonError::into_inner).node);
         self.changes.send_modify(|count| *count += 1);
     }
 
     /// A module is now this; `healthy` is the answer of its health URL.
     pub fn set(&self, report: NodeModuleReport, healthy: bool) {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        let same = held
-            .modules
-            .get(&report.module)
-            .is_some_and(|old| *old == (report.clone(), healthy));
+        let same = held.modules.get(&report.module).is_some_and(|old| *old == (report.clone(), healthy));
         if !same {
-            held.modules
-                .insert(report.module.clone(), (report, healthy));
+            held.modules.insert(report.module.clone(), (report, healthy));
             drop(held);
             self.changes.send_modify(|count| *count += 1);
         }
@@ -73,29 +53,20 @@ impl Reports {
 
     /// A module is gone.
     pub fn remove(&self, module: &str) {
-        self.held
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .modules
-            .remove(module);
+        self.held.write().unwrap_or_else(PoisonError::into_inner).modules.remove(module);
         self.changes.send_modify(|count| *count += 1);
     }
 
     /// Answer of a module's health URL.
     pub fn healthy(&self, module: &str) -> bool {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.modules
-            .get(module)
-            .is_some_and(|(_, healthy)| *healthy)
+        held.modules.get(module).is_some_and(|(_, healthy)| *healthy)
     }
 
     /// All modules, by name.
     pub fn all(&self) -> Vec<NodeModuleReport> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.modules
-            .values()
-            .map(|(report, _)| report.clone())
-            .collect()
+        held.modules.values().map(|(report, _)| report.clone()).collect()
     }
 
     /// One module.
@@ -111,13 +82,7 @@ impl Reports {
 }
 
 /// Report of a module that is held and does not run, because of `detail`.
-pub fn blank(
-    module: &str,
-    id: ModuleId,
-    node: &str,
-    version: u64,
-    detail: &str,
-) -> NodeModuleReport {
+pub fn blank(module: &str, id: ModuleId, node: &str, version: u64, detail: &str) -> NodeModuleReport {
     NodeModuleReport {
         module: module.to_owned(),
         id,
@@ -139,13 +104,7 @@ pub fn blank(
 }
 
 /// Report of a running module; `since_unix_ms` is the wall clock at `view.since`.
-pub fn of_view(
-    view: &View,
-    module: &str,
-    id: ModuleId,
-    version: u64,
-    since_unix_ms: u64,
-) -> NodeModuleReport {
+pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, since_unix_ms: u64) -> NodeModuleReport {
     let peer = view.peer.as_ref().map(|peer| PeerReport {
         node: peer.node.clone(),
         state: peer.state,

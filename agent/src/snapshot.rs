@@ -17,15 +17,9 @@ pub async fn make(agent: &Arc<Agent>, module: Option<&str>) -> Result<Vec<u8>> {
     let reports = agent.reports.all();
     let names: Vec<String> = agent.names().await;
     if let Some(module) = module {
-        ensure!(
-            names.iter().any(|name| name == module),
-            "module {module} is not configured on this node"
-        );
+        ensure!(names.iter().any(|name| name == module), "module {module} is not configured on this node");
     }
-    let chosen: Vec<String> = names
-        .into_iter()
-        .filter(|name| module.is_none_or(|module| module == name))
-        .collect();
+    let chosen: Vec<String> = names.into_iter().filter(|name| module.is_none_or(|module| module == name)).collect();
     let mut cluster = agent.cluster().await;
     if let Some(cluster) = &mut cluster {
         "(masked)".clone_into(&mut cluster.secret);
@@ -40,14 +34,8 @@ pub async fn make(agent: &Arc<Agent>, module: Option<&str>) -> Result<Vec<u8>> {
     });
     let mut parts = vec![
         ("about.json".to_owned(), serde_json::to_vec_pretty(&about)?),
-        (
-            "states.json".to_owned(),
-            serde_json::to_vec_pretty(&reports)?,
-        ),
-        (
-            "cluster.json".to_owned(),
-            serde_json::to_vec_pretty(&cluster)?,
-        ),
+        ("states.json".to_owned(), serde_json::to_vec_pretty(&reports)?),
+        ("cluster.json".to_owned(), serde_json::to_vec_pretty(&cluster)?),
     ];
     let layout = agent.layout.clone();
     tokio::task::spawn_blocking(move || {
@@ -57,31 +45,16 @@ pub async fn make(agent: &Arc<Agent>, module: Option<&str>) -> Result<Vec<u8>> {
             let from = |path: PathBuf, to: &str| (path, format!("modules/{name}/{to}"));
             let var = layout.module_var(name);
             let mut wanted = vec![from(layout.ledger(name), "state.ledger")];
-            for log in [
-                "module.log",
-                "module.old.log",
-                "application.log",
-                "application.old.log",
-            ] {
+            for log in ["module.log", "module.old.log", "application.log", "application.old.log"] {
                 wanted.push(from(var.join(log), log));
             }
             for part in ["conf", "bin"] {
-                let entries = std::fs::read_dir(layout.active(name).join(part))
-                    .into_iter()
-                    .flatten()
-                    .flatten();
-                wanted.extend(entries.map(|entry| {
-                    from(
-                        entry.path(),
-                        &format!("{part}/{}", entry.file_name().display()),
-                    )
-                }));
+                let entries = std::fs::read_dir(layout.active(name).join(part)).into_iter().flatten().flatten();
+                wanted.extend(
+                    entries.map(|entry| from(entry.path(), &format!("{part}/{}", entry.file_name().display()))),
+                );
             }
-            parts.extend(
-                wanted
-                    .into_iter()
-                    .filter_map(|(path, to)| Some((to, tail(&path)?))),
-            );
+            parts.extend(wanted.into_iter().filter_map(|(path, to)| Some((to, tail(&path)?))));
         }
         pack(&parts)
     })
@@ -96,8 +69,7 @@ fn tail(path: &Path) -> Option<Vec<u8>> {
     }
     let mut file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(FILE_MAX)))
-        .ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(FILE_MAX))).ok()?;
     let mut bytes = Vec::new();
     file.take(FILE_MAX).read_to_end(&mut bytes).ok()?;
     Some(mask(path, bytes))
@@ -114,37 +86,19 @@ fn mask(path: &Path, bytes: Vec<u8>) -> Vec<u8> {
     }
     let secret = |line: &str| {
         let line = line.to_lowercase();
-        [
-            "password",
-            "passwd",
-            "secret",
-            "token",
-            "api_key",
-            "apikey",
-            "private key",
-        ]
-        .iter()
-        .any(|word| line.contains(word))
+        ["password", "passwd", "secret", "token", "api_key", "apikey", "private key"]
+            .iter()
+            .any(|word| line.contains(word))
     };
     let shown = |line: &str| {
-        if secret(line) {
-            "(masked: the line may hold a secret)\n".to_owned()
-        } else {
-            line.to_owned()
-        }
+        if secret(line) { "(masked: the line may hold a secret)\n".to_owned() } else { line.to_owned() }
     };
-    text.split_inclusive('\n')
-        .map(shown)
-        .collect::<String>()
-        .into_bytes()
+    text.split_inclusive('\n').map(shown).collect::<String>().into_bytes()
 }
 
 fn processes() -> String {
     let line = |process: holdfast_api::agent::ProcessFacts| {
-        format!(
-            "{:>8} {:>8} {:<16} {}\n",
-            process.pid, process.uid, process.name, process.arguments
-        )
+        format!("{:>8} {:>8} {:<16} {}\n", process.pid, process.uid, process.name, process.arguments)
     };
     let text: String = facts::list_processes().into_iter().map(line).collect();
     String::from_utf8_lossy(&mask(Path::new("processes.txt"), text.into_bytes())).into_owned()

@@ -22,9 +22,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self> {
         files::make_dir(dir)?;
         files::make_dir(&dir.join("modules"))?;
-        Ok(Self {
-            dir: dir.to_owned(),
-        })
+        Ok(Self { dir: dir.to_owned() })
     }
 
     /// Counts this start of the agent, durably.
@@ -73,9 +71,7 @@ impl Store {
     pub fn modules(&self) -> Result<BTreeMap<String, ModuleConfig>> {
         let mut modules = BTreeMap::new();
         let dir = self.dir.join("modules");
-        for entry in
-            std::fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?
-        {
+        for entry in std::fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
             let name = entry?.file_name();
             let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".json")) else {
                 continue;
@@ -84,13 +80,8 @@ impl Store {
                 continue;
             }
             match files::load::<ModuleConfig>(&self.module_path(name), "module", MODULE_MAX)? {
-                Some(config) if config.name == name => {
-                    drop(modules.insert(name.to_owned(), config))
-                }
-                _ => bail!(
-                    "{} is not the configuration of {name}",
-                    self.module_path(name).display()
-                ),
+                Some(config) if config.name == name => drop(modules.insert(name.to_owned(), config)),
+                _ => bail!("{} is not the configuration of {name}", self.module_path(name).display()),
             }
         }
         Ok(modules)
@@ -126,12 +117,7 @@ fn remove(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Why not, and the cure.
-pub fn check_version<T: PartialEq>(
-    what: &str,
-    held: Option<(&T, u64)>,
-    new: &T,
-    version: u64,
-) -> Result<bool, String> {
+pub fn check_version<T: PartialEq>(what: &str, held: Option<(&T, u64)>, new: &T, version: u64) -> Result<bool, String> {
     match held {
         Some((_, held)) if version < held => Err(format!(
             "{what}: version {version} is older than version {held} held by this node; nothing was changed. \
@@ -141,9 +127,7 @@ pub fn check_version<T: PartialEq>(
             if old == new {
                 return Ok(false);
             }
-            Err(format!(
-                "{what}: another content for version {version} is held by this node; raise the version"
-            ))
+            Err(format!("{what}: another content for version {version} is held by this node; raise the version"))
         }
         _ => Ok(true),
     }
@@ -156,21 +140,9 @@ mod tests {
     #[test]
     fn incarnations_rise_across_openings() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(
-            Store::open(dir.path()).unwrap().next_incarnation().unwrap(),
-            1
-        );
-        assert_eq!(
-            Store::open(dir.path()).unwrap().next_incarnation().unwrap(),
-            2
-        );
-        assert!(
-            Store::open(dir.path())
-                .unwrap()
-                .modules()
-                .unwrap()
-                .is_empty()
-        );
+        assert_eq!(Store::open(dir.path()).unwrap().next_incarnation().unwrap(), 1);
+        assert_eq!(Store::open(dir.path()).unwrap().next_incarnation().unwrap(), 2);
+        assert!(Store::open(dir.path()).unwrap().modules().unwrap().is_empty());
     }
 
     #[test]
@@ -179,10 +151,6 @@ mod tests {
         assert_eq!(check_version("x", Some((&"a", 3)), &"a", 3), Ok(false));
         assert_eq!(check_version("x", Some((&"a", 3)), &"b", 4), Ok(true));
         assert!(check_version("x", Some((&"a", 3)), &"b", 3).is_err());
-        assert!(
-            check_version("x", Some((&"a", 3)), &"b", 2)
-                .unwrap_err()
-                .contains("older")
-        );
+        assert!(check_version("x", Some((&"a", 3)), &"b", 2).unwrap_err().contains("older"));
     }
 }

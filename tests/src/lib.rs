@@ -3,3 +3,4 @@
 pub mod bank;
 pub mod demo;
 pub mod lab;
+pub mod sim;

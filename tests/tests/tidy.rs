@@ -274,3 +274,19 @@ fn every_migration_applies_to_an_empty_and_to_the_previous_database() {
         assert_eq!(schema(&connection), schema(&empty), "{name} gives another schema on the previous database");
     }
 }
+/// The first ```mermaid block of the README that is a state diagram.
+fn readme_diagram() -> Option<String> {
+    let readme = read(&root().join("README.md"));
+    let blocks = readme.split("```mermaid\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(str::to_owned).find(|block| block.trim_start().starts_with("stateDiagram"))
+}
+
+#[test]
+fn readme_state_diagram_is_the_automaton() {
+    let table = holdfast_core::automaton::mermaid();
+    let drawn = readme_diagram().unwrap_or_default();
+    assert!(
+        drawn.trim() == table.trim(),
+        "The README's state diagram is not the automaton's table. Put this into a ```mermaid block:\n{table}"
+    );
+}

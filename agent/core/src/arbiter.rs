@@ -82,6 +82,8 @@ pub enum Wait {
     FirstChoice,
     /// The peer serves but does not offer a session yet.
     PeerNotOffering,
+    /// The peer serves an older generation than this copy's, and has not heard of it yet.
+    PeerGivesWay,
     /// The peer holds the reference (or the newer copy) and does not serve.
     PeerHoldsData,
     /// Up to date, but the peer may have served since: it is silent.
@@ -186,8 +188,14 @@ pub fn decide(s: &Situation<'_>) -> Verdict {
 /// The peer serves: follow it, unless that would destroy something.
 fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     let (data, solo) = (s.durable.data, s.durable.solo);
+    // A peer that serves a number as low as ours, from another lineage, has yet to take a higher one.
+    let higher = peer.generation == s.durable.generation
+        || peer.generation.number > s.durable.generation.number;
     let follow = || match peer.session {
+        // A primary that is not solo waits for a secondary in sync: its session is that one's, not an offer. Overwriting
+        // under it would leave neither copy electable if it dies.
         0 => Decision::Wait(Wait::PeerNotOffering),
+        _ if !higher || !peer.solo => Decision::Wait(Wait::PeerNotOffering),
         session => Decision::Follow {
             session,
             generation: peer.generation,
@@ -215,6 +223,9 @@ fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
         } else {
             Decision::Wait(Wait::AgreeToOverwrite)
         }
+    } else if relation_to(s.durable, peer) == Relation::Behind {
+        // It serves an ancestor of this copy, so it has not heard of it yet: it gives way when it does.
+        Decision::Wait(Wait::PeerGivesWay)
     } else if descends || s.settings.broken.overwrite_diverged {
         // It has served on while this copy was not following.
         let newer = peer.generation != s.durable.generation && data == DataState::UpToDate;
@@ -253,8 +264,13 @@ fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
         DataState::UpToDate | DataState::Outdated | DataState::Inconsistent => {}
     }
     let outdated = durable.data == DataState::Outdated;
+    let relation = relation_to(durable, peer);
+    if peer.data == DataState::Diverged && relation == Relation::Ahead {
+        // It gave up its role to somebody, but holds all that is here and more.
+        return wait(Wait::PeerHoldsData);
+    }
     if whole(peer.data) {
-        match relation_to(durable, peer) {
+        match relation {
             Relation::Equal if !outranks(&rank_own(s), &rank_of(s.settings, peer)) => {
                 return wait(Wait::PeerPreferred);
             }
@@ -274,7 +290,7 @@ fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     } else if outdated {
         return wait(Wait::Outdated);
     }
-    let number = grant::number_to_ask(durable);
+    let number = grant::number_to_ask(durable, Some(peer));
     if granted(durable, peer, number) {
         return Verdict {
             mark: None,
@@ -396,7 +412,7 @@ pub fn may_promise(s: &Situation<'_>, peer: &Heartbeat) -> bool {
     }
 }
 
-/// What a serving node makes of a peer that serves too.
+/// What a serving node makes of a peer that serves too, or whose copy descends from its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contest {
     /// This node stays.
@@ -409,7 +425,18 @@ pub enum Contest {
 
 /// Two nodes serve and hear each other: the one whose generation was gained while serving stays (tie: the lower id).
 pub fn contest(settings: &Settings, durable: &Durable, peer: &Heartbeat) -> Contest {
-    match relation_to(durable, peer) {
+    let relation = relation_to(durable, peer);
+    if !serves(peer) {
+        // A later generation was served, if not at present: this one ended without this node knowing.
+        let later =
+            relation == Relation::Ahead && peer.data == DataState::UpToDate && !durable.solo;
+        return if later {
+            Contest::Superseded
+        } else {
+            Contest::Stay
+        };
+    }
+    match relation {
         // The same generation cannot be served twice; if it seems so the word is stale.
         Relation::Equal | Relation::Behind => Contest::Stay,
         Relation::Ahead if !durable.solo => Contest::Superseded,

@@ -28,27 +28,25 @@ impl Source {
     }
 }
 
-/// The number a node asks its peer for: above its own generation and above every promise it has given itself.
+/// The number a node asks its peer for: above both generations and above every promise it has given itself.
 ///
 /// It is above the node's own `outdated_since`, so two nodes that promised each other the same number can still find a
-/// way out: the one that asks next asks for a number that neither has promised.
-pub fn number_to_ask(durable: &Durable) -> u64 {
+/// way out: the one that asks next asks for a number that neither has promised. The peer's generation may be the higher
+/// one if its copy is diverged or incomplete.
+pub fn number_to_ask(durable: &Durable, peer: Option<&Heartbeat>) -> u64 {
+    let theirs = peer.map_or(0, |peer| peer.generation.number);
     durable
         .generation
         .number
         .max(durable.outdated_since)
+        .max(theirs)
         .saturating_add(1)
 }
 
 /// The number taken without the peer's word: above all that either node is known to have held, asked or promised.
 pub fn number_beyond(durable: &Durable, peer: Option<&Heartbeat>) -> u64 {
-    let known = peer.map_or(0, |peer| {
-        peer.generation
-            .number
-            .max(peer.outdated_since)
-            .max(peer.asks)
-    });
-    number_to_ask(durable)
+    let known = peer.map_or(0, |peer| peer.outdated_since.max(peer.asks));
+    number_to_ask(durable, peer)
         .max(known.saturating_add(1))
         .max(durable.asked)
 }

@@ -20,7 +20,7 @@ use crate::liveness::Liveness;
 use crate::output::{Act, Event, EventLevel, Output, Reply};
 use crate::procedure::Kind;
 use crate::replay::Replay;
-use crate::replica::{Inventory, ReplicaCommand, ResyncProgress};
+use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
 use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
@@ -76,6 +76,8 @@ pub struct Node {
     swap_handled: u64,
     /// Nothing can be saved: nothing is said either, so that the peer counts this node as gone.
     mute: bool,
+    /// The ledger may hold something else than `durable`.
+    save_anyway: bool,
     /// For tests of the simulator only, see `BrokenRules::promise_without_saving`.
     unsaved_promise: u64,
 
@@ -137,6 +139,7 @@ impl Node {
             swap_request: None,
             swap_handled: 0,
             mute: false,
+            save_anyway: false,
             unsaved_promise: 0,
             sequence: 0,
             sent: None,
@@ -163,7 +166,8 @@ impl Node {
             }
             None => Vec::new(),
         };
-        let before = self.clone();
+        let mut before = self.clone();
+        before.note_fact(&input);
         self.pass_time(moment);
         let command = matches!(input, Input::CommandReceived(_));
         match input {
@@ -178,6 +182,18 @@ impl Node {
         }
         self.settle();
         self.finish(before, command)
+    }
+
+    /// What has ended stays ended, even if what followed from it could not be saved.
+    fn note_fact(&mut self, input: &Input) {
+        match input {
+            Input::ScriptExited { run, .. } if self.script == Some(*run) => self.script = None,
+            Input::Replica(ReplicaEvent::Released) => {
+                self.releases_pending = self.releases_pending.saturating_sub(1)
+            }
+            Input::Replica(ReplicaEvent::Exited { .. }) => self.releases_pending = 0,
+            _ => {}
+        }
     }
 
     /// When `Ticked` is to be handed in at the latest.
@@ -264,7 +280,8 @@ impl Node {
 
     fn finish(&mut self, before: Node, command: bool) -> Output {
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
-        if self.durable != before.durable && (!self.mute || command) {
+        let save_anyway = std::mem::take(&mut self.save_anyway);
+        if save_anyway || (self.durable != before.durable && (!self.mute || command)) {
             self.out.persist = Some(self.durable.clone());
         }
         let mut heartbeat = self.heartbeat();

@@ -7,7 +7,8 @@
 use holdfast_api::ids::Generation;
 use serde::{Deserialize, Serialize};
 
-/// An order to the data plane, executed in the order given.
+/// An order to the data plane, executed in the order given; but `Refuse` and `Release { abort: true }` overtake whatever
+/// hangs, first of all a graceful `Release`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplicaCommand {
     /// Start the process if it does not run, take the directories' handles, count what is in them; answers `Inspected`.
@@ -46,7 +47,8 @@ pub enum ReplicaCommand {
     Fence,
     /// (Serving) answer EIO to everything held back and to every later change; the mount stays. Answers `Refusing`.
     Refuse,
-    /// Unmount (`abort`: abort the connection first, so that no stuck process can hold it); answers `Released`.
+    /// Unmount (`abort`: abort the connection first, so that no stuck process can hold it); answers `Released`, each one
+    /// once. If the process is gone, the agent unmounts what it left and answers.
     Release {
         /// Do not wait for processes that still use the mount.
         abort: bool,

@@ -10,6 +10,7 @@ pub mod frame;
 pub mod front;
 pub mod inspect;
 pub mod op;
+pub mod process;
 pub mod replicate;
 pub mod resync;
 pub mod stream;

@@ -388,4 +388,4 @@ impl ClientCertVerifier for Pin {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

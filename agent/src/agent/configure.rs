@@ -16,37 +16,21 @@ impl Agent {
     /// Why it was refused, and the cure; nothing was changed.
     pub async fn configure_cluster(self: &Arc<Self>, config: ClusterConfig) -> Result<String> {
         if let Some(problem) = config.validate().first() {
-            bail!(
-                "cluster configuration, {}: {}",
-                problem.field,
-                problem.message
-            );
+            bail!("cluster configuration, {}: {}", problem.field, problem.message);
         }
         let fingerprint = self.identity().fingerprint.clone();
         ensure!(
-            config
-                .nodes
-                .iter()
-                .any(|node| node.fingerprint == fingerprint),
+            config.nodes.iter().any(|node| node.fingerprint == fingerprint),
             "no node of this cluster configuration has this node's key fingerprint {fingerprint}: enter it for this node"
         );
         let mut inner = self.inner.lock().await;
         let held = inner.cluster.as_ref();
-        let fresh = check_version(
-            "cluster",
-            held.map(|held| (held, held.version)),
-            &config,
-            config.version,
-        );
+        let fresh = check_version("cluster", held.map(|held| (held, held.version)), &config, config.version);
         if !fresh.map_err(|reason| anyhow!(reason))? {
-            return Ok(format!(
-                "the cluster configuration is version {} already",
-                config.version
-            ));
+            return Ok(format!("the cluster configuration is version {} already", config.version));
         }
-        let alike = held.is_some_and(|held| {
-            held.lans == config.lans && held.secret == config.secret && held.nodes == config.nodes
-        });
+        let alike = held
+            .is_some_and(|held| held.lans == config.lans && held.secret == config.secret && held.nodes == config.nodes);
         let running = self.running(&inner);
         ensure!(
             alike || running.is_empty(),
@@ -57,17 +41,14 @@ impl Agent {
             modules::check_among(&held.checked, Some(&config), &[])?;
         }
         self.store.save_cluster(&config)?;
-        self.reports
-            .set_node(&node_name(&self.options, Some(&config), &fingerprint));
+        self.reports.set_node(&node_name(&self.options, Some(&config), &fingerprint));
         let version = config.version;
         inner.cluster = Some(config);
         if !alike {
             stop_engines(&mut inner).await;
             self.start_engines(&mut inner).await;
         }
-        Ok(format!(
-            "the cluster configuration is now version {version}"
-        ))
+        Ok(format!("the cluster configuration is now version {version}"))
     }
 
     /// Holds a module's configuration and runs it.
@@ -82,10 +63,7 @@ impl Agent {
         let old = held.map(|held| (&held.checked.config, held.checked.config.version));
         let fresh = check_version(&name, old, &checked.config, checked.config.version);
         if !fresh.map_err(|reason| anyhow!(reason))? {
-            return Ok(format!(
-                "{name} has configuration {} already",
-                checked.config.version
-            ));
+            return Ok(format!("{name} has configuration {} already", checked.config.version));
         }
         if let Some(held) = held {
             ensure!(
@@ -98,9 +76,8 @@ impl Agent {
         let others: Vec<&Checked> = inner.modules.values().map(|held| &held.checked).collect();
         modules::check_among(&checked, inner.cluster.as_ref(), &others)?;
         let state = self.state(&name);
-        let same_parts = held.is_some_and(|held| {
-            held.checked.user_config.signature() == checked.user_config.signature()
-        });
+        let same_parts =
+            held.is_some_and(|held| held.checked.user_config.signature() == checked.user_config.signature());
         let live = state != ModuleState::Stop;
         ensure!(
             !live || same_parts,
@@ -117,13 +94,7 @@ impl Agent {
             if let Some(held) = inner.modules.remove(&name) {
                 stop_engine(held).await;
             }
-            inner.modules.insert(
-                name.clone(),
-                Held {
-                    checked,
-                    engine: None,
-                },
-            );
+            inner.modules.insert(name.clone(), Held { checked, engine: None });
             self.start_engines(&mut inner).await;
         }
         Ok(format!("{name} has configuration {version} now{notes}"))
@@ -138,31 +109,16 @@ impl Agent {
         let held = inner.modules.get_mut(&name).context("the module is gone")?;
         held.checked = checked;
         if let Some(engine) = &held.engine {
-            let request = ToEngine::Apply {
-                scripts,
-                errd,
-                version,
-            };
-            engine
-                .requests
-                .send(request)
-                .await
-                .map_err(|_| anyhow!("the module's engine ended"))?;
+            let request = ToEngine::Apply { scripts, errd, version };
+            engine.requests.send(request).await.map_err(|_| anyhow!("the module's engine ended"))?;
         }
         Ok(())
     }
 
     /// Configures an installed module as it stands in its editable folder.
     pub async fn configure_installed(self: &Arc<Self>, name: &str) -> Result<String> {
-        holdfast_api::config::check_name(name)
-            .map_err(|reason| anyhow!("module name: {reason}"))?;
-        let held = self
-            .inner
-            .lock()
-            .await
-            .modules
-            .get(name)
-            .map(|held| held.checked.config.clone());
+        holdfast_api::config::check_name(name).map_err(|reason| anyhow!("module name: {reason}"))?;
+        let held = self.inner.lock().await.modules.get(name).map(|held| held.checked.config.clone());
         let version = held.as_ref().map_or(1, |held| held.version + 1);
         let mut config = modules::configured(&self.layout, name, version)?;
         if let Some(held) = held
@@ -177,15 +133,9 @@ impl Agent {
     /// Forgets a stopped module; its logs and its replicated directories stay.
     pub async fn remove_module(self: &Arc<Self>, name: &str) -> Result<String> {
         let mut inner = self.inner.lock().await;
-        ensure!(
-            inner.modules.contains_key(name),
-            "module {name} is not configured on this node"
-        );
+        ensure!(inner.modules.contains_key(name), "module {name} is not configured on this node");
         let state = self.state(name);
-        ensure!(
-            state == ModuleState::Stop,
-            "module {name} is {state}: stop it first"
-        );
+        ensure!(state == ModuleState::Stop, "module {name} is {state}: stop it first");
         self.store.remove_module(name)?;
         if let Some(held) = inner.modules.remove(name) {
             stop_engine(held).await;
@@ -193,19 +143,13 @@ impl Agent {
         self.reports.remove(name);
         modules::remove_tree(&self.layout.active(name))?;
         let _ = std::fs::remove_file(self.layout.ledger(name));
-        Ok(format!(
-            "module {name} is forgotten; its files and logs are still there"
-        ))
+        Ok(format!("module {name} is forgotten; its files and logs are still there"))
     }
 
     /// Forgets modules, cluster and server.
     pub async fn leave(self: &Arc<Self>) -> Result<String> {
         let running = self.running(&*self.inner.lock().await);
-        ensure!(
-            running.is_empty(),
-            "stop {} on this node first",
-            running.join(", ")
-        );
+        ensure!(running.is_empty(), "stop {} on this node first", running.join(", "));
         for name in self.names().await {
             self.remove_module(&name).await?;
         }
@@ -217,8 +161,7 @@ impl Agent {
 }
 
 fn notes(checked: &Checked) -> String {
-    let line =
-        |note: &holdfast_api::userconfig::Note| format!("\nline {}: {}", note.line, note.text);
+    let line = |note: &holdfast_api::userconfig::Note| format!("\nline {}: {}", note.line, note.text);
     checked.user_config.notes.iter().map(line).collect()
 }
 

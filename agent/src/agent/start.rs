@@ -34,37 +34,23 @@ struct Pair<'a> {
 
 impl Pair<'_> {
     fn address(node: &ClusterNode, lan: &str) -> Result<String> {
-        node.addresses
-            .get(lan)
-            .cloned()
-            .with_context(|| format!("{} has no address on network {lan}", node.name))
+        node.addresses.get(lan).cloned().with_context(|| format!("{} has no address on network {lan}", node.name))
     }
 }
 
 fn pair<'a>(cluster: &'a ClusterConfig, fingerprint: &str) -> Result<Pair<'a>> {
-    let own = cluster
-        .nodes
-        .iter()
-        .find(|node| node.fingerprint == fingerprint);
+    let own = cluster.nodes.iter().find(|node| node.fingerprint == fingerprint);
     let own = own.context("this node is not in the cluster configuration")?;
     let mut others = cluster.nodes.iter().filter(|node| node.id != own.id);
-    let peer = others
-        .next()
-        .context("the cluster has no second node yet: add it in the cluster configuration")?;
-    ensure!(
-        others.next().is_none(),
-        "a mirror module runs on two nodes, and the cluster has more"
-    );
+    let peer = others.next().context("the cluster has no second node yet: add it in the cluster configuration")?;
+    ensure!(others.next().is_none(), "a mirror module runs on two nodes, and the cluster has more");
     Ok(Pair { own, peer })
 }
 
 fn secret(cluster: &ClusterConfig) -> Result<Vec<u8>> {
     let digits = cluster.secret.as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits
-        .map(byte)
-        .collect::<Option<Vec<u8>>>()
-        .context("the cluster's secret is not hexadecimal")
+    digits.map(byte).collect::<Option<Vec<u8>>>().context("the cluster's secret is not hexadecimal")
 }
 
 impl Agent {
@@ -77,9 +63,9 @@ impl Agent {
             }
             let started = match &inner.cluster {
                 Some(cluster) => self.start_engine(cluster, &held.checked),
-                None => Err(anyhow!(
-                    "no cluster configuration yet: `holdfast cluster config FILE.json`, or the console"
-                )),
+                None => {
+                    Err(anyhow!("no cluster configuration yet: `holdfast cluster config FILE.json`, or the console"))
+                }
             };
             match started {
                 Ok(engine) => held.engine = Some(engine),
@@ -87,10 +73,7 @@ impl Agent {
                     let reason = format!("{error:#}");
                     tracing::warn!(module = name, "cannot run: {reason}");
                     let config = &held.checked.config;
-                    self.reports.set(
-                        blank(name, config.id, &node, config.version, &reason),
-                        false,
-                    );
+                    self.reports.set(blank(name, config.id, &node, config.version, &reason), false);
                 }
             }
         }
@@ -109,13 +92,8 @@ impl Agent {
         let key = module_key(&secret(cluster)?, config.id.0);
         let drivers = Drivers {
             heartbeats: Heartbeats::start(&links(checked, &pair)?, key, &inbox),
-            replica: Replica::new(
-                self.replica_setting(cluster, checked, &pair)?,
-                inbox.clone(),
-            ),
-            scripts: self
-                .script_setting(checked)
-                .map(|setting| Scripts::new(setting, inbox.clone())),
+            replica: Replica::new(self.replica_setting(cluster, checked, &pair)?, inbox.clone()),
+            scripts: self.script_setting(checked).map(|setting| Scripts::new(setting, inbox.clone())),
             errd: user_config.errd.clone(),
         };
         let engine = Engine {
@@ -132,10 +110,7 @@ impl Agent {
             inbox,
             requests: asked,
         };
-        Ok(EngineHandle {
-            requests,
-            task: tokio::spawn(engine.run()),
-        })
+        Ok(EngineHandle { requests, task: tokio::spawn(engine.run()) })
     }
 
     fn settings(&self, checked: &Checked, pair: &Pair<'_>) -> Settings {
@@ -168,18 +143,9 @@ impl Agent {
         let active = self.layout.active(name);
         let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         let mut env = vec![
-            (
-                "PATH".to_owned(),
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-            ),
-            (
-                "HOME".to_owned(),
-                std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned()),
-            ),
-            (
-                "LANG".to_owned(),
-                std::env::var("LANG").unwrap_or_else(|_| "C.UTF-8".to_owned()),
-            ),
+            ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+            ("HOME".to_owned(), std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())),
+            ("LANG".to_owned(), std::env::var("LANG").unwrap_or_else(|_| "C.UTF-8".to_owned())),
             ("SAFE".to_owned(), text(self.layout.safe())),
             ("SAFEVAR".to_owned(), text(self.layout.var())),
             ("SAFEBIN".to_owned(), text(self.layout.safe())),
@@ -189,17 +155,8 @@ impl Agent {
             ("SAFEUSERVAR".to_owned(), text(self.layout.module_var(name))),
             ("HOLDFAST_SOCKET".to_owned(), text(self.layout.socket())),
         ];
-        env.extend(
-            user.vars
-                .iter()
-                .map(|var| (var.name.clone(), var.value.clone())),
-        );
-        Some(Setting {
-            bin: active.join("bin"),
-            env,
-            user,
-            log: self.application_log(checked),
-        })
+        env.extend(user.vars.iter().map(|var| (var.name.clone(), var.value.clone())));
+        Some(Setting { bin: active.join("bin"), env, user, log: self.application_log(checked) })
     }
 
     fn replica_setting(
@@ -234,17 +191,11 @@ impl Agent {
             state_dir: self.layout.replica(&config.name),
             boot_id: self.boot.text.clone(),
             // The application waits no longer for a silent peer than for a silent heartbeat.
-            send_timeout_ms: rfs
-                .send_timeout_ms
-                .min(checked.user_config.heart.timeout_ms),
+            send_timeout_ms: rfs.send_timeout_ms.min(checked.user_config.heart.timeout_ms),
             resume_window_ms: checked.user_config.heart.pulse_ms,
         };
         Ok(Some(replica::Setting {
-            program: self
-                .options
-                .replica_bin
-                .clone()
-                .unwrap_or_else(|| program_beside("holdfast-replica")),
+            program: self.options.replica_bin.clone().unwrap_or_else(|| program_beside("holdfast-replica")),
             configure,
             local: Pair::address(pair.own, lan)?,
             peer: Pair::address(pair.peer, lan)?,
@@ -254,20 +205,10 @@ impl Agent {
 
 fn links(checked: &Checked, pair: &Pair<'_>) -> Result<Vec<Link>> {
     let heart = &checked.user_config.heart;
-    let port = heart
-        .port
-        .unwrap_or_else(|| checked.config.id.heartbeat_port());
+    let port = heart.port.unwrap_or_else(|| checked.config.id.heartbeat_port());
     let link = |link: &holdfast_api::userconfig::HeartbeatLink| {
-        let (local, peer) = (
-            Pair::address(pair.own, &link.lan)?,
-            Pair::address(pair.peer, &link.lan)?,
-        );
-        Ok(Link {
-            lan: link.lan.clone(),
-            local,
-            peer,
-            port,
-        })
+        let (local, peer) = (Pair::address(pair.own, &link.lan)?, Pair::address(pair.peer, &link.lan)?);
+        Ok(Link { lan: link.lan.clone(), local, peer, port })
     };
     heart.links.iter().map(link).collect()
 }

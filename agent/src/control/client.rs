@@ -35,50 +35,30 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
-        let lost = |error| ClientError::Unreachable {
-            path: path.to_owned(),
-            error,
-        };
+        let lost = |error| ClientError::Unreachable { path: path.to_owned(), error };
         let stream = UnixStream::connect(path).map_err(lost)?;
         stream.set_read_timeout(Some(TIMEOUT)).map_err(lost)?;
         stream.set_write_timeout(Some(TIMEOUT)).map_err(lost)?;
-        Ok(Self {
-            path: path.to_owned(),
-            stream: BufReader::new(stream),
-        })
+        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
     }
 
     /// Asks; the first answer.
     pub fn ask(&mut self, request: Request) -> Result<Answer, ClientError> {
         let malformed = |error: serde_json::Error| ClientError::Malformed(error.to_string());
-        let mut line = serde_json::to_vec(&Ask {
-            protocol: PROTOCOL,
-            request,
-        })
-        .map_err(malformed)?;
+        let mut line = serde_json::to_vec(&Ask { protocol: PROTOCOL, request }).map_err(malformed)?;
         line.push(b'\n');
         let sent = self.stream.get_mut().write_all(&line);
-        sent.map_err(|error| ClientError::Unreachable {
-            path: self.path.clone(),
-            error,
-        })?;
+        sent.map_err(|error| ClientError::Unreachable { path: self.path.clone(), error })?;
         self.next_answer()
     }
 
     /// The next answer to the same request.
     pub fn next_answer(&mut self) -> Result<Answer, ClientError> {
         let mut line = Vec::new();
-        let read = (&mut self.stream)
-            .take(LINE_MAX as u64)
-            .read_until(b'\n', &mut line);
-        let length = read.map_err(|error| ClientError::Unreachable {
-            path: self.path.clone(),
-            error,
-        })?;
+        let read = (&mut self.stream).take(LINE_MAX as u64).read_until(b'\n', &mut line);
+        let length = read.map_err(|error| ClientError::Unreachable { path: self.path.clone(), error })?;
         if length == 0 {
-            return Err(ClientError::Malformed(
-                "the connection was closed".to_owned(),
-            ));
+            return Err(ClientError::Malformed("the connection was closed".to_owned()));
         }
         serde_json::from_slice(&line).map_err(|error| ClientError::Malformed(error.to_string()))
     }

@@ -44,10 +44,7 @@ pub async fn serve(listener: TcpListener, reports: Reports) {
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
-            server
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(16 * 1024);
+            server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 * 1024);
             let connection = server.serve_connection(TokioIo::new(stream), service);
             let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
         });
@@ -57,16 +54,10 @@ pub async fn serve(listener: TcpListener, reports: Reports) {
 fn answer(request: &Request<Incoming>, reports: &Reports) -> Response<Body> {
     let head = *request.method() == Method::HEAD;
     if !head && *request.method() != Method::GET {
-        return text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET is answered here\n",
-            false,
-        );
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n", false);
     }
     let path = request.uri().path();
-    let module = path
-        .strip_prefix("/var/modules/")
-        .and_then(|rest| rest.strip_suffix("/ready.txt"));
+    let module = path.strip_prefix("/var/modules/").and_then(|rest| rest.strip_suffix("/ready.txt"));
     match (path, module) {
         (_, Some(module)) if reports.healthy(module) => text(StatusCode::OK, "OK", head),
         (_, Some(_)) => text(StatusCode::NOT_FOUND, "NOT FOUND", head),
@@ -76,24 +67,14 @@ fn answer(request: &Request<Incoming>, reports: &Reports) -> Response<Body> {
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: String, head: bool) -> Response<Body> {
-    let body = if head {
-        Empty::new().boxed()
-    } else {
-        Full::new(Bytes::from(body)).boxed()
-    };
+    let body = if head { Empty::new().boxed() } else { Full::new(Bytes::from(body)).boxed() };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
-    headers.insert(
-        CACHE_CONTROL,
-        hyper::header::HeaderValue::from_static("no-store"),
-    );
+    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        hyper::header::HeaderValue::from_static(policy),
-    );
+    headers.insert(CONTENT_SECURITY_POLICY, hyper::header::HeaderValue::from_static(policy));
     response
 }
 
@@ -116,12 +97,7 @@ fn escape(text: &str) -> String {
 }
 
 fn page(node: &str, reports: &[NodeModuleReport], head: bool) -> Response<Body> {
-    respond(
-        StatusCode::OK,
-        "text/html; charset=utf-8",
-        html(node, reports),
-        head,
-    )
+    respond(StatusCode::OK, "text/html; charset=utf-8", html(node, reports), head)
 }
 
 /// The command that an operator most likely wants next.
@@ -143,11 +119,8 @@ fn html(node: &str, reports: &[NodeModuleReport]) -> String {
          table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .8rem;border-bottom:1px solid #8886;\
          vertical-align:top}code{font-family:ui-monospace,monospace}</style>",
     );
-    let _ = write!(
-        out,
-        "<h1>{}</h1><p>This node's own view; it needs no server and changes nothing.</p>",
-        escape(node)
-    );
+    let _ =
+        write!(out, "<h1>{}</h1><p>This node's own view; it needs no server and changes nothing.</p>", escape(node));
     if reports.is_empty() {
         out.push_str("<p>No module is configured. Next: <code>holdfast module install</code>, or the console.</p>");
         return out;
@@ -203,37 +176,16 @@ mod tests {
         assert!(get(address, url).await.starts_with("HTTP/1.0 404"));
         reports.set(blank("mirror", ModuleId(1), "node1", 1, "ready"), true);
         let answer = get(address, url).await;
-        assert!(
-            answer.starts_with("HTTP/1.0 200") && answer.ends_with("\r\n\r\nOK"),
-            "{answer}"
-        );
-        assert!(
-            get(address, "GET /var/modules/other/ready.txt HTTP/1.0\r\n\r\n")
-                .await
-                .starts_with("HTTP/1.0 404")
-        );
-        assert!(
-            get(address, "POST / HTTP/1.0\r\n\r\n")
-                .await
-                .starts_with("HTTP/1.0 405")
-        );
-        assert!(
-            get(address, "GET / HTTP/1.0\r\n\r\n")
-                .await
-                .contains("mirror")
-        );
+        assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("\r\n\r\nOK"), "{answer}");
+        assert!(get(address, "GET /var/modules/other/ready.txt HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 404"));
+        assert!(get(address, "POST / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 405"));
+        assert!(get(address, "GET / HTTP/1.0\r\n\r\n").await.contains("mirror"));
         assert!(get(address, "nonsense\r\n\r\n").await.contains("400"));
     }
 
     #[test]
     fn page_escapes_what_it_shows() {
-        let report = blank(
-            "mirror",
-            ModuleId(1),
-            "node1",
-            1,
-            "<script>alert(1)</script>",
-        );
+        let report = blank("mirror", ModuleId(1), "node1", 1, "<script>alert(1)</script>");
         let page = html("node<1>", &[report]);
         assert!(!page.contains("<script>") && page.contains("node&lt;1&gt;"));
     }

@@ -9,8 +9,11 @@ use std::time::Duration;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const RETRY: Duration = Duration::from_secs(1);
+/// A peer known by name is resolved again after this much silence.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One network of a module.
 #[derive(Clone, Debug)]
@@ -39,25 +42,14 @@ impl Heartbeats {
         let (datagrams, _) = watch::channel(Arc::default());
         let mut tasks = JoinSet::new();
         for (index, link) in links.iter().enumerate() {
-            tasks.spawn(run_link(
-                index,
-                link.clone(),
-                key,
-                inbox.clone(),
-                datagrams.subscribe(),
-            ));
+            tasks.spawn(run_link(index, link.clone(), key, inbox.clone(), datagrams.subscribe()));
         }
-        Self {
-            datagrams,
-            key,
-            _tasks: tasks,
-        }
+        Self { datagrams, key, _tasks: tasks }
     }
 
     /// Sends on every link. A link whose socket is busy sends the newest only: everything in a heartbeat is a level.
     pub fn send(&self, heartbeat: &Heartbeat) {
-        self.datagrams
-            .send_replace(Arc::new(heartbeat.encode(&self.key)));
+        self.datagrams.send_replace(Arc::new(heartbeat.encode(&self.key)));
     }
 }
 
@@ -69,30 +61,21 @@ async fn resolve(name: &str, port: u16) -> Option<SocketAddr> {
 }
 
 /// Keeps one link open for ever: opens it, uses it, and opens it again after an error.
-async fn run_link(
-    index: usize,
-    link: Link,
-    key: [u8; 32],
-    inbox: Inbox,
-    mut datagrams: watch::Receiver<Arc<Vec<u8>>>,
-) {
+async fn run_link(index: usize, link: Link, key: [u8; 32], inbox: Inbox, mut datagrams: watch::Receiver<Arc<Vec<u8>>>) {
     let mut told = false;
+    let named = link.peer.parse::<IpAddr>().is_err();
     loop {
         let opened = open(&link).await;
         match opened {
             Ok((socket, peer)) => {
                 told = false;
                 tracing::info!(lan = link.lan, %peer, port = link.port, "heartbeat link open");
-                let error = use_link(index, &socket, peer, &key, &inbox, &mut datagrams).await;
+                let error = use_link(index, &socket, peer, &key, &inbox, &mut datagrams, named).await;
                 tracing::warn!(lan = link.lan, "heartbeat link failed: {error}");
             }
             Err(error) if !told => {
                 told = true;
-                tracing::warn!(
-                    lan = link.lan,
-                    local = link.local,
-                    "heartbeat link cannot be opened: {error}"
-                );
+                tracing::warn!(lan = link.lan, local = link.local, "heartbeat link cannot be opened: {error}");
             }
             Err(_) => {}
         }
@@ -102,12 +85,8 @@ async fn run_link(
 
 async fn open(link: &Link) -> std::io::Result<(UdpSocket, SocketAddr)> {
     let unknown = |name: &str| std::io::Error::other(format!("the name {name} has no address"));
-    let local = resolve(&link.local, link.port)
-        .await
-        .ok_or_else(|| unknown(&link.local))?;
-    let peer = resolve(&link.peer, link.port)
-        .await
-        .ok_or_else(|| unknown(&link.peer))?;
+    let local = resolve(&link.local, link.port).await.ok_or_else(|| unknown(&link.local))?;
+    let peer = resolve(&link.peer, link.port).await.ok_or_else(|| unknown(&link.peer))?;
     Ok((UdpSocket::bind(local).await?, peer))
 }
 
@@ -118,9 +97,11 @@ async fn use_link(
     key: &[u8; 32],
     inbox: &Inbox,
     datagrams: &mut watch::Receiver<Arc<Vec<u8>>>,
+    named: bool,
 ) -> std::io::Error {
     let mut buffer = [0; DATAGRAM_MAX + 1];
     let mut refused = 0u64;
+    let mut heard = Instant::now();
     let mut failures = 0u32;
     loop {
         tokio::select! {
@@ -128,7 +109,7 @@ async fn use_link(
                 // The tag says who speaks; the sender's address may change behind a router.
                 Ok((length, from)) => match Heartbeat::decode(key, &buffer[..length]) {
                     Ok(heartbeat) => {
-                        failures = 0;
+                        (failures, heard) = (0, Instant::now());
                         // A full inbox means that the engine is behind: the next heartbeat says the same.
                         let _ = inbox.try_send(Input::HeartbeatReceived { link: index, heartbeat });
                     }
@@ -143,6 +124,10 @@ async fn use_link(
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return error,
             },
+            // A name may mean another address by now.
+            () = tokio::time::sleep_until(heard + LOOK_AGAIN), if named => {
+                return std::io::Error::other("nothing heard; its name is resolved again");
+            }
             changed = datagrams.changed() => {
                 if changed.is_err() {
                     std::future::pending::<()>().await;
@@ -200,12 +185,7 @@ mod tests {
     #[tokio::test]
     async fn heartbeats_arrive_and_other_keys_are_not_heard() {
         let link = |local: &str, peer: &str| {
-            [Link {
-                lan: "default".into(),
-                local: local.into(),
-                peer: peer.into(),
-                port: 18_888,
-            }]
+            [Link { lan: "default".into(), local: local.into(), peer: peer.into(), port: 18_888 }]
         };
         let (to_first, _keep) = mpsc::channel(10);
         let (to_second, mut second) = mpsc::channel(10);
@@ -224,9 +204,7 @@ mod tests {
                 }
             }
         });
-        let Input::HeartbeatReceived { link: 0, heartbeat } = received.await.unwrap() else {
-            panic!("a heartbeat")
-        };
+        let Input::HeartbeatReceived { link: 0, heartbeat } = received.await.unwrap() else { panic!("a heartbeat") };
         assert!(heartbeat.sequence < 1_000_000);
     }
 }

@@ -31,18 +31,14 @@ pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
 pub fn list(proc: &Path) -> Vec<Process> {
     let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| read(&proc.join(pid.to_string()), pid))
-        .collect()
+    pids.filter_map(|pid| read(&proc.join(pid.to_string()), pid)).collect()
 }
 
 fn read(dir: &Path, pid: u32) -> Option<Process> {
     let name = std::fs::read(dir.join("comm")).ok()?;
     let stat = std::fs::read(dir.join("stat")).ok()?;
     let after_name = stat.iter().rposition(|byte| *byte == b')')?;
-    if stat
-        .get(after_name + 2)
-        .is_some_and(|state| matches!(state, b'Z' | b'X'))
-    {
+    if stat.get(after_name + 2).is_some_and(|state| matches!(state, b'Z' | b'X')) {
         return None;
     }
     let mut arguments = std::fs::read(dir.join("cmdline")).ok()?;
@@ -50,25 +46,15 @@ fn read(dir: &Path, pid: u32) -> Option<Process> {
     while arguments.last() == Some(&0) {
         arguments.pop();
     }
-    arguments
-        .iter_mut()
-        .filter(|byte| **byte == 0)
-        .for_each(|byte| *byte = b' ');
-    let name = String::from_utf8_lossy(&name)
-        .trim_end_matches('\n')
-        .to_owned();
-    Some(Process {
-        pid,
-        name,
-        arguments,
-    })
+    arguments.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+    let name = String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned();
+    Some(Process { pid, name, arguments })
 }
 
 /// How many processes answer to a check.
 fn count(processes: &[Process], name: &str, regex: Option<&Regex>) -> usize {
-    let matches = |process: &&Process| {
-        process.name == name && regex.is_none_or(|regex| regex.is_match(&process.arguments))
-    };
+    let matches =
+        |process: &&Process| process.name == name && regex.is_none_or(|regex| regex.is_match(&process.arguments));
     processes.iter().filter(matches).count()
 }
 
@@ -110,19 +96,14 @@ impl Watch {
             let period = Duration::from_millis(errd.polltimer_ms.max(100));
             for look in 1u64.. {
                 tokio::time::sleep(period).await;
-                let Ok(processes) = tokio::task::spawn_blocking(|| list(Path::new("/proc"))).await
-                else {
+                let Ok(processes) = tokio::task::spawn_blocking(|| list(Path::new("/proc"))).await else {
                     return;
                 };
                 for (proc, regex) in &checks {
                     let due = look > u64::from(proc.start_after.saturating_sub(1));
-                    let missing =
-                        count(&processes, &proc.name, regex.as_ref()) < proc.atleast as usize;
+                    let missing = count(&processes, &proc.name, regex.as_ref()) < proc.atleast as usize;
                     if due && missing {
-                        let input = Input::ProcessMissing {
-                            name: proc.name.clone(),
-                            action: action(proc),
-                        };
+                        let input = Input::ProcessMissing { name: proc.name.clone(), action: action(proc) };
                         if inbox.send(input).await.is_err() {
                             return;
                         }
@@ -143,10 +124,7 @@ mod tests {
 
     #[test]
     fn this_process_is_found_with_name_and_arguments() {
-        let mine = list(Path::new("/proc"))
-            .into_iter()
-            .find(|process| process.pid == std::process::id())
-            .unwrap();
+        let mine = list(Path::new("/proc")).into_iter().find(|process| process.pid == std::process::id()).unwrap();
         assert!(!mine.name.is_empty() && mine.name.len() <= 15);
         assert!(!mine.arguments.is_empty());
     }
@@ -158,11 +136,7 @@ mod tests {
             name: name.to_owned(),
             arguments: arguments.as_bytes().to_vec(),
         };
-        let all = [
-            process("java", "java -jar a.jar"),
-            process("java", "java -jar b.jar"),
-            process("sh", "a.jar"),
-        ];
+        let all = [process("java", "java -jar a.jar"), process("java", "java -jar b.jar"), process("sh", "a.jar")];
         assert_eq!(count(&all, "java", None), 2);
         assert_eq!(count(&all, "java", Some(&pattern("a\\.jar$").unwrap())), 1);
         assert_eq!(count(&all, "jav", None), 0);
@@ -180,19 +154,10 @@ mod tests {
             start_after: 0,
         };
         let mine = std::fs::read_to_string("/proc/self/comm").unwrap();
-        let errd = Errd {
-            polltimer_ms: 100,
-            procs: vec![proc(mine.trim()), proc("no-such-process")],
-        };
+        let errd = Errd { polltimer_ms: 100, procs: vec![proc(mine.trim()), proc("no-such-process")] };
         let _watch = Watch::start(&errd, &inbox);
-        let input = tokio::time::timeout(Duration::from_secs(30), inputs.recv())
-            .await
-            .unwrap()
-            .unwrap();
-        let expected = Input::ProcessMissing {
-            name: "no-such-process".to_owned(),
-            action: CheckAction::Restart,
-        };
+        let input = tokio::time::timeout(Duration::from_secs(30), inputs.recv()).await.unwrap().unwrap();
+        let expected = Input::ProcessMissing { name: "no-such-process".to_owned(), action: CheckAction::Restart };
         assert_eq!(input, expected);
     }
 }

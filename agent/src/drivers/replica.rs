@@ -41,17 +41,14 @@ pub struct Replica {
     inbox: Inbox,
     commands: Option<mpsc::Sender<ReplicaCommand>>,
     stats: watch::Sender<Option<Stats>>,
+    /// Session of a module that replicates nothing.
+    session: u64,
 }
 
 impl Replica {
     /// The data plane of a module; the process is started by the first command that needs it.
     pub fn new(setting: Option<Setting>, inbox: Inbox) -> Self {
-        Self {
-            setting,
-            inbox,
-            commands: None,
-            stats: watch::channel(None).0,
-        }
+        Self { setting, inbox, commands: None, stats: watch::channel(None).0, session: 0 }
     }
 
     /// Figures of the last second.
@@ -62,12 +59,10 @@ impl Replica {
     /// Passes a command on, starting the process if it does not run.
     pub fn command(&mut self, command: ReplicaCommand) {
         let Some(setting) = &self.setting else {
-            return self.events(answers_without_data(&command));
+            let answers = answers_without_data(&command, &mut self.session);
+            return self.events(answers);
         };
-        let alive = self
-            .commands
-            .as_ref()
-            .is_some_and(|commands| !commands.is_closed());
+        let alive = self.commands.as_ref().is_some_and(|commands| !commands.is_closed());
         if !alive {
             // Without a process nothing is mounted and nothing is served.
             match command {
@@ -77,18 +72,10 @@ impl Replica {
                 _ => {}
             }
             let (commands, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(run(
-                setting.clone(),
-                queue,
-                self.inbox.clone(),
-                self.stats.clone(),
-            ));
+            tokio::spawn(run(setting.clone(), queue, self.inbox.clone(), self.stats.clone()));
             self.commands = Some(commands);
         }
-        let sent = self
-            .commands
-            .as_ref()
-            .is_some_and(|commands| commands.try_send(command).is_ok());
+        let sent = self.commands.as_ref().is_some_and(|commands| commands.try_send(command).is_ok());
         if !sent {
             // Closed: `Exited` is on its way. Full: the process does not read, which is as good as gone; dropping the
             // queue closes its socket, and it ends.
@@ -107,32 +94,26 @@ impl Replica {
 }
 
 /// A module without `<rfs>` has no data plane: what it is asked is true at once.
-fn answers_without_data(command: &ReplicaCommand) -> Vec<ReplicaEvent> {
+fn answers_without_data(command: &ReplicaCommand, last: &mut u64) -> Vec<ReplicaEvent> {
+    if let ReplicaCommand::AcceptPeer { session } | ReplicaCommand::Follow { session, .. } = command {
+        *last = *session;
+    }
     match command {
-        ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected {
-            inventory: Inventory::default(),
-        }],
+        ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected { inventory: Inventory::default() }],
         ReplicaCommand::Serve { .. } => vec![ReplicaEvent::Serving],
         ReplicaCommand::AcceptPeer { session } => {
             let session = *session;
-            vec![
-                ReplicaEvent::PeerConnected { session },
-                ReplicaEvent::ResyncCopied { session },
-            ]
+            vec![ReplicaEvent::PeerConnected { session }, ReplicaEvent::ResyncCopied { session }]
         }
         ReplicaCommand::Follow { session, .. } => {
             let session = *session;
-            vec![
-                ReplicaEvent::Following { session },
-                ReplicaEvent::CaughtUp { session },
-            ]
+            vec![ReplicaEvent::Following { session }, ReplicaEvent::CaughtUp { session }]
         }
         ReplicaCommand::Fence => vec![ReplicaEvent::Fenced],
         ReplicaCommand::Refuse => vec![ReplicaEvent::Refusing],
         ReplicaCommand::Release { .. } => vec![ReplicaEvent::Released],
-        ReplicaCommand::CompleteResync
-        | ReplicaCommand::ContinueAlone { .. }
-        | ReplicaCommand::ConfirmUpToDate => vec![],
+        ReplicaCommand::CompleteResync => vec![ReplicaEvent::PeerUpToDate { session: *last }],
+        ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => vec![],
     }
 }
 
@@ -154,31 +135,18 @@ async fn run(
         }
         Err(error) => {
             drop(queue);
-            let _ = inbox
-                .send(Input::Replica(ReplicaEvent::Failed {
-                    reason: format!("{error:#}"),
-                }))
-                .await;
+            let _ = inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
         }
     }
 }
 
 async fn resolve(setting: &Setting) -> Result<Configure> {
     let mut configure = setting.configure.clone();
-    for (name, address) in [
-        (&setting.local, &mut configure.listen),
-        (&setting.peer, &mut configure.peer),
-    ] {
+    for (name, address) in [(&setting.local, &mut configure.listen), (&setting.peer, &mut configure.peer)] {
         let mut found = lookup_host((name.as_str(), address.port()))
             .await
-            .with_context(|| {
-                format!(
-                    "the name {name} cannot be resolved: correct it in the cluster configuration"
-                )
-            })?;
-        *address = found
-            .next()
-            .with_context(|| format!("the name {name} has no address"))?;
+            .with_context(|| format!("the name {name} cannot be resolved: correct it in the cluster configuration"))?;
+        *address = found.next().with_context(|| format!("the name {name} has no address"))?;
     }
     Ok(configure)
 }
@@ -188,19 +156,12 @@ type Started = (Child, OwnedReadHalf, OwnedWriteHalf, Vec<u8>);
 fn start(program: &Path, configure: &Configure) -> Result<Started> {
     let first = encode(&ToReplica::Configure(Box::new(configure.clone())))?;
     crate::files::make_dir(&configure.state_dir)?;
-    let (ours, theirs) =
-        std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
     ours.set_nonblocking(true)?;
     let mut command = Command::new(program);
-    command
-        .args(["--control-fd", "0"])
-        .stdin(OwnedFd::from(theirs))
-        .process_group(0);
+    command.args(["--control-fd", "0"]).stdin(OwnedFd::from(theirs)).process_group(0);
     let child = command.spawn().with_context(|| {
-        format!(
-            "cannot start {}: install it beside the agent or give --replica-bin",
-            program.display()
-        )
+        format!("cannot start {}: install it beside the agent or give --replica-bin", program.display())
     })?;
     // The command holds the other end too; it must go, or the end of the process would not be seen.
     drop(command);
@@ -208,11 +169,7 @@ fn start(program: &Path, configure: &Configure) -> Result<Started> {
     Ok((child, reader, writer, first))
 }
 
-async fn write_commands(
-    mut socket: OwnedWriteHalf,
-    first: Vec<u8>,
-    mut queue: mpsc::Receiver<ReplicaCommand>,
-) {
+async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: mpsc::Receiver<ReplicaCommand>) {
     if socket.write_all(&first).await.is_err() {
         return;
     }
@@ -226,12 +183,7 @@ async fn write_commands(
     }
 }
 
-async fn read_events(
-    mut socket: OwnedReadHalf,
-    mut child: Child,
-    inbox: Inbox,
-    stats: watch::Sender<Option<Stats>>,
-) {
+async fn read_events(mut socket: OwnedReadHalf, mut child: Child, inbox: Inbox, stats: watch::Sender<Option<Stats>>) {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 64 * 1024];
     let trouble = loop {
@@ -260,21 +212,12 @@ async fn read_events(
         Err(error) => error.to_string(),
     };
     let reason = trouble.map_or(how.clone(), |trouble| format!("{how}; {trouble}"));
-    let _ = inbox
-        .send(Input::Replica(ReplicaEvent::Exited { reason }))
-        .await;
+    let _ = inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
 }
 
 /// Hands whole messages on; `false` when nobody listens any more.
-async fn pass_on(
-    decoder: &mut Decoder,
-    inbox: &Inbox,
-    stats: &watch::Sender<Option<Stats>>,
-) -> Result<bool, String> {
-    while let Some(message) = decoder
-        .next_message::<FromReplica>()
-        .map_err(|error| error.to_string())?
-    {
+async fn pass_on(decoder: &mut Decoder, inbox: &Inbox, stats: &watch::Sender<Option<Stats>>) -> Result<bool, String> {
+    while let Some(message) = decoder.next_message::<FromReplica>().map_err(|error| error.to_string())? {
         match message {
             FromReplica::Event(event) => {
                 if inbox.send(Input::Replica(event)).await.is_err() {

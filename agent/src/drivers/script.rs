@@ -72,11 +72,7 @@ impl Run {
     pub fn arguments(&self) -> Vec<&str> {
         let states = self.states.iter().map(String::as_str);
         let force = self.force.then_some("force");
-        force
-            .into_iter()
-            .chain(states)
-            .chain([action_word(self.action)])
-            .collect()
+        force.into_iter().chain(states).chain([action_word(self.action)]).collect()
     }
 }
 
@@ -97,11 +93,7 @@ impl Setting {
 impl Scripts {
     /// Scripts of a module; ends of runs go to `inbox`.
     pub fn new(setting: Setting, inbox: Inbox) -> Self {
-        Self {
-            setting,
-            inbox,
-            running: HashMap::new(),
-        }
+        Self { setting, inbox, running: HashMap::new() }
     }
 
     /// From the next run on, use this.
@@ -118,12 +110,7 @@ impl Scripts {
         tokio::spawn(async move {
             let number = run.run;
             let outcome = run_script(&setting, &run, ended).await;
-            let _ = inbox
-                .send(Input::ScriptExited {
-                    run: number,
-                    outcome,
-                })
-                .await;
+            let _ = inbox.send(Input::ScriptExited { run: number, outcome }).await;
         });
     }
 
@@ -143,10 +130,7 @@ async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) 
     let mut child = match spawn(setting, run, &path) {
         Ok(child) => child,
         Err(error) => {
-            note(
-                setting,
-                &format!("{} could not be started: {error}", path.display()),
-            );
+            note(setting, &format!("{} could not be started: {error}", path.display()));
             return ScriptOutcome::NotStarted;
         }
     };
@@ -164,55 +148,28 @@ async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) 
         Ok(()) = ended => (false, None),
     };
     let outcome = match status {
-        Some(Ok(status)) => status.code().map_or(
-            ScriptOutcome::Signalled(status.signal().unwrap_or(0)),
-            ScriptOutcome::Exited,
-        ),
+        Some(Ok(status)) => {
+            status.code().map_or(ScriptOutcome::Signalled(status.signal().unwrap_or(0)), ScriptOutcome::Exited)
+        }
         Some(Err(_)) => ScriptOutcome::Signalled(0),
         None => {
             let signal = end_group(&mut child, group).await;
-            if timed_out {
-                ScriptOutcome::TimedOut
-            } else {
-                ScriptOutcome::Signalled(signal)
-            }
+            if timed_out { ScriptOutcome::TimedOut } else { ScriptOutcome::Signalled(signal) }
         }
     };
-    note(
-        setting,
-        &format!(
-            "{} ended: {outcome:?} (run {})",
-            run.script.file_name(),
-            run.run
-        ),
-    );
+    note(setting, &format!("{} ended: {outcome:?} (run {})", run.script.file_name(), run.run));
     outcome
 }
 
 fn spawn(setting: &Setting, run: &Run, path: &std::path::Path) -> std::io::Result<Child> {
     let name = run.script.file_name();
-    note(
-        setting,
-        &format!("{name} {} (run {})", run.arguments().join(" "), run.run),
-    );
+    note(setting, &format!("{name} {} (run {})", run.arguments().join(" "), run.run));
     let output = || -> std::io::Result<Stdio> {
-        Ok(if setting.user.logging {
-            setting.log.append()?.into()
-        } else {
-            Stdio::null()
-        })
+        Ok(if setting.user.logging { setting.log.append()?.into() } else { Stdio::null() })
     };
     let mut command = Command::new(path);
-    command
-        .args(run.arguments())
-        .env_clear()
-        .envs(setting.env.iter().cloned())
-        .current_dir(&setting.bin);
-    command
-        .stdin(Stdio::null())
-        .stdout(output()?)
-        .stderr(output()?)
-        .process_group(0);
+    command.args(run.arguments()).env_clear().envs(setting.env.iter().cloned()).current_dir(&setting.bin);
+    command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0);
     command.spawn()
 }
 
@@ -226,22 +183,13 @@ async fn end_group(child: &mut Child, group: Option<Pid>) -> i32 {
     if !polite {
         let _ = child.wait().await;
     }
-    if polite {
-        Signal::TERM.as_raw()
-    } else {
-        Signal::KILL.as_raw()
-    }
+    if polite { Signal::TERM.as_raw() } else { Signal::KILL.as_raw() }
 }
 
 /// One marker line in the application log.
 fn note(setting: &Setting, text: &str) {
     let date = jiff::Timestamp::from_millisecond(clock::unix_ms() as i64).unwrap_or_default();
-    let write = || {
-        setting
-            .log
-            .append()?
-            .write_all(format!("--- {date:.3} {text}\n").as_bytes())
-    };
+    let write = || setting.log.append()?.write_all(format!("--- {date:.3} {text}\n").as_bytes());
     if let Err(error) = write() {
         tracing::warn!("cannot write the application log: {error}");
     }
@@ -270,34 +218,17 @@ mod tests {
             log_size_bytes: 100_000,
             vars: Vec::new(),
         };
-        let env = vec![
-            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
-            ("SAFEMODULE".to_owned(), "m".to_owned()),
-        ];
-        Setting {
-            bin: dir.to_owned(),
-            env,
-            user,
-            log: LogFile::new(dir, "application", 100_000),
-        }
+        let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("SAFEMODULE".to_owned(), "m".to_owned())];
+        Setting { bin: dir.to_owned(), env, user, log: LogFile::new(dir, "application", 100_000) }
     }
 
     fn stop(run: u64, force: bool) -> Run {
         let states = ["PRIM".to_owned(), "WAIT".to_owned()];
-        Run {
-            run,
-            script: Script::StopPrim,
-            force,
-            states,
-            action: ScriptAction::Stop,
-        }
+        Run { run, script: Script::StopPrim, force, states, action: ScriptAction::Stop }
     }
 
     async fn outcome(inbox: &mut mpsc::Receiver<Input>) -> (u64, ScriptOutcome) {
-        match tokio::time::timeout(Duration::from_secs(60), inbox.recv())
-            .await
-            .unwrap()
-        {
+        match tokio::time::timeout(Duration::from_secs(60), inbox.recv()).await.unwrap() {
             Some(Input::ScriptExited { run, outcome }) => (run, outcome),
             other => panic!("{other:?}"),
         }
@@ -307,21 +238,14 @@ mod tests {
     async fn script_gets_arguments_and_environment_and_its_output_is_logged() {
         let dir = tempfile::tempdir().unwrap();
         let (inbox, mut ends) = mpsc::channel(10);
-        let setting = setting(
-            dir.path(),
-            "#!/bin/sh\necho \"$SAFEMODULE: $*\"\necho oops >&2\nexit 3\n",
-            60_000,
-        );
+        let setting = setting(dir.path(), "#!/bin/sh\necho \"$SAFEMODULE: $*\"\necho oops >&2\nexit 3\n", 60_000);
         let log = setting.log.clone();
         let mut scripts = Scripts::new(setting, inbox);
         scripts.run(stop(7, true));
         assert_eq!(outcome(&mut ends).await, (7, ScriptOutcome::Exited(3)));
         let text = std::fs::read_to_string(log.path()).unwrap();
         assert!(text.contains("\nm: force PRIM WAIT stop\noops\n"), "{text}");
-        scripts.run(Run {
-            script: Script::Poststop,
-            ..stop(8, false)
-        });
+        scripts.run(Run { script: Script::Poststop, ..stop(8, false) });
         assert_eq!(outcome(&mut ends).await, (8, ScriptOutcome::Absent));
     }
 
@@ -333,11 +257,7 @@ mod tests {
         let mut scripts = Scripts::new(setting(dir.path(), script, 60_000), inbox);
         scripts.run(stop(1, false));
         assert_eq!(outcome(&mut ends).await, (1, ScriptOutcome::Exited(0)));
-        let pid: i32 = std::fs::read_to_string(dir.path().join("pid"))
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
+        let pid: i32 = std::fs::read_to_string(dir.path().join("pid")).unwrap().trim().parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
@@ -346,8 +266,7 @@ mod tests {
     async fn late_script_is_ended_with_its_whole_group() {
         let dir = tempfile::tempdir().unwrap();
         let (inbox, mut ends) = mpsc::channel(10);
-        let script =
-            "#!/bin/sh\ntrap '' TERM\nsleep 301 &\necho $! > pid.new\nmv pid.new pid\nwait\nwait\n";
+        let script = "#!/bin/sh\ntrap '' TERM\nsleep 301 &\necho $! > pid.new\nmv pid.new pid\nwait\nwait\n";
         let mut scripts = Scripts::new(setting(dir.path(), script, 1500), inbox);
         scripts.run(stop(1, false));
         assert_eq!(outcome(&mut ends).await, (1, ScriptOutcome::TimedOut));
@@ -355,10 +274,7 @@ mod tests {
         let stat = format!("/proc/{}/stat", pid.trim());
         let end = std::time::Instant::now() + Duration::from_secs(20);
         while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-            assert!(
-                std::time::Instant::now() < end,
-                "the child of the script lives on"
-            );
+            assert!(std::time::Instant::now() < end, "the child of the script lives on");
             tokio::task::yield_now().await;
         }
     }
@@ -367,10 +283,7 @@ mod tests {
     async fn endless_script_is_ended_on_demand() {
         let dir = tempfile::tempdir().unwrap();
         let (inbox, mut ends) = mpsc::channel(10);
-        let mut scripts = Scripts::new(
-            setting(dir.path(), "#!/bin/sh\nexec sleep 302\n", 600_000),
-            inbox,
-        );
+        let mut scripts = Scripts::new(setting(dir.path(), "#!/bin/sh\nexec sleep 302\n", 600_000), inbox);
         scripts.run(stop(1, false));
         scripts.end(1);
         assert_eq!(outcome(&mut ends).await, (1, ScriptOutcome::Signalled(15)));

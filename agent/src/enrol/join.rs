@@ -36,16 +36,9 @@ pub async fn join(options: &Options, arguments: &Join) -> Result<()> {
     let layout = Layout::new(options)?;
     files::make_dir(&layout.data)?;
     let store = Store::open(&layout.store())?;
-    ensure!(
-        store.enrolment()?.is_none(),
-        "this node is enrolled already: remove it in the console first"
-    );
+    ensure!(store.enrolment()?.is_none(), "this node is enrolled already: remove it in the console first");
     let identity = Identity::open(&layout)?;
-    let name = arguments
-        .name
-        .clone()
-        .or_else(|| options.node_name.clone())
-        .unwrap_or_else(crate::agent::host_name);
+    let name = arguments.name.clone().or_else(|| options.node_name.clone()).unwrap_or_else(crate::agent::host_name);
     let request = JoinRequest {
         protocol: ENROL_VERSION,
         secret: token.secret.clone(),
@@ -53,35 +46,21 @@ pub async fn join(options: &Options, arguments: &Join) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         csr: identity.request_pem()?,
     };
-    let asked = tokio::time::timeout(
-        TIMEOUT,
-        ask(&arguments.server, &token.ca_fingerprint, &request),
-    );
+    let asked = tokio::time::timeout(TIMEOUT, ask(&arguments.server, &token.ca_fingerprint, &request));
     let enrolment = asked.await.context("the server did not answer in time")??;
     keep(&layout, &store, &identity.fingerprint, &enrolment)?;
-    println!(
-        "enrolled as {} ({}); servers: {}",
-        enrolment.name,
-        enrolment.node,
-        enrolment.servers.join(", ")
-    );
+    println!("enrolled as {} ({}); servers: {}", enrolment.name, enrolment.node, enrolment.servers.join(", "));
     Ok(())
 }
 
 async fn ask(server: &str, ca_fingerprint: &str, request: &JoinRequest) -> Result<Enrolment> {
     let (host, port) = host_and_port(server)?;
-    let stream = TcpStream::connect((host.as_str(), port))
-        .await
-        .with_context(|| format!("{server} does not answer"))?;
-    let name =
-        ServerName::try_from(host.clone()).with_context(|| format!("{host} is no host name"))?;
+    let stream =
+        TcpStream::connect((host.as_str(), port)).await.with_context(|| format!("{server} does not answer"))?;
+    let name = ServerName::try_from(host.clone()).with_context(|| format!("{host} is no host name"))?;
     let connector = TlsConnector::from(Arc::new(tls::join(ca_fingerprint)?));
-    let stream = connector
-        .connect(name, stream)
-        .await
-        .with_context(|| format!("no trusted answer from {server}"))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let stream = connector.connect(name, stream).await.with_context(|| format!("no trusted answer from {server}"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::builder()
         .method(Method::POST)
@@ -91,12 +70,8 @@ async fn ask(server: &str, ca_fingerprint: &str, request: &JoinRequest) -> Resul
         .body(Full::new(Bytes::from(serde_json::to_vec(request)?)))?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_MAX)
-        .collect()
-        .await;
-    let body = body
-        .map_err(|error| anyhow::anyhow!("the answer cannot be read: {error}"))?
-        .to_bytes();
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("the answer cannot be read: {error}"))?.to_bytes();
     if !status.is_success() {
         let problem = serde_json::from_slice::<Problem>(&body).unwrap_or_default();
         bail!("the server refused ({status}): {}", problem.detail);

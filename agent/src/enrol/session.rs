@@ -3,8 +3,8 @@
 use crate::agent::Agent;
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_api::enrol::{
-    AgentLine, ENROL_VERSION, Enrolment, IDENTITY_AGENT, IDENTITY_SERVER, Identity, LINE_BYTES_MAX,
-    Role, ServerLine, Transcript, normalize_code,
+    AgentLine, ENROL_VERSION, Enrolment, IDENTITY_AGENT, IDENTITY_SERVER, Identity, LINE_BYTES_MAX, Role, ServerLine,
+    Transcript, normalize_code,
 };
 use spake2::{Ed25519Group, Password, Spake2};
 use std::sync::Arc;
@@ -23,18 +23,12 @@ impl Line {
     async fn read(&mut self) -> Result<Option<ServerLine>> {
         let mut bytes = Vec::new();
         let mut bounded = (&mut self.0).take(LINE_BYTES_MAX as u64);
-        let length =
-            tokio::time::timeout(LINE_TIMEOUT, bounded.read_until(b'\n', &mut bytes)).await??;
+        let length = tokio::time::timeout(LINE_TIMEOUT, bounded.read_until(b'\n', &mut bytes)).await??;
         if length == 0 {
             return Ok(None);
         }
-        ensure!(
-            bytes.last() == Some(&b'\n'),
-            "a line is too long or cut off"
-        );
-        Ok(Some(
-            serde_json::from_slice(&bytes).context("a line is not understood")?,
-        ))
+        ensure!(bytes.last() == Some(&b'\n'), "a line is too long or cut off");
+        Ok(Some(serde_json::from_slice(&bytes).context("a line is not understood")?))
     }
 
     async fn write(&mut self, line: &AgentLine) -> Result<()> {
@@ -49,11 +43,7 @@ impl Line {
 
     async fn refuse(&mut self, agent: &Agent, reason: &str) -> Result<()> {
         let attempts_left = agent.pairing.attempts_left();
-        self.write(&AgentLine::Refused {
-            reason: reason.to_owned(),
-            attempts_left,
-        })
-        .await?;
+        self.write(&AgentLine::Refused { reason: reason.to_owned(), attempts_left }).await?;
         let _ = self.0.get_mut().shutdown().await;
         bail!("refused: {reason} ({attempts_left} guesses left)")
     }
@@ -70,11 +60,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Serves one connection.
-pub(super) async fn serve(
-    agent: &Arc<Agent>,
-    acceptor: &TlsAcceptor,
-    stream: TcpStream,
-) -> Result<()> {
+pub(super) async fn serve(agent: &Arc<Agent>, acceptor: &TlsAcceptor, stream: TcpStream) -> Result<()> {
     let stream = tokio::time::timeout(LINE_TIMEOUT, acceptor.accept(stream)).await??;
     let mut line = Line(BufReader::new(stream));
     line.write(&AgentLine::Identity(Identity {
@@ -88,36 +74,21 @@ pub(super) async fn serve(
     let message_a = match line.read().await? {
         // A probe: it only wanted to know who is here.
         None => return Ok(()),
-        Some(ServerLine::PakeStart {
-            protocol: ENROL_VERSION,
-            message,
-        }) => message,
+        Some(ServerLine::PakeStart { protocol: ENROL_VERSION, message }) => message,
         Some(ServerLine::PakeStart { protocol, .. }) => {
-            let reason = format!(
-                "this agent enrols with version {ENROL_VERSION} of the protocol, not {protocol}"
-            );
+            let reason = format!("this agent enrols with version {ENROL_VERSION} of the protocol, not {protocol}");
             return line.refuse(agent, &reason).await;
         }
         Some(_) => bail!("the server did not begin the pairing"),
     };
     let Some(code) = agent.pairing.guess() else {
-        return line
-            .refuse(
-                agent,
-                "pairing is closed; open it on the node with `holdfast pairing --reopen`",
-            )
-            .await;
+        return line.refuse(agent, "pairing is closed; open it on the node with `holdfast pairing --reopen`").await;
     };
     let transcript = exchange(agent, &mut line, &code, &message_a).await?;
     match line.read().await? {
         Some(ServerLine::ServerConfirm { tag }) if transcript.verify(Role::Server, &[], &tag) => {}
         Some(ServerLine::ServerConfirm { .. }) => {
-            return line
-                .refuse(
-                    agent,
-                    "the pairing code is wrong; `holdfast pairing` on the node shows it",
-                )
-                .await;
+            return line.refuse(agent, "the pairing code is wrong; `holdfast pairing` on the node shows it").await;
         }
         _ => bail!("the server did not prove that it knows the code"),
     }
@@ -136,45 +107,22 @@ pub(super) async fn serve(
     finish(agent, &mut line, &enrolment).await
 }
 
-async fn exchange(
-    agent: &Agent,
-    line: &mut Line,
-    code: &str,
-    message_a: &str,
-) -> Result<Transcript> {
+async fn exchange(agent: &Agent, line: &mut Line, code: &str, message_a: &str) -> Result<Transcript> {
     let password = Password::new(normalize_code(code));
-    let (id_a, id_b) = (
-        spake2::Identity::new(IDENTITY_SERVER),
-        spake2::Identity::new(IDENTITY_AGENT),
-    );
+    let (id_a, id_b) = (spake2::Identity::new(IDENTITY_SERVER), spake2::Identity::new(IDENTITY_AGENT));
     let (pake, message_b) = Spake2::<Ed25519Group>::start_b(&password, &id_a, &id_b);
     let message_a = unhex(message_a).context("the pairing message is not hexadecimal")?;
-    let pake_key = pake
-        .finish(&message_a)
-        .ok()
-        .context("the pairing message is none")?;
-    line.write(&AgentLine::Pake {
-        message: hex(&message_b),
-    })
-    .await?;
-    Ok(Transcript {
-        pake_key,
-        message_a,
-        message_b,
-        fingerprint: agent.identity().fingerprint.clone(),
-    })
+    let pake_key = pake.finish(&message_a).ok().context("the pairing message is none")?;
+    line.write(&AgentLine::Pake { message: hex(&message_b) }).await?;
+    Ok(Transcript { pake_key, message_a, message_b, fingerprint: agent.identity().fingerprint.clone() })
 }
 
 async fn finish(agent: &Arc<Agent>, line: &mut Line, enrolment: &Enrolment) -> Result<()> {
-    if let Err(error) = keep_checked(agent, enrolment) {
+    if let Err(error) = agent.enrolled(enrolment) {
         return line.refuse(agent, &format!("{error:#}")).await;
     }
     tracing::info!("enrolled as {} ({})", enrolment.name, enrolment.node);
     line.write(&AgentLine::Done).await?;
     let _ = line.0.get_mut().shutdown().await;
     Ok(())
-}
-
-fn keep_checked(agent: &Arc<Agent>, enrolment: &Enrolment) -> Result<()> {
-    agent.enrolled(enrolment)
 }

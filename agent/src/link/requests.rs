@@ -22,9 +22,7 @@ pub(super) async fn answer(agent: &Arc<Agent>, id: u64, request: Request, answer
         },
         request => one(agent, request).await,
     };
-    let answer = answered.unwrap_or_else(|error| Answer::Refused {
-        reason: format!("{error:#}"),
-    });
+    let answer = answered.unwrap_or_else(|error| Answer::Refused { reason: format!("{error:#}") });
     let _ = answers.send((id, answer)).await;
 }
 
@@ -53,53 +51,31 @@ async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
             // It is as wanted.
             Err(_) => done(format!("{module} is not on this node")),
         },
-        Request::Command {
-            module,
-            kind: command,
-            actor,
-            ..
-        } => {
+        Request::Command { module, kind: command, actor, .. } => {
             let name = agent.name_of(module).await?;
             match agent.command(&name, kind(command), &actor, false).await {
                 Ok(text) => done(text),
                 Err(reason) => Answer::Refused { reason },
             }
         }
-        Request::ReadLog {
-            module,
-            which,
-            from,
-            limit,
-        } => {
+        Request::ReadLog { module, which, from, limit } => {
             let name = agent.name_of(module).await?;
             let log = agent.log(&name, which).await?;
             Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
         }
         Request::InspectPaths { paths } => {
-            ensure!(
-                paths.len() <= PATHS_MAX,
-                "at most {PATHS_MAX} paths at a time"
-            );
-            Answer::Paths {
-                paths: tokio::task::spawn_blocking(move || facts::inspect(&paths)).await?,
-            }
+            ensure!(paths.len() <= PATHS_MAX, "at most {PATHS_MAX} paths at a time");
+            Answer::Paths { paths: tokio::task::spawn_blocking(move || facts::inspect(&paths)).await? }
         }
-        Request::ListProcesses => Answer::Processes {
-            processes: tokio::task::spawn_blocking(facts::list_processes).await?,
-        },
+        Request::ListProcesses => {
+            Answer::Processes { processes: tokio::task::spawn_blocking(facts::list_processes).await? }
+        }
         Request::Leave => done(agent.leave().await?),
-        Request::Snapshot { .. } => Answer::Refused {
-            reason: "a snapshot is answered in pieces".to_owned(),
-        },
+        Request::Snapshot { .. } => Answer::Refused { reason: "a snapshot is answered in pieces".to_owned() },
     })
 }
 
-async fn send_snapshot(
-    agent: &Arc<Agent>,
-    id: u64,
-    module: Option<ModuleId>,
-    answers: &Answers,
-) -> Result<()> {
+async fn send_snapshot(agent: &Arc<Agent>, id: u64, module: Option<ModuleId>, answers: &Answers) -> Result<()> {
     let name = match module {
         Some(module) => Some(agent.name_of(module).await?),
         None => None,
@@ -107,10 +83,7 @@ async fn send_snapshot(
     let bytes = snapshot::make(agent, name.as_deref()).await?;
     let count = bytes.chunks(CHUNK_BYTES).count();
     for (index, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
-        let answer = Answer::SnapshotChunk {
-            data: STANDARD.encode(chunk),
-            last: index + 1 == count,
-        };
+        let answer = Answer::SnapshotChunk { data: STANDARD.encode(chunk), last: index + 1 == count };
         // The bounded queue lets only a few pieces be in flight.
         if answers.send((id, answer)).await.is_err() {
             break;

@@ -3,13 +3,12 @@
 use super::Socket;
 use super::requests;
 use crate::agent::Agent;
+use crate::pairing::PairingStatus;
 use crate::{clock, facts};
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
 use holdfast_api::agent::REPORT_INTERVAL_MS;
-use holdfast_api::agent::{
-    Answer, FRAME_BYTES_MAX, FromAgent, FromServer, Hello, NodeReport, PROTOCOL_VERSION,
-};
+use holdfast_api::agent::{Answer, FRAME_BYTES_MAX, FromAgent, FromServer, Hello, NodeReport, PROTOCOL_VERSION};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -31,8 +30,7 @@ async fn send(socket: &mut Socket, message: &FromAgent) -> Result<()> {
         bail!("a frame of {} bytes is too long to be sent", text.len());
     }
     let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::text(text))).await;
-    sent.context("the server takes no data")?
-        .context("the connection is lost")
+    sent.context("the server takes no data")?.context("the connection is lost")
 }
 
 async fn hello(agent: &Agent) -> Hello {
@@ -49,16 +47,9 @@ async fn hello(agent: &Agent) -> Hello {
 /// Runs the session; `Ok` after one that was welcomed.
 pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
     send(&mut socket, &FromAgent::Hello(hello(agent).await)).await?;
-    let first = tokio::time::timeout(WELCOME_TIMEOUT, next(&mut socket))
-        .await
-        .context("the server said nothing")??;
+    let first = tokio::time::timeout(WELCOME_TIMEOUT, next(&mut socket)).await.context("the server said nothing")??;
     match first {
-        FromServer::Welcome {
-            servers,
-            certificate,
-            name,
-            ..
-        } => agent.welcomed(&name, servers, certificate)?,
+        FromServer::Welcome { servers, certificate, name, .. } => agent.welcomed(&name, servers, certificate)?,
         FromServer::Refused { reason } => bail!("refused: {reason}"),
         FromServer::Request { .. } => bail!("the server asked before it welcomed"),
     }
@@ -79,16 +70,9 @@ async fn next(socket: &mut Socket) -> Result<FromServer> {
 }
 
 /// A message, `None` for a ping or pong, or the end.
-fn take(
-    frame: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
-) -> Result<Option<FromServer>> {
-    match frame
-        .context("closed by the server")?
-        .context("a frame cannot be read")?
-    {
-        Message::Text(text) => Ok(Some(
-            serde_json::from_str(&text).context("a frame of the server cannot be read")?,
-        )),
+fn take(frame: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -> Result<Option<FromServer>> {
+    match frame.context("closed by the server")?.context("a frame cannot be read")? {
+        Message::Text(text) => Ok(Some(serde_json::from_str(&text).context("a frame of the server cannot be read")?)),
         Message::Binary(_) => bail!("a binary frame came"),
         Message::Close(_) => bail!("closed by the server"),
         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
@@ -99,6 +83,7 @@ async fn carry(agent: &Arc<Agent>, socket: &mut Socket) -> Result<()> {
     let (answers, mut answered) = mpsc::channel::<(u64, Answer)>(ANSWERS);
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
     let mut changes = agent.reports.changes();
+    let mut pairing = agent.pairing.changes();
     let mut load = facts::Load::default();
     let mut heard = Instant::now();
     // The next report is due; a change brings it forward.
@@ -132,6 +117,10 @@ async fn carry(agent: &Arc<Agent>, socket: &mut Socket) -> Result<()> {
                 send(socket, &FromAgent::Report(report)).await?;
                 due = Instant::now() + Duration::from_millis(REPORT_INTERVAL_MS);
             }
+            _ = pairing.changed() => match agent.pairing.status() {
+                PairingStatus::Enrolled => bail!("this node was enrolled anew"),
+                PairingStatus::Open { .. } | PairingStatus::Closed => {}
+            },
             () = tokio::time::sleep_until(heard + SILENCE) => bail!("nothing heard for {} s", SILENCE.as_secs()),
         }
     }

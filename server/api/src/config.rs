@@ -130,8 +130,7 @@ pub enum CheckerAction {
 pub fn check_name(name: &str) -> Result<(), String> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
-    let rest =
-        bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+    let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
     if first && rest && name.len() <= 24 {
         return Ok(());
     }
@@ -163,9 +162,7 @@ pub fn check_address(address: &str) -> Result<(), String> {
             && part.len() <= 63
             && !part.starts_with('-')
             && !part.ends_with('-')
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if address.len() <= 253 && !numeric && address.trim_end_matches('.').split('.').all(label) {
         return Ok(());
@@ -194,38 +191,28 @@ pub fn check_directory(path: &str) -> Result<(), String> {
     if trimmed.is_empty() {
         return Err("the root directory cannot be replicated".to_owned());
     }
-    if trimmed[1..]
-        .split('/')
-        .any(|part| part.is_empty() || part == "." || part == "..")
-    {
+    if trimmed[1..].split('/').any(|part| part.is_empty() || part == "." || part == "..") {
         return Err("write the path without //, . and ..".to_owned());
     }
-    const SYSTEM: &[&str] = &[
-        "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr",
-    ];
+    const SYSTEM: &[&str] =
+        &["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"];
     const TREES: &[&str] = &["/dev", "/proc", "/sys", "/run"];
     if SYSTEM.contains(&trimmed) || TREES.iter().any(|tree| is_within(trimmed, tree)) {
-        return Err(format!(
-            "{trimmed} belongs to the operating system and cannot be replicated"
-        ));
+        return Err(format!("{trimmed} belongs to the operating system and cannot be replicated"));
     }
     Ok(())
 }
 
 /// True if `path` is `tree` or lies below it (both absolute, without trailing slash).
 fn is_within(path: &str, tree: &str) -> bool {
-    path.strip_prefix(tree)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(tree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Checks a list of replicated directories: each by itself, and that none lies within another.
 pub fn check_directories(field: &str, directories: &[String]) -> Vec<FieldProblem> {
     let mut problems = Vec::new();
     if directories.len() > DIRECTORIES_MAX {
-        problems.push(FieldProblem::new(
-            field,
-            format!("at most {DIRECTORIES_MAX} directories"),
-        ));
+        problems.push(FieldProblem::new(field, format!("at most {DIRECTORIES_MAX} directories")));
         return problems;
     }
     for (i, path) in directories.iter().enumerate() {
@@ -246,10 +233,7 @@ pub fn check_directories(field: &str, directories: &[String]) -> Vec<FieldProble
 }
 
 fn is_hex64(text: &str) -> bool {
-    text.len() == 64
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// Adds to `problems` what is wrong with the networks and with the nodes' names and addresses on them; shared by
@@ -264,27 +248,19 @@ pub fn check_cluster_shape(
         problems.push(FieldProblem::new("name", message));
     }
     if lans.is_empty() || lans.len() > LANS_MAX {
-        problems.push(FieldProblem::new(
-            "lans",
-            format!("name 1 to {LANS_MAX} networks"),
-        ));
+        problems.push(FieldProblem::new("lans", format!("name 1 to {LANS_MAX} networks")));
     }
     let mut seen = BTreeSet::new();
     for (i, lan) in lans.iter().take(LANS_MAX + 1).enumerate() {
         let field = format!("lans[{i}]");
         match check_name(lan) {
             Err(message) => problems.push(FieldProblem::new(field, message)),
-            Ok(()) if !seen.insert(lan) => {
-                problems.push(FieldProblem::new(field, "this network is named twice"))
-            }
+            Ok(()) if !seen.insert(lan) => problems.push(FieldProblem::new(field, "this network is named twice")),
             Ok(()) => {}
         }
     }
     if nodes.len() > NODES_MAX {
-        problems.push(FieldProblem::new(
-            "nodes",
-            format!("at most {NODES_MAX} nodes"),
-        ));
+        problems.push(FieldProblem::new("nodes", format!("at most {NODES_MAX} nodes")));
         return problems;
     }
     let (mut names, mut addresses_seen) = (BTreeSet::new(), BTreeSet::new());
@@ -299,25 +275,16 @@ pub fn check_cluster_shape(
         }
         for lan in lans.iter().filter(|lan| !addresses.contains_key(*lan)) {
             let field = format!("nodes[{i}].addresses.{lan}");
-            problems.push(FieldProblem::new(
-                field,
-                format!("give {node_name}'s address on network {lan}"),
-            ));
+            problems.push(FieldProblem::new(field, format!("give {node_name}'s address on network {lan}")));
         }
         for (lan, address) in addresses.iter() {
             let field = format!("nodes[{i}].addresses.{lan}");
             if !lans.contains(lan) {
-                problems.push(FieldProblem::new(
-                    field,
-                    format!("there is no network {lan}"),
-                ));
+                problems.push(FieldProblem::new(field, format!("there is no network {lan}")));
             } else if let Err(message) = check_address(address) {
                 problems.push(FieldProblem::new(field, message));
             } else if !addresses_seen.insert((lan.as_str(), address.to_ascii_lowercase())) {
-                problems.push(FieldProblem::new(
-                    field,
-                    "another node has this address on this network",
-                ));
+                problems.push(FieldProblem::new(field, "another node has this address on this network"));
             }
         }
     }
@@ -327,41 +294,24 @@ pub fn check_cluster_shape(
 impl ClusterConfig {
     /// Everything wrong with it; empty if nothing is.
     pub fn validate(&self) -> Vec<FieldProblem> {
-        let nodes: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|n| (n.name.as_str(), &n.addresses))
-            .collect();
+        let nodes: Vec<_> = self.nodes.iter().map(|n| (n.name.as_str(), &n.addresses)).collect();
         let mut problems = check_cluster_shape(&self.name, &self.lans, &nodes);
         if self.version == 0 {
             problems.push(FieldProblem::new("version", "versions begin at 1"));
         }
         if !is_hex64(&self.secret) {
-            problems.push(FieldProblem::new(
-                "secret",
-                "64 lower-case hex digits are wanted",
-            ));
+            problems.push(FieldProblem::new("secret", "64 lower-case hex digits are wanted"));
         }
         let (mut ids, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for (i, node) in self.nodes.iter().enumerate() {
             if node.id.0 == 0 || !ids.insert(node.id) {
-                problems.push(FieldProblem::new(
-                    format!("nodes[{i}].id"),
-                    "node numbers begin at 1 and are unique",
-                ));
+                problems.push(FieldProblem::new(format!("nodes[{i}].id"), "node numbers begin at 1 and are unique"));
             }
             if !is_hex64(&node.fingerprint) {
-                let message =
-                    "64 lower-case hex digits are wanted (see `holdfast key` on the node)";
-                problems.push(FieldProblem::new(
-                    format!("nodes[{i}].fingerprint"),
-                    message,
-                ));
+                let message = "64 lower-case hex digits are wanted (see `holdfast key` on the node)";
+                problems.push(FieldProblem::new(format!("nodes[{i}].fingerprint"), message));
             } else if !keys.insert(&node.fingerprint) {
-                problems.push(FieldProblem::new(
-                    format!("nodes[{i}].fingerprint"),
-                    "another node has this key",
-                ));
+                problems.push(FieldProblem::new(format!("nodes[{i}].fingerprint"), "another node has this key"));
             }
         }
         problems
@@ -381,10 +331,7 @@ impl ModuleConfig {
             problems.push(FieldProblem::new("name", message));
         }
         if self.id.0 == 0 || self.id.0 > MODULE_ID_MAX {
-            problems.push(FieldProblem::new(
-                "id",
-                format!("module numbers go from 1 to {MODULE_ID_MAX}"),
-            ));
+            problems.push(FieldProblem::new("id", format!("module numbers go from 1 to {MODULE_ID_MAX}")));
         }
         if self.version == 0 {
             problems.push(FieldProblem::new("version", "versions begin at 1"));
@@ -407,37 +354,23 @@ impl ModuleSettings {
             problems.push(FieldProblem::new("name", message));
         }
         if !(50..=60_000).contains(&self.pulse_ms) {
-            problems.push(FieldProblem::new(
-                "pulse_ms",
-                "between 50 and 60000 milliseconds",
-            ));
+            problems.push(FieldProblem::new("pulse_ms", "between 50 and 60000 milliseconds"));
         }
-        if self.timeout_ms > 3_600_000 || u64::from(self.timeout_ms) < 3 * u64::from(self.pulse_ms)
-        {
-            let message =
-                "at least three pulses, so that one lost heartbeat is no failover; at most an hour";
+        if self.timeout_ms > 3_600_000 || u64::from(self.timeout_ms) < 3 * u64::from(self.pulse_ms) {
+            let message = "at least three pulses, so that one lost heartbeat is no failover; at most an hour";
             problems.push(FieldProblem::new("timeout_ms", message));
         }
         if self.maxloop > 1000 {
             problems.push(FieldProblem::new("maxloop", "at most 1000"));
         }
         if self.loop_interval_h > 8760 {
-            problems.push(FieldProblem::new(
-                "loop_interval_h",
-                "at most a year of hours (8760)",
-            ));
+            problems.push(FieldProblem::new("loop_interval_h", "at most a year of hours (8760)"));
         }
         if self.polltimer_s == 0 || self.polltimer_s > 3600 {
-            problems.push(FieldProblem::new(
-                "polltimer_s",
-                "between 1 and 3600 seconds",
-            ));
+            problems.push(FieldProblem::new("polltimer_s", "between 1 and 3600 seconds"));
         }
         if self.directories.is_empty() {
-            problems.push(FieldProblem::new(
-                "directories",
-                "name at least one directory to replicate",
-            ));
+            problems.push(FieldProblem::new("directories", "name at least one directory to replicate"));
         }
         problems.extend(check_directories("directories", &self.directories));
         self.check_processes(&mut problems);
@@ -447,35 +380,22 @@ impl ModuleSettings {
 
     fn check_processes(&self, problems: &mut Vec<FieldProblem>) {
         if self.processes.len() > PROCESSES_MAX {
-            problems.push(FieldProblem::new(
-                "processes",
-                format!("at most {PROCESSES_MAX} process checkers"),
-            ));
+            problems.push(FieldProblem::new("processes", format!("at most {PROCESSES_MAX} process checkers")));
             return;
         }
         for (i, process) in self.processes.iter().enumerate() {
             let bad_name = process.name.chars().any(|c| c.is_control() || c == '/');
             if process.name.is_empty() && process.argregex.is_empty() {
-                problems.push(FieldProblem::new(
-                    format!("processes[{i}].name"),
-                    "give the command's name",
-                ));
+                problems.push(FieldProblem::new(format!("processes[{i}].name"), "give the command's name"));
             } else if process.name.len() > 15 || bad_name {
-                let message =
-                    "the command's name without path, at most 15 bytes (what `ps -o comm` shows)";
+                let message = "the command's name without path, at most 15 bytes (what `ps -o comm` shows)";
                 problems.push(FieldProblem::new(format!("processes[{i}].name"), message));
             }
             if process.argregex.len() > 1024 {
-                problems.push(FieldProblem::new(
-                    format!("processes[{i}].argregex"),
-                    "at most 1024 bytes",
-                ));
+                problems.push(FieldProblem::new(format!("processes[{i}].argregex"), "at most 1024 bytes"));
             }
             if process.atleast == 0 || process.atleast > 10_000 {
-                problems.push(FieldProblem::new(
-                    format!("processes[{i}].atleast"),
-                    "between 1 and 10000",
-                ));
+                problems.push(FieldProblem::new(format!("processes[{i}].atleast"), "between 1 and 10000"));
             }
             if process.class != "prim" {
                 let message = "this version watches processes of the primary only: prim";
@@ -488,33 +408,16 @@ impl ModuleSettings {
         for (name, text) in self.scripts.iter().take(64) {
             let field = format!("scripts.{name}");
             if !SCRIPT_NAMES.contains(&name.as_str()) {
-                let message = format!(
-                    "there is no such script; the scripts are {}",
-                    SCRIPT_NAMES.join(", ")
-                );
+                let message = format!("there is no such script; the scripts are {}", SCRIPT_NAMES.join(", "));
                 problems.push(FieldProblem::new(field, message));
             } else if text.len() > SCRIPT_BYTES_MAX {
-                problems.push(FieldProblem::new(
-                    field,
-                    format!("at most {SCRIPT_BYTES_MAX} bytes"),
-                ));
+                problems.push(FieldProblem::new(field, format!("at most {SCRIPT_BYTES_MAX} bytes")));
             } else if text.contains('\0') {
                 problems.push(FieldProblem::new(field, "the script has a zero byte in it"));
             } else if !text.is_empty() && !text.starts_with("#!") {
-                problems.push(FieldProblem::new(
-                    field,
-                    "the first line must name the interpreter, such as #!/bin/sh",
-                ));
-            } else if text
-                .lines()
-                .next()
-                .is_some_and(|line| line.starts_with("#!"))
-                && text.contains("\r\n")
-            {
-                problems.push(FieldProblem::new(
-                    field,
-                    "the script has Windows line ends; use line feeds only",
-                ));
+                problems.push(FieldProblem::new(field, "the first line must name the interpreter, such as #!/bin/sh"));
+            } else if text.lines().next().is_some_and(|line| line.starts_with("#!")) && text.contains("\r\n") {
+                problems.push(FieldProblem::new(field, "the script has Windows line ends; use line feeds only"));
             }
         }
     }

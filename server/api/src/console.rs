@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a user may do; each includes those after it.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum UserRole {
@@ -146,18 +144,11 @@ pub struct ClusterForm {
 impl ClusterForm {
     /// Everything wrong with it that can be seen without the server.
     pub fn validate(&self) -> Vec<FieldProblem> {
-        let nodes: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|n| (n.name.as_str(), &n.addresses))
-            .collect();
+        let nodes: Vec<_> = self.nodes.iter().map(|n| (n.name.as_str(), &n.addresses)).collect();
         let mut problems = crate::config::check_cluster_shape(&self.name, &self.lans, &nodes);
         for (i, node) in self.nodes.iter().enumerate() {
             if self.nodes[..i].iter().any(|other| other.id == node.id) {
-                problems.push(FieldProblem::new(
-                    format!("nodes[{i}].id"),
-                    "this node is listed twice",
-                ));
+                problems.push(FieldProblem::new(format!("nodes[{i}].id"), "this node is listed twice"));
             }
         }
         problems

@@ -126,11 +126,7 @@ impl Enrolment {
             self.node.0.to_le_bytes().to_vec(),
             self.name.clone().into_bytes(),
         ];
-        parts.extend(
-            self.servers
-                .iter()
-                .map(|server| server.clone().into_bytes()),
-        );
+        parts.extend(self.servers.iter().map(|server| server.clone().into_bytes()));
         parts
     }
 }
@@ -169,18 +165,12 @@ impl JoinToken {
     /// # Errors
     /// What is wrong, in plain words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let hex = |text: &str, len: usize| {
-            text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit())
-        };
+        let hex = |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit());
         match text.trim().split_once('.') {
-            Some((secret, ca)) if hex(secret, 32) && hex(ca, 64) => Ok(Self {
-                secret: secret.to_ascii_lowercase(),
-                ca_fingerprint: ca.to_ascii_lowercase(),
-            }),
-            _ => Err(
-                "this is no join token; copy it whole from the console (New node → token)"
-                    .to_owned(),
-            ),
+            Some((secret, ca)) if hex(secret, 32) && hex(ca, 64) => {
+                Ok(Self { secret: secret.to_ascii_lowercase(), ca_fingerprint: ca.to_ascii_lowercase() })
+            }
+            _ => Err("this is no join token; copy it whole from the console (New node → token)".to_owned()),
         }
     }
 }
@@ -193,10 +183,7 @@ impl std::fmt::Display for JoinToken {
 
 /// A pairing code as people may type it (spaces, hyphens, lower case) in the form that goes into the PAKE.
 pub fn normalize_code(code: &str) -> String {
-    code.chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_uppercase())
-        .collect()
+    code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
 }
 
 /// Who makes a tag.
@@ -237,23 +224,14 @@ impl Transcript {
     }
 
     fn compute(&self, role: Role, parts: &[Vec<u8>]) -> blake3::Hash {
-        let key = blake3::derive_key(
-            "holdfast 2026-11 enrolment confirmation key",
-            &self.pake_key,
-        );
+        let key = blake3::derive_key("holdfast 2026-11 enrolment confirmation key", &self.pake_key);
         let mut hasher = blake3::Hasher::new_keyed(&key);
         let role: &[u8] = match role {
             Role::Server => b"server confirms",
             Role::Agent => b"agent confirms",
             Role::Enrolled => b"server enrols",
         };
-        let fixed = [
-            role,
-            &ENROL_VERSION.to_le_bytes(),
-            &self.message_a,
-            &self.message_b,
-            self.fingerprint.as_bytes(),
-        ];
+        let fixed = [role, &ENROL_VERSION.to_le_bytes(), &self.message_a, &self.message_b, self.fingerprint.as_bytes()];
         for part in fixed.into_iter().chain(parts.iter().map(Vec::as_slice)) {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
@@ -273,10 +251,7 @@ mod tests {
 
     #[test]
     fn tokens_are_read_as_written_and_others_refused() {
-        let token = JoinToken {
-            secret: "ab".repeat(16),
-            ca_fingerprint: "0f".repeat(32),
-        };
+        let token = JoinToken { secret: "ab".repeat(16), ca_fingerprint: "0f".repeat(32) };
         assert_eq!(JoinToken::parse(&format!(" {token}\n")), Ok(token));
         assert!(JoinToken::parse("abc").is_err());
         assert!(JoinToken::parse(&format!("{}.{}", "zz".repeat(16), "0f".repeat(32))).is_err());
@@ -285,21 +260,13 @@ mod tests {
     #[cfg(feature = "enrol")]
     #[test]
     fn a_tag_holds_for_one_role_one_key_and_its_parts_only() {
-        let t = Transcript {
-            pake_key: vec![1; 32],
-            message_a: vec![2],
-            message_b: vec![3],
-            fingerprint: "aa".into(),
-        };
+        let t = Transcript { pake_key: vec![1; 32], message_a: vec![2], message_b: vec![3], fingerprint: "aa".into() };
         let parts = [b"ab".to_vec(), b"c".to_vec()];
         let tag = t.tag(Role::Agent, &parts);
         assert!(t.verify(Role::Agent, &parts, &tag));
         assert!(!t.verify(Role::Server, &parts, &tag));
         assert!(!t.verify(Role::Agent, &[b"a".to_vec(), b"bc".to_vec()], &tag));
-        let other = Transcript {
-            fingerprint: "ab".into(),
-            ..t.clone()
-        };
+        let other = Transcript { fingerprint: "ab".into(), ..t.clone() };
         assert!(!other.verify(Role::Agent, &parts, &tag));
         assert!(!t.verify(Role::Agent, &parts, "not hex"));
     }

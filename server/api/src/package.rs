@@ -58,50 +58,24 @@ impl fmt::Display for PackageError {
 impl std::error::Error for PackageError {}
 
 fn whole(problem: impl Into<String>) -> PackageError {
-    PackageError {
-        name: None,
-        problem: problem.into(),
-    }
+    PackageError { name: None, problem: problem.into() }
 }
 
 fn entry(name: &str, problem: impl Into<String>) -> PackageError {
-    let name: String = name
-        .chars()
-        .flat_map(char::escape_debug)
-        .take(NAME_MAX)
-        .collect();
-    PackageError {
-        name: Some(name),
-        problem: problem.into(),
-    }
+    let name: String = name.chars().flat_map(char::escape_debug).take(NAME_MAX).collect();
+    PackageError { name: Some(name), problem: problem.into() }
 }
 
 /// Checks the name of a file: relative, plain parts, nothing that leaves the module's folder.
 pub fn check_name(name: &str) -> Result<(), PackageError> {
     if name.is_empty() || name.len() > NAME_MAX {
-        return Err(entry(
-            name,
-            format!("a name has 1 to {NAME_MAX} bytes: shorten it"),
-        ));
+        return Err(entry(name, format!("a name has 1 to {NAME_MAX} bytes: shorten it")));
     }
-    if name
-        .chars()
-        .any(|c| c.is_control() || c == '\\' || c == ':')
-    {
-        return Err(entry(
-            name,
-            "a name has no control character, backslash or colon: rename it",
-        ));
+    if name.chars().any(|c| c.is_control() || c == '\\' || c == ':') {
+        return Err(entry(name, "a name has no control character, backslash or colon: rename it"));
     }
-    if name.starts_with('/')
-        || name
-            .split('/')
-            .any(|part| part.is_empty() || part == "." || part == "..")
-    {
-        return Err(entry(
-            name,
-            "the name would leave the module's folder: use plain relative names",
-        ));
+    if name.starts_with('/') || name.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+        return Err(entry(name, "the name would leave the module's folder: use plain relative names"));
     }
     Ok(())
 }
@@ -109,10 +83,7 @@ pub fn check_name(name: &str) -> Result<(), PackageError> {
 /// Entries as counted by the end record of the zip: more than the reader found means that a name is there twice.
 fn counted_entries(bytes: &[u8]) -> Option<usize> {
     let from = bytes.len().saturating_sub(22 + 65_535);
-    let at = bytes[from..]
-        .windows(4)
-        .rposition(|window| window == b"PK\x05\x06")?
-        + from;
+    let at = bytes[from..].windows(4).rposition(|window| window == b"PK\x05\x06")? + from;
     let count = bytes.get(at + 10..at + 12)?;
     Some(usize::from(u16::from_le_bytes([count[0], count[1]])))
 }
@@ -123,11 +94,8 @@ impl Package {
         if bytes.len() > PACKAGE_MAX {
             return Err(whole(format!("it is larger than {PACKAGE_MAX} bytes")));
         }
-        let broken = |error: zip::result::ZipError| {
-            whole(format!("it is not a readable zip ({error}): pack it again"))
-        };
-        let counted = counted_entries(bytes)
-            .ok_or_else(|| whole("it is not a zip: pack conf/ and bin/ with zip"))?;
+        let broken = |error: zip::result::ZipError| whole(format!("it is not a readable zip ({error}): pack it again"));
+        let counted = counted_entries(bytes).ok_or_else(|| whole("it is not a zip: pack conf/ and bin/ with zip"))?;
         if counted > 2 * FILES_MAX {
             return Err(whole(format!("it has more than {FILES_MAX} files")));
         }
@@ -148,17 +116,12 @@ impl Package {
                 continue;
             }
             if file.size() > RATIO_FREE && file.size() / file.compressed_size().max(1) > RATIO_MAX {
-                return Err(entry(
-                    &name,
-                    format!("it unpacks to more than {RATIO_MAX} times its size"),
-                ));
+                return Err(entry(&name, format!("it unpacks to more than {RATIO_MAX} times its size")));
             }
             let bytes = read_bounded(&mut file, left).map_err(|problem| entry(&name, problem))?;
             left -= bytes.len() as u64;
             let executable = mode & 0o111 != 0 || name.starts_with("bin/");
-            package
-                .files
-                .insert(name, PackageFile { bytes, executable });
+            package.files.insert(name, PackageFile { bytes, executable });
         }
         package.check()?;
         Ok(package)
@@ -172,44 +135,26 @@ impl Package {
         for name in self.files.keys() {
             check_name(name)?;
             let below = format!("{name}/");
-            if self
-                .files
-                .range(below.clone()..)
-                .next()
-                .is_some_and(|(next, _)| next.starts_with(&below))
-            {
+            if self.files.range(below.clone()..).next().is_some_and(|(next, _)| next.starts_with(&below)) {
                 return Err(entry(name, "it is both a file and a folder: rename one"));
             }
         }
-        if self
-            .files
-            .values()
-            .map(|file| file.bytes.len() as u64)
-            .sum::<u64>()
-            > UNPACKED_MAX
-        {
-            return Err(whole(format!(
-                "it unpacks to more than {UNPACKED_MAX} bytes"
-            )));
+        if self.files.values().map(|file| file.bytes.len() as u64).sum::<u64>() > UNPACKED_MAX {
+            return Err(whole(format!("it unpacks to more than {UNPACKED_MAX} bytes")));
         }
         self.userconfig().map(|_| ())
     }
 
     /// Text of `conf/userconfig.xml`.
     pub fn userconfig(&self) -> Result<&str, PackageError> {
-        let file = self
-            .files
-            .get(USERCONFIG)
-            .ok_or_else(|| whole(format!("{USERCONFIG} is not in it: add it")))?;
-        std::str::from_utf8(&file.bytes)
-            .map_err(|_| entry(USERCONFIG, "it is not UTF-8: save it as UTF-8"))
+        let file = self.files.get(USERCONFIG).ok_or_else(|| whole(format!("{USERCONFIG} is not in it: add it")))?;
+        std::str::from_utf8(&file.bytes).map_err(|_| entry(USERCONFIG, "it is not UTF-8: save it as UTF-8"))
     }
 
     /// Writes the zip: the same files give the same bytes.
     pub fn write(&self) -> Result<Vec<u8>, PackageError> {
         self.check()?;
-        let failed =
-            |error: zip::result::ZipError| whole(format!("it could not be written ({error})"));
+        let failed = |error: zip::result::ZipError| whole(format!("it could not be written ({error})"));
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, file) in &self.files {
             let options = SimpleFileOptions::default()
@@ -217,9 +162,7 @@ impl Package {
                 .last_modified_time(DateTime::default())
                 .unix_permissions(if file.executable { 0o755 } else { 0o644 });
             writer.start_file(name.as_str(), options).map_err(failed)?;
-            writer
-                .write_all(&file.bytes)
-                .map_err(|error| failed(error.into()))?;
+            writer.write_all(&file.bytes).map_err(|error| failed(error.into()))?;
         }
         let bytes = writer.finish().map_err(failed)?.into_inner();
         if bytes.len() > PACKAGE_MAX {
@@ -232,10 +175,7 @@ impl Package {
 fn check_kind(name: &str, mode: u32, symlink: bool, encrypted: bool) -> Result<(), PackageError> {
     let kind = mode & 0o170_000;
     if symlink || kind == 0o120_000 {
-        return Err(entry(
-            name,
-            "symbolic links are not accepted: pack the file itself",
-        ));
+        return Err(entry(name, "symbolic links are not accepted: pack the file itself"));
     }
     if !matches!(kind, 0 | 0o100_000 | 0o040_000) {
         return Err(entry(name, "only files and folders are accepted"));
@@ -249,14 +189,9 @@ fn check_kind(name: &str, mode: u32, symlink: bool, encrypted: bool) -> Result<(
 /// Reads at most `max` bytes, whatever the zip says about the size.
 fn read_bounded(reader: &mut impl Read, max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    reader
-        .take(max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("it cannot be unpacked ({error})"))?;
+    reader.take(max + 1).read_to_end(&mut bytes).map_err(|error| format!("it cannot be unpacked ({error})"))?;
     if bytes.len() as u64 > max {
-        return Err(format!(
-            "the package unpacks to more than {UNPACKED_MAX} bytes"
-        ));
+        return Err(format!("the package unpacks to more than {UNPACKED_MAX} bytes"));
     }
     Ok(bytes)
 }
@@ -270,26 +205,17 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     fn sample() -> Package {
-        let file = |text: &str, executable| PackageFile {
-            bytes: text.as_bytes().to_vec(),
-            executable,
-        };
+        let file = |text: &str, executable| PackageFile { bytes: text.as_bytes().to_vec(), executable };
         let mut package = Package::default();
-        package
-            .files
-            .insert(USERCONFIG.to_owned(), file("<safe/>", false));
-        package
-            .files
-            .insert("bin/start_prim".to_owned(), file("#!/bin/sh\n", true));
+        package.files.insert(USERCONFIG.to_owned(), file("<safe/>", false));
+        package.files.insert("bin/start_prim".to_owned(), file("#!/bin/sh\n", true));
         package
     }
 
     fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, bytes) in entries {
-            writer
-                .start_file(*name, SimpleFileOptions::default())
-                .unwrap();
+            writer.start_file(*name, SimpleFileOptions::default()).unwrap();
             writer.write_all(bytes).unwrap();
         }
         writer.finish().unwrap().into_inner()
@@ -308,14 +234,7 @@ mod tests {
 
     #[test]
     fn names_that_leave_the_folder_are_refused_by_name() {
-        for name in [
-            "../evil",
-            "/etc/passwd",
-            "a/../../b",
-            "a\\b",
-            "c:x",
-            "a/./b",
-        ] {
+        for name in ["../evil", "/etc/passwd", "a/../../b", "a\\b", "c:x", "a/./b"] {
             let error = refused(&zip_of(&[(USERCONFIG, b"<safe/>"), (name, b"x")]));
             assert!(error.contains(&name.escape_debug().to_string()), "{error}");
         }
@@ -336,9 +255,7 @@ mod tests {
     #[test]
     fn symbolic_links_are_refused() {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-        writer
-            .add_symlink("bin/link", "/etc/passwd", SimpleFileOptions::default())
-            .unwrap();
+        writer.add_symlink("bin/link", "/etc/passwd", SimpleFileOptions::default()).unwrap();
         let error = refused(&writer.finish().unwrap().into_inner());
         assert!(error.contains("bin/link"), "{error}");
     }
@@ -346,12 +263,7 @@ mod tests {
     #[test]
     fn a_name_twice_is_refused() {
         let mut bytes = zip_of(&[(USERCONFIG, b"<safe/>"), ("bin/aa", b"x"), ("bin/ab", b"y")]);
-        let places: Vec<_> = bytes
-            .windows(6)
-            .enumerate()
-            .filter(|(_, w)| *w == b"bin/ab")
-            .map(|(at, _)| at)
-            .collect();
+        let places: Vec<_> = bytes.windows(6).enumerate().filter(|(_, w)| *w == b"bin/ab").map(|(at, _)| at).collect();
         for at in places {
             bytes[at + 5] = b'a';
         }
@@ -360,11 +272,7 @@ mod tests {
 
     #[test]
     fn file_and_folder_of_one_name_are_refused() {
-        let error = refused(&zip_of(&[
-            (USERCONFIG, b"<safe/>"),
-            ("bin", b"x"),
-            ("bin/y", b"y"),
-        ]));
+        let error = refused(&zip_of(&[(USERCONFIG, b"<safe/>"), ("bin", b"x"), ("bin/y", b"y")]));
         assert!(error.contains("both a file and a folder"), "{error}");
     }
 

@@ -15,10 +15,7 @@ pub struct FieldProblem {
 impl FieldProblem {
     /// A problem of `field`.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
+        Self { field: field.into(), message: message.into() }
     }
 
     /// The same problem seen from outside: `prefix` put before the field's path.

@@ -3,6 +3,7 @@
 mod read;
 #[cfg(test)]
 mod tests;
+mod value;
 mod write;
 
 use serde::{Deserialize, Serialize};
@@ -170,16 +171,8 @@ pub struct UserConfigError {
 
 impl fmt::Display for UserConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            line,
-            column,
-            problem,
-            cure,
-        } = self;
-        write!(
-            f,
-            "userconfig.xml, line {line}, column {column}: {problem}; {cure}"
-        )
+        let Self { line, column, problem, cure } = self;
+        write!(f, "userconfig.xml, line {line}, column {column}: {problem}; {cure}")
     }
 }
 
@@ -200,19 +193,12 @@ impl UserConfig {
     /// and `<rfs>`. FNV-1a of their JSON form, so the same in every program.
     pub fn signature(&self) -> u64 {
         let text = write::signed_part(self);
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
     /// The lan that carries the replication: the heartbeat with `ident="flow"`, else the first.
     pub fn flow_lan(&self) -> &str {
-        let flow = self
-            .heart
-            .links
-            .iter()
-            .find(|link| link.ident == "flow")
-            .or(self.heart.links.first());
+        let flow = self.heart.links.iter().find(|link| link.ident == "flow").or(self.heart.links.first());
         flow.map_or("default", |link| link.lan.as_str())
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::bank::http::{Client, Response};
 use crate::bank::ledger::{ACCOUNTS, TOTAL_CENTS, Transfer};
+use crate::bank::postgres::Session;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::io;
@@ -26,11 +27,28 @@ pub struct NodeDoor {
     pub bank: SocketAddr,
 }
 
+/// What keeps the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// The bank's own service, over HTTP.
+    Service,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// A connection to whatever keeps the ledger.
+enum Teller {
+    Service(Client),
+    Postgres(Session),
+}
+
 /// The bank as its clients see it.
 #[derive(Clone)]
 pub struct Bank {
     /// Both nodes.
     pub doors: Vec<NodeDoor>,
+    /// What keeps the ledger there.
+    pub keeper: Keeper,
     /// How to get there.
     pub connect: Connect,
     /// Longest wait for any single answer.
@@ -80,25 +98,77 @@ pub struct Verification {
     pub cents: i64,
 }
 
+impl Teller {
+    fn transfer(&mut self, transfer: &Transfer) -> io::Result<()> {
+        match self {
+            Self::Service(client) => {
+                let body = serde_json::to_vec(transfer)?;
+                accepted(client.request("POST", "/transfer", &body)?).map(|_| ())
+            }
+            Self::Postgres(session) => session.transfer(transfer),
+        }
+    }
+
+    fn transfers(&mut self) -> io::Result<BTreeSet<String>> {
+        match self {
+            Self::Service(client) => {
+                let body = accepted(client.request("GET", "/transfers", b"")?)?;
+                Ok(serde_json::from_value(body["transfers"].clone())?)
+            }
+            Self::Postgres(session) => Ok(session.transfers()?.into_iter().collect()),
+        }
+    }
+
+    fn balance(&mut self) -> io::Result<i64> {
+        match self {
+            Self::Service(client) => {
+                let body = accepted(client.request("GET", "/balance", b"")?)?;
+                body["cents"].as_i64().ok_or_else(|| io::Error::other("no balance"))
+            }
+            Self::Postgres(session) => session.balance(),
+        }
+    }
+}
+
+/// The body of a 200; anything else is an error.
+fn accepted(response: Response) -> io::Result<serde_json::Value> {
+    if response.status != 200 {
+        return Err(io::Error::other(format!("{}: {}", response.status, response.text())));
+    }
+    Ok(serde_json::from_slice(&response.body)?)
+}
+
 impl Bank {
-    fn open(&self, address: SocketAddr) -> io::Result<Client> {
-        Client::new((self.connect)(address, self.timeout)?, self.timeout)
+    fn open(&self, door: &NodeDoor) -> io::Result<Teller> {
+        let stream = (self.connect)(door.bank, self.timeout)?;
+        Ok(match self.keeper {
+            Keeper::Service => Teller::Service(Client::new(stream, self.timeout)?),
+            Keeper::Postgres => Teller::Postgres(Session::open(stream, self.timeout)?),
+        })
     }
 
     /// Whether the node behind `door` answers 200 on its health URL.
     pub fn is_ready(&self, door: &NodeDoor) -> bool {
-        self.open(door.health)
-            .and_then(|mut client| client.request("GET", &door.health_path, b""))
+        (self.connect)(door.health, self.timeout)
+            .and_then(|stream| Client::new(stream, self.timeout)?.request("GET", &door.health_path, b""))
             .is_ok_and(|response| response.status == 200)
     }
 
-    fn get(&self, path: &str) -> Result<serde_json::Value> {
+    /// A connection to the node that is ready.
+    fn open_ready(&self) -> Result<Teller> {
         let door = self.doors.iter().find(|door| self.is_ready(door)).context("no node's health URL answers 200")?;
-        let response = self.open(door.bank)?.request("GET", path, b"")?;
-        if response.status != 200 {
-            bail!("GET {path} answered {}: {}", response.status, response.text());
+        Ok(self.open(door)?)
+    }
+
+    /// Makes tables and accounts where the service does not do so itself.
+    ///
+    /// # Errors
+    /// No node is ready, or it refuses.
+    pub fn set_up(&self) -> Result<()> {
+        match self.open_ready()? {
+            Teller::Service(_) => Ok(()),
+            Teller::Postgres(mut session) => Ok(session.set_up()?),
         }
-        Ok(serde_json::from_slice(&response.body)?)
     }
 
     /// Looks for every acknowledged transfer and adds up the accounts, on the node that is ready.
@@ -106,15 +176,10 @@ impl Bank {
     /// # Errors
     /// No node is ready, or it does not answer properly.
     pub fn verify(&self, acknowledged: &BTreeSet<String>) -> Result<Verification> {
-        let transfers = self.get("/transfers")?;
-        let present: BTreeSet<&str> = transfers["transfers"]
-            .as_array()
-            .context("no list of transfers")?
-            .iter()
-            .filter_map(serde_json::Value::as_str)
-            .collect();
-        let cents = self.get("/balance")?["cents"].as_i64().context("no balance")?;
-        let lost = acknowledged.iter().filter(|id| !present.contains(id.as_str())).cloned().collect();
+        let mut teller = self.open_ready()?;
+        let present = teller.transfers()?;
+        let cents = teller.balance()?;
+        let lost = acknowledged.difference(&present).cloned().collect();
         Ok(Verification { lost, present: present.len(), cents })
     }
 
@@ -249,7 +314,7 @@ impl Drop for Load {
 
 /// One writer: transfers with ids of its own, each until it is acknowledged.
 fn write(shared: &Shared, writer: usize) {
-    let mut connection: Option<(usize, Client)> = None;
+    let mut connection: Option<Teller> = None;
     for number in 0_u64.. {
         if shared.over() {
             return;
@@ -289,18 +354,13 @@ fn nth_transfer(run: &str, writer: usize, number: u64) -> Transfer {
 }
 
 /// Repeats one transfer until it is acknowledged (true) or the load is over.
-fn make(shared: &Shared, connection: &mut Option<(usize, Client)>, transfer: &Transfer) -> bool {
-    let body = serde_json::to_vec(transfer).unwrap_or_default();
+fn make(shared: &Shared, connection: &mut Option<Teller>, transfer: &Transfer) -> bool {
     loop {
-        let failure = match attempt(shared, connection, &body) {
-            Ok(response) if response.status == 200 => return true,
-            Ok(response) => format!("{}: {}", response.status, response.text()),
-            Err(error) => error.to_string(),
-        };
+        let Err(failure) = attempt(shared, connection, transfer) else { return true };
         *connection = None;
         let mut seen = shared.seen();
         seen.report.repeated += 1;
-        seen.report.last_failure = Some(failure);
+        seen.report.last_failure = Some(failure.to_string());
         drop(seen);
         if shared.over() {
             return false;
@@ -309,20 +369,17 @@ fn make(shared: &Shared, connection: &mut Option<(usize, Client)>, transfer: &Tr
     }
 }
 
-fn attempt(shared: &Shared, connection: &mut Option<(usize, Client)>, body: &[u8]) -> io::Result<Response> {
-    if connection.is_none() {
-        let doors = &shared.bank.doors;
-        let last = shared.door.load(Ordering::Relaxed);
-        let ready =
-            (0..doors.len()).map(|step| (last + step) % doors.len()).find(|door| shared.bank.is_ready(&doors[*door]));
-        let door = ready.ok_or_else(|| io::Error::other("no node's health URL answers 200"))?;
-        shared.door.store(door, Ordering::Relaxed);
-        *connection = Some((door, shared.bank.open(doors[door].bank)?));
+fn attempt(shared: &Shared, connection: &mut Option<Teller>, transfer: &Transfer) -> io::Result<()> {
+    if let Some(teller) = connection {
+        return teller.transfer(transfer);
     }
-    let Some((_, client)) = connection else {
-        return Err(io::ErrorKind::NotConnected.into());
-    };
-    client.request("POST", "/transfer", body)
+    let doors = &shared.bank.doors;
+    let last = shared.door.load(Ordering::Relaxed);
+    let mut order = (0..doors.len()).map(|step| (last + step) % doors.len());
+    let ready = order.find(|door| shared.bank.is_ready(&doors[*door]));
+    let door = ready.ok_or_else(|| io::Error::other("no node's health URL answers 200"))?;
+    shared.door.store(door, Ordering::Relaxed);
+    connection.insert(shared.bank.open(&doors[door])?).transfer(transfer)
 }
 
 #[cfg(test)]
@@ -345,7 +402,7 @@ mod tests {
         };
         let door = NodeDoor { health: address, health_path: "/healthz".into(), bank: address };
         let connect: Connect = Arc::new(|address, timeout| TcpStream::connect_timeout(&address, timeout));
-        (Bank { doors: vec![dead, door], connect, timeout: Duration::from_secs(10) }, folder)
+        (Bank { doors: vec![dead, door], keeper: Keeper::Service, connect, timeout: Duration::from_secs(10) }, folder)
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! `holdfast-demo`: what `cargo demo` runs once everything is built.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser;
 use holdfast_tests::demo::application::Application;
 use holdfast_tests::demo::exercise::{Exercise, Figures};
 use holdfast_tests::demo::interrupt::Interrupt;
+use holdfast_tests::demo::server::Server;
+use holdfast_tests::demo::show;
 use holdfast_tests::lab::{Lab, LabOptions};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+
+/// Where a browser on this machine finds the console.
+const CONSOLE_PORT: u16 = 9453;
 
 /// Two nodes and a management server on this machine, a protected application, a client at work.
 #[derive(Parser)]
@@ -44,7 +50,14 @@ fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
     if arguments.exercise {
         return exercise(arguments, &interrupt, figures);
     }
-    bail!("only --exercise exists yet")
+    let lab = Lab::with("demo", &LabOptions { console: true, ..LabOptions::default() })?;
+    let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT)))?;
+    if arguments.blank {
+        return show::blank(&lab, &server, arguments.app, &interrupt);
+    }
+    let result = show::full(&lab, &server, arguments.app, &interrupt);
+    // Interrupted while setting up is no failure.
+    if interrupt.asked() { Ok(()) } else { result }
 }
 
 fn exercise(arguments: &Arguments, interrupt: &Interrupt, figures: &mut Figures) -> Result<()> {

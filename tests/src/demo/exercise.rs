@@ -45,6 +45,7 @@ impl Figures {
 /// The exercise under way.
 pub struct Exercise<'a> {
     lab: &'a mut Lab,
+    application: Application,
     module: String,
     directory: String,
     interrupt: Interrupt,
@@ -60,6 +61,7 @@ impl<'a> Exercise<'a> {
         let plan = application.plan();
         Self {
             lab,
+            application,
             module: plan.name,
             directory: plan.directory,
             interrupt,
@@ -80,7 +82,7 @@ impl<'a> Exercise<'a> {
     }
 
     fn bank(&self) -> Bank {
-        self.lab.bank(&self.module)
+        self.application.bank(self.lab)
     }
 
     fn load(&mut self) -> Load {
@@ -122,6 +124,7 @@ impl<'a> Exercise<'a> {
 
     fn crash(&mut self) -> Result<()> {
         say("clients transfer money on node1");
+        wait_until("the ledger's tables", PATIENCE, || self.bank().set_up().map(|()| true))?;
         let load = self.load();
         self.progress(&load, TRANSFERS)?;
         say("kill -9 of everything on node1, the primary");

@@ -6,3 +6,5 @@
 pub mod application;
 pub mod exercise;
 pub mod interrupt;
+pub mod server;
+pub mod show;

@@ -1,7 +1,7 @@
 //! Bring-up without a server: cluster configuration from both nodes' keys, module installed and configured by command
 //! line, first start in the right direction.
 
-use crate::bank::client::{Bank, NodeDoor};
+use crate::bank::client::{Bank, Keeper, NodeDoor};
 use crate::lab::{Lab, package};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -38,18 +38,39 @@ impl ModulePlan {
         Self { name: "bank".into(), source, pulse_ms: 500, timeout_ms, directory: "/srv/bank".into() }
     }
 
+    /// Its files with their texts, with the wanted heartbeat.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn files(&self) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for folder in ["conf", "bin"] {
+            for entry in std::fs::read_dir(self.source.join(folder))? {
+                let path = entry?.path();
+                let name = format!("{folder}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+                let text = String::from_utf8(self.adapt(&name, std::fs::read(&path)?))?;
+                found.push((name, text));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// The package, with the wanted heartbeat.
     ///
     /// # Errors
     /// The folder cannot be packed.
     pub fn package(&self) -> Result<Vec<u8>> {
+        package::pack_with(&self.source, |name, content| self.adapt(name, content))
+    }
+
+    /// Puts the wanted heartbeat into the module's configuration.
+    fn adapt(&self, name: &str, content: Vec<u8>) -> Vec<u8> {
+        if name != "conf/userconfig.xml" {
+            return content;
+        }
         let heart = format!(r#"<heart pulse="{}" timeout="{}">"#, self.pulse_ms, self.timeout_ms);
-        package::pack_with(&self.source, |name, content| match name {
-            "conf/userconfig.xml" => {
-                String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart).into_bytes()
-            }
-            _ => content,
-        })
+        String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart).into_bytes()
     }
 }
 
@@ -110,6 +131,7 @@ impl Lab {
             NodeDoor { health: address(HEALTH_PORT), health_path: health_path(module), bank: address(BANK_PORT) }
         };
         Bank {
+            keeper: Keeper::Service,
             doors: self.numbers().into_iter().map(door).collect(),
             connect: self.network().connector(),
             timeout: Duration::from_secs(3),

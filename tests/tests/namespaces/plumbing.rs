@@ -6,7 +6,7 @@ use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{Lab, LabOptions};
 use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 

@@ -67,6 +67,8 @@ impl Node {
     }
 
     fn begin_start(&mut self, by: &str) {
+        // After a save that failed, what the disk holds is not known: write it anew before a word is said.
+        self.save_anyway = self.mute;
         self.mute = false;
         self.live = false;
         self.stop_then_start = None;

@@ -87,6 +87,10 @@ impl Node {
 
     /// Waits for something with a name, in SECOND where that makes sense, else in WAIT.
     fn wait_for(&mut self, wait: Wait) {
+        if wait == Wait::PeerNotOffering && self.follows_primary() {
+            self.waiting = None;
+            return;
+        }
         let changed = self.waiting.replace(wait) != Some(wait);
         let stays_second = wait.passes() || wait == Wait::PeerPreferred;
         match self.status.0 {
@@ -113,6 +117,16 @@ impl Node {
             let text = self.wait_text(wait);
             self.event(level, text);
         }
+    }
+
+    /// The stream stands, and the primary knows this session.
+    fn follows_primary(&self) -> bool {
+        self.following.as_ref().is_some_and(|following| {
+            !following.lost
+                && self
+                    .heard_peer()
+                    .is_some_and(|peer| peer.session == following.session)
+        })
     }
 
     fn leave_second(&mut self, why: &str) {

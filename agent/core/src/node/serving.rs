@@ -9,6 +9,7 @@ use crate::output::EventLevel;
 use crate::procedure::{self, Kind};
 use crate::replica::ReplicaCommand;
 use crate::time::Instant;
+use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
 
 /// What this node's data plane may acknowledge, and by whose leave.
@@ -83,7 +84,7 @@ impl Serving {
 impl Node {
     /// What time and the peer's newest word mean for a node that serves.
     pub(super) fn serve(&mut self) {
-        if self.peer_serves() && self.give_way() {
+        if self.give_way() {
             return;
         }
         self.confirm_follower();
@@ -113,7 +114,7 @@ impl Node {
         }
     }
 
-    /// Two nodes serve. Returns whether this one gives way.
+    /// The peer serves, or has served later. Returns whether this node gives way.
     fn give_way(&mut self) -> bool {
         let Some(peer) = self.heard_peer() else {
             return false;
@@ -122,9 +123,9 @@ impl Node {
         let name = self.settings.peer_name.clone();
         match contest {
             Contest::Stay => return false,
-            Contest::Superseded => {
-                self.lose(&format!("{name} serves a later generation of this data"))
-            }
+            Contest::Superseded => self.lose(&format!(
+                "{name} has served a later generation of this data"
+            )),
             Contest::Lost => {
                 self.durable.data = DataState::Diverged;
                 self.durable.solo = false;
@@ -204,6 +205,10 @@ impl Node {
         false
     }
 
+    fn outnumbered_by(&self, theirs: Generation) -> bool {
+        theirs.number >= self.durable.generation.number && theirs != self.durable.generation
+    }
+
     fn peer_may_follow(&self) -> bool {
         self.heard_peer().is_some_and(|peer| {
             peer.signature == self.settings.signature
@@ -223,7 +228,7 @@ impl Node {
             && peer.session != follower.session
             && (follower.confirmed || !connected)
             && self.now.since(follower.since) >= renew_ms;
-        if restarted || elsewhere {
+        if restarted || elsewhere || self.outnumbered_by(peer.generation) {
             self.stay_alone("the peer does not follow this session");
         }
     }
@@ -285,7 +290,7 @@ impl Node {
     /// If the peer falls silent shortly after its stream (a machine dies in some order), silence decides, at most
     /// three pulses after `timeout`; if it is heard and does not answer for `timeout`, this node loses.
     fn decide_held(&mut self, since: Instant) {
-        let number = grant::number_to_ask(&self.durable);
+        let number = grant::number_to_ask(&self.durable, self.heard_peer());
         if self
             .heard_peer()
             .is_some_and(|peer| arbiter::granted(&self.durable, peer, number))
@@ -315,7 +320,7 @@ impl Node {
 
     fn continue_alone(&mut self, source: Source) {
         let number = match source {
-            Source::Peer => grant::number_to_ask(&self.durable),
+            Source::Peer => grant::number_to_ask(&self.durable, self.heard_peer()),
             Source::Silence | Source::Force => {
                 grant::number_beyond(&self.durable, self.peer.as_ref())
             }

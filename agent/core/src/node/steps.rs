@@ -113,7 +113,7 @@ impl Node {
         let in_sync =
             self.status.0 == ModuleState::Second && self.durable.data == DataState::UpToDate;
         if in_sync && self.peer_serves() {
-            let number = grant::number_to_ask(&self.durable);
+            let number = grant::number_to_ask(&self.durable, self.heard_peer());
             self.promise(number, "this node stops");
         }
         self.live = false;
@@ -421,7 +421,7 @@ impl Node {
     fn hand_over(&mut self) -> Progress {
         let planned = self.procedure_is(Kind::Swap);
         if (planned || self.settings.failover) && self.peer_can_take_over() {
-            let number = grant::number_to_ask(&self.durable);
+            let number = grant::number_to_ask(&self.durable, self.heard_peer());
             self.promise(number, "handed over");
         }
         Progress::Done

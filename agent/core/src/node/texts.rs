@@ -112,6 +112,9 @@ impl Node {
                 here.entries, here.bytes, there.entries, there.bytes
             ),
             Wait::PeerNotOffering => format!("waits for {peer} to be ready for a resync"),
+            Wait::PeerGivesWay => {
+                format!("waits for {peer} to give way: this copy is newer than the one it serves")
+            }
             Wait::PeerHoldsData => format!(
                 "waits for {peer}, which holds the newest data, to become primary: start the module there; if that data \
                  is lost for good, order `prim` here while {peer} is off (or `primforce`)"

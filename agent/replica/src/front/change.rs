@@ -64,13 +64,17 @@ impl<'c> Change<'c> {
     fn bind_with_ancestors(&mut self, object: &Inode) -> bool {
         let mut path = vec![object.id()];
         while let Some(&id) = path.last() {
-            let Some(inode) = self.connection.inodes.find(id) else { return false };
+            let Some(inode) = self.connection.inodes.find(id) else {
+                return false;
+            };
             if inode.is_bound(self.session) {
                 path.pop();
                 continue;
             }
             let _order = inode.lock_order();
-            let Some((parent, name)) = self.connection.inodes.place(id) else { return false };
+            let Some((parent, name)) = self.connection.inodes.place(id) else {
+                return false;
+            };
             match self.connection.inodes.find(parent) {
                 None => return false,
                 Some(parent) if !parent.is_bound(self.session) => path.push(parent.id()),

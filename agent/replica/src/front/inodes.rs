@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::mount::MountError;
 use super::places::{FIRST_ID, Table, handles_work, identify};
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
@@ -34,7 +35,9 @@ pub const DIRECTORIES_MAX: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A directory cannot be opened.
-    #[error("cannot open the replicated directory {path}: {error}; create it or correct the path in the module's configuration")]
+    #[error(
+        "cannot open the replicated directory {path}: {error}; create it or correct the path in the module's configuration"
+    )]
     Directory {
         /// The path as configured.
         path: PathBuf,
@@ -42,7 +45,9 @@ pub enum OpenError {
         error: Errno,
     },
     /// The path goes through a symbolic link or is not absolute.
-    #[error("the replicated directory {path} must be an absolute path without symbolic links or `..` (it is really {real})")]
+    #[error(
+        "the replicated directory {path} must be an absolute path without symbolic links or `..` (it is really {real})"
+    )]
     NotPlain {
         /// The path as configured.
         path: PathBuf,
@@ -57,6 +62,9 @@ pub enum OpenError {
         /// The outer one.
         outer: PathBuf,
     },
+    /// Something is mounted over it that this process must not take away.
+    #[error(transparent)]
+    Mounted(#[from] MountError),
     /// There are too many.
     #[error("{0} replicated directories are too many (at most {DIRECTORIES_MAX}); replicate a common parent instead")]
     TooMany(usize),
@@ -199,11 +207,6 @@ impl Held {
         Held { inodes: inodes.clone(), inode }
     }
 
-    /// The object itself; good only as long as somebody holds it.
-    pub(super) fn inode(&self) -> &Arc<Inode> {
-        &self.inode
-    }
-
     /// Turns the hold into one that the kernel has (ended by its FORGET).
     pub(super) fn into_kernel(self) -> Arc<Inode> {
         self.inodes.refer(self.inode.id, 1);
@@ -234,8 +237,8 @@ struct RootDirectory {
 pub struct ChangesPaused<'a>(#[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'a, ()>);
 
 impl Inodes {
-    /// Takes the directories' handles, before anything is mounted over them, and raises this process's limit of open
-    /// files as far as it goes.
+    /// Takes the directories' handles, before anything is mounted over them (dead mounts of an earlier process are
+    /// cleared), and raises this process's limit of open files as far as it goes.
     ///
     /// # Errors
     /// Names the directory and the cure.
@@ -282,6 +285,13 @@ impl Inodes {
     ) -> std::result::Result<Arc<Inodes>, OpenError> {
         let descriptors = Descriptors::new(limits.0, limits.1);
         let handles = roots.iter().all(|root| handles_work(&root.fd));
+        if !handles {
+            tracing::warn!(
+                "the file system of a replicated directory has no file handles: every object in use keeps a descriptor \
+                 open, at most {}; a directory on ext4, xfs or btrfs has no such limit",
+                limits.1
+            );
+        }
         let mut table = Table::default();
         for (index, root) in roots.iter().enumerate() {
             let failed = |error| OpenError::Directory { path: root.path.clone(), error };
@@ -341,7 +351,12 @@ impl Inodes {
     ///
     /// # Errors
     /// `ENOENT`, `ENAMETOOLONG`, …
-    pub fn child_ordered(self: &Arc<Self>, parent: &Inode, _order: &OrderGuard<'_>, name: &[u8]) -> Result<(Held, Status)> {
+    pub fn child_ordered(
+        self: &Arc<Self>,
+        parent: &Inode,
+        _order: &OrderGuard<'_>,
+        name: &[u8],
+    ) -> Result<(Held, Status)> {
         if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
             return Err(Errno::INVAL);
         }
@@ -440,13 +455,15 @@ impl Inodes {
 
 fn open_root(path: &Path) -> std::result::Result<RootDirectory, OpenError> {
     let failed = |error| OpenError::Directory { path: path.to_owned(), error };
+    super::mount::clear_stale(path)?;
     let real = std::fs::canonicalize(path).map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
     if real != path {
         return Err(OpenError::NotPlain { path: path.to_owned(), real });
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-    Ok(RootDirectory { path: path.to_owned(), fd: Arc::new(fd) })
+    // As the system spells it, without a trailing slash: mounts are found again by it.
+    Ok(RootDirectory { path: real, fd: Arc::new(fd) })
 }
 
 fn refuse_nested(directories: &[PathBuf]) -> std::result::Result<(), OpenError> {

@@ -21,9 +21,11 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 pub use alone::Alone;
 pub use inodes::{Held, Inode, Inodes, OrderGuard, lock_orders};
@@ -37,6 +39,8 @@ use mount::Mount;
 use pool::Pool;
 use session::{Connection, ConnectionParts};
 
+/// How long the threads of a mount that was taken away may take to notice.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Threads for fsync and other long calls.
 const SLOW_THREADS: usize = 4;
 
@@ -58,6 +62,7 @@ pub struct Front {
 
 struct Mounted {
     mount: Mount,
+    connection: Arc<Connection>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -73,7 +78,9 @@ impl Front {
         let mut front = Front { mounts: Vec::new(), refused: Arc::new(AtomicBool::new(false)), pool };
         let read_only = mode == Mode::ReadOnly;
         for (index, path) in inodes.directories().into_iter().enumerate() {
-            let Some(directory) = inodes.directory_fd(index) else { continue };
+            let Some(directory) = inodes.directory_fd(index) else {
+                continue;
+            };
             let (mount, device) = Mount::new(path, &directory, read_only)?;
             let connection = Connection::new(ConnectionParts {
                 device,
@@ -86,7 +93,7 @@ impl Front {
                 pool: front.pool.clone(),
             });
             // From here on dropping `front` takes it away again.
-            front.mounts.push(Mounted { mount, threads: Mutex::new(Vec::new()) });
+            front.mounts.push(Mounted { mount, connection: connection.clone(), threads: Mutex::new(Vec::new()) });
             let threads =
                 connection.start().map_err(|error| MountError::Threads { directory: path.to_owned(), error })?;
             if let Some(mounted) = front.mounts.last() {
@@ -108,11 +115,21 @@ impl Front {
     /// Without `abort`: [`UnmountError::Busy`] names the processes that still use a mount; it stays, as do later ones.
     pub fn unmount(&self, abort: bool) -> Result<(), UnmountError> {
         for mounted in &self.mounts {
-            if abort { mounted.mount.abort()? } else { mounted.mount.unmount()? }
+            if abort {
+                mounted.mount.abort(Some(mounted.connection.channel.fd().as_fd()))?
+            } else {
+                mounted.mount.unmount()?
+            }
         }
         for mounted in &self.mounts {
-            for thread in std::mem::take(&mut *lock(&mounted.threads)) {
-                let _ = thread.join();
+            let left = join_within(std::mem::take(&mut *lock(&mounted.threads)), JOIN_TIMEOUT);
+            if !left.is_empty() {
+                // A disk that hangs; the mount is gone, and the threads end when the disk answers.
+                tracing::warn!("{} threads of an unmounted directory still wait for its disk", left.len());
+            }
+            if !abort {
+                // The kernel drops the last RELEASEs with the mount.
+                mounted.connection.send_unsent_times();
             }
         }
         Ok(())
@@ -124,7 +141,22 @@ impl Drop for Front {
         if let Err(error) = self.unmount(true) {
             tracing::error!(%error, "a replicated directory stays mounted");
         }
-        self.pool.end();
+        let left = join_within(self.pool.end(), JOIN_TIMEOUT);
+        if !left.is_empty() {
+            tracing::warn!("{} calls to the disk of an unmounted directory still wait", left.len());
+        }
+    }
+}
+
+/// Waits for threads to end; answers those that did not in time.
+fn join_within(mut threads: Vec<JoinHandle<()>>, timeout: Duration) -> Vec<JoinHandle<()>> {
+    let end = Instant::now() + timeout;
+    loop {
+        threads.retain(|thread| !thread.is_finished());
+        if threads.is_empty() || Instant::now() >= end {
+            return threads;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

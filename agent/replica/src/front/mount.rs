@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode as FileMode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags};
@@ -35,7 +36,9 @@ pub enum MountError {
         users: Vec<User>,
     },
     /// Another process serves a mount on it, or its server hangs.
-    #[error("{directory} is already mounted by another replica that is alive or hangs; stop that module (or `umount -l {directory}`), then start again")]
+    #[error(
+        "{directory} is already mounted by another replica that is alive or hangs; stop that module (or `umount -l {directory}`), then start again"
+    )]
     AlreadyServed {
         /// The directory.
         directory: PathBuf,
@@ -127,8 +130,11 @@ impl Mount {
     }
 
     /// Ends the connection, whatever hangs in it, and takes the mount away: its users get ENOTCONN from then on.
-    pub(super) fn abort(&self) -> Result<(), UnmountError> {
-        if let Err(error) = abort_connection(self.device) {
+    /// `channel` is the connection's descriptor; once it is dead its number may belong to another mount.
+    pub(super) fn abort(&self, channel: Option<BorrowedFd<'_>>) -> Result<(), UnmountError> {
+        if channel.is_none_or(is_connected)
+            && let Err(error) = abort_connection(self.device)
+        {
             tracing::warn!(%error, path = %self.path.display(), "cannot abort through fusectl; forcing the unmount");
         }
         if !self.is_there() {
@@ -144,6 +150,14 @@ impl Mount {
     fn is_there(&self) -> bool {
         mounts_at(&self.path).last().is_some_and(|mount| mount.device == self.device)
     }
+}
+
+/// Whether the connection of this `/dev/fuse` descriptor still lives.
+fn is_connected(channel: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut polled, Some(&now)).is_ok()
+        && !polled[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL)
 }
 
 /// Aborts the FUSE connection of the mounted `device`, through a private instance of fusectl.
@@ -207,13 +221,18 @@ fn unescape(word: &[u8]) -> Vec<u8> {
 /// Clears mounts that an earlier process left on the directory when it died; a live one is left alone.
 pub fn clear_stale(path: &Path) -> Result<(), MountError> {
     for _ in 0..STALE_MAX {
-        let Some(mount) = mounts_at(path).into_iter().next_back().filter(|mount| mount.ours) else { return Ok(()) };
+        // As mountinfo spells it: without a trailing slash.
+        let path: PathBuf = path.components().collect();
+        let path = path.as_path();
+        let Some(mount) = mounts_at(path).into_iter().next_back().filter(|mount| mount.ours) else {
+            return Ok(());
+        };
         if !is_dead(path) {
             return Err(MountError::AlreadyServed { directory: path.to_owned() });
         }
         tracing::info!(path = %path.display(), "clearing the dead mount of an earlier process");
         Mount { path: path.to_owned(), device: mount.device }
-            .abort()
+            .abort(None)
             .map_err(|_| MountError::AlreadyServed { directory: path.to_owned() })?;
     }
     Err(MountError::AlreadyServed { directory: path.to_owned() })

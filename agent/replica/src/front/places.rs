@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use rustix::io::Errno;
 
@@ -59,6 +59,10 @@ impl Table {
         Some(self.by_id.get(&id)?.inode.clone())
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<Inode>> {
+        self.by_id.values().map(|entry| entry.inode.clone()).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -76,7 +80,9 @@ impl Table {
         if self.has_place(id, parent, name) {
             return;
         }
-        let Some(entry) = self.by_id.get_mut(&id) else { return };
+        let Some(entry) = self.by_id.get_mut(&id) else {
+            return;
+        };
         let displaced = (entry.places.len() >= PLACES_MAX).then(|| entry.places.remove(0).0);
         entry.places.push((parent, name.into()));
         if let Some(parent) = self.by_id.get_mut(&parent) {
@@ -90,7 +96,9 @@ impl Table {
     /// Takes a name away from an object; the reference it was for its directory is the caller's to drop.
     #[must_use]
     fn remove_place(&mut self, id: FileId, parent: FileId, name: &[u8]) -> bool {
-        let Some(entry) = self.by_id.get_mut(&id) else { return false };
+        let Some(entry) = self.by_id.get_mut(&id) else {
+            return false;
+        };
         let before = entry.places.len();
         entry.places.retain(|(p, n)| !(*p == parent && **n == *name));
         entry.places.len() < before
@@ -100,7 +108,9 @@ impl Table {
     fn unrefer(&mut self, id: FileId, count: u64, gone: &mut Vec<Arc<Inode>>) {
         let mut pending = vec![(id, count)];
         while let Some((id, count)) = pending.pop() {
-            let Some(entry) = self.by_id.get_mut(&id) else { continue };
+            let Some(entry) = self.by_id.get_mut(&id) else {
+                continue;
+            };
             entry.refs = entry.refs.saturating_sub(count);
             if entry.refs > 0 {
                 continue;
@@ -143,7 +153,7 @@ impl Inodes {
         }
         self.learn_mount(status, &fd);
         let handle = handle.filter(|_| self.descriptors.has_mount(status.device));
-        let backing = self.descriptors.adopt((status.kind(), status.device), handle, fd, level)?;
+        let backing = self.descriptors.adopt_opened((status.kind(), status.device), handle, fd, level)?;
         let mut table = lock(&self.table);
         if table.by_key.contains_key(&key) {
             // Another thread has met it under another name meanwhile.
@@ -171,6 +181,10 @@ impl Inodes {
 
     pub(super) fn find(&self, id: FileId) -> Option<Arc<Inode>> {
         lock(&self.table).find(id)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Inode>> {
+        lock(&self.table).all()
     }
 
     pub(super) fn refer(&self, id: FileId, count: u64) {
@@ -271,7 +285,7 @@ pub(super) fn identify(
 ) -> Result<(Key, Arc<Backing>)> {
     let handle = if handles { FileHandle::of(&fd).ok() } else { None };
     let key = key_of(status, handle.as_ref());
-    Ok((key, descriptors.adopt((status.kind(), status.device), handle, fd, Level::Path)?))
+    Ok((key, descriptors.adopt(status.kind(), status.device, handle, fd)?))
 }
 
 /// Whether handles of this file system can be made and opened by this process.

@@ -58,14 +58,12 @@ impl Pool {
         self.shared.came.notify_one();
     }
 
-    /// Does what waits, then ends the threads.
-    pub(super) fn end(&self) {
+    /// No more jobs: the threads do what waits, then end. Answers them for joining.
+    pub(super) fn end(&self) -> Vec<JoinHandle<()>> {
         lock(&self.shared.state).ended = true;
         self.shared.came.notify_all();
         self.shared.went.notify_all();
-        for thread in std::mem::take(&mut *lock(&self.threads)) {
-            let _ = thread.join();
-        }
+        std::mem::take(&mut *lock(&self.threads))
     }
 }
 
@@ -105,7 +103,7 @@ mod tests {
                 done.fetch_add(1, Ordering::Relaxed);
             });
         }
-        pool.end();
+        pool.end().into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(done.load(Ordering::Relaxed), 5000);
     }
 }

@@ -185,7 +185,9 @@ impl Channel {
         match rustix::io::writev(&self.fd, parts) {
             // Nobody waits any more, or the mount is gone: no one is left to tell.
             Ok(_) | Err(Errno::NOENT | Errno::NODEV | Errno::CONNABORTED) => {}
-            Err(error) => tracing::error!(%error, "the kernel refused a reply of the file-system front"),
+            Err(error) => {
+                tracing::error!(%error, "the kernel refused a reply of the file-system front")
+            }
         }
     }
 }

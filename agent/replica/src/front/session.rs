@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use rustix::io::Errno;
 
 use super::inodes::{Inode, Inodes};
+use super::lock;
 use super::ops::dir::Listings;
 use super::pool::Pool;
 use super::reply::{Channel, Reply, Ttl};
@@ -140,55 +141,68 @@ impl Connection {
             Request::Interrupt | Request::Unsupported => Err(unsupported(header.opcode)),
             Request::StatFs => self.answer(unique, Reply::statfs(&rustix::fs::fstatvfs(&*self.directory)?)),
             Request::SyncFs => self.sync_all(unique),
-            _ => self.dispatch_object(header, request),
+            _ => {
+                let inode = self.object(header.node)?;
+                let handled = self.dispatch_object(header, &inode, request);
+                self.let_go_on_secondary(&inode);
+                handled
+            }
         }
     }
 
-    fn dispatch_object(self: &Arc<Self>, header: &Header, request: Request<'_>) -> Result<()> {
+    fn dispatch_object(self: &Arc<Self>, header: &Header, inode: &Arc<Inode>, request: Request<'_>) -> Result<()> {
         let unique = header.unique;
-        let inode = self.object(header.node)?;
         let caller = |umask| Caller { uid: header.uid, gid: header.gid, umask };
         match request {
-            Request::Lookup { name } => self.lookup(unique, &inode, name),
-            Request::GetAttr => self.get_attributes(unique, &inode),
-            Request::SetAttr(wanted) => self.set_attributes(unique, inode, wanted),
-            Request::ReadLink => self.read_link(unique, &inode),
-            Request::Symlink { name, target } => self.symlink(unique, &inode, name, target, caller(0)),
+            Request::Lookup { name } => self.lookup(unique, inode, name),
+            Request::GetAttr => self.get_attributes(unique, inode),
+            Request::SetAttr(wanted) => self.set_attributes(unique, inode.clone(), wanted),
+            Request::ReadLink => self.read_link(unique, inode),
+            Request::Symlink { name, target } => self.symlink(unique, inode, name, target, caller(0)),
             Request::Mknod { name, mode, device, umask } => {
-                self.mknod(unique, &inode, name, (mode, device), caller(umask))
+                self.mknod(unique, inode, name, (mode, device), caller(umask))
             }
-            Request::Mkdir { name, mode, umask } => self.mkdir(unique, &inode, name, mode, caller(umask)),
-            Request::Unlink { name } => self.remove(unique, &inode, name, false),
-            Request::Rmdir { name } => self.remove(unique, &inode, name, true),
+            Request::Mkdir { name, mode, umask } => self.mkdir(unique, inode, name, mode, caller(umask)),
+            Request::Unlink { name } => self.remove(unique, inode, name, false),
+            Request::Rmdir { name } => self.remove(unique, inode, name, true),
             Request::Rename { name, new_parent, new_name, flags } => {
                 let new_parent = self.object(new_parent)?;
-                self.rename(unique, (&inode, name), (&new_parent, new_name), flags)
+                self.rename(unique, (inode, name), (&new_parent, new_name), flags)
             }
             Request::Link { object, name } => {
                 let object = self.object(object)?;
-                self.link(unique, &object, &inode, name)
+                self.link(unique, &object, inode, name)
             }
-            Request::Open { flags } => self.open(unique, &inode, flags),
+            Request::Open { flags } => self.open(unique, inode, flags),
             Request::Create { name, flags, mode, umask } => {
-                self.create(unique, &inode, name, (flags, mode), caller(umask))
+                self.create(unique, inode, name, (flags, mode), caller(umask))
             }
-            Request::Read { offset, size } => self.read(unique, &inode, offset, size),
-            Request::Write { offset, flags, data } => self.write(unique, &inode, offset, flags, data),
-            Request::Release { flags } => self.release(unique, &inode, flags),
-            Request::Fsync { data_only } | Request::FsyncDir { data_only } => self.sync(unique, inode, data_only),
-            Request::Lseek { offset, whence } => self.seek(unique, &inode, offset, whence),
-            Request::OpenDir => self.open_directory(unique, &inode),
+            Request::Read { offset, size } => self.read(unique, inode, offset, size),
+            Request::Write { offset, flags, data } => self.write(unique, inode, offset, flags, data),
+            Request::Release { flags } => self.release(unique, inode, flags),
+            Request::Fsync { data_only } | Request::FsyncDir { data_only } => {
+                self.sync(unique, inode.clone(), data_only)
+            }
+            Request::Lseek { offset, whence } => self.seek(unique, inode, offset, whence),
+            Request::OpenDir => self.open_directory(unique, inode),
             Request::ReadDir { handle, offset, size, plus } => {
-                self.read_directory(unique, &inode, handle, (offset, size), plus)
+                self.read_directory(unique, inode, handle, (offset, size), plus)
             }
-            Request::ReleaseDir { handle } => self.release_directory(unique, &inode, handle),
-            Request::GetXattr { name, size } => self.get_xattr(unique, &inode, name, size),
-            Request::ListXattr { size } => self.list_xattrs(unique, &inode, size),
+            Request::ReleaseDir { handle } => self.release_directory(unique, inode, handle),
+            Request::GetXattr { name, size } => self.get_xattr(unique, inode, name, size),
+            Request::ListXattr { size } => self.list_xattrs(unique, inode, size),
             Request::SetXattr { name, value, flags, kill_sgid } => {
-                self.set_xattr(unique, &inode, (name, value), flags, kill_sgid)
+                self.set_xattr(unique, inode, (name, value), flags, kill_sgid)
             }
-            Request::RemoveXattr { name } => self.remove_xattr(unique, &inode, name),
+            Request::RemoveXattr { name } => self.remove_xattr(unique, inode, name),
             _ => Err(Errno::NOSYS),
+        }
+    }
+
+    /// A secondary keeps no descriptors of what nobody has open: the stream may remove it, and its room is to be free.
+    fn let_go_on_secondary(&self, inode: &Inode) {
+        if self.read_only && lock(&inode.use_count).opens == 0 {
+            self.inodes.descriptors.close(inode.backing());
         }
     }
 
@@ -199,7 +213,10 @@ impl Connection {
             return self.answer(unique, Reply::init(wire::MINOR_MAX, 0, 0, wire::PAYLOAD_MAX as u32));
         }
         if major < 7 || minor < wire::MINOR_MIN {
-            tracing::error!("this kernel speaks FUSE {major}.{minor}; at least 7.{} (Linux 5.4) is needed", wire::MINOR_MIN);
+            tracing::error!(
+                "this kernel speaks FUSE {major}.{minor}; at least 7.{} (Linux 5.4) is needed",
+                wire::MINOR_MIN
+            );
             return Err(Errno::PROTO);
         }
         let agreed = wanted_flags(self.read_only) & offered;

@@ -5,6 +5,7 @@ mod mirror;
 mod mounting;
 mod names;
 mod programs;
+mod random;
 mod recording;
 mod replication;
 mod speed;

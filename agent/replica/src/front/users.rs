@@ -35,7 +35,9 @@ pub fn describe(users: &[User]) -> String {
 /// `directory`. A process we may not look into is passed over.
 pub fn users_below(directory: &Path, device: u64) -> Vec<User> {
     let own = std::process::id();
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     processes
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
@@ -56,7 +58,9 @@ fn used_below(pid: u32, directory: &Path, device: u64) -> Option<PathBuf> {
         links.extend(open.flatten().map(|entry| entry.path()));
     }
     for link in links {
-        let Ok(target) = fs::read_link(&link) else { continue };
+        let Ok(target) = fs::read_link(&link) else {
+            continue;
+        };
         // Only what looks right is examined, so that a hung network file system elsewhere cannot hold us.
         if target.starts_with(directory) && fs::metadata(&link).is_ok_and(|found| found.dev() == device) {
             return Some(target);

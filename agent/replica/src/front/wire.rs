@@ -97,40 +97,117 @@ pub struct SetAttr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are told by their variant
 pub enum Request<'a> {
-    Init { major: u32, minor: u32, readahead_max: u32, flags: u64 },
+    Init {
+        major: u32,
+        minor: u32,
+        readahead_max: u32,
+        flags: u64,
+    },
     Destroy,
     Interrupt,
-    Lookup { name: &'a CStr },
-    Forget { count: u64 },
+    Lookup {
+        name: &'a CStr,
+    },
+    Forget {
+        count: u64,
+    },
     /// Pairs of (object, count), 16 bytes each.
-    BatchForget { pairs: &'a [u8] },
+    BatchForget {
+        pairs: &'a [u8],
+    },
     GetAttr,
     SetAttr(SetAttr),
     ReadLink,
-    Symlink { name: &'a CStr, target: &'a CStr },
-    Mknod { name: &'a CStr, mode: u32, device: u32, umask: u32 },
-    Mkdir { name: &'a CStr, mode: u32, umask: u32 },
-    Unlink { name: &'a CStr },
-    Rmdir { name: &'a CStr },
-    Rename { name: &'a CStr, new_parent: u64, new_name: &'a CStr, flags: u32 },
-    Link { object: u64, name: &'a CStr },
-    Open { flags: u32 },
-    Create { name: &'a CStr, flags: u32, mode: u32, umask: u32 },
-    Read { offset: u64, size: u32 },
-    Write { offset: u64, flags: u32, data: &'a [u8] },
-    Release { flags: u32 },
-    Fsync { data_only: bool },
-    Lseek { offset: u64, whence: u32 },
+    Symlink {
+        name: &'a CStr,
+        target: &'a CStr,
+    },
+    Mknod {
+        name: &'a CStr,
+        mode: u32,
+        device: u32,
+        umask: u32,
+    },
+    Mkdir {
+        name: &'a CStr,
+        mode: u32,
+        umask: u32,
+    },
+    Unlink {
+        name: &'a CStr,
+    },
+    Rmdir {
+        name: &'a CStr,
+    },
+    Rename {
+        name: &'a CStr,
+        new_parent: u64,
+        new_name: &'a CStr,
+        flags: u32,
+    },
+    Link {
+        object: u64,
+        name: &'a CStr,
+    },
+    Open {
+        flags: u32,
+    },
+    Create {
+        name: &'a CStr,
+        flags: u32,
+        mode: u32,
+        umask: u32,
+    },
+    Read {
+        offset: u64,
+        size: u32,
+    },
+    Write {
+        offset: u64,
+        flags: u32,
+        data: &'a [u8],
+    },
+    Release {
+        flags: u32,
+    },
+    Fsync {
+        data_only: bool,
+    },
+    Lseek {
+        offset: u64,
+        whence: u32,
+    },
     OpenDir,
-    ReadDir { handle: u64, offset: u64, size: u32, plus: bool },
-    ReleaseDir { handle: u64 },
-    FsyncDir { data_only: bool },
+    ReadDir {
+        handle: u64,
+        offset: u64,
+        size: u32,
+        plus: bool,
+    },
+    ReleaseDir {
+        handle: u64,
+    },
+    FsyncDir {
+        data_only: bool,
+    },
     SyncFs,
     StatFs,
-    GetXattr { name: &'a CStr, size: u32 },
-    ListXattr { size: u32 },
-    SetXattr { name: &'a CStr, value: &'a [u8], flags: u32, kill_sgid: bool },
-    RemoveXattr { name: &'a CStr },
+    GetXattr {
+        name: &'a CStr,
+        size: u32,
+    },
+    ListXattr {
+        size: u32,
+    },
+    SetXattr {
+        name: &'a CStr,
+        value: &'a [u8],
+        flags: u32,
+        kill_sgid: bool,
+    },
+    RemoveXattr {
+        name: &'a CStr,
+    },
     /// Any operation this file system does not have.
     Unsupported,
 }
@@ -142,7 +219,9 @@ pub enum Request<'a> {
 pub fn parse(buffer: &[u8], setxattr_ext: bool) -> Result<(Header, Request<'_>), (Option<Header>, WireError)> {
     let short = (None, WireError::Short(buffer.len()));
     let mut cursor = Cursor(buffer);
-    let (Some(length), Some(header)) = (cursor.u32(), parse_header(&mut cursor)) else { return Err(short) };
+    let (Some(length), Some(header)) = (cursor.u32(), parse_header(&mut cursor)) else {
+        return Err(short);
+    };
     let length = length as usize;
     if length < HEADER_SIZE || length > buffer.len() {
         return Err(short);

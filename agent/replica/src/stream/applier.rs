@@ -275,6 +275,3 @@ impl Applier {
         attributes::set_times(&*fd, kind, Some(accessed), Some(modified))
     }
 }
-
-#[cfg(test)]
-mod tests;

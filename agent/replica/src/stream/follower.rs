@@ -109,6 +109,14 @@ impl Follower {
         }
     }
 
+    /// Cuts the connection, as a network would.
+    #[cfg(test)]
+    pub(crate) fn cut(&self) {
+        if let Some(socket) = lock(&self.shared.socket).as_ref() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Figures since the last call.
     pub fn take_stats(&self) -> Stats {
         Stats {

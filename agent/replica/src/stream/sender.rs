@@ -152,6 +152,21 @@ impl Sender {
         }
     }
 
+    /// Whether everything sent is acknowledged.
+    #[cfg(test)]
+    pub(crate) fn idle(&self) -> bool {
+        lock(&self.state).table.is_idle()
+    }
+
+    /// Waits until everything sent is acknowledged, at most `time`.
+    pub fn drain(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let mut state = lock(&self.state);
+        while !state.table.is_idle() && Instant::now() < end {
+            state = self.wait(state, LOOK);
+        }
+    }
+
     /// Whether `hello` would be taken now; the judgement holds until the session changes.
     pub(crate) fn judge(&self, hello: &Hello) -> Greeting {
         if hello.module != self.local.module || hello.node != self.local.peer_node {
@@ -169,7 +184,7 @@ impl Sender {
         // A half-open connection before this one may hold a writer: let it go.
         lock(&self.state).close_channel();
         let mut scratch = lock(&self.writer);
-        let (attached, ours, again) = {
+        let (attached, ours, again, verdicts) = {
             let mut state = lock(&self.state);
             let table = &mut state.table;
             let (first, applied) = match table.greet(hello) {
@@ -191,11 +206,14 @@ impl Sender {
                 session.broken = None;
             }
             let ours = self.local.hello(hello.session, table.generation, applied);
+            // Its greeting acknowledges what it has applied: those acknowledgements may have been lost with the connection.
+            let verdicts = table.acknowledge(applied, Instant::now()).map_err(Lost)?;
             let again = table.kept_after(applied);
             state.channel = Some(channel.clone());
             self.refresh(&state);
-            (Attached { epoch, session: hello.session, first }, ours, again)
+            (Attached { epoch, session: hello.session, first }, ours, again, verdicts)
         };
+        answer(verdicts);
         let mut sent = channel.send(&encode(&Message::Hello(ours), &[]), &mut scratch);
         for frame in again {
             sent = sent.and_then(|()| channel.send(&frame, &mut scratch));

@@ -67,7 +67,7 @@ pub(crate) enum Reply {
 
 /// What becomes of a greeting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Greeting {
+pub(crate) enum Greeting {
     /// A new session begins.
     Opens,
     /// The session goes on after this sequence number.
@@ -314,6 +314,11 @@ impl Table {
     /// Everything held back, to be answered with one verdict.
     pub(super) fn release(&mut self, verdict: Verdict) -> Verdicts {
         (verdict, std::mem::take(&mut self.pending).into_values().collect())
+    }
+
+    /// Whether everything sent is acknowledged.
+    pub(super) fn is_idle(&self) -> bool {
+        self.kept.is_empty()
     }
 
     pub(super) fn held_back(&self) -> u64 {

@@ -94,11 +94,19 @@ impl Descriptors {
         (self.live.load(Ordering::Relaxed), self.pinned.load(Ordering::Relaxed))
     }
 
-    /// A new object, reached by `handle` or, without one, by `fd` (good for `level`) kept open.
+    /// A new object, reached by `handle` or, without one, by `fd` (`O_PATH`) kept open.
     ///
     /// # Errors
     /// `ENFILE` if it would have to be pinned and no more may be.
-    pub fn adopt(
+    pub fn adopt(&self, kind: FileKind, device: u64, handle: Option<FileHandle>, fd: OwnedFd) -> Result<Arc<Backing>> {
+        self.adopt_opened((kind, device), handle, fd, Level::Path)
+    }
+
+    /// As [`Descriptors::adopt`], of a descriptor that is good for `level`.
+    ///
+    /// # Errors
+    /// `ENFILE` if it would have to be pinned and no more may be.
+    pub fn adopt_opened(
         &self,
         (kind, device): (FileKind, u64),
         handle: Option<FileHandle>,
@@ -114,7 +122,8 @@ impl Descriptors {
             }
         };
         let cached = slot.is_some();
-        let backing = Arc::new(Backing { kind, state: Mutex::new(State { locator, slot }), used: AtomicBool::new(false) });
+        let backing =
+            Arc::new(Backing { kind, state: Mutex::new(State { locator, slot }), used: AtomicBool::new(false) });
         if cached {
             self.enter(&backing);
         }
@@ -208,8 +217,12 @@ impl Descriptors {
         let mut looks = queue.len() * 2;
         while live > self.budget && looks > 0 {
             looks -= 1;
-            let Some(candidate) = queue.pop_front() else { break };
-            let Some(candidate) = candidate.upgrade() else { continue };
+            let Some(candidate) = queue.pop_front() else {
+                break;
+            };
+            let Some(candidate) = candidate.upgrade() else {
+                continue;
+            };
             if candidate.used.swap(false, Ordering::Relaxed) {
                 queue.push_back(Arc::downgrade(&candidate));
             } else if !Arc::ptr_eq(&candidate, backing) {

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -88,23 +88,23 @@ impl FileHandle {
 
 /// Opens again what `fd` refers to, with other flags (through `/proc/self/fd`).
 pub fn reopen(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
-    let path = proc_path(fd);
+    let path = proc_path(fd.as_fd());
     rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, rustix::fs::Mode::empty())
 }
 
-/// The path under which this process can name what `fd` refers to.
-pub fn proc_path(fd: impl AsFd) -> ProcPath {
-    let mut path = ProcPath([0; 32]);
-    let text = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+/// The path under which this process can name what `fd` refers to, as long as that is open.
+pub fn proc_path(fd: BorrowedFd<'_>) -> ProcPath<'_> {
+    let mut path = ProcPath([0; 32], fd);
+    let text = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let length = text.len().min(31);
     path.0[..length].copy_from_slice(&text.as_bytes()[..length]);
     path
 }
 
 /// A short path, ended by NUL.
-pub struct ProcPath([u8; 32]);
+pub struct ProcPath<'fd>([u8; 32], #[allow(dead_code, reason = "held, not read")] BorrowedFd<'fd>);
 
-impl ProcPath {
+impl ProcPath<'_> {
     /// The path as a C string.
     pub fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.0).unwrap_or(c"/proc/self/fd")

@@ -25,44 +25,17 @@ fn names_are_short_lower_case_and_begin_with_a_letter() {
     for good in ["a", "mirror", "my-db_2", "abcdefghijklmnopqrstuvwx"] {
         assert_eq!(check_name(good), Ok(()), "{good}");
     }
-    for bad in [
-        "",
-        "2x",
-        "-a",
-        "Mirror",
-        "ä",
-        "a b",
-        "a/b",
-        "abcdefghijklmnopqrstuvwxy",
-        "a\n",
-    ] {
+    for bad in ["", "2x", "-a", "Mirror", "ä", "a b", "a/b", "abcdefghijklmnopqrstuvwxy", "a\n"] {
         assert!(check_name(bad).is_err(), "{bad:?}");
     }
 }
 
 #[test]
 fn addresses_are_ip_or_dns_names_without_port() {
-    for good in [
-        "10.0.0.1",
-        "fd00::1",
-        "node1",
-        "node-1.example.org",
-        "node1.example.org.",
-    ] {
+    for good in ["10.0.0.1", "fd00::1", "node1", "node-1.example.org", "node1.example.org."] {
         assert_eq!(check_address(good), Ok(()), "{good}");
     }
-    for bad in [
-        "",
-        "10.0.0",
-        "10.0.0.256",
-        "node1:9453",
-        "https://x",
-        "a..b",
-        "-a",
-        "0.0.0.0",
-        "[::1]",
-        "a b",
-    ] {
+    for bad in ["", "10.0.0", "10.0.0.256", "node1:9453", "https://x", "a..b", "-a", "0.0.0.0", "[::1]", "a b"] {
         assert!(check_address(bad).is_err(), "{bad:?}");
     }
 }
@@ -70,18 +43,7 @@ fn addresses_are_ip_or_dns_names_without_port() {
 #[test]
 fn directories_are_absolute_plain_and_not_the_systems() {
     assert_eq!(check_directory("/srv/data/"), Ok(()));
-    for bad in [
-        "",
-        "srv",
-        "/",
-        "//",
-        "/srv/../etc",
-        "/srv//a",
-        "/etc",
-        "/proc/1",
-        "/dev/shm/x",
-        "/a\u{7}",
-    ] {
+    for bad in ["", "srv", "/", "//", "/srv/../etc", "/srv//a", "/etc", "/proc/1", "/dev/shm/x", "/a\u{7}"] {
         assert!(check_directory(bad).is_err(), "{bad:?}");
     }
 }
@@ -146,9 +108,7 @@ fn a_cluster_names_missing_and_repeated_things() {
         nodes: vec![node(1, "node1", "10.0.0.1"), node(2, "node2", "10.0.0.2")],
     };
     assert_eq!(cluster.validate(), vec![]);
-    cluster.nodes[1]
-        .addresses
-        .insert("default".into(), "10.0.0.1".into());
+    cluster.nodes[1].addresses.insert("default".into(), "10.0.0.1".into());
     cluster.nodes[1].id = NodeId(1);
     cluster.lans.push("replication".into());
     let problems = cluster.validate();

@@ -1,70 +1,41 @@
 //! Reads `userconfig.xml`: every element and attribute is known, or an error with its place and cure.
 
+use super::value::{Value, directory, proc_action, shorten};
 use super::{
-    Acknowledge, Errd, Heart, HeartbeatLink, Note, Proc, ProcAction, Rfs, Service, TEXT_MAX, User,
-    UserConfig, UserConfigError, Var,
+    Acknowledge, Errd, Heart, HeartbeatLink, Note, Proc, ProcAction, Rfs, Service, TEXT_MAX, User, UserConfig,
+    UserConfigError, Var,
 };
 use roxmltree::{Document, Node, ParsingOptions, TextPos};
 
 type Parsed<T> = Result<T, UserConfigError>;
 
-const QUOTES: &[char] = &[
-    '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{00ab}', '\u{00bb}',
-];
+const QUOTES: &[char] = &['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{00ab}', '\u{00bb}'];
 const NODES_MAX: u32 = 4096;
 const NAMES_MAX: usize = 64;
 
-const SECOND: u64 = 1000;
-const HOUR: u64 = 3600 * SECOND;
+pub(super) const SECOND: u64 = 1000;
+pub(super) const HOUR: u64 = 3600 * SECOND;
 
 /// See [`UserConfig::parse`].
 pub(super) fn parse(text: &str) -> Parsed<UserConfig> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > TEXT_MAX {
-        return Err(error_at(
-            1,
-            1,
-            format!("the file is larger than {TEXT_MAX} bytes"),
-            "shorten it",
-        ));
+        return Err(error_at(1, 1, format!("the file is larger than {TEXT_MAX} bytes"), "shorten it"));
     }
     let text = blank_doctype(text)?;
-    let options = ParsingOptions {
-        allow_dtd: false,
-        nodes_limit: NODES_MAX,
-        ..ParsingOptions::default()
-    };
-    let document = Document::parse_with_options(&text, options)
-        .map_err(|error| syntax_error(&text, &error))?;
-    Reader {
-        document: &document,
-        notes: Vec::new(),
-    }
-    .safe()
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(&text, options).map_err(|error| syntax_error(&text, &error))?;
+    Reader { document: &document, notes: Vec::new() }.safe()
 }
 
-fn error_at(
-    line: u32,
-    column: u32,
-    problem: impl Into<String>,
-    cure: impl Into<String>,
-) -> UserConfigError {
-    UserConfigError {
-        line,
-        column,
-        problem: problem.into(),
-        cure: cure.into(),
-    }
+pub(super) fn error_at(line: u32, column: u32, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
+    UserConfigError { line, column, problem: problem.into(), cure: cure.into() }
 }
 
 fn position(text: &str, offset: usize) -> (u32, u32) {
     let before = &text[..offset];
     let line = before.matches('\n').count() as u32 + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |last| last.chars().count()) as u32
-        + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) as u32 + 1;
     (line, column)
 }
 
@@ -89,39 +60,21 @@ fn blank_doctype(text: &str) -> Parsed<String> {
     };
     let (line, column) = position(text, at);
     let cure = "write exactly <!DOCTYPE safe>, or leave it out";
-    let end = rest
-        .find('>')
-        .ok_or_else(|| error_at(line, column, "the document type has no end", cure))?;
+    let end = rest.find('>').ok_or_else(|| error_at(line, column, "the document type has no end", cure))?;
     if rest[..end].contains('[') || text.contains("<!ENTITY") {
-        return Err(error_at(
-            line,
-            column,
-            "entity and other declarations are not accepted",
-            cure,
-        ));
+        return Err(error_at(line, column, "entity and other declarations are not accepted", cure));
     }
     if rest[..end].trim() != "safe" {
-        return Err(error_at(
-            line,
-            column,
-            "the document type is not \"safe\"",
-            cure,
-        ));
+        return Err(error_at(line, column, "the document type is not \"safe\"", cure));
     }
     let end = at + "<!DOCTYPE".len() + end + 1;
-    let blank: String = text[at..end]
-        .chars()
-        .map(|c| if c == '\n' { '\n' } else { ' ' })
-        .collect();
+    let blank: String = text[at..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
     Ok(format!("{}{blank}{}", &text[..at], &text[end..]))
 }
 
 fn syntax_error(text: &str, error: &roxmltree::Error) -> UserConfigError {
     let pos = error.pos();
-    let line = text
-        .lines()
-        .nth(pos.row.saturating_sub(1) as usize)
-        .unwrap_or("");
+    let line = text.lines().nth(pos.row.saturating_sub(1) as usize).unwrap_or("");
     // Word processors and web pages turn straight quotes into typographic ones; the first on the line is the culprit.
     let curly = line.chars().position(|c| QUOTES.contains(&c));
     if let (Some(column), true) = (curly, !error_is_structural(error)) {
@@ -134,131 +87,19 @@ fn syntax_error(text: &str, error: &roxmltree::Error) -> UserConfigError {
         );
     }
     let cure = match error {
-        roxmltree::Error::DtdDetected => {
-            "remove the declaration; only <!DOCTYPE safe> at the top is accepted"
-        }
-        roxmltree::Error::UnknownEntityReference(..)
-        | roxmltree::Error::MalformedEntityReference(_) => {
+        roxmltree::Error::DtdDetected => "remove the declaration; only <!DOCTYPE safe> at the top is accepted",
+        roxmltree::Error::UnknownEntityReference(..) | roxmltree::Error::MalformedEntityReference(_) => {
             "entities are not accepted: write the character itself, or &amp; for &"
         }
         roxmltree::Error::NodesLimitReached => "shorten the file",
         _ => "correct the XML there",
     };
-    error_at(
-        pos.row.max(1),
-        pos.col.max(1),
-        format!("not well-formed XML ({error})"),
-        cure,
-    )
+    error_at(pos.row.max(1), pos.col.max(1), format!("not well-formed XML ({error})"), cure)
 }
 
 fn error_is_structural(error: &roxmltree::Error) -> bool {
     use roxmltree::Error as E;
-    matches!(
-        error,
-        E::UnexpectedCloseTag(..)
-            | E::NodesLimitReached
-            | E::DtdDetected
-            | E::DuplicatedAttribute(..)
-    )
-}
-
-/// An attribute while it is read.
-struct Value<'a> {
-    name: &'a str,
-    text: &'a str,
-    pos: TextPos,
-}
-
-impl Value<'_> {
-    fn error(&self, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
-        error_at(self.pos.row, self.pos.col, problem, cure)
-    }
-
-    fn wrong(&self, cure: impl Into<String>) -> UserConfigError {
-        self.error(
-            format!("{}=\"{}\" is not accepted", self.name, shorten(self.text)),
-            cure,
-        )
-    }
-
-    fn number(&self, min: u64, max: u64) -> Parsed<u64> {
-        let number = self
-            .text
-            .trim()
-            .parse::<u64>()
-            .ok()
-            .filter(|n| (min..=max).contains(n));
-        number.ok_or_else(|| self.wrong(format!("write a whole number from {min} to {max}")))
-    }
-
-    /// A time in milliseconds: a number with a unit, or a plain number in `unit_ms`.
-    fn time_ms(&self, unit_ms: u64, min_ms: u64, max_ms: u64) -> Parsed<u64> {
-        let text = self.text.trim();
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, suffix) = text.split_at(digits);
-        let factor_us = match suffix.trim() {
-            "" => unit_ms.saturating_mul(1000),
-            "d" => 24 * HOUR * 1000,
-            "h" => HOUR * 1000,
-            "m" => 60 * SECOND * 1000,
-            "s" => SECOND * 1000,
-            "ms" => 1000,
-            "us" => 1,
-            _ => return Err(self.wrong("write a number with d, h, m, s, ms or us")),
-        };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| self.wrong("write a number with d, h, m, s, ms or us"))?;
-        let ms = number.checked_mul(factor_us).map(|us| us / 1000);
-        if number > 0 && ms == Some(0) {
-            return Err(self.wrong("the value rounds to 0: write a longer time"));
-        }
-        ms.filter(|ms| (min_ms..=max_ms).contains(ms))
-            .ok_or_else(|| self.wrong(format!("write a time from {min_ms}ms to {max_ms}ms")))
-    }
-
-    fn on_off(&self) -> Parsed<bool> {
-        match self.text {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(self.wrong("write \"on\" or \"off\"")),
-        }
-    }
-
-    fn only(&self, accepted: &str) -> Parsed<()> {
-        if self.text == accepted {
-            return Ok(());
-        }
-        Err(self.error(
-            format!(
-                "{}=\"{}\" is not available in this version",
-                self.name,
-                shorten(self.text)
-            ),
-            format!(
-                "write {}=\"{accepted}\" or leave the attribute out",
-                self.name
-            ),
-        ))
-    }
-
-    /// A name for logs, environment and file names.
-    fn plain(&self) -> Parsed<String> {
-        let good = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        if self.text.is_empty() || self.text.len() > 64 || !self.text.chars().all(good) {
-            return Err(self.wrong("use 1 to 64 letters, digits, dots, dashes or underscores"));
-        }
-        Ok(self.text.to_owned())
-    }
-}
-
-fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 {
-        text.to_owned()
-    } else {
-        text.chars().take(57).chain("...".chars()).collect()
-    }
+    matches!(error, E::UnexpectedCloseTag(..) | E::NodesLimitReached | E::DtdDetected | E::DuplicatedAttribute(..))
 }
 
 struct Reader<'d> {
@@ -271,27 +112,14 @@ impl<'d> Reader<'d> {
         self.document.text_pos_at(node.range().start)
     }
 
-    fn error(
-        &self,
-        node: Node<'d, 'd>,
-        problem: impl Into<String>,
-        cure: impl Into<String>,
-    ) -> UserConfigError {
+    fn error(&self, node: Node<'d, 'd>, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
         let pos = self.pos(node);
         error_at(pos.row, pos.col, problem, cure)
     }
 
     fn note(&mut self, value: &Value<'_>, why: &str) {
-        let text = format!(
-            "{}=\"{}\" is accepted and not used: {why}",
-            value.name,
-            shorten(value.text)
-        );
-        self.notes.push(Note {
-            line: value.pos.row,
-            column: value.pos.col,
-            text,
-        });
+        let text = format!("{}=\"{}\" is accepted and not used: {why}", value.name, shorten(value.text));
+        self.notes.push(Note { line: value.pos.row, column: value.pos.col, text });
     }
 
     fn values(&self, node: Node<'d, 'd>) -> Vec<Value<'d>> {
@@ -319,35 +147,18 @@ impl<'d> Reader<'d> {
 
     fn unknown_element(&self, node: Node<'d, 'd>, parent: &str, known: &str) -> UserConfigError {
         let name = node.tag_name().name();
-        let later = [
-            "vip",
-            "vhost",
-            "check",
-            "failover",
-            "farm",
-            "macro",
-            "notreplicated",
-            "tocheck",
-            "flow",
-            "server",
-        ];
+        let later =
+            ["vip", "vhost", "check", "failover", "farm", "macro", "notreplicated", "tocheck", "flow", "server"];
         if later.contains(&name) {
             let problem = format!("<{name}> is not available in this version");
-            return self.error(
-                node,
-                problem,
-                format!("remove it; <{parent}> takes {known}"),
-            );
+            return self.error(node, problem, format!("remove it; <{parent}> takes {known}"));
         }
         let problem = format!("<{}> is unknown inside <{parent}>", shorten(name));
         self.error(node, problem, format!("<{parent}> takes {known}"))
     }
 
     fn unknown_attribute(element: &str, value: &Value<'_>, known: &str) -> UserConfigError {
-        let problem = format!(
-            "attribute \"{}\" is unknown in <{element}>",
-            shorten(value.name)
-        );
+        let problem = format!("attribute \"{}\" is unknown in <{element}>", shorten(value.name));
         value.error(problem, format!("<{element}> takes {known}"))
     }
 
@@ -360,11 +171,7 @@ impl<'d> Reader<'d> {
 
     fn missing(&self, node: Node<'d, 'd>, attribute: &str) -> UserConfigError {
         let name = node.tag_name().name();
-        self.error(
-            node,
-            format!("<{name}> has no attribute \"{attribute}\""),
-            format!("add {attribute}=\"...\""),
-        )
+        self.error(node, format!("<{name}> has no attribute \"{attribute}\""), format!("add {attribute}=\"...\""))
     }
 
     fn safe(mut self) -> Parsed<UserConfig> {
@@ -372,10 +179,7 @@ impl<'d> Reader<'d> {
         if root.tag_name().name() != "safe" {
             return Err(self.error(
                 root,
-                format!(
-                    "the outermost element is <{}>",
-                    shorten(root.tag_name().name())
-                ),
+                format!("the outermost element is <{}>", shorten(root.tag_name().name())),
                 "make it <safe>",
             ));
         }
@@ -383,10 +187,7 @@ impl<'d> Reader<'d> {
             return Err(Self::unknown_attribute("safe", value, "no attributes"));
         }
         let children = self.elements(root)?;
-        if let Some(other) = children
-            .iter()
-            .find(|child| child.tag_name().name() != "service")
-        {
+        if let Some(other) = children.iter().find(|child| child.tag_name().name() != "service") {
             return Err(self.unknown_element(*other, "safe", "exactly one <service>"));
         }
         match children.as_slice() {
@@ -398,10 +199,7 @@ impl<'d> Reader<'d> {
 
     fn service(&mut self, node: Node<'d, 'd>) -> Parsed<UserConfig> {
         let known = "mode, defaultprim, maxloop, loop_interval, failover, boot, boot_delay";
-        let mut service = Service {
-            maxloop: 3,
-            loop_interval_ms: 24 * HOUR,
-        };
+        let mut service = Service { maxloop: 3, loop_interval_ms: 24 * HOUR };
         let mut mode = false;
         for value in self.values(node) {
             match value.name {
@@ -410,13 +208,10 @@ impl<'d> Reader<'d> {
                 "failover" => value.only("on")?,
                 "automatic_reboot" => value.only("off")?,
                 "maxloop" => service.maxloop = value.number(0, 1000)? as u32,
-                "loop_interval" => {
-                    service.loop_interval_ms = value.time_ms(HOUR, 0, 366 * 24 * HOUR)?
+                "loop_interval" => service.loop_interval_ms = value.time_ms(HOUR, 0, 366 * 24 * HOUR)?,
+                "boot" | "boot_delay" => {
+                    self.note(&value, "boot start is set on each node (console, or `holdfast boot`)")
                 }
-                "boot" | "boot_delay" => self.note(
-                    &value,
-                    "boot start is set on each node (console, or `holdfast boot`)",
-                ),
                 _ => return Err(Self::unknown_attribute("service", &value, known)),
             }
         }
@@ -431,20 +226,12 @@ impl<'d> Reader<'d> {
                 "rfs" => rfs.replace(self.rfs(child)?).is_some(),
                 "user" => user.replace(self.user(child)?).is_some(),
                 _ => {
-                    return Err(self.unknown_element(
-                        child,
-                        "service",
-                        "<heart>, <errd>, <rfs> and <user>",
-                    ));
+                    return Err(self.unknown_element(child, "service", "<heart>, <errd>, <rfs> and <user>"));
                 }
             };
             if twice {
                 let name = child.tag_name().name();
-                return Err(self.error(
-                    child,
-                    format!("a second <{name}>"),
-                    format!("keep one <{name}>"),
-                ));
+                return Err(self.error(child, format!("a second <{name}>"), format!("keep one <{name}>")));
             }
         }
         let heart = heart.ok_or_else(|| {
@@ -455,23 +242,11 @@ impl<'d> Reader<'d> {
             )
         })?;
         let notes = std::mem::take(&mut self.notes);
-        Ok(UserConfig {
-            service,
-            heart,
-            errd: errd.unwrap_or_default(),
-            rfs,
-            user,
-            notes,
-        })
+        Ok(UserConfig { service, heart, errd: errd.unwrap_or_default(), rfs, user, notes })
     }
 
     fn heart(&mut self, node: Node<'d, 'd>) -> Parsed<Heart> {
-        let mut heart = Heart {
-            port: None,
-            pulse_ms: 700,
-            timeout_ms: 30_000,
-            links: Vec::new(),
-        };
+        let mut heart = Heart { port: None, pulse_ms: 700, timeout_ms: 30_000, links: Vec::new() };
         for value in self.values(node) {
             match value.name {
                 "pulse" => heart.pulse_ms = value.time_ms(1, 20, 60_000)?,
@@ -479,19 +254,13 @@ impl<'d> Reader<'d> {
                 "port" => heart.port = Some(value.number(1, 65_535)? as u16),
                 "permanent_arp" => self.note(&value, "static ARP entries are not set"),
                 _ => {
-                    return Err(Self::unknown_attribute(
-                        "heart",
-                        &value,
-                        "pulse, timeout, port",
-                    ));
+                    return Err(Self::unknown_attribute("heart", &value, "pulse, timeout, port"));
                 }
             }
         }
         if heart.timeout_ms < heart.pulse_ms.saturating_mul(3) {
-            let problem = format!(
-                "timeout ({} ms) is shorter than three pulses ({} ms each)",
-                heart.timeout_ms, heart.pulse_ms
-            );
+            let problem =
+                format!("timeout ({} ms) is shorter than three pulses ({} ms each)", heart.timeout_ms, heart.pulse_ms);
             return Err(self.error(node, problem, "raise timeout or lower pulse"));
         }
         for child in self.elements(node)? {
@@ -499,16 +268,8 @@ impl<'d> Reader<'d> {
                 return Err(self.unknown_element(child, "heart", "<heartbeat>"));
             }
             let link = self.heartbeat(child)?;
-            if heart
-                .links
-                .iter()
-                .any(|other| other.lan == link.lan || other.ident == link.ident)
-            {
-                return Err(self.error(
-                    child,
-                    "two heartbeats have the same name or ident",
-                    "give each its own",
-                ));
+            if heart.links.iter().any(|other| other.lan == link.lan || other.ident == link.ident) {
+                return Err(self.error(child, "two heartbeats have the same name or ident", "give each its own"));
             }
             heart.links.push(link);
         }
@@ -533,17 +294,11 @@ impl<'d> Reader<'d> {
             }
         }
         let lan = lan.ok_or_else(|| self.missing(node, "name"))?;
-        Ok(HeartbeatLink {
-            ident: ident.unwrap_or_else(|| lan.clone()),
-            lan,
-        })
+        Ok(HeartbeatLink { ident: ident.unwrap_or_else(|| lan.clone()), lan })
     }
 
     fn errd(&mut self, node: Node<'d, 'd>) -> Parsed<Errd> {
-        let mut errd = Errd {
-            polltimer_ms: 30 * SECOND,
-            procs: Vec::new(),
-        };
+        let mut errd = Errd { polltimer_ms: 30 * SECOND, procs: Vec::new() };
         for value in self.values(node) {
             match value.name {
                 "polltimer" => errd.polltimer_ms = value.time_ms(SECOND, 100, HOUR)?,
@@ -555,11 +310,7 @@ impl<'d> Reader<'d> {
                 return Err(self.unknown_element(child, "errd", "<proc>"));
             }
             if errd.procs.len() == NAMES_MAX {
-                return Err(self.error(
-                    child,
-                    "too many <proc>",
-                    format!("keep at most {NAMES_MAX}"),
-                ));
+                return Err(self.error(child, "too many <proc>", format!("keep at most {NAMES_MAX}")));
             }
             errd.procs.push(self.proc(child)?);
         }
@@ -569,23 +320,13 @@ impl<'d> Reader<'d> {
     fn proc(&mut self, node: Node<'d, 'd>) -> Parsed<Proc> {
         self.no_children(node)?;
         let known = "name, argregex, atleast, action, class, start_after";
-        let mut proc = Proc {
-            name: String::new(),
-            argregex: None,
-            atleast: 1,
-            action: ProcAction::StopStart,
-            start_after: 0,
-        };
+        let mut proc =
+            Proc { name: String::new(), argregex: None, atleast: 1, action: ProcAction::StopStart, start_after: 0 };
         for value in self.values(node) {
             match value.name {
                 "name" => {
-                    if value.text.is_empty()
-                        || value.text.len() > 15
-                        || value.text.chars().any(char::is_control)
-                    {
-                        return Err(value.wrong(
-                            "write the command name as the kernel keeps it: 1 to 15 bytes",
-                        ));
+                    if value.text.is_empty() || value.text.len() > 15 || value.text.chars().any(char::is_control) {
+                        return Err(value.wrong("write the command name as the kernel keeps it: 1 to 15 bytes"));
                     }
                     value.text.clone_into(&mut proc.name);
                 }
@@ -642,18 +383,10 @@ impl<'d> Reader<'d> {
                 "async" => return Err(value.wrong("write \"second\" or \"none\"")),
                 "encryption" => rfs.encryption = value.on_off()?,
                 "sendtimeout" => rfs.send_timeout_ms = value.time_ms(SECOND, 100, HOUR)?,
-                "acl" if value.on_off()? => {
-                    self.note(&value, "ACLs are replicated as extended attributes always")
-                }
-                name if ignored.contains(&name) => {
-                    self.note(&value, "this replication needs no such setting")
-                }
+                "acl" if value.on_off()? => self.note(&value, "ACLs are replicated as extended attributes always"),
+                name if ignored.contains(&name) => self.note(&value, "this replication needs no such setting"),
                 _ => {
-                    return Err(Self::unknown_attribute(
-                        "rfs",
-                        &value,
-                        "async, encryption, sendtimeout",
-                    ));
+                    return Err(Self::unknown_attribute("rfs", &value, "async, encryption, sendtimeout"));
                 }
             }
         }
@@ -684,25 +417,12 @@ impl<'d> Reader<'d> {
             }
         }
         let dir = dir.ok_or_else(|| self.missing(node, "dir"))?;
-        let inside = |a: &str, b: &str| {
-            a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'))
-        };
-        if let Some(other) = directories
-            .iter()
-            .find(|other| inside(&dir, other) || inside(other, &dir))
-        {
-            return Err(self.error(
-                node,
-                format!("{dir} and {other} overlap"),
-                "keep the outer one only",
-            ));
+        let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+        if let Some(other) = directories.iter().find(|other| inside(&dir, other) || inside(other, &dir)) {
+            return Err(self.error(node, format!("{dir} and {other} overlap"), "keep the outer one only"));
         }
         if directories.len() == NAMES_MAX {
-            return Err(self.error(
-                node,
-                "too many <replicated>",
-                format!("keep at most {NAMES_MAX}"),
-            ));
+            return Err(self.error(node, "too many <replicated>", format!("keep at most {NAMES_MAX}")));
         }
         directories.push(dir);
         Ok(())
@@ -718,12 +438,8 @@ impl<'d> Reader<'d> {
         };
         for value in self.values(node) {
             match value.name {
-                "nicestoptimeout" => {
-                    user.nicestop_timeout_ms = value.time_ms(SECOND, 100, 24 * HOUR)?
-                }
-                "forcestoptimeout" => {
-                    user.forcestop_timeout_ms = value.time_ms(SECOND, 100, 24 * HOUR)?
-                }
+                "nicestoptimeout" => user.nicestop_timeout_ms = value.time_ms(SECOND, 100, 24 * HOUR)?,
+                "forcestoptimeout" => user.forcestop_timeout_ms = value.time_ms(SECOND, 100, 24 * HOUR)?,
                 "logging" if value.text == "userlog" => user.logging = true,
                 "logging" if value.text == "none" => user.logging = false,
                 "logging" => return Err(value.wrong("write \"userlog\" or \"none\"")),
@@ -739,13 +455,8 @@ impl<'d> Reader<'d> {
                 return Err(self.unknown_element(child, "user", "<var>"));
             }
             let var = self.var(child)?;
-            if user.vars.len() == NAMES_MAX || user.vars.iter().any(|other| other.name == var.name)
-            {
-                return Err(self.error(
-                    child,
-                    "a second <var> of this name, or too many",
-                    "remove it",
-                ));
+            if user.vars.len() == NAMES_MAX || user.vars.iter().any(|other| other.name == var.name) {
+                return Err(self.error(child, "a second <var> of this name, or too many", "remove it"));
             }
             user.vars.push(var);
         }
@@ -760,19 +471,11 @@ impl<'d> Reader<'d> {
                 "name" => {
                     let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
                     let first = value.text.starts_with(|c: char| c.is_ascii_digit());
-                    if value.text.is_empty()
-                        || value.text.len() > 64
-                        || first
-                        || !value.text.chars().all(good)
-                    {
-                        return Err(value.wrong(
-                            "use letters, digits and underscores, not beginning with a digit",
-                        ));
+                    if value.text.is_empty() || value.text.len() > 64 || first || !value.text.chars().all(good) {
+                        return Err(value.wrong("use letters, digits and underscores, not beginning with a digit"));
                     }
                     if value.text.starts_with("SAFE") {
-                        return Err(value.wrong(
-                            "names beginning with SAFE are set by the product: choose another",
-                        ));
+                        return Err(value.wrong("names beginning with SAFE are set by the product: choose another"));
                     }
                     name = Some(value.text.to_owned());
                 }
@@ -784,36 +487,6 @@ impl<'d> Reader<'d> {
             }
         }
         let name = name.ok_or_else(|| self.missing(node, "name"))?;
-        Ok(Var {
-            name,
-            value: text.ok_or_else(|| self.missing(node, "value"))?,
-        })
+        Ok(Var { name, value: text.ok_or_else(|| self.missing(node, "value"))? })
     }
-}
-
-fn proc_action(value: &Value<'_>) -> Parsed<ProcAction> {
-    match value.text {
-        "restart" => Ok(ProcAction::Restart),
-        "stopstart" => Ok(ProcAction::StopStart),
-        "stop" => Ok(ProcAction::Stop),
-        "noaction" => Ok(ProcAction::NoAction),
-        _ => Err(value.wrong("write restart, stopstart, stop or noaction")),
-    }
-}
-
-fn directory(value: &Value<'_>) -> Parsed<String> {
-    let text = value.text;
-    if !text.starts_with('/') {
-        return Err(value.wrong("write an absolute path, beginning with /"));
-    }
-    let path = text.trim_end_matches('/');
-    let bad = path
-        .split('/')
-        .skip(1)
-        .any(|part| part.is_empty() || part == "." || part == ".." || part.len() > 255);
-    if path.is_empty() || path.len() > 1024 || bad || path.chars().any(char::is_control) {
-        return Err(value
-            .wrong("write a plain absolute path below /, without \".\", \"..\" or empty parts"));
-    }
-    Ok(path.to_owned())
 }

@@ -31,29 +31,16 @@ fn refused(text: &str) -> UserConfigError {
 #[test]
 fn the_linux_example_is_read_as_meant() {
     let config = UserConfig::parse(EXAMPLE).unwrap();
-    assert_eq!(
-        (config.service.maxloop, config.service.loop_interval_ms),
-        (3, 24 * 3_600_000)
-    );
-    assert_eq!(
-        (config.heart.pulse_ms, config.heart.timeout_ms),
-        (700, 30_000)
-    );
+    assert_eq!((config.service.maxloop, config.service.loop_interval_ms), (3, 24 * 3_600_000));
+    assert_eq!((config.heart.pulse_ms, config.heart.timeout_ms), (700, 30_000));
     assert_eq!(config.flow_lan(), "default");
     assert_eq!(config.errd.polltimer_ms, 10_000);
     assert_eq!(config.errd.procs[0].action, ProcAction::Restart);
     let rfs = config.rfs.as_ref().unwrap();
     assert_eq!(rfs.directories, ["/test1replicated", "/test2replicated"]);
-    assert_eq!(
-        (rfs.acknowledge, rfs.encryption),
-        (Acknowledge::Second, true)
-    );
+    assert_eq!((rfs.acknowledge, rfs.encryption), (Acknowledge::Second, true));
     assert_eq!(config.user.as_ref().unwrap().nicestop_timeout_ms, 300_000);
-    let notes: Vec<_> = config
-        .notes
-        .iter()
-        .map(|note| (note.line, note.text.as_str()))
-        .collect();
+    let notes: Vec<_> = config.notes.iter().map(|note| (note.line, note.text.as_str())).collect();
     assert_eq!(notes.len(), 3, "{notes:?}");
     assert_eq!(notes[0].0, 12);
 }
@@ -89,18 +76,14 @@ fn unknown_elements_and_attributes_are_errors_with_place_and_cure() {
     let error = refused(&EXAMPLE.replace("</heart>", "</heart>\n  <hearth/>"));
     assert_eq!((error.line, error.column), (9, 3), "{error}");
     let error = refused(&EXAMPLE.replace("</heart>", "</heart>\n<vip/>"));
-    assert!(
-        error.problem.contains("not available in this version"),
-        "{error}"
-    );
+    assert!(error.problem.contains("not available in this version"), "{error}");
     let error = refused(&EXAMPLE.replace("</heart>", "</heart> stray"));
     assert!(error.problem.contains("text"), "{error}");
 }
 
 #[test]
 fn times_take_units_and_refuse_what_rounds_to_nothing() {
-    let config =
-        UserConfig::parse(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="5s""#)).unwrap();
+    let config = UserConfig::parse(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="5s""#)).unwrap();
     assert_eq!(config.heart.timeout_ms, 5000);
     let error = refused(&EXAMPLE.replace(r#"pulse="700""#, r#"pulse="900us""#));
     assert!(error.cure.contains("rounds to 0"), "{error}");
@@ -118,8 +101,7 @@ fn directories_are_absolute_plain_and_apart() {
     }
     let error = refused(&EXAMPLE.replace("/test2replicated", "/test1replicated/below"));
     assert!(error.problem.contains("overlap"), "{error}");
-    let config =
-        UserConfig::parse(&EXAMPLE.replace("/test2replicated", "/test1replicated2/")).unwrap();
+    let config = UserConfig::parse(&EXAMPLE.replace("/test2replicated", "/test1replicated2/")).unwrap();
     assert_eq!(config.rfs.unwrap().directories[1], "/test1replicated2");
 }
 
@@ -140,31 +122,16 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
 fn signature_covers_heart_and_rfs_only() {
     let signature = |text: &str| UserConfig::parse(text).unwrap().signature();
     let base = signature(EXAMPLE);
-    assert_eq!(
-        base,
-        signature(&EXAMPLE.replace(r#"maxloop="3""#, r#"maxloop="5""#))
-    );
-    assert_eq!(
-        base,
-        signature(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="30s""#))
-    );
-    assert_ne!(
-        base,
-        signature(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="20000""#))
-    );
-    assert_ne!(
-        base,
-        signature(&EXAMPLE.replace("/test1replicated", "/other"))
-    );
+    assert_eq!(base, signature(&EXAMPLE.replace(r#"maxloop="3""#, r#"maxloop="5""#)));
+    assert_eq!(base, signature(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="30s""#)));
+    assert_ne!(base, signature(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="20000""#)));
+    assert_ne!(base, signature(&EXAMPLE.replace("/test1replicated", "/other")));
 }
 
 #[test]
 fn written_text_is_read_back_as_the_same() {
     let with_var = r#"<user><var name="A" value="x &lt; &quot;y&quot; &amp; z"/></user>"#;
-    let text = EXAMPLE.replace(
-        r#"<user nicestoptimeout="300" forcestoptimeout="300" logging="userlog"/>"#,
-        with_var,
-    );
+    let text = EXAMPLE.replace(r#"<user nicestoptimeout="300" forcestoptimeout="300" logging="userlog"/>"#, with_var);
     let mut config = UserConfig::parse(&text).unwrap();
     config.notes.clear();
     config.errd.procs[0].argregex = Some("a\"<b>&\t".to_owned());

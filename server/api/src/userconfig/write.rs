@@ -39,22 +39,10 @@ pub(super) fn to_xml(config: &UserConfig) -> String {
 
 fn heart(out: &mut String, config: &UserConfig) {
     let heart = &config.heart;
-    let port = heart
-        .port
-        .map(|port| format!(r#" port="{port}""#))
-        .unwrap_or_default();
-    let _ = writeln!(
-        out,
-        r#"  <heart pulse="{}" timeout="{}"{port}>"#,
-        heart.pulse_ms, heart.timeout_ms
-    );
+    let port = heart.port.map(|port| format!(r#" port="{port}""#)).unwrap_or_default();
+    let _ = writeln!(out, r#"  <heart pulse="{}" timeout="{}"{port}>"#, heart.pulse_ms, heart.timeout_ms);
     for link in &heart.links {
-        let _ = writeln!(
-            out,
-            r#"    <heartbeat name="{}" ident="{}"/>"#,
-            escape(&link.lan),
-            escape(&link.ident)
-        );
+        let _ = writeln!(out, r#"    <heartbeat name="{}" ident="{}"/>"#, escape(&link.lan), escape(&link.ident));
     }
     out.push_str("  </heart>\n");
 }
@@ -63,22 +51,13 @@ fn errd(out: &mut String, config: &UserConfig) {
     if config.errd.procs.is_empty() {
         return;
     }
-    let _ = writeln!(
-        out,
-        r#"  <errd polltimer="{}ms">"#,
-        config.errd.polltimer_ms
-    );
+    let _ = writeln!(out, r#"  <errd polltimer="{}ms">"#, config.errd.polltimer_ms);
     for proc in &config.errd.procs {
         let _ = write!(out, r#"    <proc name="{}""#, escape(&proc.name));
         if let Some(regex) = &proc.argregex {
             let _ = write!(out, r#" argregex="{}""#, escape(regex));
         }
-        let _ = write!(
-            out,
-            r#" atleast="{}" action="{}" class="prim""#,
-            proc.atleast,
-            proc.action.as_str()
-        );
+        let _ = write!(out, r#" atleast="{}" action="{}" class="prim""#, proc.atleast, proc.action.as_str());
         if proc.start_after > 0 {
             let _ = write!(out, r#" start_after="{}""#, proc.start_after);
         }
@@ -100,11 +79,7 @@ fn rfs(out: &mut String, config: &UserConfig) {
         rfs.send_timeout_ms
     );
     for dir in &rfs.directories {
-        let _ = writeln!(
-            out,
-            r#"    <replicated dir="{}" mode="read_only"/>"#,
-            escape(dir)
-        );
+        let _ = writeln!(out, r#"    <replicated dir="{}" mode="read_only"/>"#, escape(dir));
     }
     out.push_str("  </rfs>\n");
 }
@@ -125,12 +100,7 @@ fn user(out: &mut String, config: &UserConfig) {
     }
     out.push_str(">\n");
     for var in &user.vars {
-        let _ = writeln!(
-            out,
-            r#"    <var name="{}" value="{}"/>"#,
-            escape(&var.name),
-            escape(&var.value)
-        );
+        let _ = writeln!(out, r#"    <var name="{}" value="{}"/>"#, escape(&var.name), escape(&var.value));
     }
     out.push_str("  </user>\n");
 }

@@ -1,6 +1,6 @@
 //! Attributes: getattr, and setattr (truncate, chmod, chown, utimens).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
@@ -89,7 +89,7 @@ fn apply(fd: &OwnedFd, wanted: SetAttr, kind: FileKind) -> Result<()> {
         rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)?;
     }
     if has(valid::MODE) {
-        rustix::fs::chmod(proc_path(fd).as_c_str(), Mode::from_raw_mode(wanted.mode & 0o7777))?;
+        rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(wanted.mode & 0o7777))?;
     }
     if has(valid::ATIME) || has(valid::MTIME) {
         let times = Timestamps {
@@ -135,6 +135,6 @@ pub(in crate::front) fn clear_sgid(fd: &OwnedFd) -> Result<Option<u32>> {
     if cleared == permissions {
         return Ok(None);
     }
-    rustix::fs::chmod(proc_path(fd).as_c_str(), Mode::from_raw_mode(cleared))?;
+    rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(cleared))?;
     Ok(Some(cleared))
 }

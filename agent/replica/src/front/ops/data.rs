@@ -54,9 +54,6 @@ impl Connection {
         if flags & ACCESS_MODE != READ_ONLY {
             uses.writers = uses.writers.saturating_sub(1);
         }
-        if uses.opens == 0 && self.read_only {
-            self.inodes.descriptors.close(inode.backing());
-        }
         uses.written && uses.writers == 0
     }
 
@@ -80,12 +77,23 @@ impl Connection {
         }
     }
 
+    /// Sends all modification times that were not sent: nothing changes any more.
+    pub(in crate::front) fn send_unsent_times(&self) {
+        for inode in self.inodes.all() {
+            if lock(&inode.use_count).written {
+                self.send_time(&inode);
+            }
+        }
+    }
+
     /// Sends the modification time a file has now, so that both copies agree. Nobody waits for it.
     fn send_time(&self, inode: &Inode) {
         if inode.is_removed() {
             return;
         }
-        let Ok(mut change) = Change::begin(self) else { return };
+        let Ok(mut change) = Change::begin(self) else {
+            return;
+        };
         let prepared = change.prepare(&[inode]);
         self.submit_time(&mut change, inode, &prepared);
         drop(prepared);
@@ -140,10 +148,13 @@ impl Connection {
         }
         lock(&inode.use_count).written = true;
         drop(prepared);
-        change.reply(unique, match failure {
-            Some(error) if written == 0 => Err(error),
-            _ => Ok(Reply::size(written as u32)),
-        });
+        change.reply(
+            unique,
+            match failure {
+                Some(error) if written == 0 => Err(error),
+                _ => Ok(Reply::size(written as u32)),
+            },
+        );
         Ok(())
     }
 
@@ -155,7 +166,9 @@ impl Connection {
                 change.submit(&Op::Write { id: inode.id(), offset, clear_suid: false }, &real[..count]);
             }
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, id = inode.id().0, "a failed write cannot be read back"),
+            Err(error) => {
+                tracing::error!(%error, id = inode.id().0, "a failed write cannot be read back")
+            }
         }
         match self.inodes.status(inode) {
             Ok(status) => {
@@ -163,7 +176,9 @@ impl Connection {
                     Attributes { size: Some(status.size), modified: Some(status.modified), ..Attributes::default() };
                 change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
             }
-            Err(error) => tracing::error!(%error, id = inode.id().0, "a file cannot be examined after a failed write"),
+            Err(error) => {
+                tracing::error!(%error, id = inode.id().0, "a file cannot be examined after a failed write")
+            }
         }
     }
 
@@ -239,10 +254,7 @@ pub(in crate::front) fn clear_suid_bits(fd: impl AsFd) -> Result<()> {
     if cleared == permissions {
         return Ok(());
     }
-    rustix::fs::chmod(
-        crate::tree::handle::proc_path(fd).as_c_str(),
-        rustix::fs::Mode::from_raw_mode(cleared),
-    )
+    rustix::fs::chmod(crate::tree::handle::proc_path(fd.as_fd()).as_c_str(), rustix::fs::Mode::from_raw_mode(cleared))
 }
 
 /// Permissions without set-uid, and without set-gid if the group may execute.

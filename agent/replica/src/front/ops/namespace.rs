@@ -1,7 +1,7 @@
 //! Names: lookup, create, mknod, mkdir, symlink, link, unlink, rmdir, rename. Done here first, sent as results.
 
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -90,7 +90,9 @@ impl Connection {
     ) -> Result<()> {
         let file_type = match FileType::from_raw_mode(mode) {
             FileType::Unknown => FileType::RegularFile,
-            known if matches!(kind_of(known), Some(FileKind::Directory | FileKind::Symlink)) => return Err(Errno::INVAL),
+            known if matches!(kind_of(known), Some(FileKind::Directory | FileKind::Symlink)) => {
+                return Err(Errno::INVAL);
+            }
             known => known,
         };
         self.make(unique, parent, name, caller, &[], |directory| {
@@ -169,7 +171,8 @@ impl Connection {
         change.submit(&Op::Create { id, parent, name, kind, mode, uid, gid, device }, &[]);
         change.mark(child);
         let fd = self.inodes.open_backing(child, Level::Path)?;
-        let inheritable: &[&CStr] = if kind == FileKind::Directory { &[ACL_ACCESS, ACL_DEFAULT] } else { &[ACL_ACCESS] };
+        let inheritable: &[&CStr] =
+            if kind == FileKind::Directory { &[ACL_ACCESS, ACL_DEFAULT] } else { &[ACL_ACCESS] };
         for acl in inheritable {
             if let Ok(value) = xattr::get(&*fd, acl) {
                 change.submit(&Op::SetXattr { id, name: acl.to_bytes().to_vec() }, &value);
@@ -206,7 +209,7 @@ impl Connection {
         let by_fd = rustix::fs::linkat(&*source, c"", &*directory, name, AtFlags::EMPTY_PATH);
         if by_fd == Err(Errno::NOENT) {
             // Without CAP_DAC_READ_SEARCH: through the link in /proc.
-            let path = proc_path(&*source);
+            let path = proc_path(source.as_fd());
             rustix::fs::linkat(rustix::fs::CWD, path.as_c_str(), &*directory, name, AtFlags::SYMLINK_FOLLOW)?;
         } else {
             by_fd?;
@@ -243,11 +246,8 @@ impl Connection {
             self.let_go(&child, last);
             if prepared.replicable {
                 let (id, parent, name) = (child.id(), parent.id(), name.to_bytes().to_vec());
-                let op = if directory {
-                    Op::RemoveDirectory { id, parent, name }
-                } else {
-                    Op::Unlink { id, parent, name }
-                };
+                let op =
+                    if directory { Op::RemoveDirectory { id, parent, name } } else { Op::Unlink { id, parent, name } };
                 change.submit(&op, &[]);
             }
             drop(prepared);

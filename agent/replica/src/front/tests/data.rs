@@ -139,7 +139,10 @@ fn set_uid_is_cleared_when_another_user_writes_or_truncates() {
         fs::write(&path, "#!/bin/sh\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o6777)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o6777);
-        shell(&m.path(), &format!("chmod 777 . && setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '{script}'"));
+        shell(
+            &m.path(),
+            &format!("chmod 777 . && setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '{script}'"),
+        );
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o777, "{script}");
     }
     m.assert_mirrored();

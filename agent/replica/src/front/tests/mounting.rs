@@ -71,7 +71,10 @@ fn a_mount_in_use_is_not_taken_away_unless_aborted() {
     let mut file = File::create_new(path.join("f")).unwrap();
     let user = sleeping("exec 9<data/f", base.path());
     let error = front.unmount(false).unwrap_err();
-    assert!(matches!(&error, UnmountError::Busy { users, .. } if users.iter().any(|u| u.pid == user.0.id())), "{error}");
+    assert!(
+        matches!(&error, UnmountError::Busy { users, .. } if users.iter().any(|u| u.pid == user.0.id())),
+        "{error}"
+    );
     file.write_all(b"still served").unwrap();
     front.unmount(true).unwrap();
     assert!(file.write_all(b"x").is_err());
@@ -90,7 +93,11 @@ fn a_dead_mount_of_an_earlier_process_is_cleared() {
     drop(device);
     assert_eq!(fs::read(path.join("f")).err().unwrap().raw_os_error(), Some(libc::ENOTCONN));
     drop(mount);
-    crate::front::mount::clear_stale(&path).unwrap();
+    let with_slash = PathBuf::from(format!("{}/", path.display()));
+    let inodes = Inodes::open(&[with_slash]).unwrap();
+    let front = Front::mount(&inodes, Mode::ReadWrite, &alone()).unwrap();
+    assert_eq!(fs::read(path.join("f")).unwrap(), b"below");
+    front.unmount(false).unwrap();
     assert_eq!(fs::read(path.join("f")).unwrap(), b"below");
 }
 
@@ -189,6 +196,39 @@ fn unsuitable_directories_are_refused_before_anything_happens() {
     assert!(refused(&[base.path().join("link")]).contains("without symbolic links"));
     assert!(refused(&[path.clone(), path.join("inner")]).contains("lies inside"));
     assert!(refused(&[path.clone(), path]).contains("lies inside"));
+}
+
+#[test]
+fn a_file_system_without_handles_is_served_through_kept_descriptors() {
+    let base = tempfile::tempdir_in("/tmp").unwrap();
+    let path = directory(&base, "data");
+    for name in ["lower", "upper", "work"] {
+        directory(&base, name);
+    }
+    let under = |name: &str| base.path().join(name).display().to_string();
+    let options = format!("lowerdir={},upperdir={},workdir={}", under("lower"), under("upper"), under("work"));
+    let options = std::ffi::CString::new(options).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("overlay", &path, "overlay", flags, options.as_c_str()).unwrap();
+    let inodes = Inodes::open(std::slice::from_ref(&path)).unwrap();
+    let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &alone()).unwrap());
+    let _done = watch(&front);
+    fs::create_dir(path.join("d")).unwrap();
+    for number in 0..50 {
+        fs::write(path.join(format!("d/{number}")), number.to_string()).unwrap();
+    }
+    fs::rename(path.join("d/1"), path.join("one")).unwrap();
+    let mut open = File::options().read(true).append(true).open(path.join("one")).unwrap();
+    fs::remove_file(path.join("one")).unwrap();
+    open.write_all(b"!").unwrap();
+    let mut text = [0; 2];
+    std::os::unix::fs::FileExt::read_exact_at(&open, &mut text, 0).unwrap();
+    assert_eq!(&text, b"1!");
+    assert_eq!(fs::read_dir(path.join("d")).unwrap().count(), 49);
+    assert_eq!(fs::read(path.join("d/49")).unwrap(), b"49");
+    drop(open);
+    front.unmount(true).unwrap();
+    rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH).unwrap();
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::support::{Mounted, shell};
 
 fn has(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|p| p.join(program).exists()));
+    let found =
+        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|p| p.join(program).exists()));
     if !found {
         eprintln!("{program} is not installed: this test shows nothing");
     }

@@ -29,8 +29,13 @@ fn objects_are_bound_with_their_directories_before_use_and_once() {
     file.write_all_at(b"x", 3).unwrap();
     file.write_all_at(b"y", 4).unwrap();
     let ops = m.recording.ops();
-    let [Op::Bind { id: a, parent: FileId(1), name: n1, kind: FileKind::Directory }, Op::Bind { id: b, parent: p2, name: n2, .. }, Op::Bind { id: f, parent: p3, name: n3, kind: FileKind::File }, Op::Write { id: w1, offset: 3, clear_suid: false }, Op::Write { id: w2, offset: 4, .. }] =
-        &ops[..]
+    let [
+        Op::Bind { id: a, parent: FileId(1), name: n1, kind: FileKind::Directory },
+        Op::Bind { id: b, parent: p2, name: n2, .. },
+        Op::Bind { id: f, parent: p3, name: n3, kind: FileKind::File },
+        Op::Write { id: w1, offset: 3, clear_suid: false },
+        Op::Write { id: w2, offset: 4, .. },
+    ] = &ops[..]
     else {
         panic!("{ops:?}")
     };
@@ -98,12 +103,18 @@ fn every_change_is_answered_only_after_the_verdict() {
     let m = filled();
     fs::write(m.join("a/other"), "other").unwrap();
     let file = OpenOptions::new().write(true).open(m.join("a/b/f")).unwrap();
-    let check = |what: &str, change: &(dyn Fn() -> std::io::Result<()> + Sync)| answered_only_after_the_verdict(&m, what, change);
+    let check = |what: &str, change: &(dyn Fn() -> std::io::Result<()> + Sync)| {
+        answered_only_after_the_verdict(&m, what, change)
+    };
     check("write", &|| file.write_all_at(b"new", 0));
     check("truncate", &|| file.set_len(2));
     check("fsync", &|| file.sync_all());
     check("fdatasync", &|| file.sync_data());
-    check("create", &|| rustix::fs::open(m.join("c"), rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY, rustix::fs::Mode::RUSR).map(drop).map_err(Into::into));
+    check("create", &|| {
+        rustix::fs::open(m.join("c"), rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY, rustix::fs::Mode::RUSR)
+            .map(drop)
+            .map_err(Into::into)
+    });
     check("mkdir", &|| fs::create_dir(m.join("d")));
     check("symlink", &|| std::os::unix::fs::symlink("x", m.join("s")));
     check("link", &|| fs::hard_link(m.join("c"), m.join("h")));
@@ -133,7 +144,7 @@ fn a_refused_change_is_eio_and_reads_go_on() {
     let before = m.recording.ops().len();
     eio(file.write_all_at(b"new", 0));
     eio(fs::create_dir(m.join("dir2")));
-    eio(fs::remove_file(m.join("a/another")));
+    eio(fs::remove_file(m.join("a/other")));
     assert_eq!(m.recording.ops().len(), before, "nothing is submitted any more");
     assert_eq!(fs::read(m.join("a/b/f")).unwrap().len(), 10);
     assert!(!m.join("dir2").exists());
@@ -246,8 +257,10 @@ fn resync_walks_the_tree_and_learns_of_moves() {
     touched.sort();
     assert_eq!(touched, [(root.id(), f.id()), (a.id(), f.id())]);
     // An object stays the same for the kernel and for resync.
-    f.lock_order();
-    f.mark_bound(m.recording_session());
+    {
+        let _order = f.lock_order();
+        f.mark_bound(m.recording_session());
+    }
     m.recording.clear();
     fs::write(m.join("h"), "x").unwrap();
     assert!(!m.recording.ops().iter().any(|op| matches!(op, Op::Bind { id, .. } if *id == f.id())));

@@ -38,15 +38,27 @@ fn figures() {
         let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());
         let _done = watch(&front);
         for (what, directory) in [("native", &native), ("mount", &path)] {
-            let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(directory.join("f")).unwrap();
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .read(true)
+                .write(true)
+                .open(directory.join("f"))
+                .unwrap();
             let block = vec![7; 4096];
-            let best = (0..4).map(|_| percentiles(timed(5000, |n| file.write_all_at(&block, (n % 256 * 4096) as u64).unwrap()))).min().unwrap();
+            let best = (0..4)
+                .map(|_| percentiles(timed(5000, |n| file.write_all_at(&block, (n % 256 * 4096) as u64).unwrap())))
+                .min()
+                .unwrap();
             println!("{place} {what} pwrite 4 KiB: {best}");
             let mut buffer = vec![0; 4096];
             let reads = timed(5000, |n| file.read_exact_at(&mut buffer, (n % 256 * 4096) as u64).unwrap());
             println!("{place} {what} pread 4 KiB cached: {}", percentiles(reads));
             let large = vec![1; 1 << 20];
-            println!("{place} {what} pwrite 1 MiB: {}", percentiles(timed(200, |_| file.write_all_at(&large, 0).unwrap())));
+            println!(
+                "{place} {what} pwrite 1 MiB: {}",
+                percentiles(timed(200, |_| file.write_all_at(&large, 0).unwrap()))
+            );
             let cycle = timed(1000, |n| {
                 let name = directory.join(n.to_string());
                 fs::write(&name, &block).unwrap();

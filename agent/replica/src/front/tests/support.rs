@@ -1,8 +1,8 @@
 //! A directory of its own for each test, mounted, with a watchdog: whatever hangs is aborted after a deadline.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::mirror::{Mirror, assert_same_trees};
@@ -53,7 +53,7 @@ impl Mounted {
 
     /// Unmounts and compares the directory with one to which all recorded changes were applied.
     pub(super) fn assert_mirrored(&self) {
-        self.front.unmount(true).unwrap();
+        eventually("the mount is free", || self.front.unmount(false).is_ok());
         let copy = self.base.path().join("copy");
         std::fs::create_dir(&copy).unwrap();
         let mut mirror = Mirror::new(&copy);

@@ -68,7 +68,8 @@ fn a_forget_count_beyond_the_buffer_is_refused() {
 
 #[test]
 fn old_kernels_send_a_short_init() {
-    let (_, request) = parse(&frame(26, &words(&[7, 31, 131_072, 1])), true).map(|(h, r)| (h, format!("{r:?}"))).unwrap();
+    let (_, request) =
+        parse(&frame(26, &words(&[7, 31, 131_072, 1])), true).map(|(h, r)| (h, format!("{r:?}"))).unwrap();
     assert!(request.contains("minor: 31") && request.contains("flags: 1"), "{request}");
 }
 

@@ -24,7 +24,7 @@ pub(super) fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Re
 }
 
 pub(super) fn set_mode(fd: impl AsFd, mode: u32) -> Result<(), Errno> {
-    rustix::fs::chmod(proc_path(fd).as_c_str(), Mode::from_raw_mode(mode & 0o7777))
+    rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(mode & 0o7777))
 }
 
 /// Sets times; through the link in /proc, because an empty path is refused by kernels before 5.8 and `O_PATH`
@@ -43,7 +43,7 @@ pub(super) fn set_times(
     if kind == FileKind::Symlink {
         return rustix::fs::utimensat(fd, c"", &times, AtFlags::EMPTY_PATH);
     }
-    rustix::fs::utimensat(rustix::fs::CWD, proc_path(fd).as_c_str(), &times, AtFlags::empty())
+    rustix::fs::utimensat(rustix::fs::CWD, proc_path(fd.as_fd()).as_c_str(), &times, AtFlags::empty())
 }
 
 /// Sets what is given, in the order that lets each survive the next: a change of owner clears set-uid bits, a change of

@@ -1,0 +1,146 @@
+//! Faults: drawn by weight, each ends by itself.
+
+use super::cluster::{Cluster, Step};
+use super::options::Fault;
+use super::replica::Mode;
+use holdfast_core::input::{CheckAction, CommandKind, Input};
+use holdfast_core::replica::ReplicaEvent;
+
+impl Cluster {
+    /// Injects a fault and schedules the next.
+    pub fn inject(&mut self) {
+        if !self.faulty {
+            return;
+        }
+        let next = self.rng.within(self.options.fault_every_ms);
+        self.schedule.after(next, Step::Fault);
+        let total: u64 = self.options.faults.iter().map(|(_, weight)| weight).sum();
+        if total == 0 {
+            return;
+        }
+        let mut draw = self.rng.next() % total;
+        for (fault, weight) in self.options.faults.clone() {
+            if draw < weight {
+                return self.commit(fault);
+            }
+            draw -= weight;
+        }
+    }
+
+    /// A time from much shorter to much longer than the heartbeat timeout.
+    fn some_time(&mut self) -> u64 {
+        let timeout = self.options.timeout_ms;
+        match self.rng.next() % 3 {
+            0 => self.rng.within((1, timeout / 2)),
+            1 => self.rng.within((timeout / 2, timeout * 3 / 2)),
+            _ => self.rng.within((timeout, timeout * 6)),
+        }
+    }
+
+    fn commit(&mut self, fault: Fault) {
+        let host = self.rng.coin();
+        let time = self.some_time();
+        let now = self.schedule.now();
+        self.faults += 1;
+        self.say(|| format!("FAULT {fault:?} {} {time} ms", Self::name(host)));
+        let runs = self.hosts[host].node.is_some();
+        match fault {
+            Fault::Crash if self.hosts[host].up => self.crash(host, time),
+            Fault::CrashBoth => {
+                let other = self.some_time();
+                for (host, time) in [(host, time), (1 - host, other)] {
+                    if self.hosts[host].up {
+                        self.crash(host, time);
+                    }
+                }
+            }
+            Fault::Kill if runs => self.kill_agent(host, time.min(3000)),
+            Fault::CutAll => self.cut(0..2, time),
+            Fault::CutOneWay => self.cut(host..host + 1, time),
+            Fault::CutOne => {
+                let link = (self.rng.next() % self.net.links() as u64) as usize;
+                for from in 0..2 {
+                    self.cut_link(from, link, time);
+                }
+            }
+            Fault::Flap => {
+                let pulse = self.options.pulse_ms;
+                self.cut(0..2, pulse * 2);
+            }
+            Fault::Suspend if self.hosts[host].up => {
+                self.hosts[host].asleep_until = self.hosts[host].asleep_until.max(now + time);
+            }
+            Fault::Freeze if runs => {
+                self.hosts[host].frozen_until = self.hosts[host].frozen_until.max(now + time);
+            }
+            Fault::BreakStream => {
+                if let Some(stream) = self.stream.clone()
+                    && stream.open[host]
+                {
+                    self.lose_stream(host, stream.session, "broken on purpose");
+                }
+            }
+            Fault::ReplicaExits if runs && self.hosts[host].replica.mode != Mode::Idle => {
+                self.end_replica(host);
+                self.to_agent(
+                    host,
+                    Input::Replica(ReplicaEvent::Exited {
+                        reason: "signal 11".to_owned(),
+                    }),
+                );
+            }
+            Fault::ProcessMissing if self.hosts[host].application => {
+                let action = [
+                    CheckAction::Restart,
+                    CheckAction::StopStart,
+                    CheckAction::Stop,
+                ][(time % 3) as usize];
+                self.hosts[host].application = action == CheckAction::Stop;
+                self.to_agent(
+                    host,
+                    Input::ProcessMissing {
+                        name: "app".to_owned(),
+                        action,
+                    },
+                );
+            }
+            Fault::StopStartLater if runs => {
+                self.command(host, CommandKind::Stop, "operator");
+                self.schedule.after(time, Step::OperatorStarts { host });
+            }
+            Fault::Swap if runs => self.command(host, CommandKind::Swap, "operator"),
+            Fault::Restart if runs => self.command(host, CommandKind::Restart, "operator"),
+            Fault::StopStart if runs => self.command(host, CommandKind::StopStart, "operator"),
+            _ => {}
+        }
+    }
+
+    fn cut(&mut self, from: std::ops::Range<usize>, time: u64) {
+        for from in from {
+            for link in 0..self.net.links() {
+                self.cut_link(from, link, time);
+            }
+        }
+    }
+
+    fn cut_link(&mut self, from: usize, link: usize, time: u64) {
+        self.net.set(from, link, true);
+        // The two directions, and the links, rarely come back at the same instant.
+        let jitter = self.rng.within((0, self.options.pulse_ms * 2));
+        self.schedule
+            .after(time + jitter, Step::Join { from, link });
+    }
+
+    /// No fault from now on; everything is repaired.
+    pub fn heal(&mut self) {
+        self.say(|| "HEAL".to_owned());
+        self.faulty = false;
+        self.operator.repairs = true;
+        self.net.set_all(false);
+        let now = self.schedule.now();
+        for host in 0..2 {
+            self.hosts[host].asleep_until = self.hosts[host].asleep_until.min(now);
+            self.hosts[host].frozen_until = self.hosts[host].frozen_until.min(now);
+        }
+    }
+}

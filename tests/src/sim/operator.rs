@@ -1,0 +1,109 @@
+//! The person at the console: chooses the reference at the first start, starts what stopped, and when everything is
+//! repaired does what a WAIT asks for. Never forces anything while faults go on.
+
+use super::cluster::{Cluster, Step};
+use holdfast_api::state::{DataState, ModuleState};
+use holdfast_core::arbiter;
+use holdfast_core::input::{Command, CommandKind, Input};
+
+/// What the operator is about.
+#[derive(Clone, Debug, Default)]
+pub struct Operator {
+    /// The node to start as primary first, until that is done.
+    pub first_start: Option<usize>,
+    /// Diverged copies may be given up now.
+    pub repairs: bool,
+    commands: u64,
+}
+
+impl Cluster {
+    /// Gives a command.
+    pub fn command(&mut self, host: usize, kind: CommandKind, actor: &str) {
+        if self.hosts[host].node.is_none() {
+            return;
+        }
+        self.operator.commands += 1;
+        let id = self.operator.commands;
+        self.oracle_commanded(host, id, kind);
+        let command = Command {
+            id,
+            kind,
+            actor: actor.to_owned(),
+            counted: actor == "start_prim",
+        };
+        self.input(host, Input::CommandReceived(command));
+    }
+
+    /// The operator looks at both nodes, and comes back later.
+    pub fn look(&mut self) {
+        self.schedule.after(self.options.timeout_ms, Step::Look);
+        if let Some(first) = self.operator.first_start {
+            self.first_start(first);
+            return;
+        }
+        if self.operator.repairs {
+            self.repair();
+        }
+    }
+
+    /// Primary first; the other once that serves.
+    fn first_start(&mut self, first: usize) {
+        let state = |host: usize| self.hosts[host].node.as_ref().map(|node| node.view().state);
+        match (state(first), state(1 - first)) {
+            (Some(ModuleState::Stop), Some(ModuleState::Stop))
+                if self.hosts[first].disk.ledger.generation.number == 0 =>
+            {
+                self.command(first, CommandKind::Prim, "operator");
+            }
+            (Some(ModuleState::Alone), Some(ModuleState::Stop)) => {
+                self.command(1 - first, CommandKind::Second, "operator");
+                self.operator.first_start = None;
+            }
+            (Some(_), Some(_))
+                if self.operator.repairs || self.hosts[first].disk.ledger.generation.number > 0 =>
+            {
+                self.operator.first_start = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts the module on a node.
+    pub fn operator_starts(&mut self, host: usize) {
+        self.command(host, CommandKind::Start, "operator");
+    }
+
+    /// Everything is repaired: start what is stopped, choose where a choice is asked for.
+    fn repair(&mut self) {
+        let views = [0, 1].map(|host| self.hosts[host].node.as_ref().map(|node| node.view()));
+        let [Some(first), Some(second)] = views else {
+            return;
+        };
+        let states = [first.state, second.state];
+        let data = [first.data, second.data];
+        let serves = |host: usize| matches!(states[host], ModuleState::Prim | ModuleState::Alone);
+        for host in 0..2 {
+            if states[host] == ModuleState::Stop {
+                self.command(host, CommandKind::Start, "operator");
+            } else if states[host] == ModuleState::Wait
+                && serves(1 - host)
+                && (data[host] == DataState::Diverged || data[host] == DataState::Unknown)
+            {
+                self.command(host, CommandKind::Second, "operator");
+            }
+        }
+        // Neither serves and neither will: choose a whole copy where both have diverged, or nobody was chosen yet.
+        let stuck = states == [ModuleState::Wait, ModuleState::Wait]
+            && [&first, &second].iter().all(|view| {
+                view.waiting_for
+                    .as_ref()
+                    .is_some_and(|text| text.contains("`prim`") || text.contains("`second`"))
+            });
+        if stuck {
+            let choice = (0..2).find(|host| data[*host] == DataState::UpToDate);
+            let choice = choice.or_else(|| (0..2).find(|host| arbiter::whole(data[*host])));
+            let choice = choice.unwrap_or_else(|| usize::from(data[0] == DataState::Inconsistent));
+            self.command(choice, CommandKind::Prim, "operator");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The fault model: what the world may do to the nodes. A seed draws all of it.
+
+use super::clock::Rng;
+use holdfast_core::settings::BrokenRules;
+
+/// Options of one run. Rates are per thousand draws; ranges include both ends; times are milliseconds.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The seed: everything else follows from it.
+    pub seed: u64,
+    /// Heartbeat links; replication uses the first.
+    pub links: usize,
+    /// Heartbeat pulse.
+    pub pulse_ms: u64,
+    /// Heartbeat timeout.
+    pub timeout_ms: u64,
+    /// See `Settings`.
+    pub maxloop: u32,
+    /// See `Settings`.
+    pub loop_interval_ms: u64,
+    /// See `Settings`.
+    pub failover: bool,
+    /// See `Settings`.
+    pub has_scripts: bool,
+    /// Datagrams lost.
+    pub loss: u64,
+    /// Datagrams delivered twice.
+    pub duplicate: u64,
+    /// Delay of a datagram.
+    pub delay_ms: (u64, u64),
+    /// Time to save the ledger.
+    pub save_ms: (u64, u64),
+    /// Saves that fail (the bytes may have landed all the same).
+    pub save_fails: u64,
+    /// A stream without progress for this long is given up.
+    pub stream_timeout_ms: u64,
+    /// Time of a replication message.
+    pub stream_ms: (u64, u64),
+    /// Time of an order to the data plane.
+    pub replica_ms: (u64, u64),
+    /// Graceful releases that hang until they are aborted.
+    pub release_hangs: u64,
+    /// Orders to the data plane that fail.
+    pub replica_fails: u64,
+    /// Time of a script.
+    pub script_ms: (u64, u64),
+    /// Scripts that end badly.
+    pub script_fails: u64,
+    /// Time between two faults.
+    pub fault_every_ms: (u64, u64),
+    /// Which faults happen, by weight.
+    pub faults: Vec<(Fault, u64)>,
+    /// How long faults are injected.
+    pub chaos_ms: u64,
+    /// How long the healed cluster may take to come to PRIM and SECOND.
+    pub heal_ms: u64,
+    /// Time between two writes of the application.
+    pub write_every_ms: (u64, u64),
+    /// Rules broken on purpose.
+    pub broken: BrokenRules,
+}
+
+/// A fault, or an order of an operator who does not know better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A machine loses power: what was not synced may be lost.
+    Crash,
+    /// Both machines lose power at the same time.
+    CrashBoth,
+    /// The agent is killed and restarted; its data plane ends with it.
+    Kill,
+    /// Every link is cut.
+    CutAll,
+    /// One link is cut.
+    CutOne,
+    /// Every link is cut in one direction.
+    CutOneWay,
+    /// Links flap: cut and joined again within a few pulses.
+    Flap,
+    /// A machine sleeps.
+    Suspend,
+    /// The agent is stopped (SIGSTOP) while its data plane goes on.
+    Freeze,
+    /// The stream breaks while heartbeats live.
+    BreakStream,
+    /// The data plane of a node ends.
+    ReplicaExits,
+    /// A process of the application is missing.
+    ProcessMissing,
+    /// An operator's stop, followed by a start some time later.
+    StopStartLater,
+    /// An operator's swap.
+    Swap,
+    /// An operator's restart.
+    Restart,
+    /// An operator's stopstart.
+    StopStart,
+}
+
+const ALL: [Fault; 16] = [
+    Fault::Crash,
+    Fault::CrashBoth,
+    Fault::Kill,
+    Fault::CutAll,
+    Fault::CutOne,
+    Fault::CutOneWay,
+    Fault::Flap,
+    Fault::Suspend,
+    Fault::Freeze,
+    Fault::BreakStream,
+    Fault::ReplicaExits,
+    Fault::ProcessMissing,
+    Fault::StopStartLater,
+    Fault::Swap,
+    Fault::Restart,
+    Fault::StopStart,
+];
+
+impl Options {
+    /// Options drawn from a seed: some runs are calm in most respects, some are not (swarm testing).
+    pub fn from_seed(seed: u64, broken: BrokenRules) -> Self {
+        let mut rng = Rng::new(seed);
+        let pulse_ms = [100, 200, 700][(rng.next() % 3) as usize];
+        let timeout_ms = pulse_ms * rng.within((5, 10));
+        let lossy = rng.chance(500);
+        let slow_disk = rng.chance(300);
+        let faults = ALL
+            .iter()
+            .filter_map(|fault| rng.chance(600).then(|| (*fault, rng.within((1, 4)))))
+            .collect();
+        let often = rng.chance(500);
+        Self {
+            seed,
+            links: rng.within((1, 2)) as usize,
+            pulse_ms,
+            timeout_ms,
+            maxloop: rng.within((1, 4)) as u32,
+            loop_interval_ms: 60_000,
+            failover: !rng.chance(60),
+            has_scripts: rng.chance(900),
+            loss: if lossy { rng.within((10, 300)) } else { 0 },
+            duplicate: if lossy { 100 } else { 0 },
+            delay_ms: if lossy { (0, pulse_ms * 2) } else { (0, 3) },
+            save_ms: if slow_disk { (1, pulse_ms) } else { (0, 5) },
+            save_fails: if rng.chance(100) { 5 } else { 0 },
+            stream_timeout_ms: rng.within((pulse_ms * 2, timeout_ms * 2)),
+            stream_ms: (0, rng.within((1, 20))),
+            replica_ms: (0, rng.within((5, 400))),
+            release_hangs: if rng.chance(300) { 200 } else { 0 },
+            replica_fails: if rng.chance(100) { 20 } else { 0 },
+            script_ms: (1, rng.within((10, 3000))),
+            script_fails: if rng.chance(200) { 50 } else { 0 },
+            fault_every_ms: if often {
+                (10, timeout_ms * 2)
+            } else {
+                (timeout_ms, timeout_ms * 8)
+            },
+            faults,
+            chaos_ms: timeout_ms * 60,
+            heal_ms: timeout_ms * 30 + 120_000,
+            write_every_ms: (5, pulse_ms),
+            broken,
+        }
+    }
+
+    /// A world without faults, for scenarios.
+    pub fn calm() -> Self {
+        Self {
+            seed: 1,
+            links: 2,
+            pulse_ms: 700,
+            timeout_ms: 5000,
+            maxloop: 3,
+            loop_interval_ms: 86_400_000,
+            failover: true,
+            has_scripts: true,
+            loss: 0,
+            duplicate: 0,
+            delay_ms: (1, 1),
+            save_ms: (1, 1),
+            save_fails: 0,
+            stream_timeout_ms: 3000,
+            stream_ms: (1, 1),
+            replica_ms: (5, 5),
+            release_hangs: 0,
+            replica_fails: 0,
+            script_ms: (50, 50),
+            script_fails: 0,
+            fault_every_ms: (0, 0),
+            faults: Vec::new(),
+            chaos_ms: 0,
+            heal_ms: 0,
+            write_every_ms: (20, 20),
+            broken: BrokenRules::default(),
+        }
+    }
+}

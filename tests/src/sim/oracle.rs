@@ -1,0 +1,522 @@
+//! What must hold at every step, checked from outside the nodes: from disks, deliveries and acknowledgements alone.
+//!
+//! - A generation is served by one node only, and numbers never fall on a node.
+//! - A generation is taken only (a) when the peer's *disk* holds its promise, (c) when nothing the peer sent reached this
+//!   node on any link for `timeout` while it was awake, or (d) by an operator's order; and only with whole data.
+//! - Two nodes serve at once only if the later of the two grants was taken in such silence (or by an order), and not
+//!   once each has heard the other serve.
+//! - A write acknowledged is on every later primary, unless an operator forced that, or the copies diverged in silence.
+//! - Nothing acknowledged is overwritten without `second`, unless the other copy has it too.
+//! - Persist, send, act: every act finds on disk what it relies on, every heartbeat says what is on disk.
+//! - A command gets one reply; a blocked node says for what it waits; no freeze outlasts the timeout by more than the
+//!   grace of three pulses and the time of a save.
+
+use super::cluster::Cluster;
+use holdfast_api::ids::Generation;
+use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_core::arbiter;
+use holdfast_core::durable::Durable;
+use holdfast_core::heartbeat::{Heartbeat, Incarnation};
+use holdfast_core::input::CommandKind;
+use holdfast_core::output::{Act, Output, Script};
+use holdfast_core::replica::ReplicaCommand;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A generation as a key.
+type Key = (u64, u64);
+
+fn key(generation: Generation) -> Key {
+    (generation.number, generation.id)
+}
+
+/// How a generation came to be.
+#[derive(Clone, Debug)]
+struct Grant {
+    host: usize,
+    at: u64,
+    /// Nothing of the peer had reached the node for the timeout.
+    silent: bool,
+    forced: bool,
+    parent: Key,
+}
+
+/// What the oracle has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Oracle {
+    /// The first rule that was broken.
+    pub violation: Option<String>,
+    /// Two nodes have served at once.
+    pub split_brain: bool,
+    acknowledged: BTreeMap<u64, Key>,
+    grants: BTreeMap<Key, Grant>,
+    served_by: BTreeMap<Key, usize>,
+    seen: [Seen; 2],
+}
+
+/// What has happened to one node.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// Silence counts from here: the agent's start, or the end of a sleep.
+    awake_since: u64,
+    last_asleep_until: u64,
+    asleep_since: u64,
+    /// Too short a sleep to be noticed.
+    nap: bool,
+    delivered_at: u64,
+    proven: BTreeSet<Key>,
+    sequences: BTreeMap<(usize, Key), u64>,
+    /// The peer's generation that this node has heard being served, and when it had dealt with that.
+    heard_serving: Option<(Key, u64)>,
+    /// An operator ordered prim or primforce.
+    forced: bool,
+    /// An operator ordered second.
+    agreed: bool,
+    open_commands: BTreeSet<u64>,
+}
+
+fn incarnation_key(incarnation: Incarnation) -> Key {
+    (incarnation.count, incarnation.id)
+}
+
+impl Oracle {
+    /// Writes acknowledged so far.
+    pub fn acknowledged(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// Grants taken so far.
+    pub fn grants(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// A generation and all it descends from.
+    fn lineage(&self, from: Key) -> Vec<Key> {
+        let mut all = vec![from];
+        while let Some(grant) = all.last().and_then(|last| self.grants.get(last)) {
+            all.push(grant.parent);
+        }
+        all
+    }
+}
+
+impl Cluster {
+    /// A rule is broken.
+    pub fn oracle_violated(&mut self, what: String) {
+        if self.oracle.violation.is_none() {
+            let now = self.schedule.now();
+            self.say(|| format!("VIOLATION {what}"));
+            self.oracle.violation = Some(format!("at {:.3} s: {what}", now as f64 / 1000.0));
+        }
+    }
+
+    fn require(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.oracle_violated(what());
+        }
+    }
+
+    /// An agent started.
+    pub fn oracle_agent_started(&mut self, host: usize) {
+        let now = self.schedule.now();
+        let (forced, agreed) = (self.oracle.seen[host].forced, self.oracle.seen[host].agreed);
+        self.oracle.seen[host] = Seen {
+            awake_since: now,
+            forced,
+            agreed,
+            ..Seen::default()
+        };
+    }
+
+    /// An agent is gone, and with it the commands it had not answered.
+    pub fn oracle_agent_gone(&mut self, host: usize) {
+        self.oracle.seen[host].open_commands.clear();
+        self.oracle.seen[host].heard_serving = None;
+    }
+
+    /// A command is given.
+    pub fn oracle_commanded(&mut self, host: usize, id: u64, kind: CommandKind) {
+        let seen = &mut self.oracle.seen[host];
+        seen.open_commands.insert(id);
+        match kind {
+            CommandKind::Prim | CommandKind::PrimForce => seen.forced = true,
+            CommandKind::Second => seen.agreed = true,
+            _ => {}
+        }
+    }
+
+    /// A command is answered.
+    pub fn oracle_replied(&mut self, host: usize, id: u64) {
+        let known = self.oracle.seen[host].open_commands.remove(&id);
+        self.require(known, || {
+            format!("{} answers command {id} twice", Self::name(host))
+        });
+    }
+
+    /// A datagram is about to be handed in. A word counts as heard if it is new and its speaker has proven itself.
+    pub fn oracle_delivered(&mut self, host: usize, link: usize, heartbeat: &Heartbeat) {
+        let now = self.schedule.now();
+        let own = self.hosts[host]
+            .node
+            .as_ref()
+            .map(|node| node.settings().incarnation);
+        let speaker = incarnation_key(heartbeat.incarnation);
+        let seen = &mut self.oracle.seen[host];
+        if own == Some(heartbeat.echo) {
+            seen.proven.retain(|proven| proven.0 >= speaker.0);
+            seen.proven.insert(speaker);
+        }
+        let newest = seen.proven.iter().next_back().copied() == Some(speaker);
+        let sequence = seen.sequences.entry((link, speaker)).or_default();
+        if newest && heartbeat.sequence > *sequence {
+            *sequence = heartbeat.sequence;
+            seen.delivered_at = now;
+        }
+    }
+
+    /// A heartbeat has been handled.
+    pub fn oracle_handled(&mut self, host: usize, heartbeat: &Heartbeat) {
+        if arbiter::serves(heartbeat) {
+            let now = self.schedule.now();
+            let heard = key(heartbeat.generation);
+            let seen = &mut self.oracle.seen[host];
+            if seen
+                .heard_serving
+                .is_none_or(|(generation, _)| generation != heard)
+            {
+                seen.heard_serving = Some((heard, now));
+            }
+        }
+    }
+
+    /// Truly silent: nothing new of the peer was delivered for the timeout, and the node was awake.
+    pub fn truly_silent(&self, host: usize) -> bool {
+        let seen = &self.oracle.seen[host];
+        self.schedule.now() >= seen.delivered_at.max(seen.awake_since) + self.options.timeout_ms
+    }
+
+    /// What a node wants done, before anything of it is done.
+    pub fn oracle_output(&mut self, host: usize, output: &Output) {
+        let node = Self::name(host);
+        if let Some(event) = output
+            .events
+            .iter()
+            .find(|event| event.text.contains("internal:"))
+        {
+            let text = event.text.clone();
+            self.oracle_violated(format!("{node}: {text}"));
+        }
+        let Some(view) = self.hosts[host].node.as_ref().map(|node| node.view()) else {
+            return;
+        };
+        let blocked = view.state == ModuleState::Wait && view.readiness == Readiness::NotReady;
+        self.require(!blocked || view.waiting_for.is_some(), || {
+            format!("{node} is blocked and does not say on what")
+        });
+        let serving = matches!(view.state, ModuleState::Prim | ModuleState::Alone);
+        self.require(
+            !view.healthy || (serving && view.readiness == Readiness::Ready),
+            || format!("{node} is healthy in {} {}", view.state, view.readiness),
+        );
+    }
+
+    /// The ledger is about to hold `new`; the output was made at `decided_at`, `silent` or not.
+    pub fn oracle_saved(&mut self, host: usize, new: &Durable, decided_at: u64, silent: bool) {
+        let old = self.hosts[host].disk.ledger.clone();
+        let node = Self::name(host);
+        if old.data == DataState::Diverged && new.data == DataState::Inconsistent {
+            let agreed = self.oracle.seen[host].agreed;
+            self.require(agreed, || {
+                format!("{node} gives up its diverged copy without `second`")
+            });
+        }
+        if new.generation == old.generation {
+            return;
+        }
+        self.require(new.generation.number > old.generation.number, || {
+            format!(
+                "generation of {node} falls from {} to {}",
+                old.generation, new.generation
+            )
+        });
+        if self.oracle.grants.contains_key(&key(new.generation)) {
+            return;
+        }
+        let forced = self.oracle.seen[host].forced;
+        let peer = &self.hosts[1 - host].disk.ledger;
+        let promised = peer.outdated_since >= new.generation.number
+            && peer.generation.number < new.generation.number;
+        let both_outdated =
+            old.data == DataState::Outdated && peer.data != DataState::UpToDate && promised;
+        self.require(new.solo, || {
+            format!("{node} takes {} without being solo", new.generation)
+        });
+        self.require(forced || silent || promised, || {
+            format!(
+                "{node} takes {} without promise, silence or order",
+                new.generation
+            )
+        });
+        self.require(
+            forced || old.data == DataState::UpToDate || both_outdated,
+            || format!("{node} takes {} with data {}", new.generation, old.data),
+        );
+        let silent = silent && !promised;
+        let grant = Grant {
+            host,
+            at: decided_at,
+            silent,
+            forced,
+            parent: key(old.generation),
+        };
+        self.oracle.grants.insert(key(new.generation), grant);
+        self.oracle.seen[host].forced = false;
+        self.check_writes(host, new);
+    }
+
+    /// What landed in the ledger by a save that was reported as failed is overwritten: nobody ever acted on it.
+    pub fn oracle_never_used(&mut self, landed: &Durable) {
+        if !self.oracle.served_by.contains_key(&key(landed.generation)) {
+            self.oracle.grants.remove(&key(landed.generation));
+        }
+    }
+
+    /// A new primary holds every write acknowledged before, unless the copies parted in silence or by an order.
+    fn check_writes(&mut self, host: usize, new: &Durable) {
+        let ours = self.oracle.lineage(key(new.generation));
+        let parted_rightly = |lineage: &[Key], other: &[Key]| {
+            // The first generation that the other copy does not have.
+            let first = lineage
+                .iter()
+                .rev()
+                .find(|generation| !other.contains(generation));
+            first
+                .and_then(|first| self.oracle.grants.get(first))
+                .is_some_and(|grant| grant.silent || grant.forced)
+        };
+        let mut missing = None;
+        for (write, generation) in &self.oracle.acknowledged {
+            if self.hosts[host].disk.content.contains(write) {
+                continue;
+            }
+            let theirs = self.oracle.lineage(*generation);
+            let descends = ours.contains(generation);
+            let forced = ours.iter().any(|ours| {
+                !theirs.contains(ours)
+                    && self
+                        .oracle
+                        .grants
+                        .get(ours)
+                        .is_some_and(|grant| grant.forced)
+            });
+            if forced
+                || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours))
+            {
+                continue;
+            }
+            missing = Some((*write, *generation));
+        }
+        if let Some((write, generation)) = missing {
+            let text = format!(
+                "{} becomes primary with {} and lacks write {write}, acknowledged under {}:{:08x}",
+                Self::name(host),
+                new.generation,
+                generation.0,
+                generation.1 as u32
+            );
+            self.oracle_violated(text);
+        }
+    }
+
+    /// A data plane acknowledges alone under `generation` from now on.
+    pub fn oracle_served(&mut self, host: usize, generation: Generation) {
+        let first = *self.oracle.served_by.entry(key(generation)).or_insert(host);
+        self.require(first == host, || format!("both nodes serve {generation}"));
+    }
+
+    /// The application was told that its write is safe.
+    pub fn oracle_acknowledged(&mut self, host: usize, write: u64, generation: Generation) {
+        self.oracle.acknowledged.insert(write, key(generation));
+        let held = self.hosts[host].disk.synced.contains(&write);
+        self.require(held, || format!("write {write} acknowledged and not held"));
+    }
+
+    /// A resync removes a write from a copy.
+    pub fn oracle_overwritten(&mut self, host: usize, write: u64) {
+        let acknowledged = self.oracle.acknowledged.contains_key(&write);
+        let elsewhere = self.hosts[1 - host].disk.content.contains(&write);
+        let agreed = self.oracle.seen[host].agreed;
+        self.require(!acknowledged || elsewhere || agreed, || {
+            format!(
+                "write {write} of {} is overwritten without `second`",
+                Self::name(host)
+            )
+        });
+    }
+
+    /// What is about to be sent and done finds on disk what it relies on.
+    pub fn oracle_effects(&mut self, host: usize, output: &Output) {
+        let disk = self.hosts[host].disk.ledger.clone();
+        let node = Self::name(host);
+        if let Some(said) = &output.send {
+            let honest = said.generation == disk.generation
+                && said.outdated_since == disk.outdated_since
+                && said.data == disk.data
+                && said.solo == disk.solo;
+            self.require(honest, || {
+                format!("{node} says what is not saved: {said:?}, on disk {disk:?}")
+            });
+        }
+        for act in &output.acts {
+            let Act::Replica(command) = act else { continue };
+            let saved = match command {
+                ReplicaCommand::Serve { generation } => disk.generation == *generation && disk.solo,
+                ReplicaCommand::ContinueAlone { generation } => {
+                    disk.generation == *generation && disk.solo
+                }
+                ReplicaCommand::AcceptPeer { session } => disk.session == *session && disk.solo,
+                ReplicaCommand::CompleteResync => !disk.solo,
+                ReplicaCommand::Follow { session, .. } => {
+                    disk.session == *session && disk.data == DataState::Inconsistent && !disk.solo
+                }
+                ReplicaCommand::ConfirmUpToDate => disk.data == DataState::UpToDate && !disk.solo,
+                _ => true,
+            };
+            self.require(saved, || {
+                format!("{node} orders {command:?} with {disk:?} on disk")
+            });
+        }
+    }
+
+    /// `start_prim` must not begin while the other node's application still gets writes acknowledged, unless apart.
+    pub fn oracle_script_begins(&mut self, host: usize, script: Script) {
+        let other_serves = self.serves(1 - host);
+        // Cut off from each other, a local restart may overlap with the other's application: that is not fenced.
+        let apart = [0, 1].into_iter().any(|host| {
+            let generation = key(self.hosts[host].disk.ledger.generation);
+            self.oracle
+                .grants
+                .get(&generation)
+                .is_none_or(|grant| grant.silent || grant.forced)
+        });
+        if script == Script::StartPrim {
+            self.require(!other_serves || apart, || {
+                format!(
+                    "{} starts the application while {} serves",
+                    Self::name(host),
+                    Self::name(1 - host)
+                )
+            });
+        }
+    }
+
+    /// After every step.
+    pub fn oracle_check(&mut self) {
+        let now = self.schedule.now();
+        let nap_ms = (self.options.pulse_ms * 3)
+            .max(1000)
+            .min(self.options.timeout_ms / 2);
+        for host in 0..2 {
+            let until = self.hosts[host]
+                .asleep_until
+                .max(self.hosts[host].frozen_until);
+            let seen = &mut self.oracle.seen[host];
+            if until > seen.last_asleep_until {
+                if seen.last_asleep_until <= now {
+                    seen.asleep_since = now;
+                }
+                seen.last_asleep_until = until;
+                seen.nap = until.saturating_sub(seen.asleep_since) < nap_ms;
+            }
+            if seen.last_asleep_until <= now && !seen.nap {
+                seen.awake_since = seen.awake_since.max(seen.last_asleep_until);
+            }
+            self.check_freeze(host, now);
+        }
+        if self.serves(0) && self.serves(1) {
+            self.check_both_serve(now);
+        }
+    }
+
+    fn check_freeze(&mut self, host: usize, now: u64) {
+        let Some(since) = self.hosts[host].replica.held_since else {
+            return;
+        };
+        let slept = self.oracle.seen[host].last_asleep_until;
+        let grace = self.options.pulse_ms * 3
+            + (self.options.save_ms.1 + self.options.replica_ms.1) * 4
+            + 200;
+        let bound = since.max(slept) + self.options.timeout_ms + grace;
+        let stopping = self.hosts[host]
+            .replica
+            .orders
+            .iter()
+            .any(|order| matches!(order, ReplicaCommand::Release { .. }));
+        self.require(now <= bound || stopping, || {
+            format!(
+                "the application on {} is frozen since {since} ms",
+                Self::name(host)
+            )
+        });
+    }
+
+    /// Two nodes serve: only if they parted in silence and have not heard of each other since.
+    fn check_both_serve(&mut self, now: u64) {
+        self.oracle.split_brain = true;
+        let generations = [0, 1].map(|host| match self.hosts[host].replica.mode {
+            super::replica::Mode::Serving { generation, .. } => key(generation),
+            _ => (0, 0),
+        });
+        let grants = generations.map(|generation| self.oracle.grants.get(&generation).cloned());
+        let [Some(first), Some(second)] = grants else {
+            return self.oracle_violated("two nodes serve, one without a grant".to_owned());
+        };
+        let later = if first.at >= second.at {
+            &first
+        } else {
+            &second
+        };
+        let (silent, at, host) = (later.silent || later.forced, later.at, later.host);
+        self.require(silent, || {
+            format!(
+                "two nodes serve, though {} was not cut off when it took its grant at {at} ms",
+                Self::name(host)
+            )
+        });
+        let slack = (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 500;
+        let told = [0, 1].map(|host| {
+            self.oracle.seen[host]
+                .heard_serving
+                .is_some_and(|(generation, heard_at)| {
+                    let awake = heard_at.max(self.oracle.seen[host].last_asleep_until);
+                    generation == generations[1 - host] && now > awake + slack
+                })
+        });
+        self.require(told != [true, true], || {
+            "two nodes have heard each other serve, and both go on".to_owned()
+        });
+    }
+
+    /// At the end, in sync and with nothing under way, both copies are equal.
+    pub fn check_copies_equal(&mut self) {
+        for host in 0..2 {
+            self.hosts[host].application = false;
+        }
+        for _ in 0..50 {
+            self.run_for(100);
+            if self.in_sync() && self.hosts[0].disk.content == self.hosts[1].disk.content {
+                return;
+            }
+        }
+        self.oracle_violated("in sync, but the copies differ".to_owned());
+    }
+
+    /// No command is left without an answer.
+    pub fn check_replies(&mut self) {
+        for host in 0..2 {
+            let open = self.oracle.seen[host].open_commands.len();
+            self.require(open == 0, || {
+                format!("{} left {open} commands unanswered", Self::name(host))
+            });
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Golden scenarios: a transcript is a list of orders (`> …`), each followed by what the two nodes then did.
+//!
+//! The world is a calm one of the simulator (no chance, fixed delays); the oracle checks every step as in the
+//! simulation. Running a transcript gives the same transcript, or the difference is the change to review.
+
+use super::cluster::Cluster;
+use super::options::Options;
+use super::replica::Mode;
+use holdfast_core::input::{CheckAction, CommandKind, Input};
+use holdfast_core::replica::ReplicaEvent;
+
+/// Runs the orders of a transcript and returns it with what happens now.
+///
+/// # Errors
+/// An order that is not understood, by its line; or a rule that was broken, by its text.
+pub fn run(transcript: &str) -> Result<String, String> {
+    let mut cluster = Cluster::new(Options::calm(), true);
+    cluster.run_for(10);
+    cluster.log = Some(Vec::new());
+    let mut out = String::new();
+    for (number, line) in transcript.lines().enumerate() {
+        if line.starts_with('#') {
+            out.push_str(line);
+            out.push('\n');
+        }
+        let Some(order) = line.strip_prefix("> ") else {
+            continue;
+        };
+        out.push_str(&format!("\n{line}\n"));
+        obey(&mut cluster, order).map_err(|why| format!("line {}: {why}", number + 1))?;
+        for said in cluster.log.replace(Vec::new()).unwrap_or_default() {
+            out.push_str(&format!("{said}\n"));
+        }
+        for host in 0..2 {
+            out.push_str(&format!("  {}\n", cluster.describe(host).trim_end()));
+        }
+        if let Some(violation) = &cluster.oracle.violation {
+            return Err(violation.clone());
+        }
+    }
+    Ok(out)
+}
+
+fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
+    let words: Vec<&str> = order.split_whitespace().collect();
+    match words.as_slice() {
+        ["run", seconds] => {
+            cluster.run_for(milliseconds(seconds)?);
+            return Ok(());
+        }
+        ["cut"] => cluster.net.set_all(true),
+        ["join"] => cluster.net.set_all(false),
+        ["cut", "from", node] => {
+            (0..2).for_each(|link| cluster.net.set(index(node).unwrap_or(0), link, true))
+        }
+        ["crash", "both"] => {
+            for host in 0..2 {
+                cluster.crash(host, 3_600_000);
+            }
+        }
+        [verb, node, rest @ ..] => one_node(cluster, verb, index(node)?, rest)?,
+        _ => return Err(format!("unknown order `{order}`")),
+    }
+    cluster.run_for(1);
+    Ok(())
+}
+
+fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Result<(), String> {
+    let command = match verb {
+        "start" => Some(CommandKind::Start),
+        "prim" => Some(CommandKind::Prim),
+        "primforce" => Some(CommandKind::PrimForce),
+        "second" => Some(CommandKind::Second),
+        "stop" => Some(CommandKind::Stop),
+        "restart" => Some(CommandKind::Restart),
+        "stopstart" => Some(CommandKind::StopStart),
+        "swap" => Some(CommandKind::Swap),
+        _ => None,
+    };
+    if let Some(kind) = command {
+        cluster.command(host, kind, "operator");
+        return Ok(());
+    }
+    match (verb, rest) {
+        ("files", [count]) => {
+            let count: u64 = count
+                .parse()
+                .map_err(|_| format!("`{count}` is no number"))?;
+            (0..count).for_each(|file| cluster.hosts[host].disk.write_synced(1_000_000 + file));
+        }
+        ("crash", []) => cluster.crash(host, 3_600_000),
+        ("boot", []) => {
+            cluster.power_on(host);
+            cluster.start_agent(host);
+        }
+        ("reboot", [seconds]) => cluster.crash(host, milliseconds(seconds)?),
+        ("kill-agent", [seconds]) => cluster.kill_agent(host, milliseconds(seconds)?),
+        ("suspend", [seconds]) => {
+            cluster.hosts[host].asleep_until = cluster.schedule.now() + milliseconds(seconds)?;
+        }
+        ("break-stream", []) => {
+            let session = cluster.stream.as_ref().map_or(0, |stream| stream.session);
+            cluster.lose_stream(host, session, "connection reset");
+        }
+        ("replica-exits", []) => {
+            cluster.end_replica(host);
+            cluster.to_agent(
+                host,
+                Input::Replica(ReplicaEvent::Exited {
+                    reason: "signal 9".to_owned(),
+                }),
+            );
+        }
+        ("process-missing", [name, action]) => {
+            let action = match *action {
+                "restart" => CheckAction::Restart,
+                "stopstart" => CheckAction::StopStart,
+                "stop" => CheckAction::Stop,
+                other => return Err(format!("unknown action `{other}`")),
+            };
+            cluster.to_agent(
+                host,
+                Input::ProcessMissing {
+                    name: (*name).to_owned(),
+                    action,
+                },
+            );
+        }
+        ("until-resync", []) => {
+            for _ in 0..100_000 {
+                if matches!(cluster.hosts[host].replica.mode, Mode::Following { .. })
+                    && cluster.stream.is_some()
+                {
+                    break;
+                }
+                cluster.run_for(1);
+            }
+        }
+        _ => return Err(format!("unknown order `{verb}`")),
+    }
+    Ok(())
+}
+
+fn index(node: &str) -> Result<usize, String> {
+    match node {
+        "node1" => Ok(0),
+        "node2" => Ok(1),
+        other => Err(format!("unknown node `{other}`")),
+    }
+}
+
+fn milliseconds(text: &str) -> Result<u64, String> {
+    let seconds = text
+        .strip_suffix('s')
+        .and_then(|seconds| seconds.parse::<f64>().ok());
+    seconds
+        .map(|seconds| (seconds * 1000.0) as u64)
+        .ok_or_else(|| format!("`{text}` is no time such as 2.5s"))
+}
