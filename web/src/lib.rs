@@ -26,6 +26,8 @@ mod store;
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen::prelude::wasm_bindgen(start)]
 pub fn start() {
+    // A panic ends the page's program: say why in the browser's log.
+    std::panic::set_hook(Box::new(|info| leptos::logging::error!("{info}")));
     platform::remove_element("splash");
     leptos::mount::mount_to_body(app::App);
 }

@@ -98,7 +98,8 @@ impl Browser {
         for _ in 0..20 {
             let query = self.driver.query(By::Css(css(testid))).wait(PATIENCE, POLL).and_clickable();
             match query.first().await {
-                Ok(element) => match element.click().await {
+                // To the middle, clear of what sticks to the edges of the window.
+                Ok(element) => match element.scroll_into_view().await.and(element.click().await) {
                     Ok(()) => return Ok(()),
                     Err(error) => last = Some(error),
                 },

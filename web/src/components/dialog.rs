@@ -39,7 +39,7 @@ pub fn ConfirmDialog() -> impl IntoView {
     let confirm = move |_| {
         if let Some(question) = console.question.get_untracked() {
             dismiss();
-            question.act.run(());
+            question.act.try_run(());
         }
     };
     view! {

@@ -77,7 +77,8 @@ impl Form {
                     self.address.set(String::new());
                     self.code.set(String::new());
                     self.found.set(None);
-                    done.run(());
+                    // The form may be gone: the snapshot with the new node can come first.
+                    done.try_run(());
                 }
                 Err(error) => self.problem.set(Some(error.text())),
             }

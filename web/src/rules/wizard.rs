@@ -121,6 +121,10 @@ pub fn path_lines(facts: &PathFacts) -> Vec<(Tone, String)> {
         };
         (Tone::Ok, format!("{held}; {free}"))
     };
+    if !facts.exists && !facts.warnings.is_empty() {
+        // The node says it better, with what to do.
+        return facts.warnings.iter().map(|warning| (Tone::Busy, format!("{warning} ({free})"))).collect();
+    }
     let warnings = facts.warnings.iter().map(|warning| (Tone::Busy, warning.clone()));
     std::iter::once(verdict).chain(warnings).collect()
 }
@@ -277,7 +281,7 @@ mod tests {
         facts.directory = false;
         assert_eq!(path_lines(&facts)[0].0, Tone::Bad);
         facts.exists = false;
-        assert_eq!(path_lines(&facts)[0].0, Tone::Busy);
+        assert_eq!(path_lines(&facts), [(Tone::Busy, "a mount point (1.0 KiB free on /)".to_owned())]);
     }
 
     #[test]
