@@ -82,27 +82,12 @@ impl Cluster {
             }
             Fault::ReplicaExits if runs && self.hosts[host].replica.mode != Mode::Idle => {
                 self.end_replica(host);
-                self.to_agent(
-                    host,
-                    Input::Replica(ReplicaEvent::Exited {
-                        reason: "signal 11".to_owned(),
-                    }),
-                );
+                self.to_agent(host, Input::Replica(ReplicaEvent::Exited { reason: "signal 11".to_owned() }));
             }
             Fault::ProcessMissing if self.hosts[host].application => {
-                let action = [
-                    CheckAction::Restart,
-                    CheckAction::StopStart,
-                    CheckAction::Stop,
-                ][(time % 3) as usize];
+                let action = [CheckAction::Restart, CheckAction::StopStart, CheckAction::Stop][(time % 3) as usize];
                 self.hosts[host].application = action == CheckAction::Stop;
-                self.to_agent(
-                    host,
-                    Input::ProcessMissing {
-                        name: "app".to_owned(),
-                        action,
-                    },
-                );
+                self.to_agent(host, Input::ProcessMissing { name: "app".to_owned(), action });
             }
             Fault::StopStartLater if runs => {
                 self.command(host, CommandKind::Stop, "operator");
@@ -127,8 +112,7 @@ impl Cluster {
         self.net.set(from, link, true);
         // The two directions, and the links, rarely come back at the same instant.
         let jitter = self.rng.within((0, self.options.pulse_ms * 2));
-        self.schedule
-            .after(time + jitter, Step::Join { from, link });
+        self.schedule.after(time + jitter, Step::Join { from, link });
     }
 
     /// No fault from now on; everything is repaired.
