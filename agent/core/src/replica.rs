@@ -147,3 +147,11 @@ pub struct ResyncProgress {
     /// Milliseconds since the resync began.
     pub elapsed_ms: u64,
 }
+
+impl std::fmt::Display for ResyncProgress {
+    /// The figures of a resync that has ended, for the module log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { entries_done, bytes_done, bytes_sent, elapsed_ms, .. } = self;
+        write!(f, "{entries_done} entries and {bytes_done} bytes compared, {bytes_sent} bytes sent in {elapsed_ms} ms")
+    }
+}

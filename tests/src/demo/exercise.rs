@@ -5,7 +5,7 @@ use crate::bank::client::{Bank, Load, LoadPlan};
 use crate::demo::application::Application;
 use crate::demo::interrupt::Interrupt;
 use crate::lab::cluster::PATIENCE;
-use crate::lab::wait::{wait_for, wait_until};
+use crate::lab::wait::wait_until;
 use crate::lab::{Lab, trees};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -154,12 +154,12 @@ impl<'a> Exercise<'a> {
         Ok(())
     }
 
-    /// From whichever node still tells it.
+    /// From the line with which the secondary's log tells the end of the resync.
     fn resync_bytes(&self) -> Result<u64> {
-        wait_for("the resync's figures", Duration::from_secs(10), || {
-            let told = |number| Some(self.lab.state(number, &self.module).ok()?.resync?["bytes_sent"].as_u64()?);
-            Ok([2, 1].into_iter().filter_map(told).max())
-        })
+        let log = self.lab.cli(1, &["log", "-m", &self.module, "-s", "200"])?;
+        let lines = log.lines().filter_map(|line| line.split_once(" bytes sent in "));
+        let last = lines.filter_map(|(before, _)| before.rsplit(' ').next()?.parse().ok()).next_back();
+        last.context("node1's log does not tell how much was sent")
     }
 
     fn swap(&mut self) -> Result<()> {

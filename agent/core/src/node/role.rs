@@ -243,7 +243,7 @@ impl Node {
         self.durable.asked = 0;
         self.durable.was_primary = false;
         self.durable.continued = false;
-        self.resync = None;
+        let figures = self.resync.take().map(|resync| resync.to_string()).unwrap_or_default();
         if self.durable.outdated_since > self.durable.generation.number {
             self.durable.data = DataState::Outdated;
             return;
@@ -251,7 +251,7 @@ impl Node {
         self.durable.data = DataState::UpToDate;
         self.live = true;
         self.slept_until = None;
-        self.take_edge(Trigger::CaughtUp, "");
+        self.take_edge(Trigger::CaughtUp, &figures);
         self.replica(ReplicaCommand::ConfirmUpToDate);
     }
 
