@@ -67,6 +67,8 @@ pub struct Host {
     pub tick_at: Option<u64>,
     /// Inputs that wait for the save.
     pub inbox: VecDeque<Input>,
+    /// Every save fails, and nothing lands.
+    pub ledger_broken: bool,
     /// The ledger as it was before a save that failed, though its bytes landed: the agent knows nothing of them.
     pub before_failure: Option<Durable>,
     /// Disk.
