@@ -1,1 +1,31 @@
-//! The node agent.
+//! The node agent and the command line.
+//!
+//! ```text
+//! socket ─▶ control ─┐                        ┌─▶ ledger
+//! server ─▶ link ────┼─▶ agent ─▶ engine ─▶ core ─▶ heartbeat, replica, scripts, processes, health
+//!                    │    (one engine per module)
+//! ```
+//! The engine is the only place that waits for several things; every effect goes through it in the order persist →
+//! send → act → report.
+
+pub mod agent;
+pub mod boot;
+pub mod cli;
+pub mod clock;
+pub mod control;
+pub mod drivers;
+pub mod engine;
+pub mod enrol;
+pub mod facts;
+pub mod files;
+pub mod identity;
+pub mod ledger;
+pub mod link;
+pub mod logs;
+pub mod modules;
+pub mod options;
+pub mod pairing;
+pub mod report;
+pub mod snapshot;
+pub mod store;
+pub mod tls;

@@ -1,1 +1,33 @@
-//! The console.
+//! The console: a single page in the browser that configures, commands and watches a cluster.
+//!
+//! `rules` decides (plain functions, tested natively), `client` and `live` talk to the server, `store` is what
+//! all screens share, `components` is the kit, `pages` holds one file per screen.
+
+#![recursion_limit = "256"]
+
+#[cfg(target_arch = "wasm32")]
+mod app;
+#[cfg(target_arch = "wasm32")]
+mod client;
+#[cfg(target_arch = "wasm32")]
+mod components;
+#[cfg(target_arch = "wasm32")]
+mod live;
+#[cfg(target_arch = "wasm32")]
+mod pages;
+#[cfg(target_arch = "wasm32")]
+mod platform;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+mod rules;
+#[cfg(target_arch = "wasm32")]
+mod store;
+
+/// Draws the console into the page's body; called by the browser once the program is loaded.
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen::prelude::wasm_bindgen(start)]
+pub fn start() {
+    // A panic ends the page's program: say why in the browser's log.
+    std::panic::set_hook(Box::new(|info| leptos::logging::error!("{info}")));
+    platform::remove_element("splash");
+    leptos::mount::mount_to_body(app::App);
+}

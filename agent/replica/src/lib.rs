@@ -5,5 +5,15 @@
 //! ```
 //! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
 
+pub mod control;
+pub mod frame;
+pub mod front;
+pub mod inspect;
 pub mod op;
+pub mod process;
 pub mod replicate;
+pub mod resync;
+pub mod stream;
+pub mod tls;
+pub mod tree;
+pub mod verify;

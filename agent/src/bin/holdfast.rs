@@ -1,2 +1,7 @@
-//! `holdfast`.
-fn main() {}
+//! `holdfast`: the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdfast_agent::cli::main(std::env::args_os())
+}

@@ -3,5 +3,14 @@
 //! The crate compiles for wasm as it is: no IO, no clock, no platform. Names follow the project's glossary
 //! (README, "Vocabulary"), one name per thing, the same here, in SQL, in logs and on the screens.
 
+pub mod agent;
+pub mod config;
+pub mod console;
+pub mod enrol;
 pub mod ids;
+#[cfg(feature = "package")]
+pub mod package;
+pub mod problem;
 pub mod state;
+#[cfg(feature = "userconfig")]
+pub mod userconfig;

@@ -1,1 +1,7 @@
-//! The browser ring.
+//! The browser ring: the console driven in a real headless Chromium, against the real server and real agents.
+//!
+//! `browser` starts chromedriver and a session and holds the verbs of the tests, `stage` is the lab with the
+//! management server in it and its door for the browser.
+
+pub mod browser;
+pub mod stage;

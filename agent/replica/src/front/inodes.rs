@@ -1,0 +1,407 @@
+//! The objects of the replicated directories by id: one entry per object in use, with its order lock and its places.
+//!
+//! An object is known while the kernel, a [`Held`] or a known child refers to it; then it is forgotten and its id never
+//! comes back. Resync walks the tree with [`Inodes::root`], [`Inodes::list`], [`Inodes::child`] and the order locks:
+//!
+//! ```text
+//! let directory = inodes.root(0)?;
+//! let names = { let _order = directory.lock_order(); inodes.list(&directory)? };
+//! let child = inodes.child(&directory, &name)?;          // takes the directory's order lock for a moment
+//! let _order = child.lock_order();                       // no change of `child` while this is held
+//! inodes.read_at(&child, &mut buffer, offset)?;
+//! ```
+
+use std::fmt;
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::places::{FIRST_ID, Table, handles_work, identify};
+use super::roots::{DIRECTORIES_MAX, OpenError, RootDirectory, open_root, raise_file_limit, refuse_nested};
+use super::touched::{Touched, TouchedList};
+use super::{lock, wait_read, wait_write};
+use crate::op::{FileId, FileKind};
+use crate::tree::{Backing, Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
+
+/// One object of a replicated directory.
+pub struct Inode {
+    id: FileId,
+    kind: FileKind,
+    backing: Arc<Backing>,
+    order: Mutex<()>,
+    bound: AtomicU64,
+    removed: AtomicBool,
+    /// Who has it open, and whether its modification time has still to be sent.
+    pub(super) use_count: Mutex<UseCount>,
+}
+
+/// Opens of a file through the mount.
+#[derive(Debug, Default)]
+pub(super) struct UseCount {
+    pub(super) opens: u32,
+    pub(super) writers: u32,
+    pub(super) written: bool,
+}
+
+/// The order lock of one object: while it is held nobody else changes it, so what is submitted meanwhile has its place
+/// in the stream. Take several only through [`lock_orders`].
+#[must_use]
+pub struct OrderGuard<'a>(#[allow(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
+
+impl Inode {
+    pub(super) fn new(id: FileId, kind: FileKind, backing: Arc<Backing>) -> Inode {
+        Inode {
+            id,
+            kind,
+            backing,
+            order: Mutex::new(()),
+            bound: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+            use_count: Mutex::new(UseCount::default()),
+        }
+    }
+
+    pub(super) fn mark_removed(&self) {
+        self.removed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn bound_session(&self) -> u64 {
+        self.bound.load(Ordering::Acquire)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// Takes the order lock. Hold it briefly (one extent, one directory page): the application's writes wait for it.
+    pub fn lock_order(&self) -> OrderGuard<'_> {
+        OrderGuard(lock(&self.order))
+    }
+
+    /// Whether the peer knows this id in session `session` ([`Replicate::session`]); 0 needs no binding.
+    pub fn is_bound(&self, session: u64) -> bool {
+        session == 0 || self.is_root() || self.bound.load(Ordering::Acquire) == session
+    }
+
+    /// Marks the id as known to the peer in `session` (0: not known). To be called with the order lock held.
+    pub fn mark_bound(&self, session: u64) {
+        self.bound.store(session, Ordering::Release);
+    }
+
+    /// Whether its last name is gone (it lives on while it is open).
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    /// Whether it is the root of a replicated directory (known to the peer by its number).
+    pub fn is_root(&self) -> bool {
+        self.id.0 < FIRST_ID
+    }
+
+    pub(super) fn backing(&self) -> &Arc<Backing> {
+        &self.backing
+    }
+}
+
+impl fmt::Debug for Inode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inode").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Takes the order locks of several objects, in the one order that cannot deadlock (by id; the same object once).
+pub fn lock_orders<'a>(objects: &[&'a Inode]) -> Vec<OrderGuard<'a>> {
+    let mut sorted = objects.to_vec();
+    sorted.sort_by_key(|inode| inode.id);
+    sorted.dedup_by_key(|inode| inode.id);
+    sorted.into_iter().map(Inode::lock_order).collect()
+}
+
+/// An object kept in the table while this lives.
+pub struct Held {
+    inodes: Arc<Inodes>,
+    inode: Arc<Inode>,
+}
+
+impl Deref for Held {
+    type Target = Inode;
+    fn deref(&self) -> &Inode {
+        &self.inode
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inode.fmt(f)
+    }
+}
+
+impl Clone for Held {
+    fn clone(&self) -> Held {
+        self.inodes.refer(self.inode.id, 1);
+        Held { inodes: self.inodes.clone(), inode: self.inode.clone() }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.inodes.unrefer(self.inode.id, 1);
+    }
+}
+
+impl Held {
+    pub(super) fn adopt(inodes: &Arc<Inodes>, inode: Arc<Inode>) -> Held {
+        Held { inodes: inodes.clone(), inode }
+    }
+
+    /// Turns the hold into one that the kernel has (ended by its FORGET).
+    pub(super) fn into_kernel(self) -> Arc<Inode> {
+        self.inodes.refer(self.inode.id, 1);
+        self.inode.clone()
+    }
+}
+
+/// The table of all objects in use, over all replicated directories of the process.
+pub struct Inodes {
+    directories: Vec<RootDirectory>,
+    limits: (usize, usize),
+    pub(super) ids: Arc<AtomicU64>,
+    pub(super) descriptors: Descriptors,
+    pub(super) handles: bool,
+    pub(super) table: Mutex<Table>,
+    pub(super) touched: TouchedList,
+    changes: RwLock<()>,
+    pub(super) forgotten: Mutex<Vec<(FileId, u64)>>,
+    pub(super) forgotten_count: AtomicUsize,
+}
+
+/// While this is held no change is between its submission and its local part: a session can begin or end here.
+pub struct ChangesPaused<'a>(#[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'a, ()>);
+
+impl Inodes {
+    /// Takes the directories' handles, before anything is mounted over them (dead mounts of an earlier process are
+    /// cleared), and raises this process's limit of open files as far as it goes.
+    ///
+    /// # Errors
+    /// Names the directory and the cure.
+    pub fn open(directories: &[PathBuf]) -> std::result::Result<Arc<Inodes>, OpenError> {
+        let limit = raise_file_limit();
+        Inodes::open_limited(directories, (limit / 2).min(16384), (limit / 4).min(65536))
+    }
+
+    /// As [`Inodes::open`], with at most `budget` closable and `pinned_max` other descriptors.
+    ///
+    /// # Errors
+    /// Names the directory and the cure.
+    pub fn open_limited(
+        directories: &[PathBuf],
+        budget: usize,
+        pinned_max: usize,
+    ) -> std::result::Result<Arc<Inodes>, OpenError> {
+        if directories.len() > DIRECTORIES_MAX {
+            return Err(OpenError::TooMany(directories.len()));
+        }
+        let mut roots = Vec::new();
+        for path in directories {
+            roots.push(open_root(path)?);
+        }
+        refuse_nested(directories)?;
+        let ids = Arc::new(AtomicU64::new(FIRST_ID));
+        Inodes::over(roots, (budget, pinned_max), ids)
+    }
+
+    /// A new, empty table over the same directories, for the next mount: what the kernel knew through the last one is
+    /// gone with it. Ids go on counting.
+    ///
+    /// # Errors
+    /// Names the directory.
+    pub fn renew(&self) -> std::result::Result<Arc<Inodes>, OpenError> {
+        let again = |root: &RootDirectory| RootDirectory { path: root.path.clone(), fd: root.fd.clone() };
+        Inodes::over(self.directories.iter().map(again).collect(), self.limits, self.ids.clone())
+    }
+
+    fn over(
+        roots: Vec<RootDirectory>,
+        limits: (usize, usize),
+        ids: Arc<AtomicU64>,
+    ) -> std::result::Result<Arc<Inodes>, OpenError> {
+        let descriptors = Descriptors::new(limits.0, limits.1);
+        let handles = roots.iter().all(|root| handles_work(&root.fd));
+        if !handles {
+            tracing::warn!(
+                "the file system of a replicated directory has no file handles: every object in use keeps a descriptor \
+                 open, at most {}; a directory on ext4, xfs or btrfs has no such limit",
+                limits.1
+            );
+        }
+        let mut table = Table::default();
+        for (index, root) in roots.iter().enumerate() {
+            let failed = |error| OpenError::Directory { path: root.path.clone(), error };
+            let status = Status::of(&root.fd).map_err(failed)?;
+            descriptors.add_mount(status.device, root.fd.clone());
+            let fd = root.fd.try_clone().map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::NFILE)))?;
+            let (key, backing) = identify(&descriptors, handles, &status, fd).map_err(failed)?;
+            let inode = Arc::new(Inode::new(FileId(index as u64 + 1), FileKind::Directory, backing));
+            table.insert(inode, key, 1);
+        }
+        Ok(Arc::new(Inodes {
+            directories: roots,
+            limits,
+            ids,
+            descriptors,
+            handles,
+            table: Mutex::new(table),
+            touched: TouchedList::default(),
+            changes: RwLock::new(()),
+            forgotten: Mutex::new(Vec::new()),
+            forgotten_count: AtomicUsize::new(0),
+        }))
+    }
+
+    /// The paths, in order: number *i* is object *i + 1*.
+    pub fn directories(&self) -> Vec<&Path> {
+        self.directories.iter().map(|root| root.path.as_path()).collect()
+    }
+
+    /// The descriptor taken of directory `index` before mounting.
+    pub fn directory_fd(&self, index: usize) -> Option<Arc<OwnedFd>> {
+        self.directories.get(index).map(|root| root.fd.clone())
+    }
+
+    /// The root of replicated directory `index`.
+    pub fn root(self: &Arc<Self>, index: usize) -> Option<Held> {
+        self.get(FileId(u64::try_from(index).ok()? + 1))
+    }
+
+    /// The object `id`, if it is in use.
+    pub fn get(self: &Arc<Self>, id: FileId) -> Option<Held> {
+        let inode = lock(&self.table).refer(id, 1)?;
+        Some(Held { inodes: self.clone(), inode })
+    }
+
+    /// The object called `name` in `parent`, without the kernel asking for it. Takes the order lock of `parent` for a
+    /// moment: a caller that already holds it uses [`Inodes::child_ordered`].
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENAMETOOLONG`, …
+    pub fn child(self: &Arc<Self>, parent: &Inode, name: &[u8]) -> Result<Held> {
+        let order = parent.lock_order();
+        self.child_ordered(parent, &order, name).map(|(child, _)| child)
+    }
+
+    /// As [`Inodes::child`] for a caller that holds the order lock of `parent`; also answers its status.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENAMETOOLONG`, …
+    pub fn child_ordered(
+        self: &Arc<Self>,
+        parent: &Inode,
+        _order: &OrderGuard<'_>,
+        name: &[u8],
+    ) -> Result<(Held, Status)> {
+        if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
+            return Err(Errno::INVAL);
+        }
+        let directory = self.descriptors.get(&parent.backing, Level::Path)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&*directory, name, flags, Mode::empty())?;
+        let status = Status::of(&fd)?;
+        let held = self.register((parent.id, name), &status, fd, Level::Path)?;
+        Ok((held, status))
+    }
+
+    /// Status of an object.
+    ///
+    /// # Errors
+    /// `ESTALE` if it is gone.
+    pub fn status(&self, inode: &Inode) -> Result<Status> {
+        Status::of(&*self.descriptors.get(&inode.backing, Level::Path)?)
+    }
+
+    /// A descriptor of the object in the backing directory, good for `level`.
+    ///
+    /// # Errors
+    /// `ESTALE` if it is gone; what `open` says.
+    pub fn open_backing(&self, inode: &Inode, level: Level) -> Result<Arc<OwnedFd>> {
+        self.descriptors.get(&inode.backing, level)
+    }
+
+    /// Reads a file at `offset` until `buffer` is full or the file ends; answers the bytes read.
+    ///
+    /// # Errors
+    /// What the backing directory's file system says.
+    pub fn read_at(&self, inode: &Inode, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        descriptors::read_at(&*self.open_backing(inode, Level::Read)?, buffer, offset)
+    }
+
+    /// The entries of a directory, without `.` and `..`.
+    ///
+    /// # Errors
+    /// What the backing directory's file system says.
+    pub fn list(&self, directory: &Inode) -> Result<Vec<DirEntry>> {
+        list::list_all(&*self.open_backing(directory, Level::Read)?)
+    }
+
+    /// Extended attributes: names and values.
+    ///
+    /// # Errors
+    /// What the backing directory's file system says.
+    pub fn xattrs(&self, inode: &Inode) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        xattr::all(&*self.open_backing(inode, Level::Path)?)
+    }
+
+    /// Target of a symbolic link.
+    ///
+    /// # Errors
+    /// `EINVAL` if it is none.
+    pub fn read_link(&self, inode: &Inode) -> Result<Vec<u8>> {
+        let fd = self.open_backing(inode, Level::Path)?;
+        Ok(rustix::fs::readlinkat(&*fd, c"", Vec::new())?.into_bytes())
+    }
+
+    /// A directory and a name under which the object is known now; `None` for roots and for objects without a name.
+    pub fn place(&self, id: FileId) -> Option<(FileId, Vec<u8>)> {
+        lock(&self.table).place(id).map(|(parent, name)| (parent, name.to_vec()))
+    }
+
+    /// Objects in the table now.
+    pub fn len(&self) -> usize {
+        lock(&self.table).len()
+    }
+
+    /// Never: the roots are always there.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until no change is between its submission and its local part, and lets none begin while the guard lives:
+    /// the place to begin or end a session. Not to be called with an order lock held (changes wait for those).
+    pub fn pause_changes(&self) -> ChangesPaused<'_> {
+        ChangesPaused(wait_write(&self.changes))
+    }
+
+    pub(super) fn begin_change(&self) -> RwLockReadGuard<'_, ()> {
+        wait_read(&self.changes)
+    }
+
+    /// Starts (or stops and clears) the list of what is moved or linked into directories.
+    pub fn watch_touched(&self, on: bool) {
+        self.touched.watch(on);
+    }
+
+    /// What was moved or linked into a directory since the last call, for a resync that may have passed there already.
+    pub fn take_touched(&self) -> Touched {
+        self.touched.take()
+    }
+}

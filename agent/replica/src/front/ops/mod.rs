@@ -1,0 +1,7 @@
+//! The handlers of the kernel's requests, by kind of operation.
+
+pub(super) mod attr;
+pub(super) mod data;
+pub(super) mod dir;
+pub(super) mod namespace;
+pub(super) mod xattr;

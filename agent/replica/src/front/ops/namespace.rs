@@ -1,0 +1,366 @@
+//! Names: lookup, create, mknod, mkdir, symlink, link, unlink, rmdir, rename. Done here first, sent as results.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::front::change::Change;
+use crate::front::inodes::{Held, Inode};
+use crate::front::lock;
+use crate::front::reply::Reply;
+use crate::front::session::Connection;
+use crate::op::{FileKind, Op};
+use crate::replicate::Verdict;
+use crate::tree::handle::proc_path;
+use crate::tree::identity::{Caller, as_caller};
+use crate::tree::status::kind_of;
+use crate::tree::{Level, Result, Status, xattr};
+
+const ACL_ACCESS: &CStr = c"system.posix_acl_access";
+const ACL_DEFAULT: &CStr = c"system.posix_acl_default";
+/// Tries to take the locks of what a name means before giving up; each further one means that somebody renamed it.
+const TRIES_MAX: usize = 100;
+
+impl Connection {
+    pub(in crate::front) fn lookup(&self, unique: u64, parent: &Inode, name: &CStr) -> Result<()> {
+        let found = {
+            let order = parent.lock_order();
+            self.inodes.child_ordered(parent, &order, name.to_bytes())
+        };
+        match found {
+            Ok((child, status)) => {
+                if self.read_only && lock(&child.use_count).opens == 0 {
+                    self.inodes.descriptors.close(child.backing());
+                }
+                self.answer(unique, Reply::entry(child.into_kernel().id().0, Some(&status), self.ttl))
+            }
+            // That there is nothing may be remembered as well.
+            Err(Errno::NOENT) if !self.read_only => self.answer(unique, Reply::entry(0, None, self.ttl)),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(in crate::front) fn create(
+        &self,
+        unique: u64,
+        parent: &Inode,
+        name: &CStr,
+        (flags, mode): (u32, u32),
+        caller: Caller,
+    ) -> Result<()> {
+        let mut change = Change::begin(self)?;
+        let prepared = change.prepare(&[parent]);
+        let directory = self.inodes.open_backing(parent, Level::Path)?;
+        let how = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(mode & 0o7777);
+        match as_caller(caller, || rustix::fs::openat(&*directory, name, how, mode))? {
+            Ok(fd) => {
+                let status = Status::of(&fd)?;
+                let child = self.inodes.register((parent.id(), name.to_bytes()), &status, fd, Level::Write)?;
+                lock(&child.use_count).written = true; // its first modification time is to be sent
+                self.count_open(&child, flags)?;
+                if prepared.replicable {
+                    self.submit_made(&mut change, parent, name, &child, &status, &[])?;
+                }
+                drop(prepared);
+                self.reply_entry(change, unique, child, status, Some(flags));
+                Ok(())
+            }
+            Err(Errno::EXIST) if flags & libc::O_EXCL as u32 == 0 => {
+                let order = &prepared.orders[0];
+                let (child, status) = self.inodes.child_ordered(parent, order, name.to_bytes())?;
+                drop(prepared);
+                self.count_open(&child, flags)?;
+                self.reply_entry(change, unique, child, status, Some(flags));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(in crate::front) fn mknod(
+        &self,
+        unique: u64,
+        parent: &Inode,
+        name: &CStr,
+        (mode, device): (u32, u32),
+        caller: Caller,
+    ) -> Result<()> {
+        let file_type = match FileType::from_raw_mode(mode) {
+            FileType::Unknown => FileType::RegularFile,
+            known if matches!(kind_of(known), Some(FileKind::Directory | FileKind::Symlink)) => {
+                return Err(Errno::INVAL);
+            }
+            known => known,
+        };
+        self.make(unique, parent, name, caller, &[], |directory| {
+            let mode = Mode::from_raw_mode(mode & 0o7777);
+            rustix::fs::mknodat(directory, name, file_type, mode, u64::from(device))
+        })
+    }
+
+    pub(in crate::front) fn mkdir(
+        &self,
+        unique: u64,
+        parent: &Inode,
+        name: &CStr,
+        mode: u32,
+        caller: Caller,
+    ) -> Result<()> {
+        self.make(unique, parent, name, caller, &[], |directory| {
+            rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(mode & 0o7777))
+        })
+    }
+
+    pub(in crate::front) fn symlink(
+        &self,
+        unique: u64,
+        parent: &Inode,
+        name: &CStr,
+        target: &CStr,
+        caller: Caller,
+    ) -> Result<()> {
+        self.make(unique, parent, name, caller, target.to_bytes(), |directory| {
+            rustix::fs::symlinkat(target, directory, name)
+        })
+    }
+
+    /// Makes an object that is not opened.
+    fn make(
+        &self,
+        unique: u64,
+        parent: &Inode,
+        name: &CStr,
+        caller: Caller,
+        payload: &[u8],
+        make: impl FnOnce(&OwnedFd) -> Result<()>,
+    ) -> Result<()> {
+        let mut change = Change::begin(self)?;
+        let prepared = change.prepare(&[parent]);
+        let directory = self.inodes.open_backing(parent, Level::Path)?;
+        as_caller(caller, || make(&directory))??;
+        let (child, status) = self.inodes.child_ordered(parent, &prepared.orders[0], name.to_bytes())?;
+        if prepared.replicable {
+            self.submit_made(&mut change, parent, name, &child, &status, payload)?;
+        }
+        drop(prepared);
+        self.reply_entry(change, unique, child, status, None);
+        Ok(())
+    }
+
+    /// Sends what was made, with the access control list it inherited.
+    fn submit_made(
+        &self,
+        change: &mut Change<'_>,
+        parent: &Inode,
+        name: &CStr,
+        child: &Held,
+        status: &Status,
+        payload: &[u8],
+    ) -> Result<()> {
+        let (id, kind, name) = (child.id(), child.kind(), name.to_bytes().to_vec());
+        let (parent, uid, gid) = (parent.id(), status.uid, status.gid);
+        if kind == FileKind::Symlink {
+            change.submit(&Op::Symlink { id, parent, name, uid, gid }, payload);
+            change.mark(child);
+            return Ok(());
+        }
+        let (mode, device) = (status.permissions(), status.rdev);
+        change.submit(&Op::Create { id, parent, name, kind, mode, uid, gid, device }, &[]);
+        change.mark(child);
+        let fd = self.inodes.open_backing(child, Level::Path)?;
+        let inheritable: &[&CStr] =
+            if kind == FileKind::Directory { &[ACL_ACCESS, ACL_DEFAULT] } else { &[ACL_ACCESS] };
+        for acl in inheritable {
+            if let Ok(value) = xattr::get(&*fd, acl) {
+                change.submit(&Op::SetXattr { id, name: acl.to_bytes().to_vec() }, &value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers with an object the kernel knows from then on; `opened` (with these flags) for CREATE.
+    fn reply_entry(&self, change: Change<'_>, unique: u64, child: Held, status: Status, opened: Option<u32>) {
+        let channel = self.channel.clone();
+        let (ttl, open_flags) = (self.ttl, self.open_flags());
+        change.finish(move |verdict| match verdict {
+            Verdict::Acknowledged => {
+                let entry = Reply::entry(child.into_kernel().id().0, Some(&status), ttl);
+                channel.send(unique, Ok(if opened.is_some() { entry.open(0, open_flags) } else { entry }));
+            }
+            Verdict::Refused => {
+                if opened.is_some() {
+                    let mut uses = lock(&child.use_count);
+                    uses.opens = uses.opens.saturating_sub(1);
+                    uses.written = false;
+                }
+                channel.send(unique, Err(Errno::IO));
+            }
+        });
+    }
+
+    pub(in crate::front) fn link(&self, unique: u64, object: &Inode, parent: &Inode, name: &CStr) -> Result<()> {
+        let mut change = Change::begin(self)?;
+        let prepared = change.prepare(&[object, parent]);
+        let source = self.inodes.open_backing(object, Level::Path)?;
+        let directory = self.inodes.open_backing(parent, Level::Path)?;
+        let by_fd = rustix::fs::linkat(&*source, c"", &*directory, name, AtFlags::EMPTY_PATH);
+        if by_fd == Err(Errno::NOENT) {
+            // Without CAP_DAC_READ_SEARCH: through the link in /proc.
+            let path = proc_path(source.as_fd());
+            rustix::fs::linkat(rustix::fs::CWD, path.as_c_str(), &*directory, name, AtFlags::SYMLINK_FOLLOW)?;
+        } else {
+            by_fd?;
+        }
+        self.inodes.placed(object, parent.id(), name.to_bytes());
+        let status = Status::of(&*source)?;
+        if prepared.replicable {
+            let (id, name) = (object.id(), name.to_bytes().to_vec());
+            change.submit(&Op::Link { id, parent: parent.id(), name }, &[]);
+        }
+        drop(prepared);
+        let held = self.inodes.get(object.id()).ok_or(Errno::STALE)?;
+        self.reply_entry(change, unique, held, status, None);
+        Ok(())
+    }
+
+    /// Unlink and rmdir.
+    pub(in crate::front) fn remove(&self, unique: u64, parent: &Inode, name: &CStr, directory: bool) -> Result<()> {
+        let mut change = Change::begin(self)?;
+        for _ in 0..TRIES_MAX {
+            let child = self.inodes.child(parent, name.to_bytes())?;
+            if (child.kind() == FileKind::Directory) != directory {
+                return Err(if directory { Errno::NOTDIR } else { Errno::ISDIR });
+            }
+            let prepared = change.prepare(&[parent, &child]);
+            if !self.still_at(&child, parent, name) {
+                continue;
+            }
+            let fd = self.inodes.open_backing(parent, Level::Path)?;
+            let last = self.keep_if_used(&child)?;
+            let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            rustix::fs::unlinkat(&*fd, name, flags)?;
+            self.inodes.unplaced(&child, parent.id(), name.to_bytes(), last);
+            self.let_go(&child, last);
+            if prepared.replicable {
+                let (id, parent, name) = (child.id(), parent.id(), name.to_bytes().to_vec());
+                let op =
+                    if directory { Op::RemoveDirectory { id, parent, name } } else { Op::Unlink { id, parent, name } };
+                change.submit(&op, &[]);
+            }
+            drop(prepared);
+            change.reply(unique, Ok(Reply::done()));
+            return Ok(());
+        }
+        Err(Errno::BUSY)
+    }
+
+    pub(in crate::front) fn rename(
+        &self,
+        unique: u64,
+        (parent, name): (&Inode, &CStr),
+        (new_parent, new_name): (&Inode, &CStr),
+        flags: u32,
+    ) -> Result<()> {
+        let flags = RenameFlags::from_bits_retain(flags);
+        if !(flags - RenameFlags::NOREPLACE).is_empty() {
+            return Err(Errno::INVAL);
+        }
+        let mut change = Change::begin(self)?;
+        for _ in 0..TRIES_MAX {
+            let child = self.inodes.child(parent, name.to_bytes())?;
+            let replaced = match self.inodes.child(new_parent, new_name.to_bytes()) {
+                Ok(replaced) => Some(replaced),
+                Err(Errno::NOENT) => None,
+                Err(error) => return Err(error),
+            };
+            let mut objects: Vec<&Inode> = vec![parent, new_parent, &child];
+            objects.extend(replaced.as_deref());
+            let prepared = change.prepare(&objects);
+            let settled = self.still_at(&child, parent, name)
+                && replaced.as_ref().is_none_or(|replaced| self.still_at(replaced, new_parent, new_name));
+            if !settled {
+                continue;
+            }
+            if replaced.as_ref().is_some_and(|replaced| replaced.id() == child.id()) {
+                // Two names of one file: nothing happens.
+                drop(prepared);
+                change.reply(unique, Ok(Reply::done()));
+                return Ok(());
+            }
+            // Without a replaced object the target may still have come into being: NOREPLACE sees it, then once more.
+            let how = if replaced.is_none() { flags | RenameFlags::NOREPLACE } else { flags };
+            match self.rename_here((parent, name), (new_parent, new_name), &child, replaced.as_deref(), how) {
+                Err(Errno::EXIST) if replaced.is_none() && flags.is_empty() => continue,
+                done => done?,
+            }
+            if prepared.replicable {
+                let op = Op::Rename {
+                    id: child.id(),
+                    parent: parent.id(),
+                    name: name.to_bytes().to_vec(),
+                    new_parent: new_parent.id(),
+                    new_name: new_name.to_bytes().to_vec(),
+                };
+                change.submit(&op, &[]);
+            }
+            drop(prepared);
+            change.reply(unique, Ok(Reply::done()));
+            return Ok(());
+        }
+        Err(Errno::BUSY)
+    }
+
+    fn rename_here(
+        &self,
+        (parent, name): (&Inode, &CStr),
+        (new_parent, new_name): (&Inode, &CStr),
+        child: &Inode,
+        replaced: Option<&Inode>,
+        flags: RenameFlags,
+    ) -> Result<()> {
+        let from = self.inodes.open_backing(parent, Level::Path)?;
+        let to = self.inodes.open_backing(new_parent, Level::Path)?;
+        let last = match replaced {
+            Some(replaced) => self.keep_if_used(replaced)?,
+            None => false,
+        };
+        match rustix::fs::renameat_with(&*from, name, &*to, new_name, flags) {
+            // A file system without NOREPLACE: the order lock of the directory keeps the name free.
+            Err(Errno::INVAL) if flags == RenameFlags::NOREPLACE && replaced.is_none() => {
+                rustix::fs::renameat(&*from, name, &*to, new_name)?;
+            }
+            done => done?,
+        }
+        if let Some(replaced) = replaced {
+            self.inodes.unplaced(replaced, new_parent.id(), new_name.to_bytes(), last);
+            self.let_go(replaced, last);
+        }
+        self.inodes.moved(child, (parent.id(), name.to_bytes()), (new_parent.id(), new_name.to_bytes()));
+        Ok(())
+    }
+
+    /// Whether the name still means `child`. The caller holds the order lock of `parent`.
+    fn still_at(&self, child: &Inode, parent: &Inode, name: &CStr) -> bool {
+        self.inodes.is_at(child.id(), parent.id(), name.to_bytes())
+    }
+
+    /// An object in use that is about to lose its last name stays reachable for those who use it. Answers whether it
+    /// is the last name.
+    fn keep_if_used(&self, child: &Inode) -> Result<bool> {
+        let last = child.kind() == FileKind::Directory || self.inodes.status(child)?.links <= 1;
+        if last && lock(&child.use_count).opens > 0 {
+            self.inodes.descriptors.pin(child.backing())?;
+        }
+        Ok(last)
+    }
+
+    /// What is removed and not in use gives its room back at once.
+    fn let_go(&self, child: &Inode, last: bool) {
+        if last && lock(&child.use_count).opens == 0 {
+            self.inodes.descriptors.close(child.backing());
+        }
+    }
+}

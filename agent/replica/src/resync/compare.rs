@@ -1,0 +1,134 @@
+//! Comparing one extent of a file by the hashes of its blocks, and sending what differs.
+
+use super::Fault;
+use super::walk::Walk;
+use crate::frame::ResyncStep;
+use crate::front::Held;
+use crate::op::Op;
+use crate::stream::applier::{BLOCK, EXTENT, ZERO, hash_block, next_data};
+use crate::stream::table::Reply;
+use crate::tree::{Level, descriptors};
+use std::cell::Cell;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Bytes compared under one hold of the order lock: the application's writes to the file wait that long at most.
+const CHUNK: usize = 1 << 20;
+
+/// A file being compared.
+pub(super) struct FileJob {
+    pub(super) held: Held,
+    pub(super) extents: u64,
+    left: Cell<u64>,
+}
+
+impl FileJob {
+    pub(super) fn new(held: Held, size: u64) -> Self {
+        let extents = size.div_ceil(EXTENT);
+        Self { held, extents, left: Cell::new(extents) }
+    }
+
+    /// One extent less; whether it was the last.
+    pub(super) fn extent_done(&self) -> bool {
+        self.left.set(self.left.get() - 1);
+        self.left.get() == 0
+    }
+}
+
+/// An extent whose hashes were asked for.
+pub(super) struct Pending {
+    pub(super) job: Rc<FileJob>,
+    pub(super) index: u64,
+    pub(super) request: u64,
+}
+
+impl Walk {
+    /// Compares one extent; answers the bytes compared and the bytes sent.
+    pub(super) fn compare(&self, pending: &Pending) -> Result<(u64, u64), Fault> {
+        let theirs = match self.sender.reply(self.epoch, pending.request)? {
+            Reply::Hashes(blocks) => blocks,
+            Reply::Flushed => Vec::new(),
+        };
+        let file = &pending.job.held;
+        let start = pending.index * EXTENT;
+        let mut buffer = vec![0; CHUNK];
+        let (mut compared, mut sent) = (0, 0);
+        for chunk in 0..EXTENT / CHUNK as u64 {
+            let at = start + chunk * CHUNK as u64;
+            let theirs = theirs.get((chunk as usize * CHUNK / BLOCK)..).unwrap_or_default();
+            self.sender.wait_window(self.epoch)?;
+            let _order = file.lock_order();
+            let count = match self.read_chunk(file, &mut buffer, at) {
+                Ok(count) => count,
+                Err(errno) => {
+                    self.gone(file, errno)?;
+                    break;
+                }
+            };
+            if count == 0 {
+                break;
+            }
+            for (range, zero) in differences(&buffer[..count], theirs) {
+                let offset = at + range.start as u64;
+                if zero {
+                    self.send(ResyncStep::Zero { id: file.id(), offset, length: range.len() as u64 })?;
+                } else {
+                    sent += range.len() as u64;
+                    let op = Op::Write { id: file.id(), offset, clear_suid: false };
+                    self.send_op(op, &buffer[range])?;
+                }
+            }
+            compared += count as u64;
+        }
+        Ok((compared, sent))
+    }
+
+    /// What the file has at `at` now; a hole is not read.
+    fn read_chunk(&self, file: &Held, buffer: &mut [u8], at: u64) -> crate::tree::Result<usize> {
+        let fd = self.inodes.open_backing(file, Level::Read)?;
+        let size = self.inodes.status(file)?.size;
+        let length = size.saturating_sub(at).min(buffer.len() as u64) as usize;
+        if length > 0 && next_data(&*fd, at, at + length as u64)? >= at + length as u64 {
+            buffer[..length].fill(0);
+            return Ok(length);
+        }
+        descriptors::read_at(&*fd, &mut buffer[..length], at)
+    }
+}
+
+/// The ranges of `ours` that differ from what the secondary's hashes tell, neighbours joined; `true` for zeros, which
+/// need not travel. Where the secondary had no block its file has zeros, or what live writes have put there since.
+fn differences(ours: &[u8], theirs: &[[u8; 32]]) -> Vec<(Range<usize>, bool)> {
+    let mut found: Vec<(Range<usize>, bool)> = Vec::new();
+    for (number, block) in ours.chunks(BLOCK).enumerate() {
+        let hash = hash_block(block);
+        if hash == theirs.get(number).copied().unwrap_or(ZERO) {
+            continue;
+        }
+        let (start, zero) = (number * BLOCK, hash == ZERO);
+        match found.last_mut() {
+            Some((range, kind)) if range.end == start && *kind == zero => range.end = start + block.len(),
+            _ => found.push((start..start + block.len(), zero)),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_travels_and_zeros_never_do() {
+        let mut ours = vec![7; 4 * BLOCK + 10];
+        ours[BLOCK..2 * BLOCK].fill(0);
+        let same = hash_block(&ours[..BLOCK]);
+        assert_eq!(differences(&ours, &[]), [(0..BLOCK, false), (2 * BLOCK..4 * BLOCK + 10, false)]);
+        assert_eq!(
+            differences(&ours, &[same, same, same, [9; 32]]),
+            [(BLOCK..2 * BLOCK, true), (3 * BLOCK..4 * BLOCK + 10, false)]
+        );
+        let last = hash_block(&ours[4 * BLOCK..]);
+        assert!(differences(&ours, &[same, ZERO, same, same, last]).is_empty());
+    }
+}

@@ -1,0 +1,282 @@
+//! The secondary's side of the stream: applies one message after the other to the backing directories.
+//!
+//! Everything goes through descriptors taken of the directories before anything was mounted over them; names are single
+//! steps and never followed when they are links, so that nothing outside the replicated directories can be reached.
+
+mod attributes;
+mod listing;
+mod names;
+mod objects;
+
+pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, next_data};
+
+use crate::control::AsyncMode;
+use crate::frame::{Entry, Message, ResyncStep};
+use crate::op::{FileId, FileKind, Op};
+use crate::tree::{Level, descriptors, xattr};
+use objects::{Key, Objects};
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A change that could not be applied: what, where, and the system's reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplyError {
+    what: &'static str,
+    errno: Errno,
+    path: String,
+}
+
+impl ApplyError {
+    fn new(what: &'static str, errno: Errno, path: String) -> Self {
+        Self { what, errno, path }
+    }
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, errno, path } = self;
+        write!(f, "{what} {path}: {errno} (errno {})", errno.raw_os_error())?;
+        match *errno {
+            Errno::NOSPC | Errno::DQUOT => f.write_str("; free space on the secondary"),
+            Errno::XDEV | Errno::BUSY => f.write_str("; unmount what is mounted there on the secondary"),
+            Errno::ROFS | Errno::IO => {
+                f.write_str("; the secondary's file system or disk has failed: see its kernel log")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+/// What is to be done beside applying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Send this to the primary.
+    Reply(Message),
+    /// Sync the file systems, then answer this request.
+    Flush(u64),
+    /// Everything is here: sync the file systems, then tell the agent.
+    Complete,
+}
+
+/// Applies the stream of one session.
+#[derive(Debug)]
+pub struct Applier {
+    objects: Objects,
+    resyncing: bool,
+    /// Directories whose names are the primary's.
+    listed: HashSet<Key>,
+    collected: Vec<Entry>,
+    mode: AsyncMode,
+    written: HashSet<FileId>,
+    names_changed: bool,
+}
+
+impl Applier {
+    /// An applier for these directories: path (for messages) and a descriptor (not `O_PATH`) taken before mounting.
+    pub fn new(roots: Vec<(PathBuf, Arc<OwnedFd>)>, mode: AsyncMode) -> Result<Self, ApplyError> {
+        Ok(Self {
+            objects: Objects::new(roots)?,
+            resyncing: true,
+            listed: HashSet::new(),
+            collected: Vec::new(),
+            mode,
+            written: HashSet::new(),
+            names_changed: false,
+        })
+    }
+
+    /// Descriptors on which syncing reaches everything replicated.
+    pub fn roots(&self) -> Vec<Arc<OwnedFd>> {
+        self.objects.roots().cloned().collect()
+    }
+
+    /// Applies one message.
+    pub fn apply(&mut self, message: Message, payload: &[u8]) -> Result<Effect, ApplyError> {
+        match message {
+            Message::Op(op) => self.change(&op, payload).map(|()| Effect::None),
+            Message::Resync(step) => self.step(step),
+            _ => Err(ApplyError::new("understanding the primary", Errno::PROTO, "stream".into())),
+        }
+    }
+
+    /// What was applied since the last call counts as applied now: with `async="none"` only once it is on disk.
+    pub fn settle(&mut self) -> Result<(), ApplyError> {
+        let (written, names) = (std::mem::take(&mut self.written), std::mem::take(&mut self.names_changed));
+        if self.mode == AsyncMode::Second || self.resyncing {
+            return Ok(());
+        }
+        if names {
+            return self.sync_all();
+        }
+        for id in written {
+            // A file forgotten meanwhile has no user left who could ask for it.
+            if self.objects.is_bound(id) {
+                self.sync(id, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_all(&self) -> Result<(), ApplyError> {
+        for root in self.objects.roots() {
+            rustix::fs::syncfs(&**root).map_err(|errno| ApplyError::new("syncing", errno, "its file system".into()))?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self, id: FileId, data_only: bool) -> Result<(), ApplyError> {
+        let failed = |errno| ApplyError::new("syncing", errno, self.objects.describe(id, b""));
+        match self.objects.kind_of(id) {
+            Some(FileKind::File | FileKind::Directory) => {
+                let fd = self.objects.open(id, Level::Read).map_err(failed)?;
+                if data_only { rustix::fs::fdatasync(&*fd) } else { rustix::fs::fsync(&*fd) }.map_err(failed)
+            }
+            Some(_) => Ok(()),
+            None => Err(failed(Errno::BADF)),
+        }
+    }
+
+    fn change(&mut self, op: &Op, payload: &[u8]) -> Result<(), ApplyError> {
+        self.note(op);
+        match op {
+            Op::Bind { id, parent, name, kind } => {
+                self.bind(*id, *parent, name, *kind).map_err(|errno| self.error("finding", *parent, name, errno))
+            }
+            Op::Forget { id } => {
+                self.objects.forget(*id);
+                Ok(())
+            }
+            Op::Create { parent, name, .. } | Op::Symlink { parent, name, .. } => {
+                self.create(op, payload).map_err(|errno| self.error("creating", *parent, name, errno))
+            }
+            Op::Link { id, parent, name } => {
+                self.link(*id, *parent, name).map_err(|errno| self.error("linking", *parent, name, errno))
+            }
+            Op::Unlink { parent, name, .. } => {
+                self.unlink(*parent, name, false).map_err(|errno| self.error("removing", *parent, name, errno))
+            }
+            Op::RemoveDirectory { parent, name, .. } => {
+                self.unlink(*parent, name, true).map_err(|errno| self.error("removing directory", *parent, name, errno))
+            }
+            Op::Rename { id, parent, name, new_parent, new_name } => self
+                .rename(*id, (*parent, name), (*new_parent, new_name))
+                .map_err(|errno| self.error("renaming", *parent, name, errno)),
+            Op::Sync { id, data_only } => self.sync(*id, *data_only),
+            Op::SyncAll => self.sync_all(),
+            Op::Write { id, .. }
+            | Op::SetAttributes { id, .. }
+            | Op::SetXattr { id, .. }
+            | Op::RemoveXattr { id, .. } => self
+                .change_object(op, payload)
+                .map_err(|errno| ApplyError::new("changing", errno, self.objects.describe(*id, b""))),
+        }
+    }
+
+    /// Remembers what `async="none"` has to sync.
+    fn note(&mut self, op: &Op) {
+        match op {
+            Op::Bind { .. } | Op::Forget { .. } | Op::Sync { .. } | Op::SyncAll => {}
+            Op::Write { id, .. }
+            | Op::SetAttributes { id, .. }
+            | Op::SetXattr { id, .. }
+            | Op::RemoveXattr { id, .. } => {
+                self.written.insert(*id);
+            }
+            _ => self.names_changed = true,
+        }
+    }
+
+    fn change_object(&mut self, op: &Op, payload: &[u8]) -> Result<(), Errno> {
+        match op {
+            Op::Write { id, offset, clear_suid } => {
+                let fd = self.objects.open(*id, Level::Write)?;
+                if let (_, Some(error)) = descriptors::write_at(&*fd, payload, *offset) {
+                    return Err(error);
+                }
+                if *clear_suid { attributes::clear_suid(&*fd) } else { Ok(()) }
+            }
+            Op::SetAttributes { id, attributes } => {
+                let kind = self.objects.kind_of(*id).ok_or(Errno::BADF)?;
+                if let Some(size) = attributes.size {
+                    rustix::fs::ftruncate(&*self.objects.open(*id, Level::Write)?, size)?;
+                }
+                attributes::set_all(&*self.objects.open(*id, Level::Path)?, kind, attributes)
+            }
+            Op::SetXattr { id, name } => {
+                let name = CString::new(name.as_slice()).map_err(|_| Errno::INVAL)?;
+                xattr::set(&*self.objects.open(*id, Level::Path)?, &name, payload, XattrFlags::empty())
+            }
+            Op::RemoveXattr { id, name } => {
+                let name = CString::new(name.as_slice()).map_err(|_| Errno::INVAL)?;
+                match xattr::remove(&*self.objects.open(*id, Level::Path)?, &name) {
+                    // Not compared yet: it was never here.
+                    Err(Errno::NODATA) if self.resyncing => Ok(()),
+                    done => done,
+                }
+            }
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    fn step(&mut self, step: ResyncStep) -> Result<Effect, ApplyError> {
+        match step {
+            ResyncStep::List { directory, first, last, entries } => {
+                self.list_part(directory, (first, last), entries).map(|()| Effect::None)
+            }
+            ResyncStep::Hash { request, id, index } => {
+                let hashed = self.objects.open(id, Level::Read).and_then(|fd| hash_extent(&*fd, index));
+                let blocks =
+                    hashed.map_err(|errno| ApplyError::new("reading", errno, self.objects.describe(id, b"")))?;
+                Ok(Effect::Reply(Message::Hashes { request, blocks }))
+            }
+            ResyncStep::Zero { id, offset, length } => {
+                let zeroed = self.objects.open(id, Level::Write).and_then(|fd| attributes::zero(&*fd, offset, length));
+                zeroed.map_err(|errno| ApplyError::new("changing", errno, self.objects.describe(id, b"")))?;
+                Ok(Effect::None)
+            }
+            ResyncStep::Settle { id, mode, accessed, modified, xattrs } => {
+                let settled = self.settle_object(id, mode, (accessed, modified), &xattrs);
+                settled
+                    .map_err(|errno| ApplyError::new("setting attributes of", errno, self.objects.describe(id, b"")))?;
+                Ok(Effect::None)
+            }
+            ResyncStep::Flush { request } => Ok(Effect::Flush(request)),
+            ResyncStep::Complete => {
+                self.resyncing = false;
+                self.listed = HashSet::new();
+                Ok(Effect::Complete)
+            }
+        }
+    }
+
+    fn settle_object(
+        &mut self,
+        id: FileId,
+        mode: u32,
+        (accessed, modified): (crate::op::Time, crate::op::Time),
+        keep: &[Vec<u8>],
+    ) -> Result<(), Errno> {
+        let fd = self.objects.open(id, Level::Path)?;
+        for (name, _) in xattr::all(&*fd)? {
+            if !keep.contains(&name) {
+                let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+                xattr::remove(&*fd, &name)?;
+            }
+        }
+        let kind = self.objects.kind_of(id).ok_or(Errno::BADF)?;
+        if kind != FileKind::Symlink {
+            attributes::set_mode(&*fd, mode)?;
+        }
+        attributes::set_times(&*fd, kind, Some(accessed), Some(modified))
+    }
+}

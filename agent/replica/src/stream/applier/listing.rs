@@ -1,0 +1,106 @@
+//! One step of a resync on the secondary: a directory gets exactly the names the primary has.
+
+use super::names::make;
+use super::objects::{Found, key, look_up};
+use super::{Applier, ApplyError};
+use crate::frame::Entry;
+use crate::op::{FileId, FileKind};
+use crate::tree::{Level, list};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+
+impl Applier {
+    /// Collects the parts of a listing; with the last one the directory is made to match.
+    pub(super) fn list_part(
+        &mut self,
+        directory: FileId,
+        (first, last): (bool, bool),
+        entries: Vec<Entry>,
+    ) -> Result<(), ApplyError> {
+        if first {
+            self.collected.clear();
+        }
+        self.collected.extend(entries);
+        if !last {
+            return Ok(());
+        }
+        let entries = std::mem::take(&mut self.collected);
+        let fd = self
+            .objects
+            .open(directory, Level::Read)
+            .map_err(|errno| self.error("comparing directory", directory, b"", errno))?;
+        let wanted: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
+        for present in list::list_all(&*fd).map_err(|errno| self.error("comparing directory", directory, b"", errno))? {
+            if wanted.contains(present.name.as_slice()) {
+                continue;
+            }
+            if let Some(found) = look_up(&*fd, &present.name)
+                .map_err(|errno| self.error("comparing directory", directory, b"", errno))?
+            {
+                self.remove_tree(&*fd, &present.name, &found.status).map_err(|errno| {
+                    self.error("removing what the primary does not have", directory, &present.name, errno)
+                })?;
+            }
+        }
+        for entry in &entries {
+            self.match_entry(&fd, entry).map_err(|errno| self.error("comparing", directory, &entry.name, errno))?;
+        }
+        self.listed.extend(self.objects.key_of(directory));
+        Ok(())
+    }
+
+    /// Makes one name mean what it means on the primary: same kind, same device or target, same object as its other
+    /// names. Contents and attributes of what was there are compared later.
+    fn match_entry(&mut self, directory: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
+        let found = look_up(directory, &entry.name)?;
+        if self.objects.alive(entry.id).is_some() && self.objects.kind_of(entry.id) == Some(entry.kind) {
+            let same = found.as_ref().is_some_and(|found| self.objects.key_of(entry.id) == Some(key(&found.status)));
+            match found {
+                Some(found) if same && is_like(&found, entry)? => return Ok(()),
+                // A name made true before its target was known, or another object: the bound one takes its place.
+                Some(found) => self.remove_tree(directory, &entry.name, &found.status)?,
+                None => {}
+            }
+            if !same {
+                return self.place(entry.id, directory, &entry.name);
+            }
+            return self.make_entry(directory, entry);
+        }
+        match found {
+            Some(found) if self.may_take_over(&found, entry)? => self.objects.bind(entry.id, found),
+            Some(found) => {
+                self.remove_tree(directory, &entry.name, &found.status)?;
+                self.make_entry(directory, entry)
+            }
+            None => self.make_entry(directory, entry),
+        }
+    }
+
+    fn make_entry(&mut self, directory: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
+        let made = make(directory, &entry.name, entry.kind, entry.device, &entry.target)?;
+        self.objects.bind(entry.id, made)
+    }
+
+    /// Whether what stands here may become the object of this entry. A file with several names here may share its
+    /// content with another object there: it is taken over only if the primary's has several names, too, and no other
+    /// living id means it already.
+    fn may_take_over(&self, found: &Found, entry: &Entry) -> Result<bool, Errno> {
+        if found.status.kind() != entry.kind || !is_like(found, entry)? {
+            return Ok(false);
+        }
+        if entry.kind == FileKind::Directory || found.status.links == 1 {
+            return Ok(true);
+        }
+        Ok(entry.linked && self.objects.owner(&found.status).is_none_or(|owner| owner == entry.id))
+    }
+}
+
+/// Same device number, same target: what can only be set when an object is made.
+fn is_like(found: &Found, entry: &Entry) -> Result<bool, Errno> {
+    Ok(match entry.kind {
+        FileKind::Symlink => rustix::fs::readlinkat(&found.fd, c"", Vec::new())?.as_bytes() == entry.target,
+        FileKind::CharDevice | FileKind::BlockDevice => found.status.rdev == entry.device,
+        _ => true,
+    })
+}

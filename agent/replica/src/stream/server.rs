@@ -1,0 +1,166 @@
+//! The serving side's door: accepts the peer's connection, greets it, reads its acknowledgements.
+
+use super::sender::{Attached, Sender};
+use super::table::Greeting;
+use super::{Events, lock};
+use crate::frame::{FrameReader, Hello, Message, encode};
+use crate::front::Inodes;
+use crate::tls::{Channel, Protection};
+use holdfast_core::replica::ReplicaEvent;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Most connections that are not yet greeted.
+const GREETING_MAX: usize = 8;
+
+/// What the door serves.
+#[derive(Clone)]
+pub struct Serve {
+    /// Where connections end.
+    pub sender: Arc<Sender>,
+    /// What a resync walks.
+    pub inodes: Arc<Inodes>,
+    /// How connections are protected.
+    pub protection: Protection,
+    /// Longest wait for a socket to take bytes.
+    pub send_timeout: Duration,
+    /// Where events go.
+    pub events: Events,
+}
+
+/// An open door. Dropping it closes it; connections that are through stay.
+pub struct Server {
+    listener: Arc<TcpListener>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens on `address`.
+    pub fn start(address: SocketAddr, serve: Serve) -> io::Result<Self> {
+        let listener = Arc::new(TcpListener::bind(address)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (door, stopped) = (listener.clone(), stop.clone());
+        let thread = std::thread::spawn(move || accept(&door, &stopped, &serve));
+        Ok(Self { listener, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // Lets a blocked `accept` return.
+        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
+    let greeting = Arc::new(AtomicUsize::new(0));
+    while !stop.load(Ordering::Acquire) {
+        let socket = match listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(_) if stop.load(Ordering::Acquire) => return,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a replication connection failed");
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+        };
+        if greeting.fetch_add(1, Ordering::AcqRel) >= GREETING_MAX {
+            greeting.fetch_sub(1, Ordering::AcqRel);
+            tracing::warn!("a replication connection was dropped: too many are greeting at once");
+            continue;
+        }
+        let (serve, greeting) = (serve.clone(), greeting.clone());
+        std::thread::spawn(move || {
+            let peer = socket.peer_addr().ok();
+            let greeted = greet(socket, &serve);
+            greeting.fetch_sub(1, Ordering::AcqRel);
+            match greeted {
+                Ok((channel, reader, attached)) => read(&channel, reader, attached, &serve),
+                Err(error) => tracing::warn!(%error, ?peer, "a replication connection was refused"),
+            }
+        });
+    }
+}
+
+type Greeted = (Arc<Channel>, FrameReader, Attached);
+
+/// Handshake and greeting; for a new session everything that changes the tree is paused meanwhile.
+fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Greeted> {
+    // One session begins at a time.
+    static OPENING: Mutex<()> = Mutex::new(());
+    let channel = Arc::new(serve.protection.channel(socket, true, serve.send_timeout)?);
+    let mut reader = FrameReader::default();
+    let Message::Hello(hello) = channel.expect_message(&mut reader)? else {
+        return Err(io::Error::other("the peer did not greet"));
+    };
+    let refuse = |reason: String| {
+        // It may be gone already; it will ask again.
+        let _ = channel.send(&encode(&Message::Refused(reason.clone()), &[]), &mut Vec::new());
+        io::Error::other(reason)
+    };
+    let _opening = lock(&OPENING);
+    channel.greeted()?;
+    let attached = match serve.sender.judge(&hello) {
+        Greeting::Refused(reason) => return Err(refuse(reason)),
+        Greeting::Resumes(_) => serve.sender.attach(&channel, &hello),
+        Greeting::Opens => open(&channel, &hello, serve),
+    };
+    attached.map(|attached| (channel.clone(), reader, attached)).map_err(|lost| refuse(lost.0))
+}
+
+fn open(channel: &Arc<Channel>, hello: &Hello, serve: &Serve) -> Result<Attached, super::Lost> {
+    // No change is between looking for the session and its local part while this is held: each is either wholly before
+    // the session (the resync compares its objects later) or wholly in it.
+    let paused = serve.inodes.pause_changes();
+    serve.inodes.watch_touched(true);
+    let attached = serve.sender.attach(channel, hello);
+    drop(paused);
+    attached
+}
+
+fn read(channel: &Arc<Channel>, mut reader: FrameReader, attached: Attached, serve: &Serve) {
+    if attached.first {
+        (serve.events)(ReplicaEvent::PeerConnected { session: attached.session });
+        let serve = serve.clone();
+        std::thread::spawn(move || {
+            crate::resync::run(&serve.sender, &serve.inodes, attached, &serve.events);
+        });
+    }
+    let mut raw = Vec::new();
+    let reason = loop {
+        match reader.next_frame() {
+            Ok(Some(frame)) => {
+                if let Err(lost) = serve.sender.received(frame.message, attached) {
+                    serve.sender.lose(attached.epoch, &lost.0);
+                    break lost.0;
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                serve.sender.lose(attached.epoch, &error.to_string());
+                break error.to_string();
+            }
+        }
+        match channel.receive(&mut raw, &mut reader) {
+            Ok(true) => {}
+            Ok(false) => break "the secondary closed the stream".into(),
+            Err(error) => break format!("receiving from the secondary failed: {error}"),
+        }
+    };
+    serve.sender.detach(channel, &reason);
+}

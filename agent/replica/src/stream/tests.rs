@@ -1,0 +1,200 @@
+//! Both ends of the stream in one process: a real mount on the primary, TLS over loopback, the applier on the secondary.
+
+mod load;
+mod support;
+
+use crate::frame::{FrameReader, Message, encode};
+use crate::verify::{Compare, compare_trees, compare_trees_with};
+use holdfast_api::ids::Generation;
+use holdfast_core::replica::ReplicaEvent;
+use load::{Load, scramble};
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::{Pair, eventually};
+
+#[test]
+fn a_resync_makes_any_two_trees_the_same() {
+    for seed in 1..=4 {
+        let mut pair = Pair::new(|a, b| {
+            scramble(a, seed, 400);
+            scramble(b, seed + 100, 400);
+            // Much the same, too: only blocks that differ travel.
+            fs::write(a.join("big"), vec![5; 9 << 20]).unwrap();
+            fs::write(b.join("big"), vec![5; 11 << 20]).unwrap();
+        });
+        pair.resync(1);
+        pair.stop();
+        let found = compare_trees(&pair.a(), &pair.b()).unwrap();
+        assert!(found.is_empty(), "seed {seed}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_resync_sends_only_what_differs_and_keeps_holes() {
+    let mut pair = Pair::new(|a, b| {
+        for tree in [a, b] {
+            fs::write(tree.join("same"), vec![5; 8 << 20]).unwrap();
+        }
+        fs::File::create(a.join("holes")).unwrap().set_len(64 << 20).unwrap();
+        fs::write(b.join("holes"), vec![7; 1 << 20]).unwrap();
+    });
+    fs::write(pair.a().join("same"), vec![5; (8 << 20) - 1]).unwrap();
+    pair.resync(1);
+    let sent = pair.primary_events.last(|event| match event {
+        ReplicaEvent::ResyncProgress { progress } => Some(*progress),
+        _ => None,
+    });
+    assert!(sent.is_some_and(|p| p.bytes_sent <= 64 << 10 && p.bytes_done > 71 << 20), "{sent:?}");
+    pair.stop();
+    assert_eq!(compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false }).unwrap(), []);
+    use std::os::unix::fs::MetadataExt;
+    assert!(fs::metadata(pair.b().join("holes")).unwrap().blocks() < 64, "zeros became a hole");
+}
+
+#[test]
+fn a_resync_under_load_ends_with_equal_trees() {
+    for seed in 1..=3 {
+        let mut pair = Pair::new(|a, b| {
+            scramble(a, seed, 600);
+            scramble(b, seed + 7, 600);
+        });
+        let load = Load::start(&pair.a(), seed, 3);
+        pair.resync(1);
+        let at = load.operations();
+        eventually("the load goes on after the resync", || load.operations() > at + 300);
+        load.stop();
+        pair.stop();
+        let found = compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false }).unwrap();
+        assert!(found.is_empty(), "seed {seed}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_cut_stream_resumes_in_its_session_without_loss() {
+    let mut pair = Pair::new(|a, _| scramble(a, 5, 100));
+    pair.resync(1);
+    let load = Load::start(&pair.a(), 11, 2);
+    for _ in 0..12 {
+        let at = load.operations();
+        eventually("the load goes on", || {
+            assert_eq!((pair.primary_events.lost(), pair.secondary_events.lost()), (None, None));
+            load.operations() > at + 40
+        });
+        pair.follower().cut();
+    }
+    load.stop();
+    assert_eq!(pair.primary_events.lost(), None);
+    assert_eq!(pair.secondary_events.lost(), None);
+    pair.stop();
+    let found = compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false }).unwrap();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn what_waits_for_a_lost_peer_is_acknowledged_only_under_a_higher_generation() {
+    let mut pair = Pair::new(|_, _| {});
+    pair.resync(1);
+    pair.drop_follower();
+    let done = Arc::new(AtomicBool::new(false));
+    let (path, told) = (pair.a().join("held"), done.clone());
+    let writer = std::thread::spawn(move || {
+        fs::write(path, "held back").unwrap();
+        told.store(true, Ordering::Release);
+    });
+    eventually("the stream is lost", || pair.primary_events.lost().is_some());
+    eventually("a change is held back", || pair.sender.take_stats().held_back > 0);
+    assert!(!done.load(Ordering::Acquire));
+    assert!(pair.sender.accept_peer(2).is_err());
+    assert!(pair.sender.continue_alone(Generation { number: 1, id: 8 }).is_err());
+    assert!(!done.load(Ordering::Acquire));
+    pair.sender.continue_alone(Generation { number: 2, id: 9 }).unwrap();
+    writer.join().unwrap();
+    // Later changes wait for nobody, and a new session brings everything over.
+    fs::write(pair.a().join("alone"), "not held back").unwrap();
+    pair.generation = Generation { number: 2, id: 9 };
+    pair.resync(2);
+    pair.stop();
+    let found = compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false }).unwrap();
+    assert!(found.is_empty(), "{found:#?}");
+    assert_eq!(fs::read_to_string(pair.b().join("held")).unwrap(), "held back");
+}
+
+#[test]
+fn refused_changes_fail_in_the_application() {
+    let mut pair = Pair::new(|_, _| {});
+    pair.resync(1);
+    let mut file = fs::File::create(pair.a().join("file")).unwrap();
+    pair.drop_follower();
+    let writer = std::thread::spawn(move || file.write_all(b"too late"));
+    eventually("a change is held back", || pair.sender.take_stats().held_back > 0);
+    pair.sender.refuse();
+    let error = writer.join().unwrap().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(5));
+    pair.stop();
+}
+
+#[test]
+fn an_error_of_the_secondary_ends_the_stream_with_its_path() {
+    let mut pair = Pair::new(|_, _| {});
+    pair.resync(1);
+    fs::write(pair.a().join("file"), "x").unwrap();
+    // Somebody removes it behind our back: the next change of its name cannot be applied.
+    fs::remove_file(pair.b().join("file")).unwrap();
+    let path = pair.a();
+    let writer = std::thread::spawn(move || fs::rename(path.join("file"), path.join("other")));
+    eventually("the stream is lost", || pair.primary_events.lost().is_some());
+    let reason = pair.primary_events.lost().unwrap();
+    assert!(reason.contains("renaming") && reason.contains("/b/file") && reason.contains("errno 2"), "{reason}");
+    pair.sender.continue_alone(Generation { number: 2, id: 2 }).unwrap();
+    writer.join().unwrap().unwrap();
+    pair.stop();
+}
+
+#[test]
+fn oversized_frames_and_early_messages_are_refused() {
+    let pair = Pair::new(|_, _| {});
+    pair.sender.accept_peer(1).unwrap();
+    let channel = pair.dial();
+    let mut huge = encode(&Message::UpToDate, &[]);
+    huge[..4].copy_from_slice(&(1u32 << 30).to_le_bytes());
+    channel.send(&huge, &mut Vec::new()).unwrap();
+    assert!(channel.expect_message(&mut FrameReader::default()).is_err(), "the door closes");
+    let channel = pair.dial();
+    channel.send(&encode(&Message::Ack(1), &[]), &mut Vec::new()).unwrap();
+    assert!(channel.expect_message(&mut FrameReader::default()).is_err(), "no greeting, no talk");
+    assert!(!pair.primary_events.any(|event| matches!(event, ReplicaEvent::PeerConnected { .. })));
+}
+
+/// Not a test: `cargo test -p holdfast-replica --lib -- --ignored --nocapture measured`.
+#[test]
+#[ignore = "a measurement"]
+fn measured_write_latency_over_loopback_tls() {
+    use std::os::unix::fs::FileExt;
+    let mut pair = Pair::new(|_, _| {});
+    let file = fs::File::create(pair.a().join("file")).unwrap();
+    let sender = pair.sender.clone();
+    let run = |name: &str, size: usize, count: usize| {
+        let content = vec![7; size];
+        let mut times: Vec<u128> = (0..count)
+            .map(|i| {
+                let began = std::time::Instant::now();
+                file.write_all_at(&content, (i % 64 * size) as u64).unwrap();
+                began.elapsed().as_micros()
+            })
+            .collect();
+        times.sort_unstable();
+        let stats = sender.take_stats();
+        let (p50, p99) = (times[count / 2], times[count * 99 / 100]);
+        println!(
+            "{name}: write p50 {p50} us, p99 {p99} us; ack p50 {} us, p99 {} us",
+            stats.ack_p50_us, stats.ack_p99_us
+        );
+    };
+    run("alone, 4 KiB", 4096, 5000);
+    pair.resync(1);
+    sender.take_stats();
+    run("replicated, 4 KiB", 4096, 5000);
+    run("replicated, 1 MiB", 1 << 20, 200);
+}

@@ -1,0 +1,133 @@
+//! Random changes of a tree, by seed: what applications do, and a good deal of what they should not.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+/// A small generator: same seed, same changes.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % below
+    }
+
+    /// A path of one to three steps from few names, so that changes meet.
+    fn path(&mut self, root: &Path) -> PathBuf {
+        let mut path = root.to_owned();
+        for _ in 0..self.roll(3) {
+            path.push(format!("d{}", self.roll(4)));
+        }
+        path.join(format!("{}{}", ["f", "f", "d"][self.roll(3) as usize], self.roll(5)))
+    }
+
+    fn content(&mut self) -> Vec<u8> {
+        let length = match self.roll(8) {
+            0 => self.roll(3 << 20),
+            1..4 => self.roll(200_000),
+            _ => self.roll(5000),
+        };
+        let byte = self.roll(256) as u8;
+        let mut content = vec![byte; length as usize];
+        for i in (0..content.len()).step_by(997) {
+            content[i] = self.roll(256) as u8;
+        }
+        content
+    }
+}
+
+/// One change; that some cannot be done is part of it.
+fn change(dice: &mut Dice, root: &Path) -> std::io::Result<()> {
+    let path = dice.path(root);
+    match dice.roll(17) {
+        0..3 => fs::create_dir_all(&path),
+        3..5 => fs::write(&path, dice.content()),
+        5 => {
+            let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            file.write_all_at(&dice.content(), dice.roll(6 << 20))
+        }
+        6 => fs::OpenOptions::new().append(true).create(true).open(&path)?.write_all(&dice.content()),
+        7 => fs::OpenOptions::new().write(true).open(&path)?.set_len(dice.roll(9 << 20)),
+        8..10 => fs::rename(&path, dice.path(root)),
+        10 => fs::hard_link(&path, dice.path(root)),
+        11 => fs::remove_file(&path),
+        12 => {
+            if dice.roll(4) == 0 {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_dir(&path)
+            }
+        }
+        13 => symlink(format!("../x{}", dice.roll(9)), &path),
+        14 => fs::set_permissions(&path, fs::Permissions::from_mode(0o600 + dice.roll(0o200) as u32)),
+        15 => {
+            let name = format!("user.x{}", dice.roll(3));
+            if dice.roll(3) == 0 {
+                return Ok(rustix::fs::removexattr(&path, name)?);
+            }
+            let content = dice.content();
+            let value = content.get(..20).unwrap_or(b"v");
+            Ok(rustix::fs::setxattr(&path, name, value, rustix::fs::XattrFlags::empty())?)
+        }
+        _ => {
+            std::os::unix::fs::lchown(&path, Some(dice.roll(5) as u32), Some(dice.roll(5) as u32))?;
+            let times = fs::FileTimes::new()
+                .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(dice.roll(1 << 30)));
+            fs::File::open(&path)?.set_times(times)
+        }
+    }
+}
+
+/// Fills a tree at random.
+pub(super) fn scramble(root: &Path, seed: u64, changes: u64) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for _ in 0..changes {
+        let _ = change(&mut dice, root);
+    }
+}
+
+/// Threads that change a tree until they are stopped.
+pub(super) struct Load {
+    stop: Arc<AtomicBool>,
+    operations: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    pub(super) fn start(root: &Path, seed: u64, threads: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let operations = Arc::new(AtomicU64::new(0));
+        let threads = (0..threads).map(|thread| {
+            let (root, stop, operations) = (root.to_owned(), stop.clone(), operations.clone());
+            std::thread::spawn(move || {
+                let mut dice = Dice((seed * 1000 + thread + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+                while !stop.load(Ordering::Relaxed) {
+                    if let Err(error) = change(&mut dice, &root) {
+                        assert_ne!(error.raw_os_error(), Some(5), "no change may be refused");
+                    }
+                    operations.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        let threads = threads.collect();
+        Self { stop, operations, threads }
+    }
+
+    pub(super) fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A primary with a real mount and a secondary that applies, in one process.
+
+use crate::control::AsyncMode;
+use crate::front::{Front, Inodes, Mode};
+use crate::replicate::Replicate;
+use crate::stream::applier::Applier;
+use crate::stream::follower::{Follow, Follower};
+use crate::stream::sender::Sender;
+use crate::stream::server::{Serve, Server};
+use crate::stream::{Events, Local};
+use crate::tls::tests::Keys;
+use crate::tls::{Channel, Protection};
+use holdfast_api::ids::Generation;
+use holdfast_core::replica::ReplicaEvent;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+/// Events as they came.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Vec<ReplicaEvent>>>);
+
+impl Seen {
+    pub(super) fn sink(&self) -> Events {
+        let seen = self.0.clone();
+        Arc::new(move |event| seen.lock().unwrap().push(event))
+    }
+
+    pub(super) fn any(&self, matches: impl Fn(&ReplicaEvent) -> bool) -> bool {
+        self.0.lock().unwrap().iter().any(matches)
+    }
+
+    pub(super) fn last<T>(&self, pick: impl Fn(&ReplicaEvent) -> Option<T>) -> Option<T> {
+        self.0.lock().unwrap().iter().rev().find_map(pick)
+    }
+
+    pub(super) fn lost(&self) -> Option<String> {
+        self.last(|event| match event {
+            ReplicaEvent::StreamLost { reason, .. } => Some(reason.clone()),
+            _ => None,
+        })
+    }
+}
+
+pub(super) struct Pair {
+    follower: Option<Follower>,
+    server: Option<Server>,
+    front: Option<Arc<Front>>,
+    pub(super) sender: Arc<Sender>,
+    pub(super) primary_events: Seen,
+    pub(super) secondary_events: Seen,
+    pub(super) generation: Generation,
+    protection: Protection,
+    base: tempfile::TempDir,
+    _watch: mpsc::Sender<()>,
+}
+
+fn local(node: u16) -> Local {
+    Local {
+        module: 1,
+        node,
+        peer_node: 3 - node,
+        boot_id: format!("boot-{node}"),
+        incarnation: u64::from(node),
+        send_timeout: Duration::from_secs(5),
+        resume_window: Duration::from_millis(700),
+    }
+}
+
+impl Pair {
+    /// Directories `a` (mounted) and `b`, filled before.
+    pub(super) fn new(fill: impl FnOnce(&Path, &Path)) -> Self {
+        let base = tempfile::Builder::new().prefix("holdfast-stream-").tempdir_in("/tmp").unwrap();
+        let (a, b) = (base.path().join("a"), base.path().join("b"));
+        std::fs::create_dir(&a).unwrap();
+        std::fs::create_dir(&b).unwrap();
+        fill(&a, &b);
+        let (one, two) = (Keys::new(), Keys::new());
+        let generation = Generation { number: 1, id: 1 };
+        let (primary_events, secondary_events) = (Seen::default(), Seen::default());
+        let sender = Sender::new(local(1), generation, primary_events.sink());
+        let inodes = Inodes::open(&[a]).unwrap();
+        let replicate: Arc<dyn Replicate> = sender.clone();
+        let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());
+        let serve = Serve {
+            sender: sender.clone(),
+            inodes,
+            protection: one.trusting(&two),
+            send_timeout: Duration::from_secs(5),
+            events: primary_events.sink(),
+        };
+        let server = Server::start("127.0.0.1:0".parse().unwrap(), serve).unwrap();
+        Self {
+            _watch: watch(&front),
+            follower: None,
+            server: Some(server),
+            front: Some(front),
+            sender,
+            primary_events,
+            secondary_events,
+            generation,
+            protection: two.trusting(&one),
+            base,
+        }
+    }
+
+    pub(super) fn a(&self) -> PathBuf {
+        self.base.path().join("a")
+    }
+
+    pub(super) fn b(&self) -> PathBuf {
+        self.base.path().join("b")
+    }
+
+    pub(super) fn follower(&self) -> &Follower {
+        self.follower.as_ref().unwrap()
+    }
+
+    pub(super) fn drop_follower(&mut self) {
+        self.follower = None;
+    }
+
+    fn address(&self) -> std::net::SocketAddr {
+        self.server.as_ref().unwrap().address().unwrap()
+    }
+
+    /// A connection with the peer's key that has said nothing yet.
+    pub(super) fn dial(&self) -> Channel {
+        let socket = TcpStream::connect(self.address()).unwrap();
+        self.protection.channel(socket, false, Duration::from_secs(5)).unwrap()
+    }
+
+    /// A whole session up to UpToDate.
+    pub(super) fn resync(&mut self, session: u64) {
+        self.sender.accept_peer(session).unwrap();
+        let root = Arc::new(OwnedFd::from(std::fs::File::open(self.b()).unwrap()));
+        let applier = Applier::new(vec![(self.b(), root)], AsyncMode::Second).unwrap();
+        self.follower = Some(Follower::start(
+            Follow {
+                local: local(2),
+                peer: self.address(),
+                protection: self.protection.clone(),
+                session,
+                generation: self.generation,
+                events: self.secondary_events.sink(),
+            },
+            applier,
+        ));
+        let (primary, secondary) = (self.primary_events.clone(), self.secondary_events.clone());
+        let wait = |what: &str, seen: &Seen, event: ReplicaEvent| {
+            eventually(what, || {
+                assert_eq!(primary.lost().filter(|_| session == 1), None);
+                seen.any(|e| *e == event)
+            });
+        };
+        wait("copied", &primary, ReplicaEvent::ResyncCopied { session });
+        self.sender.complete_resync().unwrap();
+        wait("caught up", &secondary, ReplicaEvent::CaughtUp { session });
+        self.follower().confirm();
+        wait("up to date", &primary, ReplicaEvent::PeerUpToDate { session });
+    }
+
+    /// Ends everything; the directories can be compared.
+    pub(super) fn stop(&mut self) {
+        // Not aborted: closed files have their times sent.
+        let front = self.front.take().unwrap();
+        eventually("unmounted", || front.unmount(false).is_ok());
+        if let Some(follower) = &mut self.follower {
+            // What was submitted last and nobody waited for (times of closed files) is on its way.
+            let sender = self.sender.clone();
+            eventually("everything is acknowledged", || sender.idle());
+            follower.fence();
+        }
+        self.server = None;
+    }
+}
+
+/// Aborts the mounts of a test that hangs.
+fn watch(front: &Arc<Front>) -> mpsc::Sender<()> {
+    let (done, finished) = mpsc::channel::<()>();
+    let front = Arc::downgrade(front);
+    std::thread::spawn(move || {
+        let hangs = finished.recv_timeout(Duration::from_secs(150)) == Err(mpsc::RecvTimeoutError::Timeout);
+        if let Some(front) = front.upgrade().filter(|_| hangs) {
+            eprintln!("the test hangs: aborting its mounts");
+            let _ = front.unmount(true);
+        }
+    });
+    done
+}
+
+/// Polls until `condition` holds.
+pub(super) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

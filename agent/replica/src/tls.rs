@@ -1,0 +1,398 @@
+//! TLS 1.3 with both keys pinned, over one blocking TCP connection that one writer and one reader share.
+//!
+//! Between nodes only the fingerprint of a key counts (hex SHA-256 of its SubjectPublicKeyInfo): who signed the certificate
+//! and until when is not looked at, since clocks are wrong after outages. Without encryption both ends prove that they
+//! know the cluster's secret before anything else is said; what follows then travels in the clear.
+
+use rustix::net::sockopt;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{ClientConfig, ClientConnection, Connection, DigitallySignedStruct, DistinguishedName};
+use rustls::{ServerConfig, ServerConnection, SignatureScheme};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::frame::{FrameReader, Message, encode};
+
+/// How long an unfinished handshake is borne.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Size of the buffer for received bytes.
+const RECEIVE: usize = 256 << 10;
+
+/// Why keys could not be used or a peer not be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is missing or holds something else.
+    #[error("{path}: {reason}; the agent writes this file at its first start, enrol the node again if it is lost")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A fingerprint that is none.
+    #[error("the peer's key fingerprint {0:?} is not 64 lower-case hex digits: correct the cluster configuration")]
+    Fingerprint(String),
+    /// A secret that is none.
+    #[error("the cluster's secret must be 64 hex digits when encryption is off: save the cluster configuration again")]
+    Secret,
+    /// The library refuses key and certificate.
+    #[error("key and certificate cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// How connections of one module are protected.
+#[derive(Clone, Debug)]
+pub struct Protection(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Tls { server: Arc<ServerConfig>, client: Arc<ClientConfig> },
+    Plain { key: [u8; 32] },
+}
+
+/// Lower-case hex SHA-256 of the SubjectPublicKeyInfo of a certificate (DER); `None` if it is no certificate.
+pub fn fingerprint(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, certificate.public_key().raw);
+    Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+impl Protection {
+    /// TLS with this node's key, for a peer whose key has `peer_fingerprint`.
+    pub fn tls(key: &Path, certificate: &Path, peer_fingerprint: &str) -> Result<Self, TlsError> {
+        let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if peer_fingerprint.len() != 64 || !peer_fingerprint.bytes().all(hex) {
+            return Err(TlsError::Fingerprint(peer_fingerprint.into()));
+        }
+        let file = |path: &Path, reason: String| TlsError::File { path: path.into(), reason };
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| file(certificate, error.to_string()))?;
+        if chain.is_empty() {
+            return Err(file(certificate, "no certificate in it".into()));
+        }
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let pin = Arc::new(Pin { fingerprint: peer_fingerprint.into(), provider: provider.clone() });
+        let versions = &[&rustls::version::TLS13];
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)?
+            .with_client_cert_verifier(pin.clone())
+            .with_single_cert(chain.clone(), private.clone_key())?;
+        server.send_tls13_tickets = 0;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(pin)
+            .with_client_auth_cert(chain, private)?;
+        client.resumption = rustls::client::Resumption::disabled();
+        client.enable_sni = false;
+        Ok(Self(Kind::Tls { server: Arc::new(server), client: Arc::new(client) }))
+    }
+
+    /// No encryption: for trusted links. Both ends prove that they know the cluster's `secret` (64 hex digits).
+    pub fn plain(secret: &str, module: u16) -> Result<Self, TlsError> {
+        let digit = |at: usize| secret.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let bytes: Option<Vec<u8>> = (0..32).map(|i| digit(2 * i)).collect();
+        let bytes = bytes.filter(|_| secret.len() == 64).ok_or(TlsError::Secret)?;
+        let mut material = bytes;
+        material.extend_from_slice(&module.to_le_bytes());
+        Ok(Self(Kind::Plain { key: blake3::derive_key("holdfast replication greeting v1", &material) }))
+    }
+
+    /// Makes a connected socket a channel: handshake as the end that `accepted` it or the end that connected.
+    pub fn channel(&self, socket: TcpStream, accepted: bool, send_timeout: Duration) -> io::Result<Channel> {
+        tune(&socket, send_timeout)?;
+        socket.set_read_timeout(Some(HANDSHAKE))?;
+        let channel = match &self.0 {
+            Kind::Tls { server, client } => {
+                let mut tls: Connection = if accepted {
+                    ServerConnection::new(server.clone()).map_err(io::Error::other)?.into()
+                } else {
+                    let name = ServerName::try_from("replica.holdfast").map_err(io::Error::other)?;
+                    ClientConnection::new(client.clone(), name).map_err(io::Error::other)?.into()
+                };
+                tls.set_buffer_limit(None);
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut &socket)?;
+                }
+                Channel::new(socket, Some(tls))
+            }
+            Kind::Plain { key } => {
+                let channel = Channel::new(socket, None);
+                prove(&channel, key, accepted)?;
+                channel
+            }
+        };
+        Ok(channel)
+    }
+}
+
+/// Socket options of a stream: no delay, half-open peers noticed, no send waits longer than `timeout`.
+fn tune(socket: &TcpStream, timeout: Duration) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.set_write_timeout(Some(timeout))?;
+    sockopt::set_tcp_user_timeout(socket, timeout.as_millis().try_into().unwrap_or(u32::MAX))?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(1))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(1))?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
+    Ok(())
+}
+
+/// Each end draws a challenge and answers the other's, with its own side of the connection in the answer so that none
+/// can be sent back as it came.
+fn prove(channel: &Channel, key: &[u8; 32], accepted: bool) -> io::Result<()> {
+    let mut mine = [0; 32];
+    getrandom::fill(&mut mine).map_err(|error| io::Error::other(error.to_string()))?;
+    let answer = |challenge: &[u8; 32], side: bool| {
+        *blake3::keyed_hash(key, &[challenge.as_slice(), &[u8::from(side)]].concat()).as_bytes()
+    };
+    let mut scratch = Vec::new();
+    let mut reader = FrameReader::default();
+    channel.send(&encode(&Message::Challenge(mine), &[]), &mut scratch)?;
+    let Message::Challenge(theirs) = channel.expect_message(&mut reader)? else {
+        return Err(io::Error::other(
+            "the peer did not begin with a challenge: encryption is off here, is it on there?",
+        ));
+    };
+    channel.send(&encode(&Message::Proof(answer(&theirs, accepted)), &[]), &mut scratch)?;
+    match channel.expect_message(&mut reader)? {
+        // Compared as hashes, in constant time.
+        Message::Proof(proof) if blake3::Hash::from(proof) == blake3::Hash::from(answer(&mine, !accepted)) => Ok(()),
+        _ => {
+            Err(io::Error::other("the peer does not know the cluster's secret: push the cluster configuration to both"))
+        }
+    }
+}
+
+/// One end of a connection between two replicas.
+///
+/// One thread at a time sends (the sender's lock sees to that) and one thread receives. The lock inside is held for
+/// encryption and decryption only, never while a socket call blocks.
+#[derive(Debug)]
+pub struct Channel {
+    socket: TcpStream,
+    tls: Option<Mutex<Connection>>,
+}
+
+impl Channel {
+    fn new(socket: TcpStream, tls: Option<Connection>) -> Self {
+        Self { socket, tls: tls.map(Mutex::new) }
+    }
+
+    /// Sends all of `bytes`, encrypted into `scratch` first. After an error the channel is of no more use.
+    pub fn send(&self, bytes: &[u8], scratch: &mut Vec<u8>) -> io::Result<()> {
+        let Some(tls) = &self.tls else { return (&self.socket).write_all(bytes) };
+        scratch.clear();
+        {
+            let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
+            tls.writer().write_all(bytes)?;
+            while tls.wants_write() {
+                tls.write_tls(scratch)?;
+            }
+        }
+        (&self.socket).write_all(scratch)
+    }
+
+    /// Waits for bytes and appends what they decrypt to. Answers `false` at the end of the stream. `raw` is scratch.
+    pub fn receive(&self, raw: &mut Vec<u8>, into: &mut FrameReader) -> io::Result<bool> {
+        raw.resize(RECEIVE, 0);
+        let Some(tls) = &self.tls else {
+            let count = read_retrying(&self.socket, raw)?;
+            into.push(&raw[..count]);
+            return Ok(count > 0);
+        };
+        // The handshake may have left decrypted bytes behind.
+        if take_plaintext(&mut tls.lock().unwrap_or_else(PoisonError::into_inner), into)? {
+            return Ok(true);
+        }
+        loop {
+            let count = read_retrying(&self.socket, raw)?;
+            if count == 0 {
+                return Ok(false);
+            }
+            let mut rest = &raw[..count];
+            let mut any = false;
+            let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
+            while !rest.is_empty() {
+                tls.read_tls(&mut rest)?;
+                tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                any |= take_plaintext(&mut tls, into)?;
+            }
+            if any {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Waits for one message, for the greeting.
+    pub fn expect_message(&self, reader: &mut FrameReader) -> io::Result<Message> {
+        let mut raw = Vec::new();
+        loop {
+            let next = reader.next_frame().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if let Some(frame) = next {
+                return Ok(frame.message);
+            }
+            if !self.receive(&mut raw, reader)? {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the peer closed the connection while greeting",
+                ));
+            }
+        }
+    }
+
+    /// From now on waits for bytes as long as it takes (keep-alive notices a peer that is gone).
+    pub fn greeted(&self) -> io::Result<()> {
+        self.socket.set_read_timeout(None)
+    }
+
+    /// Ends both directions at once: a blocked sender or receiver returns. Bytes received already can still be read.
+    pub fn shutdown(&self) {
+        // An error means that it is closed already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+fn read_retrying(mut socket: &TcpStream, raw: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(raw) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn take_plaintext(tls: &mut Connection, into: &mut FrameReader) -> io::Result<bool> {
+    let mut any = false;
+    let mut part = [0; 16 << 10];
+    loop {
+        match tls.reader().read(&mut part) {
+            Ok(0) => return Ok(any),
+            Ok(count) => {
+                into.push(&part[..count]);
+                any = true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Trusts exactly one key, as either end.
+#[derive(Debug)]
+struct Pin {
+    fingerprint: String,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Pin {
+    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        let seen = fingerprint(certificate).unwrap_or_else(|| "none".into());
+        if seen == self.fingerprint {
+            return Ok(());
+        }
+        Err(rustls::Error::General(format!(
+            "the peer's key {seen} is not the one in the cluster configuration ({}): another machine answers there, or \
+             the node was installed anew and must be enrolled again",
+            self.fingerprint
+        )))
+    }
+
+    fn signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+}
+
+fn no_tls12() -> rustls::Error {
+    rustls::Error::General("TLS 1.2 is not spoken between replicas".into())
+}
+
+impl ServerCertVerifier for Pin {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.check(end_entity).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Pin {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.check(end_entity).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,292 @@
+//! The agent as a whole: the configurations it holds and the engines it runs; every way in (socket, server) ends here.
+
+mod configure;
+mod start;
+
+use crate::boot::{self, Boot};
+use crate::drivers::health;
+use crate::engine::{CommandResult, ToEngine};
+use crate::identity::Identity;
+use crate::logs::{LogFile, MODULE_LOG_MAX};
+use crate::modules::Checked;
+use crate::options::{Layout, Options, program_beside};
+use crate::pairing::Pairing;
+use crate::report::{Reports, blank};
+use crate::store::Store;
+use crate::{control, files, link, modules};
+use anyhow::{Context, Result, anyhow, ensure};
+use holdfast_api::agent::LogKind;
+use holdfast_api::config::ClusterConfig;
+use holdfast_api::ids::ModuleId;
+use holdfast_api::state::ModuleState;
+use holdfast_core::heartbeat::Incarnation;
+use holdfast_core::input::CommandKind;
+use holdfast_core::output::EventLevel;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Longest time a command may wait for its answer.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A module held by this node.
+struct Held {
+    checked: Checked,
+    engine: Option<EngineHandle>,
+}
+
+/// A running engine; it ends when the requests' sender is dropped.
+struct EngineHandle {
+    requests: mpsc::Sender<ToEngine>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Inner {
+    cluster: Option<ClusterConfig>,
+    modules: BTreeMap<String, Held>,
+}
+
+/// The agent.
+pub struct Agent {
+    /// Options it was started with.
+    pub options: Options,
+    /// Where its files are.
+    pub layout: Layout,
+    /// Its key.
+    pub identity: RwLock<Arc<Identity>>,
+    /// What its modules are.
+    pub reports: Reports,
+    /// The machine's boot.
+    pub boot: Boot,
+    /// Its durable configurations.
+    pub store: Store,
+    /// Enrolment by pairing code.
+    pub pairing: Pairing,
+    incarnation: Incarnation,
+    inner: Mutex<Inner>,
+    _lock: File,
+}
+
+impl Agent {
+    /// Opens the data folder; nothing runs yet.
+    pub fn open(options: Options) -> Result<Arc<Self>> {
+        let layout = Layout::new(&options)?;
+        for dir in [&layout.data, &layout.run, &layout.safe(), &layout.data.join("ledger"), &layout.var()] {
+            files::make_dir(dir)?;
+        }
+        let lock = lock(&layout)?;
+        link_program(&layout)?;
+        let store = Store::open(&layout.store())?;
+        let identity = Arc::new(Identity::open(&layout)?);
+        let boot = Boot::read(&options.boot_id_file)?;
+        let incarnation = Incarnation { count: store.next_incarnation()?, id: crate::clock::random_u64() };
+        let cluster = store.cluster()?;
+        let reports = Reports::new(&node_name(&options, cluster.as_ref(), &identity.fingerprint));
+        let pairing = Pairing::new(store.enrolment()?.is_some());
+        let inner = Mutex::new(Inner { cluster, modules: BTreeMap::new() });
+        let identity = RwLock::new(identity);
+        Ok(Arc::new(Self { options, layout, identity, reports, boot, store, pairing, incarnation, inner, _lock: lock }))
+    }
+
+    /// The node's key and certificate.
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Runs until a signal or a failing listener ends it.
+    pub async fn run(self: Arc<Self>) -> Result<()> {
+        let socket = control::server::listen(&self.layout.socket())?;
+        let health_address = self.options.health_listen;
+        let health = TcpListener::bind(health_address).await;
+        let health = health.with_context(|| format!("cannot listen on {health_address}: give --health-listen"))?;
+        tokio::spawn(health::serve(health, self.reports.clone()));
+        self.start_modules().await?;
+        let control = tokio::spawn(control::server::serve(socket, Arc::clone(&self)));
+        let link = tokio::spawn(link::run(Arc::clone(&self)));
+        let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));
+        tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("ended by SIGTERM; modules are marked to go on when the agent is back"),
+            _ = tokio::signal::ctrl_c() => tracing::info!("ended by SIGINT; modules are marked to go on when the agent is back"),
+            _ = control => tracing::error!("the control socket is gone"),
+        }
+        link.abort();
+        enrol.abort();
+        let _ = std::fs::remove_file(self.layout.socket());
+        Ok(())
+    }
+
+    /// Starts the engines of everything held, and what boot or restart asks for.
+    async fn start_modules(self: &Arc<Self>) -> Result<()> {
+        let new_boot = self.store.last_boot()? != self.boot.text;
+        let mut inner = self.inner.lock().await;
+        for (name, config) in self.store.modules()? {
+            // A module that cannot be read must not keep the others from running; its page says why.
+            let checked = match modules::check(&config) {
+                Ok(checked) => checked,
+                Err(error) => {
+                    let reason = format!("the configuration held is not usable: {error:#}");
+                    tracing::error!(module = name, reason);
+                    self.reports.set(blank(&name, config.id, &self.reports.node(), config.version, &reason), false);
+                    continue;
+                }
+            };
+            modules::extract(&checked.package, &self.layout.active(&name))?;
+            inner.modules.insert(name, Held { checked, engine: None });
+        }
+        self.start_engines(&mut inner).await;
+        drop(inner);
+        for name in self.names().await {
+            let Ok(durable) = self.durable(&name) else {
+                continue;
+            };
+            if let Some(actor) = boot::starter(&durable, self.boot.id, new_boot)
+                && let Err(reason) = self.command(&name, CommandKind::Start, actor, false).await
+            {
+                tracing::error!(module = name, "not started by {actor}: {reason}");
+            }
+        }
+        self.store.save_boot(&self.boot.text)
+    }
+
+    fn durable(&self, name: &str) -> Result<holdfast_core::durable::Durable> {
+        Ok(crate::ledger::Ledger::open(&self.layout.ledger(name))?.1)
+    }
+
+    /// Names of the modules held.
+    pub async fn names(&self) -> Vec<String> {
+        self.inner.lock().await.modules.keys().cloned().collect()
+    }
+
+    /// Name and version of each module held.
+    pub async fn held(&self) -> Vec<holdfast_api::agent::HeldModule> {
+        let inner = self.inner.lock().await;
+        let held = |held: &Held| {
+            let config = &held.checked.config;
+            holdfast_api::agent::HeldModule { id: config.id, name: config.name.clone(), version: config.version }
+        };
+        inner.modules.values().map(held).collect()
+    }
+
+    /// Version of the cluster configuration held; 0: none.
+    pub async fn cluster_version(&self) -> u64 {
+        self.inner.lock().await.cluster.as_ref().map_or(0, |cluster| cluster.version)
+    }
+
+    /// The cluster configuration held.
+    pub async fn cluster(&self) -> Option<ClusterConfig> {
+        self.inner.lock().await.cluster.clone()
+    }
+
+    /// Name of the module with this number.
+    pub async fn name_of(&self, id: ModuleId) -> Result<String> {
+        let inner = self.inner.lock().await;
+        let found = inner.modules.values().find(|held| held.checked.config.id == id);
+        found.map(|held| held.checked.config.name.clone()).with_context(|| format!("this node does not hold {id}"))
+    }
+
+    async fn requests(&self, module: &str) -> Result<mpsc::Sender<ToEngine>> {
+        let inner = self.inner.lock().await;
+        let held = inner.modules.get(module);
+        let held = held.with_context(|| {
+            format!("module {module} is not configured on this node: `holdfast config -m {module}`, or the console")
+        })?;
+        let report = self.reports.get(module);
+        let why = report.map_or_else(String::new, |report| report.detail);
+        let engine = held.engine.as_ref().with_context(|| format!("module {module} cannot run: {why}"))?;
+        Ok(engine.requests.clone())
+    }
+
+    /// Gives a command to a module and waits for its answer.
+    pub async fn command(&self, module: &str, kind: CommandKind, actor: &str, counted: bool) -> CommandResult {
+        let requests = self.requests(module).await.map_err(|error| format!("{error:#}"))?;
+        let (reply, answer) = oneshot::channel();
+        let request = ToEngine::Command { kind, actor: actor.to_owned(), counted, reply };
+        let given = async {
+            requests.send(request).await.ok()?;
+            answer.await.ok()
+        };
+        match tokio::time::timeout(REPLY_TIMEOUT, given).await {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(format!("module {module} was configured anew meanwhile: try again")),
+            Err(_) => Err(format!("module {module} did not answer within {} s: see its log", REPLY_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// Writes a line into a module's log.
+    pub async fn print(&self, module: &str, level: EventLevel, text: &str) -> Result<()> {
+        let request = ToEngine::Print { level, text: text.to_owned() };
+        let requests = self.requests(module).await?;
+        requests.send(request).await.map_err(|_| anyhow!("module {module} was configured anew meanwhile: try again"))
+    }
+
+    /// A log of a module.
+    pub async fn log(&self, module: &str, which: LogKind) -> Result<LogFile> {
+        let inner = self.inner.lock().await;
+        let held =
+            inner.modules.get(module).with_context(|| format!("module {module} is not configured on this node"))?;
+        Ok(match which {
+            LogKind::Module => self.module_log(module),
+            LogKind::Application => self.application_log(&held.checked),
+        })
+    }
+
+    fn module_log(&self, module: &str) -> LogFile {
+        LogFile::new(&self.layout.module_var(module), "module", MODULE_LOG_MAX)
+    }
+
+    fn application_log(&self, checked: &Checked) -> LogFile {
+        let max = checked.user_config.user.as_ref().map_or(MODULE_LOG_MAX, |user| user.log_size_bytes);
+        LogFile::new(&self.layout.module_var(&checked.config.name), "application", max)
+    }
+
+    /// State of a module; STOP if it does not run.
+    fn state(&self, module: &str) -> ModuleState {
+        self.reports.get(module).map_or(ModuleState::Stop, |report| report.state)
+    }
+
+    fn running(&self, inner: &Inner) -> Vec<String> {
+        inner.modules.keys().filter(|name| self.state(name) != ModuleState::Stop).cloned().collect()
+    }
+}
+
+/// One agent per data folder.
+fn lock(layout: &Layout) -> Result<File> {
+    let path = layout.data.join("agent.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    ensure!(locked.is_ok(), "another agent runs on {}: end it, or give --data-dir", layout.data.display());
+    Ok(file)
+}
+
+/// `$SAFE/safekit`, under which scripts know the command line.
+fn link_program(layout: &Layout) -> Result<()> {
+    let link = layout.safe().join("safekit");
+    let target = program_beside("holdfast");
+    if std::fs::read_link(&link).is_ok_and(|old| old == target) {
+        return Ok(());
+    }
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(&target, &link).with_context(|| format!("cannot make {}", link.display()))
+}
+
+/// Name of this node: as the cluster says, as an option says, or the host's.
+fn node_name(options: &Options, cluster: Option<&ClusterConfig>, fingerprint: &str) -> String {
+    let own = cluster.and_then(|cluster| cluster.nodes.iter().find(|node| node.fingerprint == fingerprint));
+    own.map(|node| node.name.clone()).or_else(|| options.node_name.clone()).unwrap_or_else(host_name)
+}
+
+/// The machine's name in the form of a node name.
+pub(crate) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_lowercase();
+    let name: String =
+        name.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    if name.is_empty() { "node".to_owned() } else { name.chars().take(24).collect() }
+}

@@ -1,0 +1,182 @@
+//! Taking configurations: the one path for the command line and for the server's pushes.
+
+use super::{Agent, Held, Inner, node_name};
+use crate::engine::ToEngine;
+use crate::modules::{self, Checked};
+use crate::store::check_version;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use holdfast_api::config::{ClusterConfig, ModuleConfig};
+use holdfast_api::state::ModuleState;
+use std::sync::Arc;
+
+impl Agent {
+    /// Holds a cluster configuration and runs the modules by it.
+    ///
+    /// # Errors
+    /// Why it was refused, and the cure; nothing was changed.
+    pub async fn configure_cluster(self: &Arc<Self>, config: ClusterConfig) -> Result<String> {
+        if let Some(problem) = config.validate().first() {
+            bail!("cluster configuration, {}: {}", problem.field, problem.message);
+        }
+        let fingerprint = self.identity().fingerprint.clone();
+        ensure!(
+            config.nodes.iter().any(|node| node.fingerprint == fingerprint),
+            "no node of this cluster configuration has this node's key fingerprint {fingerprint}: enter it for this node"
+        );
+        let mut inner = self.inner.lock().await;
+        let held = inner.cluster.as_ref();
+        let fresh = check_version("cluster", held.map(|held| (held, held.version)), &config, config.version);
+        if !fresh.map_err(|reason| anyhow!(reason))? {
+            return Ok(format!("the cluster configuration is version {} already", config.version));
+        }
+        let alike = held
+            .is_some_and(|held| held.lans == config.lans && held.secret == config.secret && held.nodes == config.nodes);
+        let running = self.running(&inner);
+        ensure!(
+            alike || running.is_empty(),
+            "networks and nodes change only while every module of this node is stopped; stop {} first",
+            running.join(", ")
+        );
+        for held in inner.modules.values() {
+            modules::check_among(&held.checked, Some(&config), &[])?;
+        }
+        self.store.save_cluster(&config)?;
+        self.reports.set_node(&node_name(&self.options, Some(&config), &fingerprint));
+        let version = config.version;
+        inner.cluster = Some(config);
+        if !alike {
+            stop_engines(&mut inner).await;
+            self.start_engines(&mut inner).await;
+        }
+        Ok(format!("the cluster configuration is now version {version}"))
+    }
+
+    /// Holds a module's configuration and runs it.
+    ///
+    /// # Errors
+    /// Why it was refused, and the cure; nothing was changed.
+    pub async fn configure(self: &Arc<Self>, config: ModuleConfig) -> Result<String> {
+        let checked = tokio::task::spawn_blocking(move || modules::check(&config)).await??;
+        let name = checked.config.name.clone();
+        let mut inner = self.inner.lock().await;
+        let held = inner.modules.get(&name);
+        let old = held.map(|held| (&held.checked.config, held.checked.config.version));
+        let fresh = check_version(&name, old, &checked.config, checked.config.version);
+        if !fresh.map_err(|reason| anyhow!(reason))? {
+            return Ok(format!("{name} has configuration {} already", checked.config.version));
+        }
+        if let Some(held) = held {
+            ensure!(
+                held.checked.config.id == checked.config.id,
+                "{name} is {} here, not {}: its number cannot change",
+                held.checked.config.id,
+                checked.config.id
+            );
+        }
+        let others: Vec<&Checked> = inner.modules.values().map(|held| &held.checked).collect();
+        modules::check_among(&checked, inner.cluster.as_ref(), &others)?;
+        let state = self.state(&name);
+        let same_parts =
+            held.is_some_and(|held| held.checked.user_config.signature() == checked.user_config.signature());
+        let live = state != ModuleState::Stop;
+        ensure!(
+            !live || same_parts,
+            "<heart> or <rfs> changed and {name} is {state}: stop it on every node, then configure it again"
+        );
+        self.store.save_module(&checked.config)?;
+        modules::extract(&checked.package, &self.layout.active(&name))?;
+        modules::install(&self.layout, &name, checked.config.id, &checked.package)?;
+        let version = checked.config.version;
+        let notes = notes(&checked);
+        if live {
+            self.apply(&mut inner, checked).await?;
+        } else {
+            if let Some(held) = inner.modules.remove(&name) {
+                stop_engine(held).await;
+            }
+            inner.modules.insert(name.clone(), Held { checked, engine: None });
+            self.start_engines(&mut inner).await;
+        }
+        Ok(format!("{name} has configuration {version} now{notes}"))
+    }
+
+    /// Gives a running module its new scripts, limits and process checks.
+    async fn apply(&self, inner: &mut Inner, checked: Checked) -> Result<()> {
+        let name = checked.config.name.clone();
+        let scripts = self.script_setting(&checked).map(Box::new);
+        let errd = checked.user_config.errd.clone();
+        let version = checked.config.version;
+        let held = inner.modules.get_mut(&name).context("the module is gone")?;
+        held.checked = checked;
+        if let Some(engine) = &held.engine {
+            let request = ToEngine::Apply { scripts, errd, version };
+            engine.requests.send(request).await.map_err(|_| anyhow!("the module's engine ended"))?;
+        }
+        Ok(())
+    }
+
+    /// Configures an installed module as it stands in its editable folder.
+    pub async fn configure_installed(self: &Arc<Self>, name: &str) -> Result<String> {
+        holdfast_api::config::check_name(name).map_err(|reason| anyhow!("module name: {reason}"))?;
+        let held = self.inner.lock().await.modules.get(name).map(|held| held.checked.config.clone());
+        let version = held.as_ref().map_or(1, |held| held.version + 1);
+        let mut config = modules::configured(&self.layout, name, version)?;
+        if let Some(held) = held
+            && held.package == config.package
+            && held.id == config.id
+        {
+            config.version = held.version;
+        }
+        self.configure(config).await
+    }
+
+    /// Forgets a stopped module; its logs and its replicated directories stay.
+    pub async fn remove_module(self: &Arc<Self>, name: &str) -> Result<String> {
+        let mut inner = self.inner.lock().await;
+        ensure!(inner.modules.contains_key(name), "module {name} is not configured on this node");
+        let state = self.state(name);
+        ensure!(state == ModuleState::Stop, "module {name} is {state}: stop it first");
+        self.store.remove_module(name)?;
+        if let Some(held) = inner.modules.remove(name) {
+            stop_engine(held).await;
+        }
+        self.reports.remove(name);
+        modules::remove_tree(&self.layout.active(name))?;
+        let _ = std::fs::remove_file(self.layout.ledger(name));
+        Ok(format!("module {name} is forgotten; its files and logs are still there"))
+    }
+
+    /// Forgets modules, cluster and server.
+    pub async fn leave(self: &Arc<Self>) -> Result<String> {
+        let running = self.running(&*self.inner.lock().await);
+        ensure!(running.is_empty(), "stop {} on this node first", running.join(", "));
+        for name in self.names().await {
+            self.remove_module(&name).await?;
+        }
+        self.store.leave()?;
+        self.inner.lock().await.cluster = None;
+        self.pairing.left();
+        Ok("this node has left its cluster; enrolment is open again".to_owned())
+    }
+}
+
+fn notes(checked: &Checked) -> String {
+    let line = |note: &holdfast_api::userconfig::Note| format!("\nline {}: {}", note.line, note.text);
+    checked.user_config.notes.iter().map(line).collect()
+}
+
+pub(super) async fn stop_engines(inner: &mut Inner) {
+    for held in inner.modules.values_mut() {
+        if let Some(engine) = held.engine.take() {
+            drop(engine.requests);
+            let _ = engine.task.await;
+        }
+    }
+}
+
+async fn stop_engine(held: Held) {
+    if let Some(engine) = held.engine {
+        drop(engine.requests);
+        let _ = engine.task.await;
+    }
+}

@@ -1,0 +1,227 @@
+//! The agent's end of the command line's socket.
+
+use super::{Answer, Ask, CHUNK, LINE_MAX, ListedModule, PROTOCOL, Request};
+use crate::agent::Agent;
+use crate::{facts, modules, snapshot};
+use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_api::ids::ModuleId;
+use holdfast_api::package::Package;
+use holdfast_core::input::CommandKind;
+use holdfast_core::output::EventLevel;
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+const CONNECTIONS_MAX: usize = 64;
+const IDLE: Duration = Duration::from_secs(120);
+
+/// Opens the socket, for the owner only.
+pub fn listen(path: &Path) -> Result<UnixListener> {
+    // The data folder is locked: whatever lies here is left from an agent that is gone.
+    let _ = std::fs::remove_file(path);
+    let shown = path.display();
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {shown}: give --run-dir"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves for ever.
+pub async fn serve(listener: UnixListener, agent: Arc<Agent>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let agent = Arc::clone(&agent);
+        tokio::spawn(async move {
+            let _slot = slot;
+            if let Err(error) = serve_one(stream, &agent).await {
+                tracing::debug!("command line: {error:#}");
+            }
+        });
+    }
+}
+
+async fn serve_one(stream: UnixStream, agent: &Arc<Agent>) -> Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut reader).take(LINE_MAX as u64 + 1);
+        let length = tokio::time::timeout(IDLE, limited.read_until(b'\n', &mut line)).await??;
+        if length == 0 {
+            return Ok(());
+        }
+        let answers = if length > LINE_MAX { Err(refused("the request is too long")) } else { parse(&line) };
+        match answers {
+            Ok(Request::Snapshot { module }) => send_snapshot(agent, module, &mut writer).await?,
+            Ok(request) => {
+                let answer = answer(agent, request).await.unwrap_or_else(|error| refused(&format!("{error:#}")));
+                write(&mut writer, &answer).await?;
+            }
+            Err(answer) => {
+                write(&mut writer, &answer).await?;
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn refused(reason: &str) -> Answer {
+    Answer::Refused { reason: reason.to_owned() }
+}
+
+fn parse(line: &[u8]) -> Result<Request, Answer> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        protocol: u32,
+    }
+    let version =
+        serde_json::from_slice::<Version>(line).map_err(|error| refused(&format!("not understood: {error}")))?;
+    if version.protocol != PROTOCOL {
+        let reason =
+            format!("the agent speaks protocol {PROTOCOL}, not {}: use its own command line", version.protocol);
+        return Err(refused(&reason));
+    }
+    serde_json::from_slice::<Ask>(line)
+        .map(|ask| ask.request)
+        .map_err(|error| refused(&format!("not understood: {error}")))
+}
+
+async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> Result<()> {
+    let mut bytes = serde_json::to_vec(answer)?;
+    bytes.push(b'\n');
+    writer.write_all(&bytes).await?;
+    Ok(())
+}
+
+async fn send_snapshot(
+    agent: &Arc<Agent>,
+    module: Option<String>,
+    writer: &mut (impl AsyncWriteExt + Unpin),
+) -> Result<()> {
+    let bytes = match snapshot::make(agent, module.as_deref()).await {
+        Ok(bytes) => bytes,
+        Err(error) => return write(writer, &refused(&format!("{error:#}"))).await,
+    };
+    let count = bytes.chunks(CHUNK).count();
+    for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+        write(writer, &Answer::Chunk { data: STANDARD.encode(chunk), last: index + 1 == count }).await?;
+    }
+    Ok(())
+}
+
+async fn answer(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
+    let done = |text: String| Answer::Done { text };
+    Ok(match request {
+        Request::State { module } => states(agent, module.as_deref())?,
+        Request::Command { module, kind, actor, counted } => command(agent, &module, kind, &actor, counted).await,
+        Request::Log { module, which, from, limit } => {
+            let log = agent.log(&module, which).await?;
+            Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
+        }
+        Request::Print { module, error, text } => {
+            let level = if error { EventLevel::Error } else { EventLevel::Info };
+            agent.print(&module, level, &text).await?;
+            done(String::new())
+        }
+        Request::Pairing { reopen } => {
+            if reopen {
+                agent.pairing.reopen();
+            }
+            let fingerprint = agent.identity().fingerprint.clone();
+            Answer::Pairing { status: agent.pairing.status(), node: agent.reports.node(), fingerprint }
+        }
+        Request::Key => done(agent.identity().fingerprint.clone()),
+        Request::ClusterConfigure { config } => done(agent.configure_cluster(config).await?),
+        Request::Cluster => {
+            let mut config = agent.cluster().await;
+            if let Some(config) = &mut config {
+                config.secret = "0".repeat(64);
+            }
+            Answer::Cluster { config }
+        }
+        Request::ModuleInstall { module, id, package } => done(install(agent, &module, id, &package).await?),
+        Request::ModuleConfigure { module } => done(agent.configure_installed(&module).await?),
+        Request::ModuleCheck { module } => done(check(agent, &module)?),
+        Request::ModuleRemove { module } => done(agent.remove_module(&module).await?),
+        Request::ModuleList => Answer::Modules { modules: list(agent).await },
+        Request::VerifyPaths { paths } => {
+            Answer::Paths { paths: tokio::task::spawn_blocking(move || facts::inspect(&paths)).await? }
+        }
+        Request::Snapshot { .. } => refused("a snapshot is answered in pieces"),
+    })
+}
+
+async fn command(agent: &Agent, module: &str, kind: CommandKind, actor: &str, counted: bool) -> Answer {
+    match agent.command(module, kind, actor, counted).await {
+        Ok(text) => Answer::Done { text },
+        Err(reason) => Answer::Refused { reason },
+    }
+}
+
+fn states(agent: &Agent, module: Option<&str>) -> Result<Answer> {
+    let Some(name) = module else {
+        return Ok(Answer::States { modules: agent.reports.all() });
+    };
+    let report = agent.reports.get(name).with_context(|| {
+        format!("module {name} is not configured on this node: `holdfast module list` shows what is there")
+    })?;
+    Ok(Answer::States { modules: vec![report] })
+}
+
+async fn list(agent: &Agent) -> Vec<ListedModule> {
+    let mut all = BTreeMap::new();
+    for (module, id) in modules::installed(&agent.layout) {
+        all.insert(module.clone(), ListedModule { module, id, installed: true, version: None });
+    }
+    for held in agent.held().await {
+        let blank = ListedModule { module: held.name.clone(), id: held.id, installed: false, version: None };
+        let entry = all.entry(held.name).or_insert(blank);
+        (entry.id, entry.version) = (held.id, Some(held.version));
+    }
+    all.into_values().collect()
+}
+
+/// Installs a package under the number asked for, its old one, or the lowest free one.
+async fn install(agent: &Agent, module: &str, id: Option<ModuleId>, package: &str) -> Result<String> {
+    holdfast_api::config::check_name(module).map_err(|reason| anyhow::anyhow!("module name: {reason}"))?;
+    let package = Package::read(&STANDARD.decode(package).context("the package is not base64")?)?;
+    let listed = list(agent).await;
+    let taken = |id: ModuleId| listed.iter().find(|other| other.module != module && other.id == id);
+    let own = listed.iter().find(|other| other.module == module).map(|own| own.id);
+    let id = match id.or(own) {
+        Some(id) => id,
+        None => (1..=holdfast_api::config::MODULE_ID_MAX)
+            .map(ModuleId)
+            .find(|id| taken(*id).is_none())
+            .context("every module number is taken: remove a module")?,
+    };
+    ensure!((1..=holdfast_api::config::MODULE_ID_MAX).contains(&id.0), "{id}: module numbers go from 1 to 200");
+    if let Some(other) = taken(id) {
+        anyhow::bail!("{id} is {}: choose another number with -M", other.module);
+    }
+    modules::install(&agent.layout, module, id, &package)?;
+    let dir = agent.layout.installed(module);
+    Ok(format!(
+        "{module} is installed as {id} in {}; edit it there, then `holdfast config -m {module}` (on every node, with the same number)",
+        dir.display()
+    ))
+}
+
+fn check(agent: &Agent, module: &str) -> Result<String> {
+    let checked = modules::check(&modules::configured(&agent.layout, module, 1)?)?;
+    let notes = checked.user_config.notes.iter().map(|note| format!("\nline {}: {}", note.line, note.text));
+    Ok(format!("{module} can be configured{}", notes.collect::<String>()))
+}

@@ -1,0 +1,210 @@
+//! Heartbeats of one module: a UDP socket per network, bound to this node's address there.
+
+use super::Inbox;
+use holdfast_core::heartbeat::{DATAGRAM_MAX, Heartbeat};
+use holdfast_core::input::Input;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+const RETRY: Duration = Duration::from_secs(1);
+/// A peer known by name is resolved again after this much silence.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// One network of a module.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Name of the lan.
+    pub lan: String,
+    /// This node's address or name there.
+    pub local: String,
+    /// The peer's address or name there.
+    pub peer: String,
+    /// Port on both sides.
+    pub port: u16,
+}
+
+/// All links of a module; ends when dropped.
+#[derive(Debug)]
+pub struct Heartbeats {
+    datagrams: watch::Sender<Arc<Vec<u8>>>,
+    key: [u8; 32],
+    _tasks: JoinSet<()>,
+}
+
+impl Heartbeats {
+    /// Opens the links and begins to listen.
+    pub fn start(links: &[Link], key: [u8; 32], inbox: &Inbox) -> Self {
+        let (datagrams, _) = watch::channel(Arc::default());
+        let mut tasks = JoinSet::new();
+        for (index, link) in links.iter().enumerate() {
+            tasks.spawn(run_link(index, link.clone(), key, inbox.clone(), datagrams.subscribe()));
+        }
+        Self { datagrams, key, _tasks: tasks }
+    }
+
+    /// Sends on every link. A link whose socket is busy sends the newest only: everything in a heartbeat is a level.
+    pub fn send(&self, heartbeat: &Heartbeat) {
+        self.datagrams.send_replace(Arc::new(heartbeat.encode(&self.key)));
+    }
+}
+
+async fn resolve(name: &str, port: u16) -> Option<SocketAddr> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Some(SocketAddr::new(address, port));
+    }
+    lookup_host((name, port)).await.ok()?.next()
+}
+
+/// Keeps one link open for ever: opens it, uses it, and opens it again after an error.
+async fn run_link(index: usize, link: Link, key: [u8; 32], inbox: Inbox, mut datagrams: watch::Receiver<Arc<Vec<u8>>>) {
+    let mut told = false;
+    let named = link.peer.parse::<IpAddr>().is_err();
+    loop {
+        let opened = open(&link).await;
+        match opened {
+            Ok((socket, peer)) => {
+                told = false;
+                tracing::info!(lan = link.lan, %peer, port = link.port, "heartbeat link open");
+                let error = use_link(index, &socket, peer, &key, &inbox, &mut datagrams, named).await;
+                tracing::warn!(lan = link.lan, "heartbeat link failed: {error}");
+            }
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(lan = link.lan, local = link.local, "heartbeat link cannot be opened: {error}");
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn open(link: &Link) -> std::io::Result<(UdpSocket, SocketAddr)> {
+    let unknown = |name: &str| std::io::Error::other(format!("the name {name} has no address"));
+    let local = resolve(&link.local, link.port).await.ok_or_else(|| unknown(&link.local))?;
+    let peer = resolve(&link.peer, link.port).await.ok_or_else(|| unknown(&link.peer))?;
+    Ok((UdpSocket::bind(local).await?, peer))
+}
+
+async fn use_link(
+    index: usize,
+    socket: &UdpSocket,
+    peer: SocketAddr,
+    key: &[u8; 32],
+    inbox: &Inbox,
+    datagrams: &mut watch::Receiver<Arc<Vec<u8>>>,
+    named: bool,
+) -> std::io::Error {
+    let mut buffer = [0; DATAGRAM_MAX + 1];
+    let mut refused = 0u64;
+    let mut heard = Instant::now();
+    let mut failures = 0u32;
+    loop {
+        tokio::select! {
+            received = socket.recv_from(&mut buffer) => match received {
+                // The tag says who speaks; the sender's address may change behind a router.
+                Ok((length, from)) => match Heartbeat::decode(key, &buffer[..length]) {
+                    Ok(heartbeat) => {
+                        (failures, heard) = (0, Instant::now());
+                        // A full inbox means that the engine is behind: the next heartbeat says the same.
+                        let _ = inbox.try_send(Input::HeartbeatReceived { link: index, heartbeat });
+                    }
+                    Err(error) => {
+                        refused += 1;
+                        if refused.is_power_of_two() {
+                            tracing::warn!(%from, refused, "datagram refused: {error}");
+                        }
+                    }
+                },
+                // The peer's machine answers "port unreachable" while its agent is down: not an error of the link.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return error,
+            },
+            // A name may mean another address by now.
+            () = tokio::time::sleep_until(heard + LOOK_AGAIN), if named => {
+                return std::io::Error::other("nothing heard; its name is resolved again");
+            }
+            changed = datagrams.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                let datagram = Arc::clone(&datagrams.borrow_and_update());
+                if !datagram.is_empty() && let Err(error) = socket.send_to(&datagram, peer).await {
+                    failures += 1;
+                    // Addresses and routes come back by themselves; after a while everything is resolved anew.
+                    if failures > 20 {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Heartbeats, Link};
+    use holdfast_api::ids::{Generation, NodeId};
+    use holdfast_api::state::{DataState, ModuleState, Readiness};
+    use holdfast_core::heartbeat::{Heartbeat, Incarnation};
+    use holdfast_core::input::Input;
+    use holdfast_core::replica::Inventory;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+
+    fn heartbeat(sequence: u64) -> Heartbeat {
+        Heartbeat {
+            from: NodeId(1),
+            boot_id: 1,
+            incarnation: Incarnation::default(),
+            sequence,
+            echo: Incarnation::default(),
+            hears_you: false,
+            signature: 1,
+            state: ModuleState::Stop,
+            readiness: Readiness::NotReady,
+            running: false,
+            data: DataState::Unknown,
+            generation: Generation::default(),
+            history: Vec::new(),
+            solo: false,
+            outdated_since: 0,
+            continued: false,
+            was_primary: false,
+            asks: 0,
+            session: 0,
+            swap_request: 0,
+            inventory: Inventory::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn heartbeats_arrive_and_other_keys_are_not_heard() {
+        let link = |local: &str, peer: &str| {
+            [Link { lan: "default".into(), local: local.into(), peer: peer.into(), port: 18_888 }]
+        };
+        let (to_first, _keep) = mpsc::channel(10);
+        let (to_second, mut second) = mpsc::channel(10);
+        let first = Heartbeats::start(&link("127.0.7.1", "127.0.7.2"), [1; 32], &to_first);
+        let stranger = Heartbeats::start(&link("127.0.7.3", "127.0.7.2"), [2; 32], &to_first);
+        let _second = Heartbeats::start(&link("127.0.7.2", "127.0.7.1"), [1; 32], &to_second);
+        let received = tokio::time::timeout(Duration::from_secs(30), async {
+            let mut sequence = 0;
+            loop {
+                sequence += 1;
+                stranger.send(&heartbeat(1_000_000));
+                first.send(&heartbeat(sequence));
+                let wait = tokio::time::timeout(Duration::from_millis(50), second.recv());
+                if let Ok(Some(input)) = wait.await {
+                    return input;
+                }
+            }
+        });
+        let Input::HeartbeatReceived { link: 0, heartbeat } = received.await.unwrap() else { panic!("a heartbeat") };
+        assert!(heartbeat.sequence < 1_000_000);
+    }
+}

@@ -1,0 +1,291 @@
+//! Runs the module's scripts: each in its own process group, with a time limit, its output in the application log.
+//!
+//! Output goes straight into the log file, so a daemon that keeps a script's stdout holds nothing of the agent's and
+//! lives on when the agent ends.
+
+use super::Inbox;
+use crate::clock;
+use crate::logs::LogFile;
+use holdfast_api::userconfig::User;
+use holdfast_core::input::{Input, ScriptOutcome};
+use holdfast_core::output::{Script, ScriptAction};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+/// Time between the polite and the hard end of a process group.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// One run, as the core asks for it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Number of the run.
+    pub run: u64,
+    /// Which script.
+    pub script: Script,
+    /// First argument is `force`.
+    pub force: bool,
+    /// Arguments: state before, state after.
+    pub states: [String; 2],
+    /// Third argument.
+    pub action: ScriptAction,
+}
+
+/// What all runs of a module share.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Folder of the scripts, also their working directory.
+    pub bin: PathBuf,
+    /// Environment, complete.
+    pub env: Vec<(String, String)>,
+    /// `<user>`: limits and logging.
+    pub user: User,
+    /// The application log.
+    pub log: LogFile,
+}
+
+/// The scripts of one module.
+#[derive(Debug)]
+pub struct Scripts {
+    setting: Setting,
+    inbox: Inbox,
+    running: HashMap<u64, oneshot::Sender<()>>,
+}
+
+fn action_word(action: ScriptAction) -> &'static str {
+    match action {
+        ScriptAction::Start => "start",
+        ScriptAction::Stop => "stop",
+        ScriptAction::StopStart => "stopstart",
+        ScriptAction::StopWait => "stopwait",
+    }
+}
+
+impl Run {
+    /// The arguments as passed.
+    pub fn arguments(&self) -> Vec<&str> {
+        let states = self.states.iter().map(String::as_str);
+        let force = self.force.then_some("force");
+        force.into_iter().chain(states).chain([action_word(self.action)]).collect()
+    }
+}
+
+impl Setting {
+    /// Time limit of a run; `start_prim` has none: a database may recover for long, and an operator's stop ends it.
+    fn limit(&self, run: &Run) -> Option<Duration> {
+        let nice = Duration::from_millis(self.user.nicestop_timeout_ms);
+        let force = Duration::from_millis(self.user.forcestop_timeout_ms);
+        match run.script {
+            Script::StartPrim => None,
+            Script::StopPrim if run.force => Some(force),
+            Script::StopPrim | Script::Poststop => Some(nice),
+            Script::Prestart => Some(nice + force),
+        }
+    }
+}
+
+impl Scripts {
+    /// Scripts of a module; ends of runs go to `inbox`.
+    pub fn new(setting: Setting, inbox: Inbox) -> Self {
+        Self { setting, inbox, running: HashMap::new() }
+    }
+
+    /// From the next run on, use this.
+    pub fn set(&mut self, setting: Setting) {
+        self.setting = setting;
+    }
+
+    /// Starts a run.
+    pub fn run(&mut self, run: Run) {
+        self.running.retain(|_, end| !end.is_closed());
+        let (end, ended) = oneshot::channel();
+        self.running.insert(run.run, end);
+        let (setting, inbox) = (self.setting.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let number = run.run;
+            let outcome = run_script(&setting, &run, ended).await;
+            let _ = inbox.send(Input::ScriptExited { run: number, outcome }).await;
+        });
+    }
+
+    /// Ends the process group of a run.
+    pub fn end(&mut self, run: u64) {
+        if let Some(end) = self.running.remove(&run) {
+            let _ = end.send(());
+        }
+    }
+}
+
+async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) -> ScriptOutcome {
+    let path = setting.bin.join(run.script.file_name());
+    if !path.is_file() {
+        return ScriptOutcome::Absent;
+    }
+    let mut child = match spawn(setting, run, &path) {
+        Ok(child) => child,
+        Err(error) => {
+            note(setting, &format!("{} could not be started: {error}", path.display()));
+            return ScriptOutcome::NotStarted;
+        }
+    };
+    let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+    let limit = setting.limit(run);
+    let late = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (timed_out, status) = tokio::select! {
+        status = child.wait() => (false, Some(status)),
+        () = late => (true, None),
+        Ok(()) = ended => (false, None),
+    };
+    let outcome = match status {
+        Some(Ok(status)) => {
+            status.code().map_or(ScriptOutcome::Signalled(status.signal().unwrap_or(0)), ScriptOutcome::Exited)
+        }
+        Some(Err(_)) => ScriptOutcome::Signalled(0),
+        None => {
+            let signal = end_group(&mut child, group).await;
+            if timed_out { ScriptOutcome::TimedOut } else { ScriptOutcome::Signalled(signal) }
+        }
+    };
+    note(setting, &format!("{} ended: {outcome:?} (run {})", run.script.file_name(), run.run));
+    outcome
+}
+
+fn spawn(setting: &Setting, run: &Run, path: &std::path::Path) -> std::io::Result<Child> {
+    let name = run.script.file_name();
+    note(setting, &format!("{name} {} (run {})", run.arguments().join(" "), run.run));
+    let output = || -> std::io::Result<Stdio> {
+        Ok(if setting.user.logging { setting.log.append()?.into() } else { Stdio::null() })
+    };
+    let mut command = Command::new(path);
+    command.args(run.arguments()).env_clear().envs(setting.env.iter().cloned()).current_dir(&setting.bin);
+    command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0);
+    command.spawn()
+}
+
+/// Asks, then forces every process of the group to end; gives the signal that was needed.
+async fn end_group(child: &mut Child, group: Option<Pid>) -> i32 {
+    let signal = |signal| group.map(|group| kill_process_group(group, signal));
+    signal(Signal::TERM);
+    let polite = tokio::time::timeout(GRACE, child.wait()).await.is_ok();
+    // Also when the script itself is gone: what it started in its group goes with it.
+    signal(Signal::KILL);
+    if !polite {
+        let _ = child.wait().await;
+    }
+    if polite { Signal::TERM.as_raw() } else { Signal::KILL.as_raw() }
+}
+
+/// One marker line in the application log.
+fn note(setting: &Setting, text: &str) {
+    let date = jiff::Timestamp::from_millisecond(clock::unix_ms() as i64).unwrap_or_default();
+    let write = || setting.log.append()?.write_all(format!("--- {date:.3} {text}\n").as_bytes());
+    if let Err(error) = write() {
+        tracing::warn!("cannot write the application log: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Run, Scripts, Setting};
+    use crate::logs::LogFile;
+    use holdfast_api::userconfig::User;
+    use holdfast_core::input::{Input, ScriptOutcome};
+    use holdfast_core::output::{Script, ScriptAction};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+
+    fn setting(dir: &Path, script: &str, limit_ms: u64) -> Setting {
+        let path = dir.join("stop_prim");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let user = User {
+            nicestop_timeout_ms: limit_ms,
+            forcestop_timeout_ms: limit_ms,
+            logging: true,
+            log_size_bytes: 100_000,
+            vars: Vec::new(),
+        };
+        let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("SAFEMODULE".to_owned(), "m".to_owned())];
+        Setting { bin: dir.to_owned(), env, user, log: LogFile::new(dir, "application", 100_000) }
+    }
+
+    fn stop(run: u64, force: bool) -> Run {
+        let states = ["PRIM".to_owned(), "WAIT".to_owned()];
+        Run { run, script: Script::StopPrim, force, states, action: ScriptAction::Stop }
+    }
+
+    async fn outcome(inbox: &mut mpsc::Receiver<Input>) -> (u64, ScriptOutcome) {
+        match tokio::time::timeout(Duration::from_secs(60), inbox.recv()).await.unwrap() {
+            Some(Input::ScriptExited { run, outcome }) => (run, outcome),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn script_gets_arguments_and_environment_and_its_output_is_logged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inbox, mut ends) = mpsc::channel(10);
+        let setting = setting(dir.path(), "#!/bin/sh\necho \"$SAFEMODULE: $*\"\necho oops >&2\nexit 3\n", 60_000);
+        let log = setting.log.clone();
+        let mut scripts = Scripts::new(setting, inbox);
+        scripts.run(stop(7, true));
+        assert_eq!(outcome(&mut ends).await, (7, ScriptOutcome::Exited(3)));
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        assert!(text.contains("\nm: force PRIM WAIT stop\noops\n"), "{text}");
+        scripts.run(Run { script: Script::Poststop, ..stop(8, false) });
+        assert_eq!(outcome(&mut ends).await, (8, ScriptOutcome::Absent));
+    }
+
+    #[tokio::test]
+    async fn daemon_that_keeps_the_output_does_not_hold_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inbox, mut ends) = mpsc::channel(10);
+        let script = "#!/bin/sh\nsleep 300 &\necho $! > pid\nexit 0\n";
+        let mut scripts = Scripts::new(setting(dir.path(), script, 60_000), inbox);
+        scripts.run(stop(1, false));
+        assert_eq!(outcome(&mut ends).await, (1, ScriptOutcome::Exited(0)));
+        let pid: i32 = std::fs::read_to_string(dir.path().join("pid")).unwrap().trim().parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn late_script_is_ended_with_its_whole_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inbox, mut ends) = mpsc::channel(10);
+        let script = "#!/bin/sh\ntrap '' TERM\nsleep 301 &\necho $! > pid.new\nmv pid.new pid\nwait\nwait\n";
+        let mut scripts = Scripts::new(setting(dir.path(), script, 1500), inbox);
+        scripts.run(stop(1, false));
+        assert_eq!(outcome(&mut ends).await, (1, ScriptOutcome::TimedOut));
+        let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(std::time::Instant::now() < end, "the child of the script lives on");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn endless_script_is_ended_on_demand() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inbox, mut ends) = mpsc::channel(10);
+        let mut scripts = Scripts::new(setting(dir.path(), "#!/bin/sh\nexec sleep 302\n", 600_000), inbox);
+        scripts.run(stop(1, false));
+        scripts.end(1);
+        assert_eq!(outcome(&mut ends).await, (1, ScriptOutcome::Signalled(15)));
+    }
+}

@@ -1,0 +1,93 @@
+//! What the server asks of this node, carried out by the same functions as the command line's requests.
+
+use crate::agent::Agent;
+use crate::{facts, snapshot};
+use anyhow::{Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_api::agent::{Answer, CHUNK_BYTES, ModuleCommand, PATHS_MAX, Request};
+use holdfast_api::ids::ModuleId;
+use holdfast_core::input::CommandKind;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+type Answers = mpsc::Sender<(u64, Answer)>;
+
+/// Carries out a request and answers it.
+pub(super) async fn answer(agent: &Arc<Agent>, id: u64, request: Request, answers: &Answers) {
+    let answered = match request {
+        Request::Snapshot { module } => match send_snapshot(agent, id, module, answers).await {
+            Ok(()) => return,
+            Err(error) => Err(error),
+        },
+        request => one(agent, request).await,
+    };
+    let answer = answered.unwrap_or_else(|error| Answer::Refused { reason: format!("{error:#}") });
+    let _ = answers.send((id, answer)).await;
+}
+
+fn kind(command: ModuleCommand) -> CommandKind {
+    match command {
+        ModuleCommand::Start => CommandKind::Start,
+        ModuleCommand::Prim => CommandKind::Prim,
+        ModuleCommand::PrimForce => CommandKind::PrimForce,
+        ModuleCommand::Second => CommandKind::Second,
+        ModuleCommand::Stop => CommandKind::Stop,
+        ModuleCommand::Restart => CommandKind::Restart,
+        ModuleCommand::StopStart => CommandKind::StopStart,
+        ModuleCommand::Swap => CommandKind::Swap,
+        ModuleCommand::BootOn => CommandKind::BootOn,
+        ModuleCommand::BootOff => CommandKind::BootOff,
+    }
+}
+
+async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
+    let done = |text: String| Answer::Done { text };
+    Ok(match request {
+        Request::PushCluster { config } => done(agent.configure_cluster(config).await?),
+        Request::PushModule { config } => done(agent.configure(config).await?),
+        Request::RemoveModule { module } => match agent.name_of(module).await {
+            Ok(name) => done(agent.remove_module(&name).await?),
+            // It is as wanted.
+            Err(_) => done(format!("{module} is not on this node")),
+        },
+        Request::Command { module, kind: command, actor, .. } => {
+            let name = agent.name_of(module).await?;
+            match agent.command(&name, kind(command), &actor, false).await {
+                Ok(text) => done(text),
+                Err(reason) => Answer::Refused { reason },
+            }
+        }
+        Request::ReadLog { module, which, from, limit } => {
+            let name = agent.name_of(module).await?;
+            let log = agent.log(&name, which).await?;
+            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
+        }
+        Request::InspectPaths { paths } => {
+            ensure!(paths.len() <= PATHS_MAX, "at most {PATHS_MAX} paths at a time");
+            Answer::Paths { paths: tokio::task::spawn_blocking(move || facts::inspect(&paths)).await? }
+        }
+        Request::ListProcesses => {
+            Answer::Processes { processes: tokio::task::spawn_blocking(facts::list_processes).await? }
+        }
+        Request::Leave => done(agent.leave().await?),
+        Request::Snapshot { .. } => Answer::Refused { reason: "a snapshot is answered in pieces".to_owned() },
+    })
+}
+
+async fn send_snapshot(agent: &Arc<Agent>, id: u64, module: Option<ModuleId>, answers: &Answers) -> Result<()> {
+    let name = match module {
+        Some(module) => Some(agent.name_of(module).await?),
+        None => None,
+    };
+    let bytes = snapshot::make(agent, name.as_deref()).await?;
+    let count = bytes.chunks(CHUNK_BYTES).count();
+    for (index, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
+        let answer = Answer::SnapshotChunk { data: STANDARD.encode(chunk), last: index + 1 == count };
+        // The bounded queue lets only a few pieces be in flight.
+        if answers.send((id, answer)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Module packages on disk: installed (editable) and active (in use), and the check of a configuration before it counts.
+
+use crate::files;
+use crate::options::Layout;
+use anyhow::{Context, Result, anyhow, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_api::config::{ClusterConfig, ModuleConfig};
+use holdfast_api::ids::ModuleId;
+use holdfast_api::package::{FILES_MAX, Package, PackageFile, UNPACKED_MAX};
+use holdfast_api::userconfig::UserConfig;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+const ID_FILE: &str = "module.id";
+
+/// A configuration that was checked: its package and what its `userconfig.xml` says.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// As given.
+    pub config: ModuleConfig,
+    /// Its files.
+    pub package: Package,
+    /// Its `userconfig.xml`.
+    pub user_config: UserConfig,
+}
+
+/// Reads and checks a configuration by itself.
+///
+/// # Errors
+/// What is wrong and the cure; nothing was changed.
+pub fn check(config: &ModuleConfig) -> Result<Checked> {
+    if let Some(problem) = config.validate().first() {
+        return Err(anyhow!("module configuration, {}: {}", problem.field, problem.message));
+    }
+    let bytes = STANDARD.decode(&config.package).context("the package is not base64")?;
+    let package = Package::read(&bytes)?;
+    let user_config = UserConfig::parse(package.userconfig()?)?;
+    for proc in &user_config.errd.procs {
+        if let Some(pattern) = &proc.argregex {
+            crate::drivers::processes::pattern(pattern)
+                .map_err(|error| anyhow!("userconfig.xml: argregex of <proc name=\"{}\">: {error}", proc.name))?;
+        }
+    }
+    Ok(Checked { config: config.clone(), package, user_config })
+}
+
+/// Checks a module against the cluster and the other modules held.
+pub fn check_among(checked: &Checked, cluster: Option<&ClusterConfig>, others: &[&Checked]) -> Result<()> {
+    let name = &checked.config.name;
+    for other in others.iter().filter(|other| other.config.name != *name) {
+        ensure!(
+            other.config.id != checked.config.id,
+            "{} is the number of module {}: choose another (-M)",
+            checked.config.id,
+            other.config.name
+        );
+        for mine in directories(checked) {
+            for theirs in directories(other) {
+                let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+                ensure!(
+                    !inside(mine, theirs) && !inside(theirs, mine),
+                    "the replicated directory {mine} overlaps {theirs} of module {}: a directory belongs to one module",
+                    other.config.name
+                );
+            }
+        }
+    }
+    if let Some(cluster) = cluster {
+        for link in &checked.user_config.heart.links {
+            ensure!(
+                cluster.lans.contains(&link.lan),
+                "<heartbeat name=\"{}\"> names no network of the cluster; it has: {}",
+                link.lan,
+                cluster.lans.join(", ")
+            );
+        }
+    }
+    Ok(())
+}
+
+fn directories(checked: &Checked) -> &[String] {
+    checked.user_config.rfs.as_ref().map_or(&[], |rfs| &rfs.directories)
+}
+
+/// Puts the files of a package into `dir`, replacing what was there as a whole.
+pub fn extract(package: &Package, dir: &Path) -> Result<()> {
+    let parent = dir.parent().context("no folder")?;
+    let name = dir.file_name().context("no name")?.to_string_lossy();
+    files::make_dir(parent)?;
+    let (new, old) = (parent.join(format!(".{name}.new")), parent.join(format!(".{name}.old")));
+    remove_tree(&new)?;
+    remove_tree(&old)?;
+    for (name, file) in &package.files {
+        let path = new.join(name);
+        files::make_dir(path.parent().context("no folder")?)?;
+        let mode = if file.executable { 0o700 } else { 0o600 };
+        let mut open = fs::OpenOptions::new();
+        let target = open.write(true).create_new(true).mode(mode).open(&path);
+        let mut target = target.with_context(|| format!("cannot write {}", path.display()))?;
+        std::io::Write::write_all(&mut target, &file.bytes)?;
+        target.sync_all()?;
+    }
+    if dir.exists() {
+        fs::rename(dir, &old)?;
+    }
+    fs::rename(&new, dir).with_context(|| format!("cannot put {} in place", dir.display()))?;
+    files::sync_dir(parent)?;
+    remove_tree(&old)
+}
+
+/// Removes a folder if it is there.
+pub fn remove_tree(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts a package into the editable folder of a module under its number.
+pub fn install(layout: &Layout, name: &str, id: ModuleId, package: &Package) -> Result<()> {
+    let dir = layout.installed(name);
+    extract(package, &dir)?;
+    files::write_atomically(&dir.join(ID_FILE), format!("{}\n", id.0).as_bytes(), 0o600)
+}
+
+/// Number of an installed module.
+pub fn installed_id(layout: &Layout, name: &str) -> Option<ModuleId> {
+    let text = fs::read_to_string(layout.installed(name).join(ID_FILE)).ok()?;
+    text.trim().parse().ok().map(ModuleId)
+}
+
+/// The installed modules: name and number, by name.
+pub fn installed(layout: &Layout) -> Vec<(String, ModuleId)> {
+    let entries = fs::read_dir(layout.safe().join("modules")).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<_> = names.filter_map(|name| Some((name.clone(), installed_id(layout, &name)?))).collect();
+    found.sort();
+    found
+}
+
+/// Packs `conf/` and `bin/` of an editable folder.
+pub fn pack(dir: &Path) -> Result<Package> {
+    let mut package = Package::default();
+    let mut left = UNPACKED_MAX;
+    for part in ["conf", "bin"] {
+        pack_below(dir, part, &mut package, &mut left)?;
+    }
+    package.check()?;
+    Ok(package)
+}
+
+fn pack_below(root: &Path, below: &str, package: &mut Package, left: &mut u64) -> Result<()> {
+    let dir = root.join(below);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot list {}", dir.display())),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|name| anyhow!("the name {name:?} is not UTF-8"))?;
+        let path = format!("{below}/{name}");
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            ensure!(path.split('/').count() < 16, "{path} lies too deep");
+            pack_below(root, &path, package, left)?;
+            continue;
+        }
+        ensure!(kind.is_file(), "{path} is neither file nor folder: modules hold plain files only");
+        ensure!(package.files.len() < FILES_MAX, "the module has more than {FILES_MAX} files");
+        let mut bytes = Vec::new();
+        fs::File::open(entry.path())?.take(*left + 1).read_to_end(&mut bytes)?;
+        ensure!(bytes.len() as u64 <= *left, "the module is larger than {UNPACKED_MAX} bytes");
+        *left -= bytes.len() as u64;
+        let executable = entry.metadata()?.permissions().mode() & 0o111 != 0 || below.starts_with("bin");
+        package.files.insert(path, PackageFile { bytes, executable });
+    }
+    Ok(())
+}
+
+/// The configuration of an installed module as edited, with this version.
+pub fn configured(layout: &Layout, name: &str, version: u64) -> Result<ModuleConfig> {
+    let missing = || format!("module {name} is not installed: `holdfast module install -m {name} FILE.safe`");
+    let id = installed_id(layout, name).with_context(missing)?;
+    let package = STANDARD.encode(pack(&layout.installed(name))?.write()?);
+    Ok(ModuleConfig { id, name: name.to_owned(), version, package })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, check_among, configured, extract, install, installed, pack};
+    use crate::options::Layout;
+    use holdfast_api::ids::ModuleId;
+    use holdfast_api::package::{Package, PackageFile};
+
+    fn package(dir: &str) -> Package {
+        let xml = format!(
+            "<safe><service mode=\"mirror\"><heart><heartbeat name=\"default\"/></heart>\
+             <rfs><replicated dir=\"{dir}\"/></rfs></service></safe>"
+        );
+        let file = |bytes: &[u8], executable| PackageFile { bytes: bytes.to_vec(), executable };
+        let mut package = Package::default();
+        package.files.insert("conf/userconfig.xml".to_owned(), file(xml.as_bytes(), false));
+        package.files.insert("bin/start_prim".to_owned(), file(b"#!/bin/sh\n", true));
+        package
+    }
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout { data: dir.path().to_owned(), run: dir.path().to_owned() };
+        (dir, layout)
+    }
+
+    #[test]
+    fn installed_package_is_packed_as_it_was() {
+        let (_dir, layout) = layout();
+        install(&layout, "a", ModuleId(3), &package("/a")).unwrap();
+        install(&layout, "a", ModuleId(4), &package("/a")).unwrap();
+        assert_eq!(installed(&layout), [("a".to_owned(), ModuleId(4))]);
+        assert_eq!(pack(&layout.installed("a")).unwrap(), package("/a"));
+        let checked = check(&configured(&layout, "a", 1).unwrap()).unwrap();
+        assert_eq!(checked.package, package("/a"));
+        extract(&checked.package, &layout.active("a")).unwrap();
+        assert!(layout.active("a").join("bin/start_prim").exists());
+    }
+
+    #[test]
+    fn links_are_not_packed() {
+        let (_dir, layout) = layout();
+        install(&layout, "a", ModuleId(1), &package("/a")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", layout.installed("a").join("bin/x")).unwrap();
+        assert!(configured(&layout, "a", 1).unwrap_err().to_string().contains("bin/x"));
+        assert!(configured(&layout, "b", 1).unwrap_err().to_string().contains("not installed"));
+    }
+
+    #[test]
+    fn two_modules_share_neither_number_nor_directory() {
+        let (_dir, layout) = layout();
+        let make = |name, id, dir| {
+            install(&layout, name, ModuleId(id), &package(dir)).unwrap();
+            check(&configured(&layout, name, 1).unwrap()).unwrap()
+        };
+        let (a, same_id, inside, good) =
+            (make("a", 1, "/x"), make("b", 1, "/y"), make("c", 2, "/x/y"), make("d", 3, "/xy"));
+        assert!(check_among(&same_id, None, &[&a]).unwrap_err().to_string().contains("number"));
+        assert!(check_among(&inside, None, &[&a]).unwrap_err().to_string().contains("overlaps"));
+        check_among(&good, None, &[&a, &good]).unwrap();
+    }
+}

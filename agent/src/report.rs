@@ -1,0 +1,147 @@
+//! What the node is now: the report of each module, kept for the health URL, the page, the command line and the server.
+
+use crate::clock;
+use holdfast_api::agent::{InventoryReport, NodeModuleReport, PeerReport, ResyncReport};
+use holdfast_api::ids::{Generation, ModuleId};
+use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_core::view::View;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
+
+#[derive(Debug, Default)]
+struct Held {
+    node: String,
+    modules: BTreeMap<String, (NodeModuleReport, bool)>,
+}
+
+/// All reports of the node; clones share them.
+#[derive(Clone, Debug)]
+pub struct Reports {
+    held: Arc<RwLock<Held>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl Reports {
+    /// No module yet.
+    pub fn new(node: &str) -> Self {
+        let held = Held { node: node.to_owned(), modules: BTreeMap::new() };
+        Self { held: Arc::new(RwLock::new(held)), changes: Arc::new(watch::channel(0).0) }
+    }
+
+    /// Name of the node.
+    pub fn node(&self) -> String {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).node.clone()
+    }
+
+    /// The node got a name.
+    pub fn set_node(&self, name: &str) {
+        name.clone_into(&mut self.held.write().unwrap_or_else(PoisonError::into_inner).node);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A module is now this; `healthy` is the answer of its health URL.
+    pub fn set(&self, report: NodeModuleReport, healthy: bool) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let same = held.modules.get(&report.module).is_some_and(|old| *old == (report.clone(), healthy));
+        if !same {
+            held.modules.insert(report.module.clone(), (report, healthy));
+            drop(held);
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// A module is gone.
+    pub fn remove(&self, module: &str) {
+        self.held.write().unwrap_or_else(PoisonError::into_inner).modules.remove(module);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Answer of a module's health URL.
+    pub fn healthy(&self, module: &str) -> bool {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.modules.get(module).is_some_and(|(_, healthy)| *healthy)
+    }
+
+    /// All modules, by name.
+    pub fn all(&self) -> Vec<NodeModuleReport> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.modules.values().map(|(report, _)| report.clone()).collect()
+    }
+
+    /// One module.
+    pub fn get(&self, module: &str) -> Option<NodeModuleReport> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.modules.get(module).map(|(report, _)| report.clone())
+    }
+
+    /// Wakes at each change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// Report of a module that is held and does not run, because of `detail`.
+pub fn blank(module: &str, id: ModuleId, node: &str, version: u64, detail: &str) -> NodeModuleReport {
+    NodeModuleReport {
+        module: module.to_owned(),
+        id,
+        node: node.to_owned(),
+        state: ModuleState::Stop,
+        readiness: Readiness::NotReady,
+        data: DataState::Unknown,
+        generation: Generation::default(),
+        since_unix_ms: clock::unix_ms(),
+        waiting_for: None,
+        detail: detail.to_owned(),
+        boot_start: false,
+        running: false,
+        peer: None,
+        resync: None,
+        inventory: None,
+        version,
+    }
+}
+
+/// Report of a running module; `since_unix_ms` is the wall clock at `view.since`.
+pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, since_unix_ms: u64) -> NodeModuleReport {
+    let peer = view.peer.as_ref().map(|peer| PeerReport {
+        node: peer.node.clone(),
+        state: peer.state,
+        readiness: peer.readiness,
+        data: peer.data,
+        heard: peer.heard,
+        generation: peer.generation,
+    });
+    let resync = view.resync.map(|resync| ResyncReport {
+        entries_done: resync.entries_done,
+        entries_total: resync.entries_total,
+        bytes_done: resync.bytes_done,
+        bytes_total: resync.bytes_total,
+        bytes_sent: resync.bytes_sent,
+        elapsed_ms: resync.elapsed_ms,
+    });
+    let inventory = view.inventory.map(|inventory| InventoryReport {
+        entries: inventory.entries,
+        bytes: inventory.bytes,
+        changed_unix_ms: inventory.changed_unix_ms,
+    });
+    NodeModuleReport {
+        module: module.to_owned(),
+        id,
+        node: view.node.clone(),
+        state: view.state,
+        readiness: view.readiness,
+        data: view.data,
+        generation: view.generation,
+        since_unix_ms,
+        waiting_for: view.waiting_for.clone(),
+        detail: view.detail.clone(),
+        boot_start: view.boot_start,
+        running: view.running,
+        peer,
+        resync,
+        inventory,
+        version,
+    }
+}

@@ -1,0 +1,124 @@
+//! Tests of the configuration's checks.
+
+use super::*;
+
+fn settings() -> ModuleSettings {
+    ModuleSettings {
+        name: "mirror".into(),
+        pulse_ms: 700,
+        timeout_ms: 5000,
+        maxloop: 3,
+        loop_interval_h: 24,
+        directories: vec!["/srv/data".into()],
+        polltimer_s: 10,
+        processes: vec![],
+        scripts: BTreeMap::new(),
+    }
+}
+
+fn fields(problems: &[FieldProblem]) -> Vec<&str> {
+    problems.iter().map(|p| p.field.as_str()).collect()
+}
+
+#[test]
+fn names_are_short_lower_case_and_begin_with_a_letter() {
+    for good in ["a", "mirror", "my-db_2", "abcdefghijklmnopqrstuvwx"] {
+        assert_eq!(check_name(good), Ok(()), "{good}");
+    }
+    for bad in ["", "2x", "-a", "Mirror", "ä", "a b", "a/b", "abcdefghijklmnopqrstuvwxy", "a\n"] {
+        assert!(check_name(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn addresses_are_ip_or_dns_names_without_port() {
+    for good in ["10.0.0.1", "fd00::1", "node1", "node-1.example.org", "node1.example.org."] {
+        assert_eq!(check_address(good), Ok(()), "{good}");
+    }
+    for bad in ["", "10.0.0", "10.0.0.256", "node1:9453", "https://x", "a..b", "-a", "0.0.0.0", "[::1]", "a b"] {
+        assert!(check_address(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn directories_are_absolute_plain_and_not_the_systems() {
+    assert_eq!(check_directory("/srv/data/"), Ok(()));
+    for bad in ["", "srv", "/", "//", "/srv/../etc", "/srv//a", "/etc", "/proc/1", "/dev/shm/x", "/a\u{7}"] {
+        assert!(check_directory(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn overlapping_directories_are_named() {
+    let dirs = ["/srv/a", "/srv/ab", "/srv/a/b", "/srv/a/"].map(String::from);
+    assert_eq!(
+        fields(&check_directories("directories", &dirs)),
+        ["directories[2]", "directories[3]", "directories[3]"]
+    );
+}
+
+#[test]
+fn a_template_like_form_is_accepted() {
+    assert_eq!(settings().validate(), vec![]);
+}
+
+#[test]
+fn every_wrong_field_of_the_form_is_named() {
+    let mut s = settings();
+    s.name = "No".into();
+    s.timeout_ms = 1000;
+    s.directories.clear();
+    s.processes.push(ProcessChecker {
+        name: "/usr/bin/x".into(),
+        argregex: String::new(),
+        atleast: 0,
+        action: CheckerAction::Restart,
+        class: "both".into(),
+    });
+    s.scripts.insert("start_x".into(), "#!/bin/sh\n".into());
+    s.scripts.insert("start_prim".into(), "echo hello\n".into());
+    assert_eq!(
+        fields(&s.validate()),
+        [
+            "name",
+            "timeout_ms",
+            "directories",
+            "processes[0].name",
+            "processes[0].atleast",
+            "processes[0].class",
+            "scripts.start_prim",
+            "scripts.start_x"
+        ]
+    );
+}
+
+#[test]
+fn a_cluster_names_missing_and_repeated_things() {
+    let node = |id: u16, name: &str, address: &str| ClusterNode {
+        id: NodeId(id),
+        name: name.into(),
+        addresses: BTreeMap::from([("default".into(), address.into())]),
+        fingerprint: format!("{id:064x}"),
+    };
+    let mut cluster = ClusterConfig {
+        version: 1,
+        name: "demo".into(),
+        secret: "0".repeat(64),
+        lans: vec!["default".into()],
+        nodes: vec![node(1, "node1", "10.0.0.1"), node(2, "node2", "10.0.0.2")],
+    };
+    assert_eq!(cluster.validate(), vec![]);
+    cluster.nodes[1].addresses.insert("default".into(), "10.0.0.1".into());
+    cluster.nodes[1].id = NodeId(1);
+    cluster.lans.push("replication".into());
+    let problems = cluster.validate();
+    assert_eq!(
+        fields(&problems),
+        [
+            "nodes[0].addresses.replication",
+            "nodes[1].addresses.replication",
+            "nodes[1].addresses.default",
+            "nodes[1].id"
+        ]
+    );
+}

@@ -1,0 +1,216 @@
+//! `userconfig.xml` of a module: the typed configuration, read from text with exact positions and written back.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod value;
+mod write;
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Largest accepted text, in bytes.
+pub const TEXT_MAX: usize = 256 * 1024;
+
+/// A module's configuration, as checked and with all defaults filled in. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserConfig {
+    /// `<service>`.
+    pub service: Service,
+    /// `<heart>`.
+    pub heart: Heart,
+    /// `<errd>`; empty without it.
+    pub errd: Errd,
+    /// `<rfs>`; without it nothing is replicated.
+    pub rfs: Option<Rfs>,
+    /// `<user>`; without it no script is run.
+    pub user: Option<User>,
+    /// What was accepted and is not used by this version.
+    pub notes: Vec<Note>,
+}
+
+/// `<service>`: how often to try again here before giving up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Automatic restarts within `loop_interval_ms`; one more stops the module.
+    pub maxloop: u32,
+    /// Window for `maxloop`; 0 does not count.
+    pub loop_interval_ms: u64,
+}
+
+/// `<heart>`: the heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heart {
+    /// UDP port; `None`: by the module's number.
+    pub port: Option<u16>,
+    /// Time between two heartbeats.
+    pub pulse_ms: u64,
+    /// Silence after which the peer counts as lost.
+    pub timeout_ms: u64,
+    /// The networks, in the order written.
+    pub links: Vec<HeartbeatLink>,
+}
+
+/// `<heartbeat>`: one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatLink {
+    /// Name of the lan in the cluster configuration.
+    pub lan: String,
+    /// `flow` puts the replication on this lan; otherwise a name for the log.
+    pub ident: String,
+}
+
+/// `<errd>`: which processes must run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errd {
+    /// Time between two looks at the process list.
+    pub polltimer_ms: u64,
+    /// The processes.
+    pub procs: Vec<Proc>,
+}
+
+/// `<proc>`: one check of the process list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proc {
+    /// Command name (at most 15 characters, as the kernel keeps it); also names the check.
+    pub name: String,
+    /// Regular expression on the whole command line, in addition to the name.
+    pub argregex: Option<String>,
+    /// Fewer running processes than this is a failure.
+    pub atleast: u32,
+    /// What a failure does.
+    pub action: ProcAction,
+    /// Looks to skip after the start of the application.
+    pub start_after: u32,
+}
+
+/// `action` of a `<proc>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcAction {
+    /// Stop and start the application here.
+    Restart,
+    /// Stop the module (which fails over), then start it.
+    StopStart,
+    /// Stop the module.
+    Stop,
+    /// Only say so.
+    NoAction,
+}
+
+/// `<rfs>`: the replication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rfs {
+    /// When the secondary acknowledges.
+    pub acknowledge: Acknowledge,
+    /// TLS between the nodes; `false` only on a trusted link.
+    pub encryption: bool,
+    /// Sending that blocks longer than this is a lost stream.
+    pub send_timeout_ms: u64,
+    /// The replicated directories, absolute and none inside another.
+    pub directories: Vec<String>,
+}
+
+/// `async` of `<rfs>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Acknowledge {
+    /// Applied to the secondary's files (in its page cache).
+    Second,
+    /// On the secondary's disk.
+    None,
+}
+
+/// `<user>`: the scripts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Limit of a graceful stop script.
+    pub nicestop_timeout_ms: u64,
+    /// Limit of a stop script called with `force`.
+    pub forcestop_timeout_ms: u64,
+    /// Keep the scripts' output in the application log.
+    pub logging: bool,
+    /// Size from which the application log is rotated, in bytes.
+    pub log_size_bytes: u64,
+    /// Environment of the scripts.
+    pub vars: Vec<Var>,
+}
+
+/// `<var>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Var {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// Something accepted that this version does not use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// One sentence.
+    pub text: String,
+}
+
+/// What is wrong with a `userconfig.xml`, where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserConfigError {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub cure: String,
+}
+
+impl fmt::Display for UserConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, problem, cure } = self;
+        write!(f, "userconfig.xml, line {line}, column {column}: {problem}; {cure}")
+    }
+}
+
+impl std::error::Error for UserConfigError {}
+
+impl UserConfig {
+    /// Reads the text of a `userconfig.xml`.
+    pub fn parse(text: &str) -> Result<Self, UserConfigError> {
+        read::parse(text)
+    }
+
+    /// Writes the configuration as a `userconfig.xml` that [`Self::parse`] reads back as the same.
+    pub fn to_xml(&self) -> String {
+        write::to_xml(self)
+    }
+
+    /// Hash of the parts that must be equal on both nodes and that change only while the module is stopped: `<heart>`
+    /// and `<rfs>`. FNV-1a of their JSON form, so the same in every program.
+    pub fn signature(&self) -> u64 {
+        let text = write::signed_part(self);
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    /// The lan that carries the replication: the heartbeat with `ident="flow"`, else the first.
+    pub fn flow_lan(&self) -> &str {
+        let flow = self.heart.links.iter().find(|link| link.ident == "flow").or(self.heart.links.first());
+        flow.map_or("default", |link| link.lan.as_str())
+    }
+}
+
+impl ProcAction {
+    /// As written in the XML.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::StopStart => "stopstart",
+            Self::Stop => "stop",
+            Self::NoAction => "noaction",
+        }
+    }
+}

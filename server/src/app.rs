@@ -1,0 +1,181 @@
+//! What every part of the server shares, and the picture of the desired configuration kept in memory.
+
+use crate::assets::Console;
+use crate::auth::Gate;
+use crate::config::Config;
+use crate::db::{self, Db, cluster::SavedCluster, nodes::NodeRow};
+use crate::error::Outcome;
+use crate::hub::Hub;
+use crate::live::Live;
+use crate::tasks::Tasks;
+use crate::tls::{Tls, names};
+use holdfast_api::console::{ClusterNodeForm, ClusterView, ModuleView};
+use holdfast_api::ids::{ModuleId, NodeId};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, RwLock};
+use tokio::sync::Semaphore;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The desired configuration without the packages, as last committed.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// The cluster, if one was saved.
+    pub cluster: Option<SavedCluster>,
+    /// Enrolled nodes, by number.
+    pub nodes: Vec<NodeRow>,
+    /// Modules, by number.
+    pub modules: Vec<ModuleView>,
+    /// Modules that agents are to forget.
+    pub removed: Vec<(ModuleId, String)>,
+}
+
+impl Desired {
+    /// Numbers of the cluster's nodes.
+    pub fn members(&self) -> Vec<NodeId> {
+        self.cluster.iter().flat_map(|saved| saved.config.nodes.iter().map(|node| node.id)).collect()
+    }
+
+    /// An enrolled node.
+    pub fn node(&self, id: NodeId) -> Option<&NodeRow> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// The cluster as the console sees it.
+    pub fn cluster_view(&self) -> ClusterView {
+        let Some(saved) = &self.cluster else {
+            return ClusterView {
+                version: 0,
+                name: String::new(),
+                lans: vec!["default".into()],
+                nodes: Vec::new(),
+                author: String::new(),
+                saved_unix_ms: 0,
+            };
+        };
+        let form = |node: &holdfast_api::config::ClusterNode| ClusterNodeForm {
+            id: node.id,
+            name: node.name.clone(),
+            addresses: node.addresses.clone(),
+        };
+        ClusterView {
+            version: saved.config.version,
+            name: saved.config.name.clone(),
+            lans: saved.config.lans.clone(),
+            nodes: saved.config.nodes.iter().map(form).collect(),
+            author: saved.author.clone(),
+            saved_unix_ms: saved.at_ms,
+        }
+    }
+}
+
+/// The running server's shared parts.
+pub struct App {
+    /// Database.
+    pub db: Db,
+    /// Certificates.
+    pub tls: Tls,
+    /// Who may come in: set-up link, login attempts.
+    pub gate: Gate,
+    /// Agents' sessions.
+    pub hub: Hub,
+    /// Long actions.
+    pub tasks: Tasks,
+    /// Fan-out to consoles.
+    pub live: Live,
+    /// The console's files.
+    pub console: Console,
+    /// At most this many support zips are collected at once.
+    pub snapshots: Semaphore,
+    port: u16,
+    desired: RwLock<Arc<Desired>>,
+}
+
+impl App {
+    /// Puts the parts together; loads the desired configuration.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn new(config: &Config, db: Db, tls: Tls, listen: SocketAddr) -> anyhow::Result<Arc<Self>> {
+        let saved_tasks = db.call(db::records::tasks).await?;
+        let app = Arc::new(Self {
+            gate: Gate::default(),
+            hub: Hub::default(),
+            tasks: Tasks::new(saved_tasks),
+            live: Live::default(),
+            console: Console::new(config.console_dir.clone()),
+            snapshots: Semaphore::new(2),
+            port: listen.port(),
+            desired: RwLock::default(),
+            db,
+            tls,
+        });
+        app.reload().await?;
+        Ok(app)
+    }
+
+    /// The desired configuration as last committed.
+    pub fn desired(&self) -> Arc<Desired> {
+        match self.desired.read() {
+            Ok(desired) => Arc::clone(&desired),
+            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        }
+    }
+
+    /// Reads the desired configuration again, after every change of it; wakes pushes and consoles.
+    ///
+    /// # Errors
+    /// The database does not work.
+    pub async fn reload(&self) -> Outcome<()> {
+        let desired = self
+            .db
+            .call(|tx| {
+                Ok(Desired {
+                    cluster: db::cluster::latest(tx)?,
+                    nodes: db::nodes::list(tx)?,
+                    modules: db::modules::list(tx)?,
+                    removed: db::modules::removed(tx)?,
+                })
+            })
+            .await?;
+        let desired = Arc::new(desired);
+        match self.desired.write() {
+            Ok(mut current) => *current = desired,
+            Err(poisoned) => *poisoned.into_inner() = desired,
+        }
+        self.hub.wake();
+        self.live.changed();
+        Ok(())
+    }
+
+    /// Where agents dial ("host:port"), most preferred first; `local`: our end of the connection that asks.
+    pub fn server_addresses(&self, local: Option<IpAddr>) -> Vec<String> {
+        let port = self.port;
+        let mut found: Vec<String> = Vec::new();
+        let mut add = |text: String| {
+            if !found.contains(&text) {
+                found.push(text);
+            }
+        };
+        for name in self.tls.extra_names() {
+            let host = names::bare_host(name);
+            let has_port = name.len() > host.len() && !name.ends_with(']') && name.contains(':') && name != host;
+            add(if has_port { name.clone() } else { with_port(host, port) });
+        }
+        let addresses = local.into_iter().chain(names::addresses());
+        addresses.map(|address| with_port(&address.to_string(), port)).for_each(&mut add);
+        names::host_name().map(|name| with_port(&name, port)).into_iter().for_each(&mut add);
+        found.truncate(8);
+        found
+    }
+
+    /// Port of this server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+fn with_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

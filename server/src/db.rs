@@ -1,0 +1,154 @@
+//! The database: SQLite on one writer thread; callers hand it functions on a transaction.
+
+pub mod cluster;
+pub mod modules;
+pub mod nodes;
+pub mod records;
+pub mod users;
+
+use crate::error::{Failure, Outcome};
+use anyhow::{Context, bail};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::path::Path;
+use tokio::sync::{mpsc, oneshot};
+
+/// The schema's steps, in order; `user_version` counts the applied ones. One entry for each folder of `migrations/`.
+pub const MIGRATIONS: &[(&str, &str)] = &[("001-start", include_str!("../../migrations/001-start/up.sql"))];
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// Handle of the database thread; cheap to clone. The thread ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Db {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Db {
+    /// Opens (or makes) the database file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or was written by a newer version of this program.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut connection = Connection::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        migrate(&mut connection, MIGRATIONS)?;
+        let (jobs, mut queue) = mpsc::channel::<Job>(256);
+        std::thread::Builder::new().name("database".into()).spawn(move || {
+            while let Some(job) = queue.blocking_recv() {
+                job(&mut connection);
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Runs `function` in one transaction: committed if it succeeds, rolled back if it fails.
+    ///
+    /// # Errors
+    /// What `function` says, or 500 if the database does not work.
+    pub async fn call<T, F>(&self, function: F) -> Outcome<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Outcome<T> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let _ = sender.send(in_transaction(connection, function));
+        });
+        self.jobs.send(job).await.map_err(|_| Failure::internal("the database thread has ended"))?;
+        receiver.await.map_err(|_| Failure::internal("the database thread dropped a job"))?
+    }
+}
+
+fn in_transaction<T>(connection: &mut Connection, function: impl FnOnce(&Transaction<'_>) -> Outcome<T>) -> Outcome<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = function(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+fn migrate(connection: &mut Connection, migrations: &[(&str, &str)]) -> anyhow::Result<()> {
+    let applied: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if applied > migrations.len() {
+        bail!(
+            "the database has schema {applied}, this program knows {}; start the newer program, or restore a backup",
+            migrations.len()
+        );
+    }
+    for (number, (name, sql)) in migrations.iter().enumerate().skip(applied) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql).with_context(|| format!("migration {name}"))?;
+        transaction.pragma_update(None, "user_version", number + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// The server's wall clock, Unix milliseconds.
+pub fn now_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "foreign_keys", "ON").unwrap();
+        connection
+    }
+
+    #[test]
+    fn every_migration_applies_to_an_empty_and_to_the_previous_database() {
+        let mut empty = memory();
+        migrate(&mut empty, MIGRATIONS).unwrap();
+        let mut stepped = memory();
+        for count in 1..=MIGRATIONS.len() {
+            migrate(&mut stepped, &MIGRATIONS[..count]).unwrap();
+            let version: usize = stepped.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+            assert_eq!(version, count);
+        }
+        migrate(&mut stepped, MIGRATIONS).unwrap();
+    }
+
+    #[test]
+    fn every_folder_of_migrations_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_database_of_a_newer_program_is_refused() {
+        let mut connection = memory();
+        connection.pragma_update(None, "user_version", MIGRATIONS.len() + 1).unwrap();
+        assert!(migrate(&mut connection, MIGRATIONS).unwrap_err().to_string().contains("newer program"));
+    }
+
+    #[test]
+    fn desired_configuration_cannot_be_changed_or_deleted() {
+        let mut connection = memory();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        connection.execute("INSERT INTO cluster_version VALUES (1, '{}', 'a', 0, '')", []).unwrap();
+        assert!(connection.execute("UPDATE cluster_version SET config = 'x'", []).is_err());
+        assert!(connection.execute("DELETE FROM cluster_version", []).is_err());
+    }
+
+    #[test]
+    fn a_failed_function_leaves_nothing_behind() {
+        let mut connection = memory();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let outcome: Outcome<()> = in_transaction(&mut connection, |tx| {
+            tx.execute("INSERT INTO setting VALUES ('a', 'b')", [])?;
+            Err(Failure::conflict("no"))
+        });
+        assert!(outcome.is_err());
+        let count: u32 = connection.query_row("SELECT count(*) FROM setting", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 0);
+    }
+}

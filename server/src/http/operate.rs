@@ -1,0 +1,380 @@
+//! Routes: what is done with configured modules (configure, commands, logs), tasks, audit and the live socket.
+
+use crate::app::App;
+use crate::auth::{self, Admin, Control, Monitor};
+use crate::db;
+use crate::error::{Failure, Outcome};
+use crate::http::modules::load;
+use crate::http::nodes::name_of;
+use crate::http::{Asked, In, Json, download};
+use crate::live::{Live, snapshot};
+use crate::modules as package_of;
+use crate::tasks::{NewTask, Thing};
+use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use holdfast_api::agent::{Answer, LOG_LINES_MAX, LogKind, LogPage, ModuleCommand, Request};
+use holdfast_api::console::{
+    AuditLine, CommandForm, ConfigureForm, LiveSnapshot, TaskNode, TaskStarted, TaskState, TaskView,
+};
+use holdfast_api::ids::{ModuleId, NodeId};
+use holdfast_api::problem::Problem;
+use holdfast_api::state::ModuleState;
+use serde::Deserialize;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LOG_TIMEOUT: Duration = Duration::from_secs(15);
+/// Scripts may take their 300 s twice.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// 202 with the task's number.
+pub fn started(task: u64) -> Response {
+    (StatusCode::ACCEPTED, axum::Json(TaskStarted { task })).into_response()
+}
+
+/// Begins a task that ends when pushes have brought `thing` to the nodes; returns its number.
+pub fn start_push(
+    app: &App,
+    title: String,
+    kind: &str,
+    module: Option<ModuleId>,
+    author: &str,
+    thing: Thing,
+    nodes: &[NodeId],
+) -> u64 {
+    let desired = app.desired();
+    let node = |id: &NodeId| {
+        let live = app.hub.get(*id);
+        let there = match thing {
+            Thing::Cluster(version) => live.held.cluster >= version,
+            Thing::Module(id, version) => live.held.modules.get(&id).is_some_and(|held| held.1 >= version),
+            Thing::Removal(id) => !live.held.modules.contains_key(&id),
+        };
+        let name = desired.node(*id).map_or_else(|| id.to_string(), |row| row.name.clone());
+        let (state, message) = if live.session.is_none() {
+            (TaskState::Waiting, format!("{name} is not connected; it gets this when it comes back"))
+        } else if there {
+            (TaskState::Done, "the node has this version already".to_owned())
+        } else {
+            (TaskState::Running, "applying…".to_owned())
+        };
+        TaskNode { node: *id, name, state, message }
+    };
+    let nodes: Vec<_> = nodes.iter().map(node).collect();
+    let retried: Vec<_> = nodes.iter().filter(|node| node.state == TaskState::Running).map(|node| node.node).collect();
+    let task =
+        app.tasks.begin(NewTask { title, kind: kind.into(), module, author: author.into(), thing: Some(thing), nodes });
+    for node in retried {
+        app.hub.retry(node);
+        // The push may have ended between the look above and the task's beginning.
+        let live = app.hub.get(node);
+        if let Thing::Module(id, version) = thing
+            && live.held.modules.get(&id).is_some_and(|held| held.1 >= version)
+        {
+            app.tasks.progress(task, node, TaskState::Done, "the node has this version");
+        }
+        if let Thing::Cluster(version) = thing
+            && live.held.cluster >= version
+        {
+            app.tasks.progress(task, node, TaskState::Done, "the node has this version");
+        }
+    }
+    task
+}
+
+/// The nodes meant by a form: those named, or all of the cluster.
+fn targets(app: &App, named: &[NodeId]) -> Outcome<Vec<NodeId>> {
+    let members = app.desired().members();
+    if members.is_empty() {
+        return Err(Failure::conflict("there is no cluster yet; save the cluster configuration first"));
+    }
+    for (i, id) in named.iter().enumerate() {
+        if !members.contains(id) {
+            return Err(Failure::field(&format!("nodes[{i}]"), format!("{id} is not part of the cluster")));
+        }
+    }
+    let mut targets = if named.is_empty() { members } else { named.to_vec() };
+    targets.sort();
+    targets.dedup();
+    Ok(targets)
+}
+
+/// Makes the latest version the wanted one and pushes it: one result for each node.
+#[utoipa::path(post, path = "/api/v1/modules/{id}/configure", tag = "operate", params(("id" = u16, Path)),
+    request_body = ConfigureForm, responses((status = 202, body = TaskStarted), (status = 409, body = Problem),
+    (status = 422, body = Problem)))]
+pub async fn configure(
+    State(app): State<Arc<App>>,
+    Admin(user): Admin,
+    In(id): In<ModuleId>,
+    Json(form): Json<ConfigureForm>,
+) -> Outcome<Response> {
+    let (module, version, package) = load(&app, id, None).await?;
+    if let Some(wanted) = form.version.filter(|wanted| *wanted != version) {
+        return Err(Failure::stale(wanted, version));
+    }
+    let nodes = targets(&app, &form.nodes)?;
+    let (problems, _, config) = package_of::check(&package);
+    if !problems.is_empty() {
+        return Err(Failure::invalid(problems));
+    }
+    let before = match module.desired {
+        Some(desired) => package_of::check(&load(&app, id, Some(desired)).await?.2).2,
+        None => None,
+    };
+    let changed = before.is_some_and(|old| config.as_ref().is_some_and(|new| new.signature() != old.signature()));
+    if changed && let Some(text) = crate::http::cluster::running(&app, Some(id)).first() {
+        return Err(Failure::conflict(format!(
+            "heartbeat and replication change only while the module is stopped everywhere: {text}; stop it first"
+        )));
+    }
+    let author = user.name.clone();
+    let name = module.name.clone();
+    app.db
+        .call(move |tx| {
+            let latest = db::modules::get(tx, id)?.version;
+            if latest != version {
+                return Err(Failure::stale(version, latest));
+            }
+            db::modules::want(tx, id, version, &author)?;
+            db::records::audit(tx, &author, &format!("configured {name} version {version}"))
+        })
+        .await?;
+    app.reload().await?;
+    let title = format!("Configure {}, version {version}", module.name);
+    Ok(started(start_push(&app, title, "configure", Some(id), &user.name, Thing::Module(id, version), &nodes)))
+}
+
+fn command_name(command: ModuleCommand) -> &'static str {
+    match command {
+        ModuleCommand::Start => "start",
+        ModuleCommand::Prim => "prim",
+        ModuleCommand::PrimForce => "primforce",
+        ModuleCommand::Second => "second",
+        ModuleCommand::Stop => "stop",
+        ModuleCommand::Restart => "restart",
+        ModuleCommand::StopStart => "stopstart",
+        ModuleCommand::Swap => "swap",
+        ModuleCommand::BootOn => "boot on",
+        ModuleCommand::BootOff => "boot off",
+    }
+}
+
+/// The node to which a swap of the whole module goes: the primary.
+fn primary(app: &App, id: ModuleId, members: &[NodeId]) -> Option<NodeId> {
+    members.iter().copied().find(|node| {
+        let report = app.hub.get(*node).report;
+        let of_module = report.iter().flat_map(|report| &report.modules).find(|module| module.id == id);
+        of_module.is_some_and(|module| module.state == ModuleState::Prim)
+    })
+}
+
+/// Gives a command to a module on some nodes, or all.
+#[utoipa::path(post, path = "/api/v1/modules/{id}/commands", tag = "operate", params(("id" = u16, Path)),
+    request_body = CommandForm, responses((status = 202, body = TaskStarted), (status = 404, body = Problem),
+    (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub async fn command(
+    State(app): State<Arc<App>>,
+    Control(user): Control,
+    In(id): In<ModuleId>,
+    Json(form): Json<CommandForm>,
+) -> Outcome<Response> {
+    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    if module.desired.is_none() {
+        return Err(Failure::conflict(format!("{} is a draft; configure it first", module.name)));
+    }
+    let mut nodes = targets(&app, &form.nodes)?;
+    let one = matches!(form.command, ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::Second);
+    if one && form.nodes.len() != 1 {
+        return Err(Failure::field("nodes", "name the one node that is meant"));
+    }
+    if form.command == ModuleCommand::Swap && form.nodes.is_empty() {
+        let primary = primary(&app, id, &nodes);
+        nodes = vec![primary.ok_or_else(|| {
+            Failure::conflict(format!("no node is PRIM with a secondary in {}: there is nothing to swap", module.name))
+        })?];
+    }
+    let name = command_name(form.command);
+    let desired = app.desired();
+    let names: Vec<String> =
+        nodes.iter().map(|node| desired.node(*node).map_or_else(|| node.to_string(), |row| row.name.clone())).collect();
+    let text = format!("{name} {} on {}", module.name, names.join(", "));
+    let (actor, audit) = (user.name.clone(), text.clone());
+    app.db.call(move |tx| db::records::audit(tx, &actor, &audit)).await?;
+    let node = |(node, name): (&NodeId, &String)| TaskNode {
+        node: *node,
+        name: name.clone(),
+        state: TaskState::Running,
+        message: "sent".into(),
+    };
+    let mut title = text;
+    title[..1].make_ascii_uppercase();
+    let task = app.tasks.begin(NewTask {
+        title,
+        kind: name.into(),
+        module: Some(id),
+        author: user.name.clone(),
+        thing: None,
+        nodes: nodes.iter().zip(&names).map(node).collect(),
+    });
+    for (node, name) in nodes.into_iter().zip(names) {
+        let (app, actor, kind) = (Arc::clone(&app), user.name.clone(), form.command);
+        tokio::spawn(async move {
+            let request = Request::Command { module: id, kind, actor };
+            let (state, message) = match app.hub.ask(node, &name, request, COMMAND_TIMEOUT).await {
+                Ok(Answer::Done { text }) => (TaskState::Done, text),
+                Ok(_) => (TaskState::Failed, "the node answered something else than asked".to_owned()),
+                Err(failure) => (TaskState::Failed, failure.0.detail),
+            };
+            app.tasks.progress(task, node, state, &message);
+        });
+    }
+    Ok(started(task))
+}
+
+/// Query of a log.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct LogQuery {
+    /// `module` or `application`.
+    #[serde(default)]
+    #[param(value_type = String)]
+    which: LogKind,
+    /// Position to read from; without it, the last `limit` lines.
+    from: Option<u64>,
+    /// Most lines (500 without it, at most 2000).
+    limit: Option<u32>,
+}
+
+async fn read_log(
+    app: &App,
+    module: ModuleId,
+    node: NodeId,
+    name: &str,
+    which: LogKind,
+    from: Option<u64>,
+    limit: u32,
+) -> Outcome<LogPage> {
+    let request = Request::ReadLog { module, which, from, limit };
+    match app.hub.ask(node, name, request, LOG_TIMEOUT).await? {
+        Answer::LogPage(page) => Ok(page),
+        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
+    }
+}
+
+/// A page of a module's log on a node.
+#[utoipa::path(get, path = "/api/v1/modules/{id}/nodes/{node}/log", tag = "operate",
+    params(("id" = u16, Path), ("node" = u16, Path), LogQuery), responses((status = 200, body = LogPage),
+    (status = 404, body = Problem), (status = 502, body = Problem)))]
+pub async fn log(
+    State(app): State<Arc<App>>,
+    _: Monitor,
+    In((id, node)): In<(ModuleId, NodeId)>,
+    Asked(query): Asked<LogQuery>,
+) -> Outcome<axum::Json<LogPage>> {
+    let name = name_of(&app, node)?;
+    app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let limit = query.limit.unwrap_or(500).clamp(1, LOG_LINES_MAX);
+    Ok(axum::Json(read_log(&app, id, node, &name, query.which, query.from, limit).await?))
+}
+
+/// The lines of a page as text.
+fn log_lines(page: &LogPage) -> String {
+    let mut text = String::new();
+    for line in &page.lines {
+        if line.unix_ms > 0 {
+            let stamp = i64::try_from(line.unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+            let stamp = stamp.unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S%.3fZ");
+            let _ = write!(text, "{stamp} ");
+        }
+        if !line.level.is_empty() {
+            let _ = write!(text, "{} ", line.level);
+        }
+        text.push_str(&line.text);
+        text.push('\n');
+    }
+    text
+}
+
+/// A whole log as a text file, streamed from the node.
+#[utoipa::path(get, path = "/api/v1/modules/{id}/nodes/{node}/log.txt", tag = "operate",
+    params(("id" = u16, Path), ("node" = u16, Path), LogQuery), responses((status = 200, content_type = "text/plain"),
+    (status = 404, body = Problem), (status = 502, body = Problem)))]
+pub async fn log_text(
+    State(app): State<Arc<App>>,
+    _: Monitor,
+    In((id, node)): In<(ModuleId, NodeId)>,
+    Asked(query): Asked<LogQuery>,
+) -> Outcome<Response> {
+    let name = name_of(&app, node)?;
+    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let which = query.which;
+    // The first page is read before answering, so that a node that is away is a problem and not a broken file.
+    let first = read_log(&app, id, node, &name, which, Some(0), LOG_LINES_MAX).await?;
+    let kind = match which {
+        LogKind::Module => "",
+        LogKind::Application => "_application",
+    };
+    let date = jiff::Timestamp::now().strftime("%Y-%m-%d");
+    let file = format!("{}_{name}{kind}_{date}.txt", module.name);
+    let end = first.end;
+    let pages = futures_util::stream::unfold(Some(first), move |page| {
+        let (app, name) = (Arc::clone(&app), name.clone());
+        async move {
+            let page = page?;
+            let text = log_lines(&page);
+            if page.next >= end || page.lines.is_empty() {
+                return Some((Ok(text), None));
+            }
+            match read_log(&app, id, node, &name, which, Some(page.next), LOG_LINES_MAX).await {
+                Ok(next) if next.next > page.next => Some((Ok(text), Some(next))),
+                Ok(_) => Some((Ok(text), None)),
+                Err(failure) => Some((Err(std::io::Error::other(failure.0.detail)), None)),
+            }
+        }
+    });
+    Ok(download(&file, "text/plain; charset=utf-8", axum::body::Body::from_stream(pages)))
+}
+
+/// Tasks that go on, and the latest ended ones, newest first.
+#[utoipa::path(get, path = "/api/v1/tasks", tag = "operate", responses((status = 200, body = Vec<TaskView>)))]
+pub async fn tasks(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Vec<TaskView>> {
+    axum::Json(app.tasks.recent(100))
+}
+
+/// One task.
+#[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "operate", params(("id" = u64, Path)), responses(
+    (status = 200, body = TaskView), (status = 404, body = Problem)))]
+pub async fn task(State(app): State<Arc<App>>, _: Monitor, In(id): In<u64>) -> Outcome<axum::Json<TaskView>> {
+    let task = app.tasks.get(id).ok_or_else(|| Failure::not_found(format!("there is no task {id} (any more)")))?;
+    Ok(axum::Json(task))
+}
+
+/// Who did what: the latest 500 lines, newest first.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "operate", responses((status = 200, body = Vec<AuditLine>)))]
+pub async fn audit(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<Vec<AuditLine>>> {
+    Ok(axum::Json(app.db.call(|tx| db::records::audit_lines(tx, 500)).await?))
+}
+
+/// The live socket (WebSocket): a full snapshot on connecting, at every change and every few seconds.
+#[utoipa::path(get, path = "/api/v1/live", tag = "operate", responses((status = 101, description = "WebSocket; each \
+    text frame is a LiveSnapshot", body = LiveSnapshot), (status = 401, body = Problem)))]
+pub async fn live(
+    State(app): State<Arc<App>>,
+    _: Monitor,
+    headers: HeaderMap,
+    socket: WebSocketUpgrade,
+) -> Outcome<Response> {
+    let session = auth::token_hash(auth::token_of(&headers).ok_or_else(Failure::unauthorized)?);
+    let socket = socket.max_message_size(4096).max_frame_size(4096);
+    Ok(socket.on_upgrade(move |socket| Live::serve(app, socket, session)))
+}
+
+/// What the live socket would say now, for scripts.
+#[utoipa::path(get, path = "/api/v1/live/snapshot", tag = "operate", responses((status = 200, body = LiveSnapshot)))]
+pub async fn live_snapshot(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<LiveSnapshot> {
+    axum::Json(snapshot(&app))
+}

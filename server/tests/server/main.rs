@@ -1,0 +1,9 @@
+//! The whole server on a free port with simulated agents over real mutual TLS.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod access;
+mod agents;
+mod enrolment;
+mod operation;
+mod support;

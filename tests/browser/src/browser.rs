@@ -1,0 +1,278 @@
+//! A headless Chromium: started by Debian's chromedriver, told what to do by `data-testid`.
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use thirtyfour::prelude::*;
+use thirtyfour::{ChromeCapabilities, LoggingPrefsLogLevel};
+
+/// How long an element or a state may take to come; the machine is busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+/// What a headless browser run by root on a test machine needs.
+const ARGUMENTS: [&str; 10] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,860",
+];
+
+/// A browser with one page; it ends with this value.
+pub struct Browser {
+    driver: WebDriver,
+    chromedriver: Child,
+    downloads: PathBuf,
+    pictures: PathBuf,
+}
+
+impl Browser {
+    /// Starts chromedriver and a session; downloads go to `downloads`, pictures to `pictures`.
+    ///
+    /// # Errors
+    /// chromedriver is not installed or does not start.
+    pub async fn start(downloads: &Path, pictures: &Path) -> Result<Self> {
+        std::fs::create_dir_all(downloads)?;
+        std::fs::create_dir_all(pictures)?;
+        let mut chromedriver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot run chromedriver: apt-get install chromium chromium-driver")?;
+        let address = match port_of(&mut chromedriver) {
+            Ok(port) => format!("http://127.0.0.1:{port}"),
+            Err(error) => {
+                chromedriver.kill().ok();
+                return Err(error);
+            }
+        };
+        let driver = WebDriver::new(address, capabilities(downloads)?).await.context("no browser session")?;
+        Ok(Self { driver, chromedriver, downloads: downloads.to_owned(), pictures: pictures.to_owned() })
+    }
+
+    /// Opens an address.
+    ///
+    /// # Errors
+    /// The page does not load.
+    pub async fn open(&self, address: &str) -> Result<()> {
+        self.driver.goto(address).await.with_context(|| format!("cannot open {address}"))
+    }
+
+    /// The element with this `data-testid`, once it is displayed.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn find(&self, testid: &str) -> Result<WebElement> {
+        self.select(&css(testid)).await
+    }
+
+    /// The first displayed element of a CSS selector.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn select(&self, selector: &str) -> Result<WebElement> {
+        let query = self.driver.query(By::Css(selector)).wait(PATIENCE, POLL).and_displayed();
+        match query.first().await {
+            Ok(element) => Ok(element),
+            Err(error) => bail!("{selector} did not come: {error}\n{}", self.situation().await),
+        }
+    }
+
+    /// Clicks the element with this `data-testid` once it can be clicked. The page redraws itself at any moment, so an
+    /// element that has just been replaced is looked for again.
+    ///
+    /// # Errors
+    /// It does not come or cannot be clicked.
+    pub async fn click(&self, testid: &str) -> Result<()> {
+        let mut last = None;
+        for _ in 0..20 {
+            let query = self.driver.query(By::Css(css(testid))).wait(PATIENCE, POLL).and_clickable();
+            match query.first().await {
+                // To the middle, clear of what sticks to the edges of the window.
+                Ok(element) => match element.scroll_into_view().await.and(element.click().await) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = Some(error),
+                },
+                Err(error) => bail!("{testid} cannot be clicked: {error}\n{}", self.situation().await),
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        bail!("{testid} cannot be clicked: {last:?}\n{}", self.situation().await)
+    }
+
+    /// Replaces the text of a field.
+    ///
+    /// # Errors
+    /// There is no such field.
+    pub async fn fill(&self, testid: &str, text: &str) -> Result<()> {
+        let field = self.find(testid).await?;
+        field.send_keys(Key::Control + "a").await?;
+        field.send_keys(Key::Delete).await?;
+        field.send_keys(text).await?;
+        Ok(())
+    }
+
+    /// Waits until the element of a CSS selector is there.
+    ///
+    /// # Errors
+    /// It does not come within `patience`.
+    pub async fn expect(&self, selector: &str, patience: Duration) -> Result<()> {
+        match self.driver.query(By::Css(selector)).wait(patience, POLL).first().await {
+            Ok(_) => Ok(()),
+            Err(error) => bail!("{selector} did not come: {error}\n{}", self.situation().await),
+        }
+    }
+
+    /// Waits until the text of the element with this `data-testid` holds `wanted`.
+    ///
+    /// # Errors
+    /// It does not within the patience.
+    pub async fn expect_text(&self, testid: &str, wanted: &str) -> Result<()> {
+        let query = self.driver.query(By::Css(css(testid))).wait(PATIENCE, POLL);
+        match query.with_text(thirtyfour::stringmatch::StringMatch::new(wanted).partial()).first().await {
+            Ok(_) => Ok(()),
+            Err(error) => bail!("{testid} does not say {wanted:?}: {error}\n{}", self.situation().await),
+        }
+    }
+
+    /// True if an element with this `data-testid` is there now.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn is_there(&self, testid: &str) -> Result<bool> {
+        Ok(self.driver.query(By::Css(css(testid))).nowait().exists().await?)
+    }
+
+    /// The text of the element with this `data-testid`.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn text(&self, testid: &str) -> Result<String> {
+        Ok(self.find(testid).await?.text().await?)
+    }
+
+    /// Runs a script in the page; what it returns.
+    ///
+    /// # Errors
+    /// The script fails.
+    pub async fn script(&self, script: &str) -> Result<serde_json::Value> {
+        Ok(self.driver.execute(script, Vec::new()).await?.json().clone())
+    }
+
+    /// Saves a picture of the page as `<name>.png`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn picture(&self, name: &str) -> Result<()> {
+        self.driver.screenshot(&self.pictures.join(format!("{name}.png"))).await?;
+        Ok(())
+    }
+
+    /// Sets the size of the window, pixels.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn resize(&self, width: u32, height: u32) -> Result<()> {
+        Ok(self.driver.set_window_rect(0, 0, width, height).await?)
+    }
+
+    /// What the page complained about since the last call.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn complaints(&self) -> Result<Vec<String>> {
+        let entries = self.driver.browser_log().await?;
+        Ok(entries.into_iter().filter(|entry| entry.level == "SEVERE").map(|entry| entry.message).collect())
+    }
+
+    /// The content of a downloaded file whose name contains `part`, once it is complete.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn downloaded(&self, part: &str) -> Result<Vec<u8>> {
+        let began = std::time::Instant::now();
+        loop {
+            let names: Vec<PathBuf> =
+                std::fs::read_dir(&self.downloads)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+            let complete = |path: &&PathBuf| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
+            };
+            if let Some(path) = names.iter().find(complete) {
+                let content = std::fs::read(path)?;
+                std::fs::remove_file(path)?;
+                return Ok(content);
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("no file with {part:?} in its name was downloaded; there are {names:?}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Ends the session in order.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn end(self) -> Result<()> {
+        Ok(self.driver.clone().quit().await?)
+    }
+
+    /// Where the page is and what it says, for errors.
+    async fn situation(&self) -> String {
+        let address = self.driver.current_url().await.map(|url| url.to_string()).unwrap_or_default();
+        let text = match self.driver.find(By::Tag("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        };
+        let complaints = self.complaints().await.unwrap_or_default();
+        self.picture("failure").await.ok();
+        format!("at {address}\npage: {text}\nbrowser: {complaints:?}")
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        self.chromedriver.kill().ok();
+        self.chromedriver.wait().ok();
+    }
+}
+
+/// The port chromedriver has chosen; its first line names port 0.
+fn port_of(chromedriver: &mut Child) -> Result<u16> {
+    let output = chromedriver.stdout.take().context("chromedriver has no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        let (_, rest) = line.split_once("started successfully on port ")?;
+        rest.trim().trim_end_matches('.').parse().ok()
+    });
+    // What it says later is read and dropped, or it would block.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    port.context("chromedriver ended without naming its port")
+}
+
+fn capabilities(downloads: &Path) -> Result<ChromeCapabilities> {
+    let mut capabilities = DesiredCapabilities::chrome();
+    for argument in ARGUMENTS {
+        capabilities.add_arg(argument)?;
+    }
+    capabilities.accept_insecure_certs(true)?;
+    capabilities.set_logging_prefs("browser".to_owned(), LoggingPrefsLogLevel::All)?;
+    let preferences = json!({ "download.default_directory": downloads, "download.prompt_for_download": false });
+    capabilities.add_experimental_option("prefs", preferences)?;
+    Ok(capabilities)
+}
+
+fn css(testid: &str) -> String {
+    format!("[data-testid=\"{testid}\"]")
+}

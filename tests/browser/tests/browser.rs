@@ -1,0 +1,332 @@
+//! The story a new operator lives: from the set-up link to a failover seen and its logs saved, in a real browser.
+
+use anyhow::{Context, Result, bail, ensure};
+use holdfast_browser::browser::{Browser, PATIENCE};
+use holdfast_browser::stage::{Stage, pictures_folder};
+use holdfast_tests::bank::client::{Load, LoadPlan};
+use holdfast_tests::lab::cluster::ModulePlan;
+use std::time::Duration;
+
+const PASSWORD: &str = "correct horse battery";
+const MODULE: &str = "bank";
+/// A failover or resync on a busy machine.
+const SLOW: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_from_set_up_to_a_failover_with_its_logs_saved() -> Result<()> {
+    let mut stage = tokio::task::block_in_place(Stage::set)?;
+    let plan = ModulePlan::bank(5000);
+    tokio::task::block_in_place(|| stage.make_directories(&plan))?;
+    std::fs::write(stage.lab.backing(1, &plan.directory).join("opening-balance.txt"), "the newest data\n")?;
+    std::fs::write(stage.lab.backing(2, &plan.directory).join("left-over.txt"), "to be deleted\n")?;
+    let downloads = stage.lab.folder().join("downloads");
+    let browser = Browser::start(&downloads, &pictures_folder()).await?;
+    let result = story(&mut stage, &browser, &plan).await;
+    let complaints = browser.complaints().await.unwrap_or_default();
+    result.with_context(|| stage.diagnosis())?;
+    ensure!(complaints.is_empty(), "the browser complained: {complaints:#?}");
+    browser.end().await
+}
+
+async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Result<()> {
+    set_up_and_log_in(stage, browser).await?;
+    enter_the_nodes(stage, browser).await?;
+    configure_the_module(browser, plan).await?;
+    start_in_the_right_direction(browser).await?;
+    ensure!(
+        !stage.lab.backing(2, "/srv/bank/left-over.txt").exists(),
+        "node2 still holds what the console said it would delete"
+    );
+    fail_over(stage, browser).await?;
+    come_back(browser).await?;
+    look_at_logs_and_snapshots(browser).await?;
+    appearance(browser).await?;
+    demand_silence(browser).await?;
+    lose_a_node(stage, browser).await
+}
+
+/// First run: the link on the terminal makes the administrator; then out, and in by the login page.
+async fn set_up_and_log_in(stage: &Stage, browser: &Browser) -> Result<()> {
+    let token = tokio::task::block_in_place(|| stage.setup_token())?;
+    browser.open(&stage.url()).await?;
+    browser.find("setup-no-token").await?;
+    browser.open("about:blank").await?;
+    browser.open(&format!("{}setup#{token}", stage.url())).await?;
+    browser.fill("password", PASSWORD).await?;
+    browser.fill("password-again", PASSWORD).await?;
+    browser.find("ca-download").await?;
+    browser.picture("01-set-up").await?;
+    browser.click("setup").await?;
+    browser.find("first-node").await?;
+    browser.click("user-menu").await?;
+    browser.click("user-menu-logout").await?;
+    browser.fill("user", "admin").await?;
+    browser.fill("password", PASSWORD).await?;
+    browser.picture("02-login").await?;
+    browser.click("login").await?;
+    browser.find("first-node").await?;
+    browser.expect("[data-testid=link][data-link=live]", PATIENCE).await
+}
+
+/// The first node by its address and pairing code, then the second, then save: one result for each.
+async fn enter_the_nodes(stage: &Stage, browser: &Browser) -> Result<()> {
+    browser.picture("03-first-node").await?;
+    for number in [1, 2] {
+        if number == 2 {
+            browser.click("add-node").await?;
+        }
+        let address = stage.lab.network().address(number).to_string();
+        browser.fill("node-address", &address).await?;
+        browser.click("probe").await?;
+        browser.find("pair-form").await?;
+        let key = tokio::task::block_in_place(|| stage.lab.cli(number, &["key"]))?;
+        let shown = browser.text("probe-fingerprint").await?.replace(' ', "");
+        ensure!(shown == key.trim(), "the console shows {shown}, the node's key is {key}");
+        let code = tokio::task::block_in_place(|| stage.pairing_code(number))?;
+        browser.fill("pairing-code", &code).await?;
+        browser.picture(&format!("04-pairing-node{number}")).await?;
+        browser.click("enrol").await?;
+        browser.find(&format!("node-node{number}")).await?;
+    }
+    browser.fill("cluster-name-field", "demo").await?;
+    browser.picture("05-not-saved").await?;
+    browser.click("save-cluster").await?;
+    for number in [1, 2] {
+        browser.expect(&format!("[data-testid=cluster-results-node{number}][data-tone=ok]"), PATIENCE).await?;
+    }
+    browser.picture("06-cluster").await?;
+    accessible(browser).await
+}
+
+/// The wizard, from the catalogue to the green message of both nodes.
+async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()> {
+    browser.click("rail-configuration").await?;
+    browser.click("use-mirror.safe").await?;
+    browser.fill("module-name", MODULE).await?;
+    browser.click("wizard-next").await?;
+    browser.fill("directory-0", &plan.directory).await?;
+    for key in 1..8 {
+        let remove = format!("add-directory-remove-{key}");
+        if browser.is_there(&remove).await? {
+            browser.click(&remove).await?;
+        }
+    }
+    for number in [1, 2] {
+        browser.expect_text(&format!("directory-on-node{number}"), "1 entry").await?;
+    }
+    browser.picture("07-directories").await?;
+    accessible(browser).await?;
+    browser.click("wizard-next").await?;
+    browser.click("processes-of-node1").await?;
+    browser.find("process-list").await?;
+    for key in 1..8 {
+        let remove = format!("add-process-remove-{key}");
+        if browser.is_there(&remove).await? {
+            browser.click(&remove).await?;
+        }
+    }
+    if !browser.is_there("process-0").await? {
+        browser.click("add-process").await?;
+    }
+    browser.fill("process-0", "holdfast-bank").await?;
+    browser.picture("08-processes").await?;
+    browser.click("wizard-next").await?;
+    let files = plan.files()?;
+    for name in ["start_prim", "stop_prim"] {
+        let script = files.iter().find(|(path, _)| *path == format!("bin/{name}")).context("no such script")?;
+        browser.fill(&format!("script-{name}"), &script.1).await?;
+    }
+    browser.picture("09-scripts").await?;
+    browser.click("wizard-next").await?;
+    browser.expect("[data-testid=verdict]:not([data-tone=bad])", PATIENCE).await?;
+    browser.find("validate-matrix").await?;
+    browser.picture("10-validate").await?;
+    browser.click("wizard-next").await?;
+    browser.click("configure").await?;
+    for number in [1, 2] {
+        browser.expect(&format!("[data-testid=configure-results-node{number}][data-tone=ok]"), PATIENCE).await?;
+    }
+    browser.find("configured").await?;
+    browser.picture("11-configured").await?;
+    browser.click("wizard-next").await
+}
+
+/// node1 has the newest data; node2's file is named as what goes; then the second node, until both are green.
+async fn start_in_the_right_direction(browser: &Browser) -> Result<()> {
+    browser.click("newest-node1").await?;
+    browser.expect_text("overwrite", "node2").await?;
+    browser.picture("12-newest-data").await?;
+    browser.click("start-primary").await?;
+    browser.expect(&state("start-state-node1", "ALONE", "Ready"), SLOW).await?;
+    browser.click("start-second").await?;
+    browser.find("confirm-dialog").await?;
+    browser.picture("13-start-second").await?;
+    browser.click("confirm-yes").await?;
+    browser.expect("[data-testid=operational]", SLOW).await?;
+    browser.expect(&state("start-state-node1", "PRIM", "Ready"), SLOW).await?;
+    browser.expect(&state("start-state-node2", "SECOND", "Ready"), SLOW).await?;
+    browser.picture("14-operational").await?;
+    browser.click("to-control").await
+}
+
+/// Clients work, the primary is stopped, the other takes over, nothing acknowledged is missing.
+async fn fail_over(stage: &Stage, browser: &Browser) -> Result<()> {
+    let bank = stage.lab.bank(MODULE);
+    let plan = LoadPlan {
+        run: "browser".into(),
+        writers: 2,
+        transfers_max: 100_000,
+        time_max: Duration::from_secs(600),
+        pause: Duration::from_millis(20),
+    };
+    let load = Load::start(&bank, plan);
+    some_more(&load, 20)?;
+    browser.click("select-node1").await?;
+    browser.expect(&state("state", "PRIM", "Ready"), SLOW).await?;
+    browser.expect_text("log", "PRIM").await?;
+    browser.picture("15-control").await?;
+    accessible(browser).await?;
+    browser.click("commands").await?;
+    browser.find("commands-stop").await?;
+    browser.picture("16-commands").await?;
+    browser.click("commands-stop").await?;
+    browser.expect_text("confirm-dialog", "node2").await?;
+    browser.click("confirm-yes").await?;
+    browser.expect(&state("state-node2", "ALONE", "Ready"), SLOW).await?;
+    browser.expect(&state("state-node1", "STOP", "NotReady"), SLOW).await?;
+    some_more(&load, 20)?;
+    browser.picture("17-failover").await?;
+    let report = tokio::task::block_in_place(|| load.finish());
+    tokio::task::block_in_place(|| bank.demand(&report.acknowledged))?;
+    Ok(())
+}
+
+/// Waits until the load has had `more` further transfers acknowledged.
+fn some_more(load: &Load, more: u64) -> Result<()> {
+    let before = load.acknowledged();
+    tokio::task::block_in_place(|| {
+        holdfast_tests::lab::wait::wait_until("acknowledged transfers", SLOW, || {
+            Ok(load.acknowledged() >= before + more)
+        })
+    })
+    .with_context(|| format!("last failure of a client: {:?}", load.last_failure()))
+}
+
+/// The stopped node comes back as secondary; start at boot is switched on for both.
+async fn come_back(browser: &Browser) -> Result<()> {
+    browser.click("commands").await?;
+    browser.click("commands-start").await?;
+    browser.expect(&state("state-node1", "SECOND", "Ready"), SLOW).await?;
+    browser.expect(&state("state-node2", "PRIM", "Ready"), SLOW).await?;
+    for number in [1, 2] {
+        browser.click(&format!("select-node{number}")).await?;
+        browser.expect(&format!("[data-testid=select-node{number}][aria-current]"), PATIENCE).await?;
+        browser.click("boot-start").await?;
+        browser.expect_text("tray", "boot on").await?;
+        let began = std::time::Instant::now();
+        while browser.script("return document.querySelector('[data-testid=boot-start]').checked").await? != true {
+            ensure!(began.elapsed() < PATIENCE, "node{number} does not start the module at boot");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Both logs of both nodes are read and saved; a snapshot of each node is taken.
+async fn look_at_logs_and_snapshots(browser: &Browser) -> Result<()> {
+    for number in [1, 2] {
+        browser.click(&format!("select-node{number}")).await?;
+        browser.expect(&format!("[data-testid=select-node{number}][aria-current]"), PATIENCE).await?;
+        browser.expect_text("log", "SECOND").await?;
+        browser.click("log-refresh").await?;
+        browser.click("log-save").await?;
+        let saved = String::from_utf8(browser.downloaded(&format!("{MODULE}_node{number}")).await?)?;
+        ensure!(saved.contains("PRIM"), "the module log of node{number} does not tell of PRIM:\n{saved}");
+        browser.click("tab-application").await?;
+        browser.expect_text("log", "start_prim").await?;
+        browser.click("log-save").await?;
+        let saved = String::from_utf8(browser.downloaded(&format!("{MODULE}_node{number}")).await?)?;
+        ensure!(
+            saved.contains("start_prim"),
+            "the application log of node{number} lacks the scripts' output:\n{saved}"
+        );
+        browser.picture(&format!("18-application-log-node{number}")).await?;
+        browser.click("tab-module").await?;
+    }
+    browser.click("rail-support").await?;
+    for number in [1, 2] {
+        browser.click(&format!("snapshot-node{number}")).await?;
+        let zip = browser.downloaded("snapshot_").await?;
+        ensure!(zip.starts_with(b"PK"), "the snapshot of node{number} is no zip");
+    }
+    browser.picture("19-support").await
+}
+
+/// Dark, and narrow: nothing runs out of the page sideways.
+async fn appearance(browser: &Browser) -> Result<()> {
+    browser.click("user-menu").await?;
+    browser.click("user-menu-dark").await?;
+    for screen in ["control", "configuration", "cluster", "support"] {
+        browser.click(&format!("rail-{screen}")).await?;
+        browser.expect("h1", PATIENCE).await?;
+        browser.picture(&format!("20-dark-{screen}")).await?;
+        accessible(browser).await?;
+    }
+    browser.resize(500, 900).await?;
+    for screen in ["control", "configuration", "cluster", "support"] {
+        browser.click(&format!("rail-{screen}")).await?;
+        browser.expect("h1", PATIENCE).await?;
+        browser.picture(&format!("21-narrow-{screen}")).await?;
+        let excess = browser
+            .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            .await?;
+        ensure!(excess.as_i64() == Some(0), "{screen} is {excess} px wider than a narrow window");
+    }
+    browser.resize(1280, 860).await?;
+    browser.click("user-menu").await?;
+    browser.click("user-menu-light").await
+}
+
+/// Up to here the browser had nothing to complain about.
+async fn demand_silence(browser: &Browser) -> Result<()> {
+    let complaints = browser.complaints().await?;
+    ensure!(complaints.is_empty(), "the browser complained: {complaints:#?}");
+    Ok(())
+}
+
+/// The primary's whole machine dies: the other serves, the dead one is never shown as live.
+async fn lose_a_node(stage: &mut Stage, browser: &Browser) -> Result<()> {
+    browser.click("rail-control").await?;
+    browser.click("select-node1").await?;
+    browser.expect(&state("state-node2", "PRIM", "Ready"), SLOW).await?;
+    tokio::task::block_in_place(|| stage.lab.kill_node(2))?;
+    browser.expect(&state("state-node1", "ALONE", "Ready"), SLOW).await?;
+    browser.expect("[data-testid=state-node2][data-tone=lost]", SLOW).await?;
+    browser.picture("22-node-lost").await
+}
+
+/// A state badge that shows this state as live.
+fn state(testid: &str, state: &str, readiness: &str) -> String {
+    format!("[data-testid=\"{testid}\"][data-state={state}][data-readiness={readiness}]")
+}
+
+/// Every control has a name, every id is used once, and what describes a field is there.
+async fn accessible(browser: &Browser) -> Result<()> {
+    let script = r"
+        const wrong = [];
+        const named = (e) => e.labels?.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim() || e.title;
+        for (const e of document.querySelectorAll('button, a, input, select, textarea')) if (!named(e)) wrong.push('no name: ' + e.outerHTML.slice(0, 120));
+        const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
+        for (const id of new Set(ids)) if (ids.filter((other) => other === id).length > 1) wrong.push('twice: #' + id);
+        for (const e of document.querySelectorAll('[aria-describedby], [aria-labelledby]'))
+            for (const id of ((e.getAttribute('aria-describedby') || '') + ' ' + (e.getAttribute('aria-labelledby') || '')).split(' ').filter(Boolean))
+                if (e.tagName !== 'DIALOG' && !document.getElementById(id)) wrong.push('names nothing: ' + id);
+        for (const e of document.querySelectorAll('[style]')) wrong.push('inline style: ' + e.outerHTML.slice(0, 120));
+        if (document.querySelectorAll('h1').length !== 1) wrong.push('not one h1');
+        return wrong;";
+    let wrong = browser.script(script).await?;
+    if wrong.as_array().is_some_and(Vec::is_empty) {
+        return Ok(());
+    }
+    bail!("not accessible: {wrong:#}")
+}

@@ -1,0 +1,75 @@
+//! Installs what a fresh Debian 12 machine lacks, and says so.
+
+use crate::command;
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// What the labs need: addresses, links and packet filters of network namespaces.
+pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname"];
+/// What the browser ring needs.
+pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
+/// What `--app postgresql` needs.
+pub const POSTGRESQL: &[&str] = &["postgresql"];
+
+/// The wasm target of the toolchain in use.
+///
+/// # Errors
+/// rustup is missing or failed.
+pub fn wasm_target() -> Result<()> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let there = command::output("rustc", &["--print", "target-libdir", "--target", TARGET])
+        .is_some_and(|folder| std::path::Path::new(folder.trim()).is_dir());
+    if there {
+        return Ok(());
+    }
+    println!("The toolchain lacks {TARGET}, which the console needs; installing it.");
+    command::run(Command::new("rustup").args(["target", "add", TARGET]))
+}
+
+/// rustfmt and clippy of the toolchain in use.
+///
+/// # Errors
+/// rustup is missing or failed.
+pub fn components() -> Result<()> {
+    for (program, component) in [("rustfmt", "rustfmt"), ("cargo-clippy", "clippy")] {
+        if command::output(program, &["--version"]).is_none() {
+            println!("The toolchain lacks {component}; installing it.");
+            command::run(Command::new("rustup").args(["component", "add", component]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Debian packages; those that are installed already cost one query.
+///
+/// # Errors
+/// Not running as root (the text is the exact command to run), or apt failed.
+pub fn packages(wanted: &[&str], needed_for: &str) -> Result<()> {
+    let missing: Vec<&str> = wanted.iter().copied().filter(|package| !installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !command::is_root() {
+        bail!(
+            "{needed_for} needs Debian packages that are missing here. Install them with:\n    sudo apt-get install -y {list}"
+        );
+    }
+    println!("{needed_for} needs {list}; installing with apt-get.");
+    if missing.iter().any(|package| command::output("apt-cache", &["show", package]).is_none()) {
+        command::run(apt().arg("update"))?;
+    }
+    command::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&missing))
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    // Another apt may be at work on a fresh machine (unattended upgrades): wait for it.
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=900"]);
+    command
+}
+
+fn installed(package: &str) -> bool {
+    command::output("dpkg-query", &["-W", "-f", "${Status}", package])
+        .is_some_and(|status| status.contains("ok installed"))
+}

@@ -1,0 +1,206 @@
+//! `cargo xtask test`: every ring, cheap ones first, each with its minutes; one line of counts at the end.
+
+use crate::counts::Counts;
+use crate::{build_console, command, demo, install};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// Which rings.
+#[derive(Args)]
+pub struct TestArguments {
+    /// Only this ring (may be given several times).
+    #[arg(long, value_enum)]
+    only: Vec<Ring>,
+    /// For hours: more seeds, longer runs (sets HOLDFAST_LONG=1 for the rings).
+    #[arg(long)]
+    long: bool,
+}
+
+/// A ring of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ring {
+    /// The code is formatted.
+    Fmt,
+    /// No warning.
+    Clippy,
+    /// Rules that no compiler checks.
+    Tidy,
+    /// Tests beside the code.
+    Unit,
+    /// Transcripts of the automaton.
+    Golden,
+    /// Seeds.
+    Simulation,
+    /// Real programs on hosts made of namespaces.
+    Namespaces,
+    /// The console in a real browser.
+    Browser,
+}
+
+/// Cheap ones first, so that a slip costs a minute and not twenty.
+const RINGS: [Ring; 8] =
+    [Ring::Fmt, Ring::Clippy, Ring::Tidy, Ring::Unit, Ring::Golden, Ring::Simulation, Ring::Namespaces, Ring::Browser];
+
+/// What became of a ring.
+struct Outcome {
+    ring: Ring,
+    took: Duration,
+    counts: Counts,
+    /// Why it failed.
+    failure: Option<String>,
+}
+
+/// Runs the rings; success only if all of them passed.
+///
+/// # Errors
+/// None of its own: what goes wrong is a failed ring with its reason.
+pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
+    let wanted: Vec<Ring> =
+        RINGS.into_iter().filter(|ring| arguments.only.is_empty() || arguments.only.contains(ring)).collect();
+    let began = Instant::now();
+    let prepared = prepare(root, &wanted).map_err(|error| format!("{error:#}"));
+    let mut outcomes = Vec::new();
+    for ring in wanted {
+        println!("\n== ring {} ==", name(ring));
+        let ring_began = Instant::now();
+        let mut counts = Counts::default();
+        let result = if needs_programs(ring) { prepared.clone().map_err(anyhow::Error::msg) } else { Ok(()) }
+            .and_then(|()| run_ring(root, ring, arguments.long, &mut counts));
+        let failure = result.err().map(|error| format!("{error:#}"));
+        if let Some(reason) = &failure {
+            println!("ring {} FAILED: {reason}", name(ring));
+        }
+        outcomes.push(Outcome { ring, took: ring_began.elapsed(), counts, failure });
+    }
+    Ok(report(&outcomes, began.elapsed()))
+}
+
+/// Builds what several rings share, once and before any of them is timed.
+fn prepare(root: &Path, wanted: &[Ring]) -> Result<()> {
+    if !wanted.iter().copied().any(needs_programs) {
+        return Ok(());
+    }
+    println!("== build ==");
+    let began = Instant::now();
+    build_console(root, false).context("the console cannot be built")?;
+    demo::build(root)?;
+    println!("build: {:.1} minutes", minutes(began.elapsed()));
+    Ok(())
+}
+
+fn needs_programs(ring: Ring) -> bool {
+    matches!(ring, Ring::Namespaces | Ring::Browser)
+}
+
+fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<()> {
+    let mut cargo = |words: &[&str]| {
+        let mut command = command::cargo(root, words);
+        if long {
+            command.env("HOLDFAST_LONG", "1");
+        }
+        counted(&mut command, counts)
+    };
+    match ring {
+        Ring::Fmt => {
+            install::components()?;
+            cargo(&["fmt", "--all", "--check"])
+        }
+        Ring::Clippy => {
+            install::components()?;
+            install::wasm_target()?;
+            let native =
+                ["clippy", "--workspace", "--all-targets", "--exclude", "holdfast-web", "--", "-D", "warnings"];
+            cargo(&native)?;
+            cargo(&["clippy", "-p", "holdfast-web", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"])
+        }
+        Ring::Tidy => cargo(&["test", "-p", "holdfast-tests", "--test", "tidy"]),
+        Ring::Unit => {
+            let without = ["--exclude", "holdfast-web", "--exclude", "holdfast-browser"];
+            let words: Vec<&str> =
+                ["test", "--no-fail-fast", "--workspace", "--lib", "--bins"].into_iter().chain(without).collect();
+            cargo(&words)
+        }
+        Ring::Golden => cargo(&["test", "-p", "holdfast-tests", "--test", "scenarios"]),
+        Ring::Simulation => cargo(&["test", "-p", "holdfast-tests", "--test", "sim"]),
+        Ring::Namespaces => {
+            need_root("namespaces")?;
+            install::packages(install::LAB, "The namespaces ring")?;
+            cargo(&["test", "-p", "holdfast-tests", "--test", "namespaces"])
+        }
+        Ring::Browser => {
+            need_root("browser")?;
+            install::packages(install::LAB, "The browser ring")?;
+            install::packages(install::BROWSER, "The browser ring")?;
+            cargo(&["test", "-p", "holdfast-browser", "--test", "browser"])
+        }
+    }
+}
+
+fn need_root(ring: &str) -> Result<()> {
+    if !command::is_root() {
+        let line = command::with_sudo(&format!("xtask test --only {ring}"));
+        bail!("it makes network and mount namespaces, which needs root; run:\n    {line}");
+    }
+    Ok(())
+}
+
+/// Runs a command, passes its output on and counts its tests.
+fn counted(command: &mut Command, counts: &mut Counts) -> Result<()> {
+    let text = command::shown(command);
+    println!("+ {text}");
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{text}`"))?;
+    let output = child.stdout.take().context("no output to read")?;
+    let mut here = Counts::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        here.add_line(&line);
+        println!("{line}");
+        std::io::stdout().flush()?;
+    }
+    let status = child.wait()?;
+    counts.add(here);
+    if here.ignored > 0 {
+        bail!("{} tests were ignored by `{text}`: a test that cannot run must fail", here.ignored);
+    }
+    if !status.success() {
+        let what = if here.failed > 0 { format!("{} tests failed", here.failed) } else { format!("{status}") };
+        bail!("{what} in `{text}`");
+    }
+    if text.contains(" test ") && here.passed == 0 {
+        bail!("`{text}` ran no test at all");
+    }
+    Ok(())
+}
+
+/// A line per ring, the reasons of the failed ones, and the one line of counts.
+fn report(outcomes: &[Outcome], took: Duration) -> ExitCode {
+    println!("\n{:<12} {:>8}  {:>7}  result", "ring", "minutes", "tests");
+    let mut total = Counts::default();
+    for outcome in outcomes {
+        let result = outcome.failure.as_deref().map_or_else(|| "ok".to_owned(), |reason| format!("FAILED: {reason}"));
+        let tests = outcome.counts.passed + outcome.counts.failed;
+        println!("{:<12} {:>8.1}  {:>7}  {result}", name(outcome.ring), minutes(outcome.took), tests);
+        total.add(outcome.counts);
+    }
+    let passed = outcomes.iter().filter(|outcome| outcome.failure.is_none()).count();
+    let failed = outcomes.len() - passed;
+    println!(
+        "\nrings: {passed} passed, {failed} failed; tests: {} passed, {} failed; {:.1} minutes",
+        total.passed,
+        total.failed,
+        minutes(took)
+    );
+    if failed == 0 && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn minutes(duration: Duration) -> f64 {
+    duration.as_secs_f64() / 60.0
+}
+
+fn name(ring: Ring) -> String {
+    ring.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}

@@ -1,0 +1,226 @@
+//! The REST interface, typed: one function per route the console uses.
+
+use gloo_net::http::{Method, RequestBuilder, Response};
+use holdfast_api::agent::{LogKind, LogPage, ModuleCommand};
+use holdfast_api::console::{
+    CatalogueEntry, ClusterForm, CommandForm, ConfigureForm, EnrolForm, Login, ModuleView, NewModule, NodeView,
+    PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView, SessionView, SettingsForm, SettingsView, Setup,
+    TaskStarted, TokenForm, TokenView, ValidateForm, ValidateView,
+};
+use holdfast_api::ids::{ModuleId, NodeId};
+use holdfast_api::problem::Problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why a request had no answer to use.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApiError {
+    /// The server was not reached, or its answer not understood.
+    Network(String),
+    /// The server said no, and why.
+    Problem(Box<Problem>),
+}
+
+impl ApiError {
+    /// In words for people, with the cure.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Network(text) => text.clone(),
+            Self::Problem(problem) => {
+                let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
+                for error in &problem.errors {
+                    text.push_str(&format!(" {}: {}.", error.field, error.message.trim_end_matches('.')));
+                }
+                text
+            }
+        }
+    }
+
+    /// The HTTP status, if there was one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Network(_) => None,
+            Self::Problem(problem) => Some(problem.status),
+        }
+    }
+}
+
+/// What a request gives.
+pub type Answer<T> = Result<T, ApiError>;
+
+const BASE: &str = "/api/v1";
+
+/// Who is logged in, and what the login page needs.
+pub async fn session() -> Answer<SessionView> {
+    get("/session").await
+}
+
+/// Logs in.
+pub async fn login(form: &Login) -> Answer<SessionView> {
+    send(Method::POST, "/session", form).await
+}
+
+/// Logs out.
+pub async fn logout() -> Answer<()> {
+    send_for_nothing(Method::DELETE, "/session").await
+}
+
+/// Makes the first administrator and logs in.
+pub async fn setup(form: &Setup) -> Answer<SessionView> {
+    send(Method::POST, "/setup", form).await
+}
+
+/// Saves the cluster and pushes it.
+pub async fn save_cluster(form: &ClusterForm) -> Answer<TaskStarted> {
+    send(Method::PUT, "/cluster", form).await
+}
+
+/// Looks who answers at an address.
+pub async fn probe(address: &str) -> Answer<ProbeView> {
+    send(Method::POST, "/nodes/probe", &ProbeForm { address: address.to_owned() }).await
+}
+
+/// Enrols a node by its pairing code.
+pub async fn enrol(form: &EnrolForm) -> Answer<NodeView> {
+    send(Method::POST, "/nodes/enrol", form).await
+}
+
+/// Makes a token for `holdfast-agent join`.
+pub async fn join_token(minutes: u32) -> Answer<TokenView> {
+    send(Method::POST, "/nodes/tokens", &TokenForm { minutes }).await
+}
+
+/// Removes a node and revokes its certificate.
+pub async fn remove_node(node: NodeId) -> Answer<()> {
+    send_for_nothing(Method::DELETE, &format!("/nodes/{}", node.0)).await
+}
+
+/// What is at paths of a node.
+pub async fn paths(node: NodeId, paths: Vec<String>) -> Answer<PathsView> {
+    send(Method::POST, &format!("/nodes/{}/paths", node.0), &PathsForm { paths }).await
+}
+
+/// The processes of a node.
+pub async fn processes(node: NodeId) -> Answer<ProcessesView> {
+    get(&format!("/nodes/{}/processes", node.0)).await
+}
+
+/// The templates.
+pub async fn catalogue() -> Answer<Vec<CatalogueEntry>> {
+    get("/catalogue").await
+}
+
+/// Makes a draft.
+pub async fn new_module(form: &NewModule) -> Answer<ModuleView> {
+    send(Method::POST, "/modules", form).await
+}
+
+/// Removes a module from the server and its nodes.
+pub async fn remove_module(module: ModuleId) -> Answer<TaskStarted> {
+    let response = RequestBuilder::new(&format!("{BASE}/modules/{}", module.0))
+        .method(Method::DELETE)
+        .send()
+        .await
+        .map_err(unreached)?;
+    read(accepted(response).await?).await
+}
+
+/// The saved settings.
+pub async fn settings(module: ModuleId) -> Answer<SettingsView> {
+    get(&format!("/modules/{}/settings", module.0)).await
+}
+
+/// Saves settings as a new version.
+pub async fn save_settings(module: ModuleId, form: &SettingsForm) -> Answer<ModuleView> {
+    send(Method::PUT, &format!("/modules/{}/settings", module.0), form).await
+}
+
+/// Checks the saved settings, on the nodes too.
+pub async fn validate(module: ModuleId) -> Answer<ValidateView> {
+    let form = ValidateForm { ask_nodes: true, ..ValidateForm::default() };
+    send(Method::POST, &format!("/modules/{}/validate", module.0), &form).await
+}
+
+/// Pushes the latest version to `nodes`, or to all if none is named.
+pub async fn configure(module: ModuleId, nodes: Vec<NodeId>) -> Answer<TaskStarted> {
+    send(Method::POST, &format!("/modules/{}/configure", module.0), &ConfigureForm { version: None, nodes }).await
+}
+
+/// Gives a command.
+pub async fn command(module: ModuleId, command: ModuleCommand, nodes: Vec<NodeId>) -> Answer<TaskStarted> {
+    send(Method::POST, &format!("/modules/{}/commands", module.0), &CommandForm { command, nodes }).await
+}
+
+/// A page of a log.
+pub async fn log(module: ModuleId, node: NodeId, which: LogKind, from: Option<u64>, limit: u32) -> Answer<LogPage> {
+    let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
+    get(&format!("/modules/{}/nodes/{}/log?which={}&limit={limit}{from}", module.0, node.0, log_word(which))).await
+}
+
+/// Where a whole log is had as text.
+pub fn log_text_href(module: ModuleId, node: NodeId, which: LogKind) -> String {
+    format!("{BASE}/modules/{}/nodes/{}/log.txt?which={}", module.0, node.0, log_word(which))
+}
+
+/// The word of a log in addresses and file names.
+pub fn log_word(which: LogKind) -> &'static str {
+    match which {
+        LogKind::Module => "module",
+        LogKind::Application => "application",
+    }
+}
+
+/// Where the support zip of a node is had.
+pub fn snapshot_href(node: NodeId) -> String {
+    format!("{BASE}/nodes/{}/snapshot.zip", node.0)
+}
+
+/// Where the server's CA certificate is had.
+pub const CA_HREF: &str = "/ca.pem";
+/// Where the interface is described.
+pub const OPENAPI_HREF: &str = "/api/v1/openapi.json";
+
+async fn get<T: DeserializeOwned>(path: &str) -> Answer<T> {
+    let response = RequestBuilder::new(&format!("{BASE}{path}")).send().await.map_err(unreached)?;
+    read(accepted(response).await?).await
+}
+
+async fn send<B: Serialize, T: DeserializeOwned>(method: Method, path: &str, body: &B) -> Answer<T> {
+    let request = RequestBuilder::new(&format!("{BASE}{path}")).method(method).json(body).map_err(unreached)?;
+    let response = request.send().await.map_err(unreached)?;
+    read(accepted(response).await?).await
+}
+
+async fn send_for_nothing(method: Method, path: &str) -> Answer<()> {
+    let response = RequestBuilder::new(&format!("{BASE}{path}")).method(method).send().await.map_err(unreached)?;
+    accepted(response).await.map(|_| ())
+}
+
+/// The response, if the server agreed.
+async fn accepted(response: Response) -> Answer<Response> {
+    if response.ok() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let problem = response.json::<Problem>().await.unwrap_or_else(|_| Problem {
+        title: format!("The server answered {status}"),
+        status,
+        detail: format!("The server answered {status} {}", response.status_text()),
+        ..Problem::default()
+    });
+    Err(ApiError::Problem(Box::new(problem)))
+}
+
+async fn read<T: DeserializeOwned>(response: Response) -> Answer<T> {
+    response.json().await.map_err(|error| {
+        ApiError::Network(format!(
+            "The server's answer is not understood ({error}); reload the page, it may be older than the server."
+        ))
+    })
+}
+
+fn unreached(error: gloo_net::Error) -> ApiError {
+    ApiError::Network(format!(
+        "The server was not reached ({error}). Failover does not depend on it; try again when it is back."
+    ))
+}

@@ -1,0 +1,12 @@
+//! The kit: what the screens are made of.
+
+pub mod dialog;
+pub mod form;
+pub mod icon;
+pub mod log;
+pub mod menu;
+pub mod notice;
+pub mod shell;
+pub mod state;
+pub mod stepper;
+pub mod tray;

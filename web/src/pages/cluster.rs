@@ -1,0 +1,388 @@
+//! Cluster configuration: the nodes, their addresses, New node, save with one result line per node.
+
+use crate::client;
+use crate::components::dialog::Question;
+use crate::components::form::TextField;
+use crate::components::icon::{Icon, draw};
+use crate::components::menu::{ActionMenu, MenuEntry};
+use crate::components::notice::{PerNodeResult, Waiting};
+use crate::components::shell::PageHead;
+use crate::components::state::Chip;
+use crate::components::tray::results_of;
+use crate::pages::enrol::{JoinToken, NewNode};
+use crate::rules::tone::Tone;
+use crate::rules::wizard::message_for;
+use crate::rules::{cluster, text};
+use crate::store::Console;
+use holdfast_api::console::{ClusterForm, NodeView, UserRole};
+use holdfast_api::ids::NodeId;
+use leptos::prelude::*;
+use std::collections::BTreeSet;
+
+/// What the page edits.
+#[derive(Clone, Copy)]
+struct Draft {
+    form: RwSignal<ClusterForm>,
+    saved: Memo<Option<ClusterForm>>,
+    name: RwSignal<String>,
+    /// Enrolled nodes that were taken out of the cluster.
+    out: RwSignal<BTreeSet<NodeId>>,
+    task: RwSignal<Option<u64>>,
+    busy: RwSignal<bool>,
+}
+
+impl Draft {
+    fn new(console: Console) -> Self {
+        let saved = Memo::new(move |_| console.read(|snapshot| cluster::saved_form(&snapshot.cluster)));
+        // Which nodes there are and where; not what changes with every report.
+        let places = |nodes: &[NodeView]| {
+            nodes
+                .iter()
+                .map(|node| NodeView {
+                    last_seen_unix_ms: 0,
+                    clock_offset_ms: 0,
+                    cpu_percent: 0.0,
+                    memory_percent: 0.0,
+                    ..node.clone()
+                })
+                .collect::<Vec<_>>()
+        };
+        let enrolled = Memo::new(move |_| console.read(|snapshot| places(&snapshot.nodes)).unwrap_or_default());
+        let empty = ClusterForm { expected_version: 0, name: String::new(), lans: Vec::new(), nodes: Vec::new() };
+        let draft = Self {
+            form: RwSignal::new(empty),
+            saved,
+            name: RwSignal::new(String::new()),
+            out: RwSignal::new(BTreeSet::new()),
+            task: RwSignal::new(None),
+            busy: RwSignal::new(false),
+        };
+        // A new saved version replaces the draft; newly enrolled nodes join it.
+        Effect::new(move || {
+            if let Some(saved) = draft.saved.get() {
+                draft.name.set(saved.name.clone());
+                draft.form.set(saved);
+                draft.take(&enrolled.get_untracked());
+            }
+        });
+        Effect::new(move || {
+            let enrolled = enrolled.get();
+            draft.out.track();
+            if draft.form.with_untracked(|form| !form.lans.is_empty()) {
+                draft.take(&enrolled);
+            }
+        });
+        Effect::new(move || {
+            let name = draft.name.get();
+            draft.form.update(|form| form.name = name);
+        });
+        draft
+    }
+
+    fn take(self, enrolled: &[NodeView]) {
+        self.out.with_untracked(|out| self.form.update(|form| cluster::take_enrolled(form, enrolled, out)));
+    }
+
+    fn changes(self) -> Vec<String> {
+        self.saved.get().map(|saved| self.form.with(|form| cluster::changes(&saved, form))).unwrap_or_default()
+    }
+
+    fn discard(self) {
+        if let Some(saved) = self.saved.get_untracked() {
+            self.name.set(saved.name.clone());
+            self.form.set(saved);
+            self.out.update(BTreeSet::clear);
+        }
+    }
+
+    fn save(self, console: Console) {
+        self.busy.set(true);
+        let form = self.form.get_untracked();
+        console.start_task(async move { client::save_cluster(&form).await }, move |task| {
+            self.busy.set(false);
+            self.task.set(task);
+        });
+    }
+}
+
+/// The page.
+#[component]
+pub fn ClusterPage() -> impl IntoView {
+    let console = Console::get();
+    let draft = Draft::new(console);
+    let known = Memo::new(move |_| console.snapshot.with(Option::is_some));
+    let any = Memo::new(move |_| console.read(|snapshot| !snapshot.nodes.is_empty()).unwrap_or(false));
+    view! {
+        <div class="page">
+            <PageHead title="Cluster configuration".to_owned() lead="The machines that protect your applications. Every node runs an agent; this page introduces them to each other." />
+            <Show when=move || known.get() fallback=|| view! { <Waiting text="Waiting for the first snapshot…" /> }>
+                <Show when=move || any.get() fallback=FirstNode>
+                    <SaveBar draft />
+                    <Nodes draft />
+                    <AddNode />
+                </Show>
+            </Show>
+        </div>
+    }
+}
+
+/// What the page says before any node is enrolled.
+#[component]
+fn FirstNode() -> impl IntoView {
+    view! {
+        <section class="card card-body stack loose" data-testid="first-node" aria-labelledby="first-node-title">
+            <div class="row">
+                <span class="empty-mark">{draw(Icon::Cluster)}</span>
+                <div class="grow">
+                    <h2 id="first-node-title">"Enter the first node's address"</h2>
+                    <p class="muted">"Install the agent on the machine, then give its address here. The agent prints a pairing code when it starts."</p>
+                </div>
+            </div>
+            <NewNode label="Address of the first node" done=Callback::new(|()| ()) />
+            <JoinToken />
+        </section>
+    }
+}
+
+/// The form of a further node, opened by its button.
+#[component]
+fn AddNode() -> impl IntoView {
+    let open = RwSignal::new(false);
+    let done = Callback::new(move |()| open.set(false));
+    view! {
+        <Show
+            when=move || open.get()
+            fallback=move || view! { <div><button type="button" class="btn" data-testid="add-node" on:click=move |_| open.set(true)>{draw(Icon::Add)}"New node"</button></div> }
+        >
+            <section class="card" aria-labelledby="add-node-title">
+                <div class="card-head">
+                    <h2 id="add-node-title">"New node"</h2>
+                    <button type="button" class="btn ghost icon" aria-label="Close" on:click=move |_| open.set(false)>{draw(Icon::Close)}</button>
+                </div>
+                <div class="card-body stack loose">
+                    <NewNode label="Address of the node" done=done />
+                    <JoinToken />
+                </div>
+            </section>
+        </Show>
+    }
+}
+
+/// Says what is not saved, saves it, shows each node's answer.
+#[component]
+fn SaveBar(draft: Draft) -> impl IntoView {
+    let console = Console::get();
+    let changes = Memo::new(move |_| draft.changes());
+    let problems = Memo::new(move |_| draft.form.with(cluster::problems));
+    let results = Signal::derive(move || {
+        draft.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default()
+    });
+    view! {
+        <Show when=move || changes.with(|changes| !changes.is_empty())>
+            <div class="notice" data-tone="busy" role="status" data-testid="unsaved">
+                {draw(Icon::Info)}
+                <div>
+                    <p class="notice-title">"Not saved yet"</p>
+                    <p>{move || cluster::changes_text(&changes.get())}</p>
+                    {move || problems.with(|problems| problems.first().map(|problem| view! { <p class="small">{problem.message.clone()}</p> }))}
+                </div>
+                <div class="row tight">
+                    <button type="button" class="btn" data-testid="discard" on:click=move |_| draft.discard()>"Discard"</button>
+                    <button type="button" class="btn primary" data-testid="save-cluster" disabled=move || draft.busy.get() || problems.with(|problems| !problems.is_empty()) on:click=move |_| draft.save(console)>
+                        {draw(Icon::Check)}"Save and apply to all nodes"
+                    </button>
+                </div>
+            </div>
+        </Show>
+        <Show when=move || draft.task.get().is_some()>
+            <PerNodeResult results testid="cluster-results" on_retry=Callback::new(move |()| draft.save(console)) />
+        </Show>
+    }
+}
+
+#[component]
+fn Nodes(draft: Draft) -> impl IntoView {
+    let lans = Memo::new(move |_| draft.form.with(|form| form.lans.clone()));
+    let console = Console::get();
+    let ids = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().map(|node| node.id).collect::<Vec<_>>()).unwrap_or_default()
+    });
+    let name_problem = Signal::derive(move || draft.form.with(|form| message_for("name", &cluster::problems(form))));
+    let lan_heading =
+        |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
+    view! {
+        <section class="card" aria-label="Nodes">
+            <div class="card-body"><div class="limited"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div></div>
+            <div class="table-wrap">
+                <table class="table" data-testid="nodes">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Node"</th>
+                            {move || lans.get().into_iter().map(|lan| view! { <th scope="col">{lan_heading(lan)}</th> }).collect_view()}
+                            <th scope="col">"Agent"</th>
+                            <th scope="col">"Connection"</th>
+                            <th scope="col">"Configuration"</th>
+                            <th scope="col"><span class="visually-hidden">"More"</span></th>
+                        </tr>
+                    </thead>
+                    <tbody>
+                        <For each=move || ids.get() key=|id| *id let:id><NodeRow draft id lans /></For>
+                    </tbody>
+                </table>
+            </div>
+        </section>
+    }
+}
+
+#[component]
+fn NodeRow(draft: Draft, id: NodeId, lans: Memo<Vec<String>>) -> impl IntoView {
+    let console = Console::get();
+    let view = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().find(|node| node.id == id).cloned()).flatten()
+    });
+    let name = console.node_name(id);
+    let row_id = format!("node-{name}");
+    let inside = Memo::new(move |_| draft.form.with(|form| form.nodes.iter().any(|node| node.id == id)));
+    view! {
+        <tr data-testid=row_id>
+            <th scope="row"><strong>{name.clone()}</strong></th>
+            {move || {
+                let cell = |lan| if inside.get() { view! { <AddressInput draft id lan /> }.into_any() } else { view! { <span class="muted">"not in the cluster"</span> }.into_any() };
+                lans.get().into_iter().map(|lan| view! { <td>{cell(lan)}</td> }).collect_view()
+            }}
+            <td class="nowrap">{move || view.get().map(|view| agent_text(&view))}</td>
+            <td>{move || view.get().map(|view| connection(console, &view))}</td>
+            <td>{move || view.get().map(|view| held(console, &view))}</td>
+            <td class="num"><NodeMenu draft id name inside /></td>
+        </tr>
+    }
+}
+
+fn agent_text(view: &NodeView) -> String {
+    if view.agent_version.is_empty() { "–".to_owned() } else { view.agent_version.clone() }
+}
+
+#[component]
+fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
+    let (for_read, for_check) = (lan.clone(), lan.clone());
+    let label = format!("Address of node {} on network {lan}", id.0);
+    let value = move || {
+        draft
+            .form
+            .with(|form| {
+                form.nodes.iter().find(|node| node.id == id).and_then(|node| node.addresses.get(&for_read).cloned())
+            })
+            .unwrap_or_default()
+    };
+    let problem = move || {
+        draft.form.with(|form| {
+            let index = form.nodes.iter().position(|node| node.id == id)?;
+            message_for(&format!("nodes[{index}].addresses.{for_check}"), &form.validate())
+        })
+    };
+    let shown = problem.clone();
+    let input = move |event| {
+        let text = event_target_value(&event).trim().to_owned();
+        let lan = lan.clone();
+        draft.form.update(|form| {
+            if let Some(node) = form.nodes.iter_mut().find(|node| node.id == id) {
+                node.addresses.insert(lan, text);
+            }
+        });
+    };
+    view! {
+        <div class="field">
+            <input class="input" aria-label=label data-testid=format!("address-{}", id.0) spellcheck="false" prop:value=value on:input=input aria-invalid=move || problem().is_some().to_string() />
+            {move || shown().map(|text| view! { <p class="problem">{text}</p> })}
+        </div>
+    }
+}
+
+/// Whether the node's agent is connected, since when not, and how far its clock is off.
+fn connection(console: Console, view: &NodeView) -> impl IntoView + use<> {
+    let (connected, last, offset) = (view.connected, view.last_seen_unix_ms, view.clock_offset_ms);
+    let problem = view.problem.clone();
+    move || {
+        let server_now = console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
+        let (tone, word) = match (connected, console.is_live()) {
+            (true, true) => (Tone::Ok, "Connected".to_owned()),
+            (true, false) => (Tone::Lost, "was connected".to_owned()),
+            (false, _) => (Tone::Bad, format!("No contact, last seen {}", text::ago(last, server_now))),
+        };
+        let clock = (connected && offset.unsigned_abs() > 2000).then(|| {
+            format!(
+                "Its clock is {} {}",
+                text::duration_ms(offset.unsigned_abs()),
+                if offset > 0 { "ahead" } else { "behind" }
+            )
+        });
+        view! {
+            <div class="stack tight">
+                <span><Chip tone text=word /></span>
+                {clock.map(|clock| view! { <span class="small muted">{clock}</span> })}
+                {(!problem.is_empty()).then(|| view! { <span class="small">{problem.clone()}</span> })}
+            </div>
+        }
+    }
+}
+
+/// Which version of the cluster the node holds.
+fn held(console: Console, view: &NodeView) -> impl IntoView + use<> {
+    let wanted = console.read(|snapshot| snapshot.cluster.version).unwrap_or(0);
+    let (tone, text) = match (view.in_cluster, view.cluster_version) {
+        (false, _) => (Tone::Idle, "not saved yet".to_owned()),
+        (true, held) if held == wanted => (Tone::Ok, format!("version {held}")),
+        (true, 0) => (Tone::Busy, format!("applying version {wanted}")),
+        (true, held) => (Tone::Busy, format!("version {held}, wanted {wanted}")),
+    };
+    view! { <Chip tone text /> }
+}
+
+#[component]
+fn NodeMenu(draft: Draft, id: NodeId, name: String, inside: Memo<bool>) -> impl IntoView {
+    let console = Console::get();
+    let saved = Memo::new(move |_| {
+        console.read(|snapshot| snapshot.nodes.iter().any(|node| node.id == id && node.in_cluster)).unwrap_or(false)
+    });
+    let entries = Signal::derive(move || {
+        let admin = (!console.role().may(UserRole::Admin)).then(|| "Only an administrator changes nodes.".to_owned());
+        let in_use = saved.get().then(|| "Take it out of the cluster and save that first.".to_owned());
+        let entry = |id, label, icon, danger, disabled| MenuEntry { id, label, icon, danger, disabled, divided: false };
+        let first = if inside.get() {
+            entry("out", "Take out of the cluster", Icon::Close, false, admin.clone())
+        } else {
+            entry("in", "Put into the cluster", Icon::Add, false, admin.clone())
+        };
+        vec![first, entry("remove", "Remove this node", Icon::Remove, true, admin.or(in_use))]
+    });
+    let pick = move |what: &'static str| match what {
+        "out" => draft.out.update(|out| {
+            out.insert(id);
+        }),
+        "in" => draft.out.update(|out| {
+            out.remove(&id);
+        }),
+        _ => ask_remove(console, id),
+    };
+    view! { <ActionMenu label=format!("More for {name}") testid=format!("node-menu-{name}") entries on_pick=Callback::new(pick) icon=Icon::More /> }
+}
+
+fn ask_remove(console: Console, id: NodeId) {
+    let node = console.node_name(id);
+    let act = move |()| {
+        console.call(client::remove_node(id), move |answer| match answer {
+            Ok(()) => console.toast(Tone::Ok, "The node is removed."),
+            Err(error) => console.toast(Tone::Bad, error.text()),
+        })
+    };
+    console.ask(Question {
+        title: format!("Remove {node}?"),
+        consequences: vec![
+            format!("The certificate of {node} is revoked. Its files stay where they are."),
+            "To bring it back, enrol it again with a new pairing code.".to_owned(),
+        ],
+        confirm: "Remove".to_owned(),
+        danger: true,
+        act: Callback::new(act),
+    });
+}

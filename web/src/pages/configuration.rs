@@ -1,0 +1,179 @@
+//! Configuration: the modules there are, and the catalogue new ones are made from.
+
+use crate::client;
+use crate::components::dialog::Question;
+use crate::components::icon::{Icon, draw};
+use crate::components::menu::{ActionMenu, MenuEntry};
+use crate::components::notice::{EmptyState, Notice, Waiting};
+use crate::components::shell::PageHead;
+use crate::components::state::{Chip, StateBadge};
+use crate::platform;
+use crate::rules::tone::Tone;
+use crate::rules::wizard::Step;
+use crate::store::Console;
+use holdfast_api::console::{CatalogueEntry, ModuleLive};
+use holdfast_api::ids::ModuleId;
+use holdfast_api::state::ModuleState;
+use leptos::prelude::*;
+use leptos_router::components::A;
+
+/// The page.
+#[component]
+pub fn ConfigurationPage() -> impl IntoView {
+    let console = Console::get();
+    let no_cluster = Memo::new(move |_| console.read(|snapshot| snapshot.cluster.version == 0).unwrap_or(false));
+    let modules = Memo::new(move |_| console.modules().unwrap_or_default());
+    view! {
+        <div class="page">
+            <PageHead title="Configuration".to_owned() lead="A module protects one application: its files, its processes, how it is started and stopped." />
+            <Show
+                when=move || !no_cluster.get()
+                fallback=|| view! {
+                    <EmptyState icon=Icon::Cluster title="First the nodes" text="A module runs on the nodes of the cluster. Enter them, then come back.">
+                        <A href="/cluster" attr:class="btn primary">"Cluster configuration"</A>
+                    </EmptyState>
+                }
+            >
+                <Show when=move || modules.with(|modules| !modules.is_empty())>
+                    <section class="stack" aria-labelledby="installed">
+                        <h2 id="installed">"Modules"</h2>
+                        <div class="catalogue">
+                            {move || modules.get().into_iter().map(|module| view! { <ModuleCard module /> }).collect_view()}
+                        </div>
+                    </section>
+                </Show>
+                <Catalogue />
+            </Show>
+        </div>
+    }
+}
+
+#[component]
+fn ModuleCard(module: ModuleLive) -> impl IntoView {
+    let console = Console::get();
+    let view = module.module.clone();
+    let (edit, start) = (Step::Directories.href(view.id.0), Step::Start.href(view.id.0));
+    let draft = view.desired.is_none();
+    let never_started = !draft
+        && module.nodes.iter().all(|on| {
+            on.report.as_ref().is_some_and(|report| report.state == ModuleState::Stop && report.generation.number == 0)
+        });
+    let status = match view.desired {
+        None => (Tone::Busy, "draft, not configured yet".to_owned()),
+        Some(desired) if desired < view.version => {
+            (Tone::Busy, format!("version {desired} configured, version {} saved", view.version))
+        }
+        Some(desired) => (Tone::Ok, format!("version {desired} configured")),
+    };
+    let pending = module
+        .nodes
+        .iter()
+        .filter(|on| !on.pending.is_empty())
+        .map(|on| format!("{}: {}", console.node_name(on.node), on.pending))
+        .collect::<Vec<_>>();
+    view! {
+        <article class="card" data-testid=format!("module-{}", view.name)>
+            <div class="card-head">
+                <h3>{view.name.clone()}</h3>
+                <ModuleMenu id=view.id name=view.name.clone() />
+            </div>
+            <div class="card-body stack">
+                <p class="row tight"><Chip tone=status.0 text=status.1 /></p>
+                <ul class="stack tight">
+                    {module.nodes.iter().map(|on| view! {
+                        <li class="row between"><span>{console.node_name(on.node)}</span><StateBadge on=on.clone() /></li>
+                    }).collect_view()}
+                </ul>
+                {pending.into_iter().map(|text| view! { <p class="small">{text}</p> }).collect_view()}
+                <p class="small muted">"Saved by "{view.author.clone()}", "{platform::date_time(view.saved_unix_ms)}</p>
+            </div>
+            <div class="card-foot">
+                <A href=edit attr:class="btn" attr:data-testid=format!("edit-{}", view.name)>{draw(Icon::Configure)}{if draft { "Go on configuring" } else { "Configure" }}</A>
+                {never_started.then(|| view! { <A href=start attr:class="btn primary">{draw(Icon::Start)}"First start"</A> })}
+            </div>
+        </article>
+    }
+}
+
+#[component]
+fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
+    let console = Console::get();
+    let running = Signal::derive(move || {
+        console.module(id).is_some_and(|module| {
+            module.nodes.iter().any(|on| on.report.as_ref().is_some_and(|report| report.state != ModuleState::Stop))
+        })
+    });
+    let entries = Signal::derive(move || {
+        let disabled = running.get().then(|| "Stop the module on every node first.".to_owned());
+        vec![MenuEntry {
+            id: "remove",
+            label: "Remove this module",
+            icon: Icon::Remove,
+            danger: true,
+            disabled,
+            divided: false,
+        }]
+    });
+    let testid = format!("module-menu-{name}");
+    let label = format!("More for {name}");
+    let pick = move |_| {
+        let act = move |()| console.start_task(client::remove_module(id), |_| ());
+        console.ask(Question {
+            title: format!("Remove the module {name}?"),
+            consequences: vec!["Its configuration is removed from the server and from every node. The replicated directories stay as they are on each node.".to_owned()],
+            confirm: "Remove".to_owned(),
+            danger: true,
+            act: Callback::new(act),
+        });
+    };
+    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
+}
+
+/// The templates.
+#[component]
+fn Catalogue() -> impl IntoView {
+    let console = Console::get();
+    let (entries, problem) = (RwSignal::new(None::<Vec<CatalogueEntry>>), RwSignal::new(None::<String>));
+    console.call(client::catalogue(), move |answer| match answer {
+        Ok(found) => entries.set(Some(found)),
+        Err(error) => problem.set(Some(error.text())),
+    });
+    view! {
+        <section class="stack" aria-labelledby="catalogue">
+            <h2 id="catalogue">"New module"</h2>
+            {move || problem.get().map(|text| view! { <Notice tone=Tone::Bad title="The catalogue could not be read" text /> })}
+            {move || match entries.get() {
+                None if problem.with(Option::is_none) => view! { <Waiting text="Reading the catalogue…" /> }.into_any(),
+                None => ().into_any(),
+                Some(entries) => view! { <div class="catalogue" data-testid="catalogue">{entries.into_iter().map(|entry| view! { <Tile entry /> }).collect_view()}</div> }.into_any(),
+            }}
+        </section>
+    }
+}
+
+#[component]
+fn Tile(entry: CatalogueEntry) -> impl IntoView {
+    let href = format!("/configuration/new/{}", entry.template);
+    view! {
+        <article class="card tile" data-testid=format!("template-{}", entry.template)>
+            <div class="tile-art">{mirror_picture()}</div>
+            <div class="stack tight">
+                <h3>{entry.template.clone()}</h3>
+                <p class="muted">{entry.title.clone()}</p>
+            </div>
+            <div><A href=href attr:class="btn primary" attr:data-testid=format!("use-{}", entry.template)>{draw(Icon::Add)}"Use this template"</A></div>
+        </article>
+    }
+}
+
+/// Two nodes, the files flowing from one to the other.
+fn mirror_picture() -> impl IntoView {
+    view! {
+        <svg viewBox="0 0 240 72" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+            <rect x="14" y="10" width="62" height="52" rx="8" />
+            <rect x="164" y="10" width="62" height="52" rx="8" stroke-dasharray="5 5" />
+            <path d="M30 30h30M30 42h20M180 30h30M180 42h20" />
+            <path d="M88 36h58M138 28l10 8-10 8" />
+        </svg>
+    }
+}

@@ -1,0 +1,105 @@
+//! What the wizard's steps share: the settings being edited, the version they are of, saving.
+
+use crate::client;
+use crate::rules::wizard::{Step, message_for};
+use crate::store::Console;
+use holdfast_api::config::ModuleSettings;
+use holdfast_api::console::{SettingsForm, SettingsView};
+use holdfast_api::ids::ModuleId;
+use holdfast_api::problem::FieldProblem;
+use leptos::prelude::*;
+
+/// The settings being edited; a handle that is copied around.
+#[derive(Clone, Copy)]
+pub struct Draft {
+    /// The module.
+    pub module: ModuleId,
+    /// The settings, as on the page.
+    pub settings: RwSignal<ModuleSettings>,
+    /// They have been read from the server.
+    pub loaded: RwSignal<bool>,
+    /// What went wrong with reading or saving.
+    pub problem: RwSignal<Option<String>>,
+    /// What the server finds wrong with the file, before any form can be shown.
+    pub file_problems: RwSignal<Vec<FieldProblem>>,
+    /// A request is under way.
+    pub busy: RwSignal<bool>,
+    saved: RwSignal<ModuleSettings>,
+    version: RwSignal<u64>,
+}
+
+impl Draft {
+    /// The draft of `module`; begins to read it.
+    pub fn open(console: Console, module: ModuleId) -> Self {
+        let draft = Self {
+            module,
+            settings: RwSignal::new(ModuleSettings::default()),
+            loaded: RwSignal::new(false),
+            problem: RwSignal::new(None),
+            file_problems: RwSignal::new(Vec::new()),
+            busy: RwSignal::new(false),
+            saved: RwSignal::new(ModuleSettings::default()),
+            version: RwSignal::new(0),
+        };
+        draft.read(console);
+        draft
+    }
+
+    /// Reads the saved settings, dropping what was edited.
+    pub fn read(self, console: Console) {
+        self.problem.set(None);
+        console.call(client::settings(self.module), move |answer| match answer {
+            Ok(view) => self.take(view),
+            Err(error) => self.problem.set(Some(error.text())),
+        });
+    }
+
+    fn take(self, view: SettingsView) {
+        self.version.set(view.version);
+        self.file_problems.set(view.problems);
+        if let Some(settings) = view.settings {
+            self.saved.set(settings.clone());
+            self.settings.set(settings);
+            self.loaded.set(true);
+        }
+    }
+
+    /// True if something is edited and not saved.
+    pub fn is_dirty(self) -> bool {
+        self.settings.with(|settings| self.saved.with(|saved| settings != saved))
+    }
+
+    /// What is wrong with `field`, in words.
+    pub fn message(self, field: &str) -> Option<String> {
+        self.settings.with(|settings| message_for(field, &settings.validate()))
+    }
+
+    /// True if the part of the settings edited in `step` is right.
+    pub fn is_right(self, step: Step) -> bool {
+        self.settings.with(|settings| crate::rules::wizard::problems_of(step, settings).is_empty())
+    }
+
+    /// Saves what was edited, if anything was, then goes on with `then`.
+    pub fn save(self, console: Console, then: impl FnOnce() + 'static) {
+        self.problem.set(None);
+        if !untrack(move || self.is_dirty()) {
+            then();
+            return;
+        }
+        self.busy.set(true);
+        let settings = self.settings.get_untracked();
+        let form = SettingsForm { expected_version: self.version.get_untracked(), settings: settings.clone() };
+        let module = self.module;
+        console.call(async move { client::save_settings(module, &form).await }, move |answer| {
+            self.busy.set(false);
+            match answer {
+                Ok(view) => {
+                    self.version.set(view.version);
+                    self.saved.set(settings);
+                    then();
+                }
+                Err(error) => self.problem.set(Some(error.text())),
+            }
+        });
+    }
+}

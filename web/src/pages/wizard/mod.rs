@@ -1,0 +1,172 @@
+//! The wizard that configures a module: one URL per step, the draft kept on the server.
+
+pub mod configure;
+pub mod directories;
+pub mod draft;
+pub mod name;
+pub mod processes;
+pub mod scripts;
+pub mod start;
+pub mod validate;
+
+use crate::components::icon::{Icon, draw};
+use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
+use crate::components::shell::PageHead;
+use crate::components::stepper::{StepLink, Stepper};
+use crate::rules::tone::Tone;
+use crate::rules::wizard::Step;
+use crate::store::Console;
+use draft::Draft;
+use holdfast_api::ids::ModuleId;
+use leptos::prelude::*;
+use leptos_router::components::A;
+use leptos_router::hooks::{use_navigate, use_params_map};
+
+/// The wizard of the module in the address, at the step in the address.
+#[component]
+pub fn WizardPage() -> impl IntoView {
+    let params = use_params_map();
+    let module = Memo::new(move |_| params.read().get("module").and_then(|id| id.parse().ok()).map(ModuleId));
+    let step = Memo::new(move |_| params.read().get("step").and_then(|slug| Step::of_slug(&slug)));
+    move || match module.get() {
+        Some(module) => view! { <Wizard module step /> }.into_any(),
+        None => nothing_there().into_any(),
+    }
+}
+
+fn nothing_there() -> impl IntoView {
+    view! {
+        <EmptyState icon=Icon::Info title="There is no such module" text="It may have been removed.">
+            <A href="/configuration" attr:class="btn primary">"Configuration"</A>
+        </EmptyState>
+    }
+}
+
+#[component]
+fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
+    let console = Console::get();
+    let draft = Draft::open(console, module);
+    let configured = Memo::new(move |_| console.module(module).is_some_and(|module| module.module.desired.is_some()));
+    let name = Memo::new(move |_| {
+        console
+            .module(module)
+            .map(|module| module.module.name)
+            .unwrap_or_else(|| draft.settings.with(|settings| settings.name.clone()))
+    });
+    let links = Memo::new(move |_| {
+        let reachable = |step: Step| step != Step::Name && (step != Step::Start || configured.get());
+        Step::ALL
+            .map(|step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) })
+            .to_vec()
+    });
+    let current = Memo::new(move |_| step.get().map_or(0, Step::index));
+    let known = Memo::new(move |_| draft.loaded.get() && console.snapshot.with(Option::is_some));
+    view! {
+        <div class="page narrow">
+            <PageHead title=Signal::derive(move || format!("Module {}", name.get())) />
+            <Stepper steps=links current />
+            <FileProblems draft />
+            {move || match (known.get(), step.get()) {
+                (true, Some(step)) => body(step, draft).into_any(),
+                (true, None) => nothing_there().into_any(),
+                (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text="Reading the module…" /> }.into_any(),
+                (false, _) => ().into_any(),
+            }}
+            {move || draft.problem.get().map(|text| view! {
+                <Notice tone=Tone::Bad title="That did not work" text testid="wizard-problem">
+                    <button type="button" class="btn compact" on:click=move |_| draft.read(console)>"Read the saved settings again"</button>
+                </Notice>
+            })}
+        </div>
+    }
+}
+
+/// What is wrong with a `userconfig.xml` that no form can show.
+#[component]
+fn FileProblems(draft: Draft) -> impl IntoView {
+    view! {
+        <Show when=move || draft.file_problems.with(|problems| !problems.is_empty())>
+            <section class="card card-body stack">
+                <h2>"The module's userconfig.xml has errors"</h2>
+                <ul class="checks">
+                    {move || draft.file_problems.get().into_iter().map(|problem| view! { <CheckLine tone=Tone::Bad text=format!("{} {}", problem.field, problem.message) /> }).collect_view()}
+                </ul>
+            </section>
+        </Show>
+    }
+}
+
+fn body(step: Step, draft: Draft) -> AnyView {
+    match step {
+        Step::Name => view! { <NameStep draft /> }.into_any(),
+        Step::Directories => view! { <directories::DirectoriesStep draft /> }.into_any(),
+        Step::Processes => view! { <processes::ProcessesStep draft /> }.into_any(),
+        Step::Scripts => view! { <scripts::ScriptsStep draft /> }.into_any(),
+        Step::Validate => view! { <validate::ValidateStep draft /> }.into_any(),
+        Step::Configure => view! { <configure::ConfigureStep draft /> }.into_any(),
+        Step::Start => view! { <start::StartStep draft /> }.into_any(),
+    }
+}
+
+#[component]
+fn NameStep(draft: Draft) -> impl IntoView {
+    view! {
+        <StepCard title="Name" lead="The name was given when the module was made, and stays.">
+            <p><strong>{move || draft.settings.with(|settings| settings.name.clone())}</strong></p>
+        </StepCard>
+        <StepFoot draft step=Step::Name />
+    }
+}
+
+/// The card of a step.
+#[component]
+pub fn StepCard(
+    /// The heading.
+    title: &'static str,
+    /// What the step is for.
+    lead: &'static str,
+    /// Its fields.
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <section class="card" aria-label=title>
+            <div class="card-body stack loose">
+                <div class="stack tight"><h2>{title}</h2><p class="muted">{prose(lead)}</p></div>
+                {children()}
+            </div>
+        </section>
+    }
+}
+
+/// Back and Next; Next saves what was edited first, and is there only when the step is right.
+#[component]
+pub fn StepFoot(
+    /// The draft.
+    draft: Draft,
+    /// The step.
+    step: Step,
+    /// More than the form must be right.
+    #[prop(optional, into)]
+    blocked: Signal<bool>,
+) -> impl IntoView {
+    let console = Console::get();
+    let navigate = use_navigate();
+    let module = draft.module.0;
+    let back = step
+        .previous()
+        .filter(|previous| *previous != Step::Name)
+        .map_or_else(|| "/configuration".to_owned(), |previous| previous.href(module));
+    let next = step.next().map_or_else(|| "/control".to_owned(), |next| next.href(module));
+    let go = move |_| {
+        let (navigate, next) = (navigate.clone(), next.clone());
+        draft.save(console, move || navigate(&next, Default::default()));
+    };
+    view! {
+        <div class="wizard-foot">
+            <A href=back attr:class="btn" attr:data-testid="wizard-back">{draw(Icon::Back)}"Back"</A>
+            <button type="button" class="btn primary" data-testid="wizard-next" disabled=move || draft.busy.get() || !draft.is_right(step) || blocked.get() on:click=go>
+                {move || if draft.busy.get() { "Saving…" } else { "Next" }}{draw(Icon::Forward)}
+            </button>
+        </div>
+    }
+}

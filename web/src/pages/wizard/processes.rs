@@ -1,0 +1,164 @@
+//! Wizard: the processes to watch, picked from a node's list or typed.
+
+use super::draft::Draft;
+use super::{StepCard, StepFoot};
+use crate::client;
+use crate::components::form::{RepeatList, SelectField, TextField};
+use crate::components::icon::{Icon, draw};
+use crate::components::notice::Waiting;
+use crate::rules::wizard::{Step, action_of, action_word, checker_for, number};
+use crate::store::Console;
+use holdfast_api::agent::ProcessFacts;
+use holdfast_api::config::ProcessChecker;
+use holdfast_api::ids::NodeId;
+use leptos::prelude::*;
+
+/// A checker as edited.
+#[derive(Clone, Copy)]
+struct Row {
+    name: RwSignal<String>,
+    argregex: RwSignal<String>,
+    atleast: RwSignal<String>,
+    action: RwSignal<String>,
+}
+
+impl Row {
+    fn of(checker: &ProcessChecker) -> Self {
+        Self {
+            name: RwSignal::new(checker.name.clone()),
+            argregex: RwSignal::new(checker.argregex.clone()),
+            atleast: RwSignal::new(checker.atleast.to_string()),
+            action: RwSignal::new(action_word(checker.action).to_owned()),
+        }
+    }
+
+    fn empty() -> Self {
+        Self::of(&checker_for(""))
+    }
+
+    fn checker(self) -> ProcessChecker {
+        ProcessChecker {
+            argregex: self.argregex.get(),
+            atleast: number(&self.atleast.get()),
+            action: action_of(&self.action.get()),
+            ..checker_for(self.name.get().trim())
+        }
+    }
+}
+
+/// The step.
+#[component]
+pub fn ProcessesStep(
+    /// The draft.
+    draft: Draft,
+) -> impl IntoView {
+    let rows = RwSignal::new(
+        draft
+            .settings
+            .with_untracked(|settings| settings.processes.iter().map(Row::of).enumerate().collect::<Vec<_>>()),
+    );
+    Effect::new(move || {
+        let processes: Vec<ProcessChecker> = rows.with(|rows| rows.iter().map(|(_, row)| row.checker()).collect());
+        if draft.settings.with_untracked(|settings| settings.processes != processes) {
+            draft.settings.update(|settings| settings.processes = processes);
+        }
+    });
+    let pick = Callback::new(move |name: String| {
+        rows.update(|rows| {
+            // An untouched row is filled first.
+            match rows.iter().find(|(_, row)| row.name.with_untracked(String::is_empty)) {
+                Some((_, row)) => row.name.set(name),
+                None => {
+                    let key = rows.iter().map(|(key, _)| key + 1).max().unwrap_or(0);
+                    rows.push((key, Row::of(&checker_for(&name))));
+                }
+            }
+        });
+    });
+    let row = move |key: usize, row: Row, remove: AnyView| view! { <Checker draft rows key row remove /> };
+    view! {
+        <StepCard title="Process checkers" lead="These processes are watched on the primary. When one is missing, the application is restarted there; after too many restarts the module stops and the other node takes over. No checker is needed for a first try.">
+            <RepeatList rows row make=Row::empty add_label="Add a process" testid="add-process" />
+            <Picker pick />
+        </StepCard>
+        <StepFoot draft step=Step::Processes />
+    }
+}
+
+#[component]
+fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row, remove: AnyView) -> impl IntoView {
+    let problem = move |part: &'static str| {
+        Signal::derive(move || {
+            let index = rows.with(|rows| rows.iter().position(|(other, _)| *other == key))?;
+            draft.message(&format!("processes[{index}].{part}"))
+        })
+    };
+    let actions = [
+        ("restart", "Restart the application"),
+        ("stopstart", "Stop, fail over, start again"),
+        ("stop", "Stop, fail over"),
+        ("noaction", "Only say so"),
+    ];
+    let choices = actions.map(|(word, label)| (word.to_owned(), label.to_owned())).to_vec();
+    view! {
+        <div class="repeat-row"><TextField id=format!("process-{key}") label="Command name" value=row.name problem=problem("name") placeholder="postgres" code=true />{remove}</div>
+        <div class="columns">
+            <TextField id=format!("argregex-{key}") label="Arguments match" hint="Regular expression on the command line; empty: any" value=row.argregex problem=problem("argregex") code=true />
+            <TextField id=format!("atleast-{key}") label="At least" hint="How many must run" value=row.atleast problem=problem("atleast") />
+            <SelectField id=format!("action-{key}") label="When one is missing" value=row.action choices=Signal::stored(choices) />
+        </div>
+    }
+}
+
+/// The processes that run on a node now; pressing one adds it.
+#[component]
+fn Picker(pick: Callback<String>) -> impl IntoView {
+    let console = Console::get();
+    let open = RwSignal::new(None::<NodeId>);
+    let (found, problem, filter) =
+        (RwSignal::new(None::<Vec<ProcessFacts>>), RwSignal::new(None::<String>), RwSignal::new(String::new()));
+    let nodes = console.cluster_nodes();
+    let list = move |node: NodeId| {
+        open.set(Some(node));
+        found.set(None);
+        problem.set(None);
+        console.call(client::processes(node), move |answer| match answer {
+            Ok(view) => found.set(Some(view.processes)),
+            Err(error) => problem.set(Some(error.text())),
+        });
+    };
+    let shown = move || {
+        let filter = filter.get().to_lowercase();
+        let fits = |process: &ProcessFacts| {
+            filter.is_empty()
+                || process.name.to_lowercase().contains(&filter)
+                || process.arguments.to_lowercase().contains(&filter)
+        };
+        found.get().unwrap_or_default().into_iter().filter(fits).take(200).collect::<Vec<_>>()
+    };
+    view! {
+        <div class="stack tight">
+            <h3>"Pick from what runs now"</h3>
+            <div class="row tight">
+                {nodes.into_iter().map(|(node, name)| view! {
+                    <button type="button" class="btn compact" data-testid=format!("processes-of-{name}") aria-pressed=move || (open.get() == Some(node)).to_string() on:click=move |_| list(node)>{name.clone()}</button>
+                }).collect_view()}
+            </div>
+            {move || problem.get().map(|text| view! { <p class="problem">{draw(Icon::Alert)}{text}</p> })}
+            <Show when=move || open.get().is_some() && found.with(Option::is_none) && problem.with(Option::is_none)><Waiting text="Asking the node…" /></Show>
+            <Show when=move || found.with(Option::is_some)>
+                <TextField id="process-filter" label="Filter" value=filter />
+                <div class="process-list" data-testid="process-list">
+                    {move || shown().into_iter().map(|process| {
+                        let name = process.name.clone();
+                        view! {
+                            <button type="button" on:click=move |_| pick.run(name.clone())>
+                                <span class="num">{process.pid}</span><strong>{process.name.clone()}</strong><span class="args mono">{process.arguments}</span>
+                            </button>
+                        }
+                    }).collect_view()}
+                </div>
+            </Show>
+        </div>
+    }
+}

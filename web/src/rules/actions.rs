@@ -1,0 +1,285 @@
+//! Which commands a module on a node takes now, why not the others, and what each will do.
+
+use holdfast_api::agent::ModuleCommand;
+use holdfast_api::console::{ModuleOnNode, UserRole};
+use holdfast_api::state::{ModuleState, Readiness};
+
+/// What is known when a menu is drawn.
+pub struct Situation<'a> {
+    /// The module on the node the menu is of.
+    pub me: &'a ModuleOnNode,
+    /// Name of that node.
+    pub name: &'a str,
+    /// The module on the other node, if there is one.
+    pub peer: Option<&'a ModuleOnNode>,
+    /// Name of the other node.
+    pub peer_name: &'a str,
+    /// The page is connected to the server.
+    pub live: bool,
+    /// What the user may do.
+    pub role: UserRole,
+}
+
+/// The commands of a node's menu, in order.
+pub const COMMANDS: [ModuleCommand; 7] = [
+    ModuleCommand::Start,
+    ModuleCommand::Stop,
+    ModuleCommand::Restart,
+    ModuleCommand::Swap,
+    ModuleCommand::StopStart,
+    ModuleCommand::Prim,
+    ModuleCommand::Second,
+];
+
+/// What a command is called.
+pub fn label(command: ModuleCommand) -> &'static str {
+    match command {
+        ModuleCommand::Start => "Start",
+        ModuleCommand::Stop => "Stop",
+        ModuleCommand::Restart => "Restart the application",
+        ModuleCommand::Swap => "Swap roles",
+        ModuleCommand::StopStart => "Stop, then start",
+        ModuleCommand::Prim => "Start as primary",
+        ModuleCommand::PrimForce => "Start as primary by force",
+        ModuleCommand::Second => "Start as secondary",
+        ModuleCommand::BootOn => "Start at boot",
+        ModuleCommand::BootOff => "Do not start at boot",
+    }
+}
+
+/// The word a command is known by on the command line and in `data-testid`s.
+pub fn word(command: ModuleCommand) -> &'static str {
+    match command {
+        ModuleCommand::Start => "start",
+        ModuleCommand::Stop => "stop",
+        ModuleCommand::Restart => "restart",
+        ModuleCommand::Swap => "swap",
+        ModuleCommand::StopStart => "stopstart",
+        ModuleCommand::Prim => "prim",
+        ModuleCommand::PrimForce => "primforce",
+        ModuleCommand::Second => "second",
+        ModuleCommand::BootOn => "boot-on",
+        ModuleCommand::BootOff => "boot-off",
+    }
+}
+
+impl Situation<'_> {
+    /// State of the module here; `STOP` when nothing is reported.
+    fn state(&self) -> ModuleState {
+        self.me.report.as_ref().map_or(ModuleState::Stop, |report| report.state)
+    }
+
+    /// State and readiness of the other node: as it reports itself, else as this node hears it.
+    fn peer_state(&self) -> Option<(ModuleState, Readiness)> {
+        let reported = self
+            .peer
+            .filter(|peer| peer.fresh)
+            .and_then(|peer| peer.report.as_ref())
+            .map(|report| (report.state, report.readiness));
+        let heard = || {
+            self.me.report.as_ref()?.peer.as_ref().filter(|peer| peer.heard).map(|peer| (peer.state, peer.readiness))
+        };
+        reported.or_else(heard)
+    }
+
+    fn peer_is_primary(&self) -> bool {
+        matches!(self.peer_state(), Some((ModuleState::Prim | ModuleState::Alone, _)))
+    }
+
+    /// Why `command` cannot be given now; `None` when it can.
+    pub fn refusal(&self, command: ModuleCommand) -> Option<String> {
+        if !self.role.may(UserRole::Control) {
+            return Some("Your role may look, not command.".to_owned());
+        }
+        if !self.live {
+            return Some("The page is not connected to the server.".to_owned());
+        }
+        if self.me.held.is_none() {
+            return Some(format!("The module is not configured on {}.", self.name));
+        }
+        if !self.me.fresh || self.me.report.is_none() {
+            return Some(format!("{} is not connected to the server; `holdfast` works on the node itself.", self.name));
+        }
+        self.refusal_by_state(command)
+    }
+
+    fn refusal_by_state(&self, command: ModuleCommand) -> Option<String> {
+        let state = self.state();
+        let primary = matches!(state, ModuleState::Prim | ModuleState::Alone);
+        let startable = matches!(state, ModuleState::Stop | ModuleState::Wait);
+        let peer = if self.peer_name.is_empty() { "the other node" } else { self.peer_name };
+        match command {
+            ModuleCommand::Start if state != ModuleState::Stop => Some("It is started already.".to_owned()),
+            ModuleCommand::Stop | ModuleCommand::StopStart if state == ModuleState::Stop => {
+                Some("It is stopped.".to_owned())
+            }
+            ModuleCommand::Restart if !primary => Some("The application runs on the primary only.".to_owned()),
+            ModuleCommand::Swap => {
+                let ready = self.me.report.as_ref().map(|report| report.readiness) == Some(Readiness::Ready);
+                let pair = matches!(
+                    (state, self.peer_state()),
+                    (ModuleState::Prim, Some((ModuleState::Second, Readiness::Ready)))
+                        | (ModuleState::Second, Some((ModuleState::Prim, Readiness::Ready)))
+                );
+                (!(ready && pair)).then(|| "Roles are swapped only between PRIM and SECOND, both ready.".to_owned())
+            }
+            ModuleCommand::Prim if primary => Some("It is primary already.".to_owned()),
+            ModuleCommand::Prim if self.peer_is_primary() => Some(format!("{peer} is primary; use Swap roles.")),
+            ModuleCommand::Prim | ModuleCommand::PrimForce if !startable => Some("Stop it first.".to_owned()),
+            ModuleCommand::Second if state == ModuleState::Second => Some("It is secondary already.".to_owned()),
+            ModuleCommand::Second if !startable => Some("Stop it first.".to_owned()),
+            ModuleCommand::Second if !self.peer_is_primary() => {
+                Some("No node is primary: a secondary needs one to copy from.".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// What `command` will do, in sentences; empty when it needs no asking.
+    pub fn consequences(&self, command: ModuleCommand) -> Vec<String> {
+        let me = self.name;
+        let peer = if self.peer_name.is_empty() { "the other node" } else { self.peer_name };
+        let state = self.state();
+        let ready_second = matches!(self.peer_state(), Some((ModuleState::Second, Readiness::Ready)));
+        match (command, state) {
+            (ModuleCommand::Stop, ModuleState::Prim) if ready_second => vec![
+                format!("The application stops on {me} and starts on {peer}, which becomes ALONE."),
+                "Clients are interrupted while the scripts run. Until this node is started again there is no redundancy.".to_owned(),
+            ],
+            (ModuleCommand::Stop, ModuleState::Prim | ModuleState::Alone) => vec![format!("The application stops on {me}, and no other node can take over: it will run nowhere until a node is started.")],
+            (ModuleCommand::Stop, ModuleState::Second) => vec![format!("{me} stops following. The application goes on on {peer}, without redundancy.")],
+            (ModuleCommand::Stop, _) => vec![format!("{me} gives up what it is doing and stops.")],
+            (ModuleCommand::Restart, _) => vec![format!("The application is stopped and started on {me}. Clients are interrupted meanwhile; there is no failover.")],
+            (ModuleCommand::Swap, _) => {
+                let (from, to) = if state == ModuleState::Prim { (me, peer) } else { (peer, me) };
+                vec![format!("The application stops on {from} and starts on {to}; {from} then follows as SECOND."), "Clients are interrupted while the scripts run. No data is lost.".to_owned()]
+            }
+            (ModuleCommand::StopStart, ModuleState::Prim) if ready_second => vec![format!("The application moves to {peer}; {me} comes back as SECOND after a resync.")],
+            (ModuleCommand::StopStart, _) => vec![format!("The module stops completely on {me}, then starts again.")],
+            (ModuleCommand::Prim, _) => vec![
+                format!("{me} becomes primary with the data it holds, and its copy becomes the reference."),
+                format!("When {peer} is started as secondary, everything that differs there is overwritten by {me}'s copy."),
+            ],
+            (ModuleCommand::Second, _) => vec![
+                format!("Everything in the replicated directories of {me} that differs from {peer} is overwritten or deleted."),
+                "Make a copy of these directories first if you are not sure which node holds the newest data.".to_owned(),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
+    /// True if `command` ends or overwrites something.
+    pub fn is_dangerous(&self, command: ModuleCommand) -> bool {
+        match command {
+            ModuleCommand::Stop => matches!(self.state(), ModuleState::Prim | ModuleState::Alone),
+            ModuleCommand::Second | ModuleCommand::PrimForce => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::{COMMANDS, Situation};
+    use holdfast_api::agent::{ModuleCommand, NodeModuleReport};
+    use holdfast_api::console::{ModuleOnNode, UserRole};
+    use holdfast_api::ids::{Generation, ModuleId, NodeId};
+    use holdfast_api::state::{DataState, ModuleState, Readiness};
+
+    /// A module on a node that is connected and reports this.
+    pub fn on_node(node: u16, state: ModuleState, readiness: Readiness) -> ModuleOnNode {
+        let report = NodeModuleReport {
+            module: "mirror".into(),
+            id: ModuleId(1),
+            node: format!("node{node}"),
+            state,
+            readiness,
+            data: DataState::UpToDate,
+            generation: Generation::default(),
+            since_unix_ms: 0,
+            waiting_for: None,
+            detail: String::new(),
+            boot_start: false,
+            running: state != ModuleState::Stop,
+            peer: None,
+            resync: None,
+            inventory: None,
+            version: 1,
+        };
+        ModuleOnNode {
+            node: NodeId(node),
+            held: Some(1),
+            fresh: true,
+            reported_unix_ms: 1,
+            report: Some(report),
+            pending: String::new(),
+        }
+    }
+
+    fn allowed(me: &ModuleOnNode, peer: Option<&ModuleOnNode>) -> Vec<ModuleCommand> {
+        let situation = Situation { me, name: "node1", peer, peer_name: "node2", live: true, role: UserRole::Control };
+        COMMANDS.into_iter().filter(|command| situation.refusal(*command).is_none()).collect()
+    }
+
+    #[test]
+    fn a_stopped_node_can_be_started_in_each_role_its_peer_leaves_free() {
+        let me = on_node(1, ModuleState::Stop, Readiness::NotReady);
+        let stopped = on_node(2, ModuleState::Stop, Readiness::NotReady);
+        assert_eq!(allowed(&me, Some(&stopped)), [ModuleCommand::Start, ModuleCommand::Prim]);
+        let alone = on_node(2, ModuleState::Alone, Readiness::Ready);
+        assert_eq!(allowed(&me, Some(&alone)), [ModuleCommand::Start, ModuleCommand::Second]);
+    }
+
+    #[test]
+    fn roles_are_swapped_only_between_two_ready_nodes() {
+        let me = on_node(1, ModuleState::Prim, Readiness::Ready);
+        let second = on_node(2, ModuleState::Second, Readiness::Ready);
+        assert!(allowed(&me, Some(&second)).contains(&ModuleCommand::Swap));
+        assert!(allowed(&second, Some(&me)).contains(&ModuleCommand::Swap));
+        let resyncing = on_node(2, ModuleState::Second, Readiness::Transient);
+        assert!(!allowed(&me, Some(&resyncing)).contains(&ModuleCommand::Swap));
+    }
+
+    #[test]
+    fn every_refusal_says_why() {
+        for state in [ModuleState::Stop, ModuleState::Wait, ModuleState::Alone, ModuleState::Prim, ModuleState::Second]
+        {
+            let me = on_node(1, state, Readiness::Ready);
+            let situation =
+                Situation { me: &me, name: "node1", peer: None, peer_name: "", live: true, role: UserRole::Admin };
+            for command in COMMANDS {
+                assert!(situation.refusal(command).is_none_or(|why| why.ends_with('.')), "{state} {command:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_commanded_without_contact_role_or_configuration() {
+        let mut me = on_node(1, ModuleState::Prim, Readiness::Ready);
+        let blocked = |me: &ModuleOnNode, live, role| {
+            let situation = Situation { me, name: "node1", peer: None, peer_name: "", live, role };
+            COMMANDS.into_iter().all(|command| situation.refusal(command).is_some())
+        };
+        assert!(blocked(&me, true, UserRole::Monitor));
+        assert!(blocked(&me, false, UserRole::Admin));
+        assert!(!blocked(&me, true, UserRole::Admin));
+        me.fresh = false;
+        assert!(blocked(&me, true, UserRole::Admin));
+        me.fresh = true;
+        me.held = None;
+        assert!(blocked(&me, true, UserRole::Admin));
+    }
+
+    #[test]
+    fn stopping_a_primary_names_who_takes_over_or_that_nobody_does() {
+        let me = on_node(1, ModuleState::Prim, Readiness::Ready);
+        let second = on_node(2, ModuleState::Second, Readiness::Ready);
+        let said = |peer: Option<&ModuleOnNode>| {
+            Situation { me: &me, name: "node1", peer, peer_name: "node2", live: true, role: UserRole::Admin }
+                .consequences(ModuleCommand::Stop)
+                .join(" ")
+        };
+        assert!(said(Some(&second)).contains("starts on node2"));
+        assert!(said(None).contains("it will run nowhere"));
+    }
+}

@@ -1,0 +1,158 @@
+//! The cluster's form: what is saved, what has been enrolled since, what differs.
+
+use crate::rules::text;
+use holdfast_api::console::{ClusterForm, ClusterNodeForm, ClusterView, NodeView};
+use holdfast_api::ids::NodeId;
+use holdfast_api::problem::FieldProblem;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The network every cluster has.
+pub const DEFAULT_LAN: &str = "default";
+/// The name offered for a new cluster.
+const SUGGESTED_NAME: &str = "cluster1";
+
+/// The form of the cluster as it is saved; of a new one while none is.
+pub fn saved_form(cluster: &ClusterView) -> ClusterForm {
+    if cluster.version == 0 {
+        return ClusterForm {
+            expected_version: 0,
+            name: SUGGESTED_NAME.to_owned(),
+            lans: vec![DEFAULT_LAN.to_owned()],
+            nodes: Vec::new(),
+        };
+    }
+    ClusterForm {
+        expected_version: cluster.version,
+        name: cluster.name.clone(),
+        lans: cluster.lans.clone(),
+        nodes: cluster.nodes.clone(),
+    }
+}
+
+/// Takes into `form` the enrolled nodes that it lacks, each at the address it was enrolled at, and drops those that are
+/// no longer enrolled or were taken `out`.
+pub fn take_enrolled(form: &mut ClusterForm, enrolled: &[NodeView], out: &BTreeSet<NodeId>) {
+    let enrolled: Vec<&NodeView> = enrolled.iter().filter(|view| !out.contains(&view.id)).collect();
+    form.nodes.retain(|node| enrolled.iter().any(|view| view.id == node.id));
+    for view in enrolled {
+        if form.nodes.iter().all(|node| node.id != view.id) {
+            let host = host_of(&view.address);
+            let addresses: BTreeMap<String, String> = form.lans.iter().map(|lan| (lan.clone(), host.clone())).collect();
+            form.nodes.push(ClusterNodeForm { id: view.id, name: view.name.clone(), addresses });
+        }
+    }
+}
+
+/// An address without its port, if it has one.
+pub fn host_of(address: &str) -> String {
+    if let Some(rest) = address.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest).to_owned();
+    }
+    match address.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => host.to_owned(),
+        _ => address.to_owned(),
+    }
+}
+
+/// What `form` changes of `saved`, a line each.
+pub fn changes(saved: &ClusterForm, form: &ClusterForm) -> Vec<String> {
+    let mut lines = Vec::new();
+    if saved.expected_version == 0 || saved.name != form.name {
+        lines.push(format!("name {}", form.name));
+    }
+    if saved.lans != form.lans {
+        lines.push(format!("networks {}", form.lans.join(", ")));
+    }
+    for node in &form.nodes {
+        match saved.nodes.iter().find(|other| other.id == node.id) {
+            None => lines.push(format!("{} added", node.name)),
+            Some(other) if other != node => lines.push(format!("{} changed", node.name)),
+            Some(_) => {}
+        }
+    }
+    for node in &saved.nodes {
+        if form.nodes.iter().all(|other| other.id != node.id) {
+            lines.push(format!("{} removed", node.name));
+        }
+    }
+    lines
+}
+
+/// The heading of the bar that saves: `2 changes: …`.
+pub fn changes_text(changes: &[String]) -> String {
+    format!("{}: {}", text::count(changes.len() as u64, "change", "changes"), changes.join(", "))
+}
+
+/// What is wrong with the form before it is sent.
+pub fn problems(form: &ClusterForm) -> Vec<FieldProblem> {
+    let mut problems = form.validate();
+    if form.nodes.is_empty() {
+        problems.push(FieldProblem::new("nodes", "enter the first node's address"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{changes, host_of, saved_form, take_enrolled};
+    use holdfast_api::console::{ClusterView, NodeView};
+    use holdfast_api::ids::NodeId;
+    use std::collections::BTreeSet;
+
+    fn node(id: u16, address: &str) -> NodeView {
+        NodeView {
+            id: NodeId(id),
+            name: format!("node{id}"),
+            address: address.into(),
+            fingerprint: String::new(),
+            in_cluster: false,
+            connected: true,
+            last_seen_unix_ms: 0,
+            agent_version: String::new(),
+            cluster_version: 0,
+            clock_offset_ms: 0,
+            cpu_percent: 0.0,
+            memory_percent: 0.0,
+            problem: String::new(),
+            modules: Vec::new(),
+        }
+    }
+
+    fn none() -> ClusterView {
+        ClusterView {
+            version: 0,
+            name: String::new(),
+            lans: Vec::new(),
+            nodes: Vec::new(),
+            author: String::new(),
+            saved_unix_ms: 0,
+        }
+    }
+
+    #[test]
+    fn an_enrolled_node_waits_in_the_form_to_be_saved() {
+        let saved = saved_form(&none());
+        let mut form = saved.clone();
+        take_enrolled(&mut form, &[node(1, "10.0.0.1:9001")], &BTreeSet::new());
+        assert_eq!(form.nodes[0].addresses["default"], "10.0.0.1");
+        assert_eq!(changes(&saved, &form), ["name cluster1", "node1 added"]);
+        take_enrolled(&mut form, &[node(2, "node2.example")], &BTreeSet::new());
+        assert_eq!(form.nodes.len(), 1, "node1 is no longer enrolled");
+        assert!(form.validate().is_empty());
+        take_enrolled(&mut form, &[node(2, "node2.example")], &BTreeSet::from([NodeId(2)]));
+        assert!(form.nodes.is_empty(), "node2 was taken out");
+    }
+
+    #[test]
+    fn hosts_are_told_from_ports() {
+        for (address, host) in [
+            ("10.0.0.1:9001", "10.0.0.1"),
+            ("a.example", "a.example"),
+            ("fd00::1", "fd00::1"),
+            ("[fd00::1]:9001", "fd00::1"),
+            ("node1:1", "node1"),
+        ] {
+            assert_eq!(host_of(address), host);
+        }
+    }
+}

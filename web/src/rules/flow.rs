@@ -1,0 +1,96 @@
+//! What flows between the two nodes of a module, and how it is drawn.
+
+use crate::rules::tone::Tone;
+use holdfast_api::console::ModuleOnNode;
+use holdfast_api::state::{ModuleState, Readiness};
+
+/// What flows between the two nodes of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowLink {
+    /// Nothing.
+    None,
+    /// Every write, from the left or else from the right.
+    Writes { from_left: bool },
+    /// A resync, from the left or else from the right.
+    Resync { from_left: bool },
+}
+
+impl FlowLink {
+    /// What flows between `left` and `right`.
+    pub fn of(left: &ModuleOnNode, right: &ModuleOnNode) -> Self {
+        let state =
+            |on: &ModuleOnNode| on.report.as_ref().filter(|_| on.fresh).map(|report| (report.state, report.readiness));
+        let follows = |primary: &ModuleOnNode, second: &ModuleOnNode| match (state(primary), state(second)) {
+            (Some((ModuleState::Prim, _)), Some((ModuleState::Second, Readiness::Ready))) => Some(true),
+            (Some((ModuleState::Prim | ModuleState::Alone, _)), Some((ModuleState::Second, Readiness::Transient))) => {
+                Some(false)
+            }
+            _ => None,
+        };
+        let made = |from_left, ready| if ready { Self::Writes { from_left } } else { Self::Resync { from_left } };
+        follows(left, right)
+            .map(|ready| made(true, ready))
+            .or_else(|| follows(right, left).map(|ready| made(false, ready)))
+            .unwrap_or(Self::None)
+    }
+
+    /// Its colour.
+    pub fn tone(self) -> Tone {
+        match self {
+            Self::None => Tone::Idle,
+            Self::Writes { .. } => Tone::Ok,
+            Self::Resync { .. } => Tone::Busy,
+        }
+    }
+
+    /// Anything flows.
+    pub fn flows(self) -> bool {
+        self != Self::None
+    }
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::None => "no replication",
+            Self::Writes { .. } => "every write on both nodes",
+            Self::Resync { .. } => "resync",
+        }
+    }
+
+    /// Its line, as an SVG path on 112 × 24. Drawn from its source, so that its dashes run the right way.
+    pub fn line(self) -> &'static str {
+        match self {
+            Self::Writes { from_left: false } | Self::Resync { from_left: false } => "M106 12H6",
+            _ => "M6 12h100",
+        }
+    }
+
+    /// Its arrow head.
+    pub fn head(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Writes { from_left: true } | Self::Resync { from_left: true } => "M100 6l7 6-7 6",
+            _ => "M12 6l-7 6 7 6",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FlowLink;
+    use crate::rules::actions::tests::on_node;
+    use holdfast_api::state::{ModuleState, Readiness};
+
+    #[test]
+    fn the_arrow_points_from_the_primary_to_the_one_that_follows() {
+        let prim = on_node(1, ModuleState::Prim, Readiness::Ready);
+        let mut second = on_node(2, ModuleState::Second, Readiness::Ready);
+        assert_eq!(FlowLink::of(&prim, &second), FlowLink::Writes { from_left: true });
+        assert_eq!(FlowLink::of(&second, &prim), FlowLink::Writes { from_left: false });
+        second.fresh = false;
+        assert_eq!(FlowLink::of(&prim, &second), FlowLink::None);
+        let alone = on_node(1, ModuleState::Alone, Readiness::Ready);
+        let resyncing = on_node(2, ModuleState::Second, Readiness::Transient);
+        assert_eq!(FlowLink::of(&alone, &resyncing), FlowLink::Resync { from_left: true });
+    }
+}

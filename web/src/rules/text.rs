@@ -1,0 +1,128 @@
+//! Numbers as people read them: bytes, durations, ages, progress.
+
+use holdfast_api::agent::{InventoryReport, ResyncReport};
+
+/// A number of bytes with a binary unit: `1.5 MiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A duration by its two largest units: `2 h 5 min`.
+pub fn duration_ms(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// How long ago `then` was at `now` (Unix milliseconds).
+pub fn ago(then: u64, now: u64) -> String {
+    match now.saturating_sub(then) {
+        _ if then == 0 => "never".to_owned(),
+        0..2000 => "just now".to_owned(),
+        ms => format!("{} ago", duration_ms(ms)),
+    }
+}
+
+/// A count with its noun, `one` for 1 and `many` otherwise.
+pub fn count(n: u64, one: &str, many: &str) -> String {
+    let mut digits = n.to_string();
+    let mut at = digits.len();
+    while at > 3 {
+        at -= 3;
+        digits.insert(at, '\u{202f}');
+    }
+    format!("{digits} {}", if n == 1 { one } else { many })
+}
+
+/// What the replicated directories hold, in one line without the date.
+pub fn inventory(found: &InventoryReport) -> String {
+    if found.entries == 0 {
+        "empty".to_owned()
+    } else {
+        format!("{}, {}", count(found.entries, "entry", "entries"), bytes(found.bytes))
+    }
+}
+
+/// Whole percents of a resync; none while the total is not known.
+pub fn resync_percent(resync: &ResyncReport) -> Option<u64> {
+    let share =
+        |done: u64, total: u64| (total > 0).then(|| (u128::from(done.min(total)) * 100 / u128::from(total)) as u64);
+    share(resync.bytes_done, resync.bytes_total).or_else(|| share(resync.entries_done, resync.entries_total))
+}
+
+/// Progress of a resync in words: what is done, what travelled, rate, time left.
+pub fn resync(resync: &ResyncReport) -> String {
+    let mut parts = vec![
+        format!("{} of {} compared", bytes(resync.bytes_done), bytes(resync.bytes_total)),
+        format!("{} copied", bytes(resync.bytes_sent)),
+    ];
+    if resync.elapsed_ms >= 1000 {
+        let rate = resync.bytes_done * 1000 / resync.elapsed_ms;
+        parts.push(format!("{}/s", bytes(rate)));
+        if let Some(left_s) = resync.bytes_total.saturating_sub(resync.bytes_done).checked_div(rate) {
+            parts.push(format!("{} left", duration_ms(left_s * 1000)));
+        }
+    }
+    parts.join(" · ")
+}
+
+/// A key fingerprint in groups of four digits, for comparing by eye.
+pub fn fingerprint(hex: &str) -> String {
+    hex.as_bytes().chunks(4).map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ago, bytes, count, duration_ms, fingerprint, resync, resync_percent};
+    use holdfast_api::agent::ResyncReport;
+
+    #[test]
+    fn bytes_and_durations_have_their_units() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(1024 * 1024 - 1), "1.0 MiB");
+        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+        assert_eq!(duration_ms(999), "999 ms");
+        assert_eq!(duration_ms(61_000), "1 min 1 s");
+        assert_eq!(duration_ms(90_000_000), "1 d 1 h");
+    }
+
+    #[test]
+    fn ages_and_counts_read_well() {
+        assert_eq!(ago(0, 5), "never");
+        assert_eq!(ago(10_000, 9_000), "just now");
+        assert_eq!(ago(1_000, 11_000), "10 s ago");
+        assert_eq!(count(1, "entry", "entries"), "1 entry");
+        assert_eq!(count(1_234_567, "entry", "entries"), "1\u{202f}234\u{202f}567 entries");
+    }
+
+    #[test]
+    fn a_resync_of_nothing_divides_by_nothing() {
+        let none = ResyncReport::default();
+        assert_eq!(resync_percent(&none), None);
+        assert_eq!(resync(&ResyncReport { elapsed_ms: 5000, ..none }), "0 B of 0 B compared · 0 B copied · 0 B/s");
+        let half = ResyncReport { bytes_done: 50, bytes_total: 100, elapsed_ms: 1000, ..none };
+        assert_eq!(resync_percent(&half), Some(50));
+        assert!(resync(&half).ends_with("50 B/s · 1 s left"));
+    }
+
+    #[test]
+    fn fingerprints_come_in_groups() {
+        assert_eq!(fingerprint("0123456789"), "0123 4567 89");
+    }
+}

@@ -1,0 +1,233 @@
+//! What the whole page shares: the session, the live snapshot and how fresh it is, questions and messages.
+
+use crate::client::{self, Answer};
+use crate::components::dialog::Question;
+use crate::platform;
+use crate::rules::tone::Tone;
+use holdfast_api::console::{LiveSnapshot, ModuleLive, SessionView, TaskStarted, TaskState, TaskView, UserRole};
+use holdfast_api::ids::{ModuleId, NodeId};
+use leptos::prelude::*;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How fresh the live snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing has come yet.
+    Connecting,
+    /// Snapshots come.
+    Live,
+    /// None has come since this moment (Unix milliseconds of the browser).
+    Stale(u64),
+}
+
+/// A message at the corner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Toast {
+    /// Its number.
+    pub id: u64,
+    /// Its colour.
+    pub tone: Tone,
+    /// What it says.
+    pub text: String,
+}
+
+/// The state of the page; a handle that is copied around.
+#[derive(Clone, Copy)]
+pub struct Console {
+    /// Who is logged in; none until the server has said.
+    pub session: RwSignal<Option<SessionView>>,
+    /// Why the session could not be asked for.
+    pub session_error: RwSignal<Option<String>>,
+    /// The latest snapshot.
+    pub snapshot: RwSignal<Option<Arc<LiveSnapshot>>>,
+    /// How fresh it is.
+    pub link: RwSignal<Link>,
+    /// The browser's clock minus the server's, milliseconds.
+    pub clock_ahead_ms: RwSignal<i64>,
+    /// The browser's clock, once a second.
+    pub now: RwSignal<u64>,
+    /// What the dialog asks.
+    pub question: RwSignal<Option<Question>>,
+    /// The messages at the corner.
+    pub toasts: RwSignal<Vec<Toast>>,
+    /// Tasks begun from this page whose end is to be told.
+    watched: RwSignal<BTreeSet<u64>>,
+}
+
+impl Console {
+    /// Makes the state of the page and hands it down.
+    pub fn provide() -> Self {
+        let console = Self {
+            session: RwSignal::new(None),
+            session_error: RwSignal::new(None),
+            snapshot: RwSignal::new(None),
+            link: RwSignal::new(Link::Connecting),
+            clock_ahead_ms: RwSignal::new(0),
+            now: RwSignal::new(platform::now_ms()),
+            question: RwSignal::new(None),
+            toasts: RwSignal::new(Vec::new()),
+            watched: RwSignal::new(BTreeSet::new()),
+        };
+        provide_context(console);
+        set_interval(move || console.now.set(platform::now_ms()), Duration::from_secs(1));
+        Effect::new(move || console.tell_ended_tasks());
+        console
+    }
+
+    /// The state handed down by [`Console::provide`].
+    pub fn get() -> Self {
+        expect_context()
+    }
+
+    /// True while snapshots come.
+    pub fn is_live(self) -> bool {
+        self.link.get() == Link::Live
+    }
+
+    /// What the user may do.
+    pub fn role(self) -> UserRole {
+        self.session.with(|session| {
+            session.as_ref().and_then(|session| session.user.as_ref()).map(|user| user.role).unwrap_or_default()
+        })
+    }
+
+    /// Reads something from the latest snapshot; none before the first.
+    pub fn read<T>(self, what: impl FnOnce(&LiveSnapshot) -> T) -> Option<T> {
+        self.snapshot.with(|snapshot| snapshot.as_deref().map(what))
+    }
+
+    /// The modules; what changes with every report though nothing has happened is left out, so that a page that shows
+    /// them is drawn anew only when there is something new.
+    pub fn modules(self) -> Option<Vec<ModuleLive>> {
+        let mut modules = self.read(|snapshot| snapshot.modules.clone())?;
+        for on in modules.iter_mut().flat_map(|module| &mut module.nodes) {
+            if on.fresh {
+                on.reported_unix_ms = 0;
+            }
+        }
+        Some(modules)
+    }
+
+    /// The module with this number.
+    pub fn module(self, id: ModuleId) -> Option<ModuleLive> {
+        self.modules()?.into_iter().find(|module| module.module.id == id)
+    }
+
+    /// The task with this number.
+    pub fn task(self, id: u64) -> Option<TaskView> {
+        self.read(|snapshot| snapshot.tasks.iter().find(|task| task.id == id).cloned()).flatten()
+    }
+
+    /// Name of a node as known now (names do not change once a node is enrolled); its number in words if it is not known.
+    pub fn node_name(self, node: NodeId) -> String {
+        let name =
+            |snapshot: &LiveSnapshot| snapshot.nodes.iter().find(|view| view.id == node).map(|view| view.name.clone());
+        self.snapshot.with_untracked(|snapshot| snapshot.as_deref().and_then(name)).unwrap_or_else(|| node.to_string())
+    }
+
+    /// Number and name of each node of the cluster, as known now.
+    pub fn cluster_nodes(self) -> Vec<(NodeId, String)> {
+        let nodes = |snapshot: &LiveSnapshot| {
+            snapshot.nodes.iter().filter(|node| node.in_cluster).map(|node| (node.id, node.name.clone())).collect()
+        };
+        self.snapshot.with_untracked(|snapshot| snapshot.as_deref().map(nodes)).unwrap_or_default()
+    }
+
+    /// Asks before something with consequences.
+    pub fn ask(self, question: Question) {
+        self.question.set(Some(question));
+    }
+
+    /// Says something at the corner; only what is bad stays until it is dismissed.
+    pub fn toast(self, tone: Tone, text: impl Into<String>) {
+        let id = self.toasts.with_untracked(|toasts| toasts.iter().map(|toast| toast.id + 1).max().unwrap_or(1));
+        self.toasts.update(|toasts| toasts.push(Toast { id, tone, text: text.into() }));
+        if tone != Tone::Bad {
+            set_timeout(move || self.dismiss(id), Duration::from_secs(6));
+        }
+    }
+
+    /// Takes a message away.
+    pub fn dismiss(self, id: u64) {
+        self.toasts.update(|toasts| toasts.retain(|toast| toast.id != id));
+    }
+
+    /// Waits for `request` and hands its answer to `then`; a session that has ended leads back to the login page.
+    pub fn call<T: 'static>(
+        self,
+        request: impl Future<Output = Answer<T>> + 'static,
+        then: impl FnOnce(Answer<T>) + 'static,
+    ) {
+        leptos::task::spawn_local(async move {
+            let answer = request.await;
+            if answer.as_ref().err().and_then(client::ApiError::status) == Some(401) {
+                self.forget_user();
+            }
+            then(answer);
+        });
+    }
+
+    /// Starts a task; failure to start is told, its end is told when it comes, `then` gets its number.
+    pub fn start_task(
+        self,
+        request: impl Future<Output = Answer<TaskStarted>> + 'static,
+        then: impl FnOnce(Option<u64>) + 'static,
+    ) {
+        self.call(request, move |answer| match answer {
+            Ok(started) => {
+                self.watched.update(|watched| {
+                    watched.insert(started.task);
+                });
+                then(Some(started.task));
+            }
+            Err(error) => {
+                self.toast(Tone::Bad, error.text());
+                then(None);
+            }
+        });
+    }
+
+    /// Leads to the login page.
+    pub fn forget_user(self) {
+        self.session.update(|session| {
+            if let Some(session) = session {
+                session.user = None;
+            }
+        });
+    }
+
+    fn tell_ended_tasks(self) {
+        let ended: Vec<TaskView> = self
+            .read(|snapshot| {
+                snapshot
+                    .tasks
+                    .iter()
+                    .filter(|task| {
+                        task.ended_unix_ms.is_some()
+                            && self.watched.with_untracked(|watched| watched.contains(&task.id))
+                    })
+                    .cloned()
+                    .collect()
+            })
+            .unwrap_or_default();
+        for task in ended {
+            self.watched.update(|watched| {
+                watched.remove(&task.id);
+            });
+            if task.state == TaskState::Failed {
+                let reasons: Vec<String> = task
+                    .nodes
+                    .iter()
+                    .filter(|node| node.state == TaskState::Failed)
+                    .map(|node| format!("{}: {}", node.name, node.message))
+                    .collect();
+                self.toast(Tone::Bad, format!("{} failed. {}", task.title, reasons.join(" ")));
+            } else {
+                self.toast(Tone::Ok, format!("{}: done.", task.title));
+            }
+        }
+    }
+}
