@@ -33,12 +33,7 @@ pub fn run_with(options: Options, verbose: bool) -> Report {
 }
 
 /// Runs `count` seeds from `from` on and returns the reports of those that failed (at most `failures_max`).
-pub fn run_many(
-    from: u64,
-    count: u64,
-    broken: BrokenRules,
-    failures_max: usize,
-) -> (Totals, Vec<Report>) {
+pub fn run_many(from: u64, count: u64, broken: BrokenRules, failures_max: usize) -> (Totals, Vec<Report>) {
     let mut totals = Totals::default();
     let mut failures = Vec::new();
     for seed in from..from.saturating_add(count) {

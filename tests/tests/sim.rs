@@ -11,27 +11,18 @@ const SEEDS_TO_FIND: u64 = 300;
 
 #[test]
 fn no_seed_loses_an_acknowledged_write_or_fails_to_recover() {
-    let seeds = std::env::var("HOLDFAST_SEEDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(SEEDS);
+    let seeds = std::env::var("HOLDFAST_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
     let (totals, failures) = sim::run_many(1, seeds, BrokenRules::default(), 5);
     println!("{totals}");
     let lines: Vec<String> = failures
         .iter()
         .map(|report| {
             let violation = report.violation.as_deref().unwrap_or("");
-            format!(
-                "{violation}\n  replay: cargo xtask sim --seed {}",
-                report.seed
-            )
+            format!("{violation}\n  replay: cargo xtask sim --seed {}", report.seed)
         })
         .collect();
     assert!(lines.is_empty(), "{}", lines.join("\n"));
-    assert!(
-        totals.acknowledged > 0 && totals.grants > totals.seeds,
-        "idle: {totals}"
-    );
+    assert!(totals.acknowledged > 0 && totals.grants > totals.seeds, "idle: {totals}");
 }
 
 #[test]
@@ -44,84 +35,41 @@ fn the_same_seed_gives_the_same_run() {
 fn is_found(what: &str, broken: BrokenRules) {
     let (totals, failures) = sim::run_many(1, SEEDS_TO_FIND, broken, 1);
     assert!(!failures.is_empty(), "{what} is not found: {totals}");
-    println!(
-        "{what}: found by seed {}: {}",
-        failures[0].seed,
-        failures[0].violation.as_deref().unwrap_or("")
-    );
+    println!("{what}: found by seed {}: {}", failures[0].seed, failures[0].violation.as_deref().unwrap_or(""));
 }
 
 #[test]
 fn a_primary_that_goes_on_alone_without_asking_is_found() {
-    is_found(
-        "going on without asking",
-        BrokenRules {
-            continue_without_asking: true,
-            ..BrokenRules::default()
-        },
-    );
+    is_found("going on without asking", BrokenRules { continue_without_asking: true, ..BrokenRules::default() });
 }
 
 #[test]
 fn a_resync_completed_while_solo_is_found() {
-    is_found(
-        "completing while solo",
-        BrokenRules {
-            complete_while_solo: true,
-            ..BrokenRules::default()
-        },
-    );
+    is_found("completing while solo", BrokenRules { complete_while_solo: true, ..BrokenRules::default() });
 }
 
 #[test]
 fn a_node_that_ignores_its_own_suspension_is_found() {
-    is_found(
-        "ignoring suspension",
-        BrokenRules {
-            ignore_suspension: true,
-            ..BrokenRules::default()
-        },
-    );
+    is_found("ignoring suspension", BrokenRules { ignore_suspension: true, ..BrokenRules::default() });
 }
 
 #[test]
 fn an_inconsistent_copy_that_is_promoted_is_found() {
-    is_found(
-        "promoting an inconsistent copy",
-        BrokenRules {
-            promote_inconsistent: true,
-            ..BrokenRules::default()
-        },
-    );
+    is_found("promoting an inconsistent copy", BrokenRules { promote_inconsistent: true, ..BrokenRules::default() });
 }
 
 #[test]
 fn a_promise_that_is_not_saved_is_found() {
-    is_found(
-        "promising without saving",
-        BrokenRules {
-            promise_without_saving: true,
-            ..BrokenRules::default()
-        },
-    );
+    is_found("promising without saving", BrokenRules { promise_without_saving: true, ..BrokenRules::default() });
 }
 
 #[test]
 fn a_restarted_node_that_starts_alone_though_not_solo_is_found() {
-    let broken = BrokenRules {
-        start_alone_when_not_solo: true,
-        ..BrokenRules::default()
-    };
+    let broken = BrokenRules { start_alone_when_not_solo: true, ..BrokenRules::default() };
     is_found("starting alone when not solo", broken);
 }
 
 #[test]
 fn a_diverged_copy_that_is_overwritten_unasked_is_found() {
-    is_found(
-        "overwriting a diverged copy",
-        BrokenRules {
-            overwrite_diverged: true,
-            ..BrokenRules::default()
-        },
-    );
+    is_found("overwriting a diverged copy", BrokenRules { overwrite_diverged: true, ..BrokenRules::default() });
 }

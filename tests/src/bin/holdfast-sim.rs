@@ -35,16 +35,8 @@ fn main() -> ExitCode {
     }
     let (totals, failures) = sim::run_many(arguments.from, arguments.seeds, Default::default(), 10);
     for report in &failures {
-        println!(
-            "{}\n  replay: cargo xtask sim --seed {}",
-            report.violation.as_deref().unwrap_or(""),
-            report.seed
-        );
+        println!("{}\n  replay: cargo xtask sim --seed {}", report.violation.as_deref().unwrap_or(""), report.seed);
     }
     println!("{totals}; {} failed", failures.len());
-    if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

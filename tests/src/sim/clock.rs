@@ -11,10 +11,7 @@ pub struct Rng(u64);
 impl Rng {
     /// A generator of its own for each seed.
     pub fn new(seed: u64) -> Self {
-        Self(
-            seed.wrapping_mul(0x2545_f491_4f6c_dd1d)
-                .wrapping_add(0x1234_5678_9abc_def1),
-        )
+        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(0x1234_5678_9abc_def1))
     }
 
     /// Any number.
@@ -53,12 +50,7 @@ pub struct Schedule<E> {
 
 impl<E> Default for Schedule<E> {
     fn default() -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            count: 0,
-            now: 0,
-        }
+        Self { heap: BinaryHeap::new(), events: BTreeMap::new(), count: 0, now: 0 }
     }
 }
 

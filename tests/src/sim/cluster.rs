@@ -112,34 +112,17 @@ pub enum Step {
     /// A deadline of a node.
     Tick { host: usize, life: u64 },
     /// A datagram arrives.
-    Datagram {
-        to: usize,
-        link: usize,
-        heartbeat: Box<Heartbeat>,
-    },
+    Datagram { to: usize, link: usize, heartbeat: Box<Heartbeat> },
     /// A driver reports to its node.
-    Report {
-        host: usize,
-        life: u64,
-        input: Input,
-    },
+    Report { host: usize, life: u64, input: Input },
     /// The ledger is saved, or not.
     SaveEnds { host: usize, life: u64 },
     /// A script ends.
-    ScriptEnds {
-        host: usize,
-        life: u64,
-        run: u64,
-        outcome: ScriptOutcome,
-    },
+    ScriptEnds { host: usize, life: u64, run: u64, outcome: ScriptOutcome },
     /// An order to the data plane takes effect.
     OrderDone { host: usize, life: u64, number: u64 },
     /// A data plane tries to connect.
-    Connect {
-        host: usize,
-        life: u64,
-        session: u64,
-    },
+    Connect { host: usize, life: u64, session: u64 },
     /// A message of the stream arrives.
     StreamDeliver { stream: u64, to: usize },
     /// The stream is looked after.
@@ -212,8 +195,7 @@ impl Cluster {
         self.faulty = true;
         self.operator.first_start = Some(self.rng.coin());
         self.schedule.after(10, Step::Look);
-        let first =
-            self.options.timeout_ms * 4 + self.rng.within((0, self.options.timeout_ms * 20));
+        let first = self.options.timeout_ms * 4 + self.rng.within((0, self.options.timeout_ms * 20));
         self.schedule.after(first, Step::Fault);
         self.run_for(chaos_ms);
         self.heal();
@@ -223,10 +205,7 @@ impl Cluster {
         }
         if self.oracle.violation.is_none() && !self.in_sync() {
             let views: Vec<String> = (0..2).map(|host| self.describe(host)).collect();
-            self.oracle_violated(format!(
-                "liveness: healed, but not PRIM and SECOND: {}",
-                views.join(" | ")
-            ));
+            self.oracle_violated(format!("liveness: healed, but not PRIM and SECOND: {}", views.join(" | ")));
         }
         if self.oracle.violation.is_none() {
             self.check_copies_equal();
@@ -289,48 +268,22 @@ impl Cluster {
             return;
         }
         match step {
-            // Only the tick that was asked for last counts.
-            Step::Tick { host, life }
-                if life == self.hosts[host].life
-                    && self.hosts[host].tick_at.is_some_and(|at| at <= now) =>
-            {
-                self.hosts[host].tick_at = None;
-                self.input(host, Input::Ticked);
-            }
-            Step::Datagram {
-                to,
-                link,
-                heartbeat,
-            } if self.hosts[to].node.is_some() => {
+            Step::Tick { host, life } if life == self.hosts[host].life => self.tick(host),
+            Step::Datagram { to, link, heartbeat } if self.hosts[to].node.is_some() => {
                 let heartbeat = *heartbeat;
                 self.input(to, Input::HeartbeatReceived { link, heartbeat });
             }
-            Step::Report { host, life, input } if life == self.hosts[host].life => {
-                self.input(host, input)
-            }
+            Step::Report { host, life, input } if life == self.hosts[host].life => self.input(host, input),
             Step::SaveEnds { host, life } if life == self.hosts[host].life => self.save_ends(host),
-            Step::ScriptEnds {
-                host,
-                life,
-                run,
-                outcome,
-            } if life == self.hosts[host].life => {
+            Step::ScriptEnds { host, life, run, outcome } if life == self.hosts[host].life => {
                 self.script_ends(host, run, outcome);
             }
             Step::OrderDone { host, life, number }
-                if (life, number)
-                    == (
-                        self.hosts[host].replica.life,
-                        self.hosts[host].replica.order_number,
-                    ) =>
+                if (life, number) == (self.hosts[host].replica.life, self.hosts[host].replica.order_number) =>
             {
                 self.order_done(host)
             }
-            Step::Connect {
-                host,
-                life,
-                session,
-            } if life == self.hosts[host].replica.life => {
+            Step::Connect { host, life, session } if life == self.hosts[host].replica.life => {
                 self.connect(host, session);
             }
             Step::StreamDeliver { stream, to } => self.stream_deliver(stream, to),
@@ -357,6 +310,15 @@ impl Cluster {
         }
     }
 
+    /// Only the tick that was asked for last counts.
+    fn tick(&mut self, host: usize) {
+        let now = self.schedule.now();
+        if self.hosts[host].tick_at.is_some_and(|at| at <= now) {
+            self.hosts[host].tick_at = None;
+            self.input(host, Input::Ticked);
+        }
+    }
+
     /// A machine that sleeps, or an agent that is stopped, gets its events when it wakes.
     fn put_off(&self, step: &Step, now: u64) -> Option<u64> {
         let (host, of_agent) = match step {
@@ -369,25 +331,15 @@ impl Cluster {
             _ => return None,
         };
         let host = &self.hosts[host];
-        let until = if of_agent {
-            host.asleep_until.max(host.frozen_until)
-        } else {
-            host.asleep_until
-        };
+        let until = if of_agent { host.asleep_until.max(host.frozen_until) } else { host.asleep_until };
         (until > now).then_some(until)
     }
 
     /// Both nodes are Ready as PRIM and SECOND.
     pub fn in_sync(&self) -> bool {
         use holdfast_api::state::{ModuleState::Prim, ModuleState::Second, Readiness::Ready};
-        let status = |host: usize| {
-            self.hosts[host]
-                .node
-                .as_ref()
-                .map(|node| (node.view().state, node.view().readiness))
-        };
-        (0..2).any(|host| {
-            status(host) == Some((Prim, Ready)) && status(1 - host) == Some((Second, Ready))
-        })
+        let status =
+            |host: usize| self.hosts[host].node.as_ref().map(|node| (node.view().state, node.view().readiness));
+        (0..2).any(|host| status(host) == Some((Prim, Ready)) && status(1 - host) == Some((Second, Ready)))
     }
 }

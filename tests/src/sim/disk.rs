@@ -31,11 +31,7 @@ impl Disk {
 
     /// Power is lost: of what differs between page cache and disk, anything may have made it.
     pub fn crash(&mut self, rng: &mut Rng) {
-        let differing: Vec<u64> = self
-            .content
-            .symmetric_difference(&self.synced)
-            .copied()
-            .collect();
+        let differing: Vec<u64> = self.content.symmetric_difference(&self.synced).copied().collect();
         for write in differing {
             if rng.coin() == 0 {
                 self.content.insert(write);

@@ -43,18 +43,12 @@ impl Cluster {
             has_scripts: options.has_scripts,
             signature: 7,
             boot_id: machine.boot_id,
-            incarnation: Incarnation {
-                count: machine.disk.starts,
-                id: draw,
-            },
+            incarnation: Incarnation { count: machine.disk.starts, id: draw },
             witness: Witness::None,
             broken: options.broken,
         };
         let durable = machine.disk.ledger.clone();
-        let moment = Moment {
-            now: Instant(self.schedule.now()),
-            nonce: self.rng.draw(),
-        };
+        let moment = Moment { now: Instant(self.schedule.now()), nonce: self.rng.draw() };
         let running = durable.running;
         let machine = &mut self.hosts[host];
         machine.node = Some(Node::new(settings, durable, moment));
@@ -62,11 +56,8 @@ impl Cluster {
         self.say(|| format!("{} agent starts", Self::name(host)));
         self.input(host, Input::Ticked);
         if running {
-            let by = if self.hosts[host].disk.ledger.boot_id == self.hosts[host].boot_id {
-                "agent restart"
-            } else {
-                "boot"
-            };
+            let by =
+                if self.hosts[host].disk.ledger.boot_id == self.hosts[host].boot_id { "agent restart" } else { "boot" };
             self.command(host, CommandKind::Start, by);
         }
     }
@@ -83,18 +74,14 @@ impl Cluster {
             self.hosts[host].inbox.push_back(input);
             return;
         }
-        let moment = Moment {
-            now: Instant(self.schedule.now()),
-            nonce: self.rng.draw(),
-        };
+        let moment = Moment { now: Instant(self.schedule.now()), nonce: self.rng.draw() };
         if self.hosts[host].node.is_none() {
             return;
         }
         let serving_word = match &input {
             Input::HeartbeatReceived { link, heartbeat } => {
                 let heartbeat = heartbeat.clone();
-                self.oracle_delivered(host, *link, &heartbeat)
-                    .then_some(heartbeat)
+                self.oracle_delivered(host, *link, &heartbeat).then_some(heartbeat)
             }
             _ => None,
         };
@@ -105,10 +92,7 @@ impl Cluster {
         let before = node.view();
         let output = node.handle(moment, input);
         let after = node.view();
-        let (life, deadline) = (
-            self.hosts[host].life,
-            self.hosts[host].node.as_ref().map(Node::next_deadline),
-        );
+        let (life, deadline) = (self.hosts[host].life, self.hosts[host].node.as_ref().map(Node::next_deadline));
         if let Some(Instant(deadline)) = deadline
             && self.hosts[host].tick_at != Some(deadline)
         {
@@ -122,9 +106,7 @@ impl Cluster {
             for event in &output.events {
                 self.say(|| format!("{} {:?} {}", Self::name(host), event.level, event.text));
             }
-            if (before.state, before.readiness, before.data)
-                != (after.state, after.readiness, after.data)
-            {
+            if (before.state, before.readiness, before.data) != (after.state, after.readiness, after.data) {
                 self.say(|| format!("{} == {after}", Self::name(host)));
             }
         }
@@ -133,11 +115,7 @@ impl Cluster {
             Some(_) => {
                 let delay = self.rng.within(self.options.save_ms);
                 let silent = self.truly_silent(host);
-                self.hosts[host].saving = Some(Saving {
-                    silent,
-                    at: self.schedule.now(),
-                    output,
-                });
+                self.hosts[host].saving = Some(Saving { silent, at: self.schedule.now(), output });
                 self.schedule.after(delay, Step::SaveEnds { host, life });
             }
             None => self.carry_out(host, output),
@@ -165,9 +143,7 @@ impl Cluster {
         }
         if fails {
             self.say(|| format!("{} disk: save fails", Self::name(host)));
-            self.hosts[host].inbox.push_front(Input::SaveFailed {
-                reason: "input/output error".to_owned(),
-            });
+            self.hosts[host].inbox.push_front(Input::SaveFailed { reason: "input/output error".to_owned() });
         } else {
             self.carry_out(host, output);
         }
@@ -205,24 +181,13 @@ impl Cluster {
 
     fn transmit(&mut self, from: usize, heartbeat: &Heartbeat) {
         for link in 0..self.net.links() {
-            let copies = if self.faulty && self.rng.chance(self.options.duplicate) {
-                2
-            } else {
-                1
-            };
+            let copies = if self.faulty && self.rng.chance(self.options.duplicate) { 2 } else { 1 };
             for _ in 0..copies {
                 let lost = self.faulty && self.rng.chance(self.options.loss);
                 let delay = self.rng.within(self.options.delay_ms);
                 if self.net.passes(from, link) && !lost {
                     let heartbeat = Box::new(heartbeat.clone());
-                    self.schedule.after(
-                        delay,
-                        Step::Datagram {
-                            to: 1 - from,
-                            link,
-                            heartbeat,
-                        },
-                    );
+                    self.schedule.after(delay, Step::Datagram { to: 1 - from, link, heartbeat });
                 }
             }
         }
@@ -233,34 +198,14 @@ impl Cluster {
         match act {
             Act::RunScript { run, script, .. } => {
                 let (took, outcome) = scripts::draw(&mut self.rng, &self.options);
-                let outcome = if self.faulty {
-                    outcome
-                } else {
-                    ScriptOutcome::Exited(0)
-                };
+                let outcome = if self.faulty { outcome } else { ScriptOutcome::Exited(0) };
                 self.hosts[host].scripts.push(Run { run, script });
                 self.oracle_script_begins(host, script);
-                self.schedule.after(
-                    took,
-                    Step::ScriptEnds {
-                        host,
-                        life,
-                        run,
-                        outcome,
-                    },
-                );
+                self.schedule.after(took, Step::ScriptEnds { host, life, run, outcome });
             }
             Act::EndScript { run } => {
                 let outcome = ScriptOutcome::Signalled(15);
-                self.schedule.after(
-                    1,
-                    Step::ScriptEnds {
-                        host,
-                        life,
-                        run,
-                        outcome,
-                    },
-                );
+                self.schedule.after(1, Step::ScriptEnds { host, life, run, outcome });
             }
             Act::Replica(command) => self.order(host, command),
             Act::SetAddresses { run } => {
@@ -277,11 +222,7 @@ impl Cluster {
     }
 
     pub(super) fn script_ends(&mut self, host: usize, run: u64, outcome: ScriptOutcome) {
-        let Some(at) = self.hosts[host]
-            .scripts
-            .iter()
-            .position(|running| running.run == run)
-        else {
+        let Some(at) = self.hosts[host].scripts.iter().position(|running| running.run == run) else {
             return;
         };
         let script = self.hosts[host].scripts.remove(at).script;
@@ -298,15 +239,7 @@ impl Cluster {
         self.end_replica(host);
         let may_have_landed = self.rng.coin() == 0;
         let saving = self.hosts[host].saving.take();
-        if let Some(Saving {
-            at,
-            silent,
-            output:
-                Output {
-                    persist: Some(durable),
-                    ..
-                },
-        }) = saving
+        if let Some(Saving { at, silent, output: Output { persist: Some(durable), .. } }) = saving
             && may_have_landed
         {
             self.write_ledger(host, durable, at, silent);
@@ -324,8 +257,7 @@ impl Cluster {
         machine.frozen_until = 0;
         let life = machine.life;
         self.oracle_agent_gone(host);
-        self.schedule
-            .after(back_in_ms, Step::AgentStarts { host, life });
+        self.schedule.after(back_in_ms, Step::AgentStarts { host, life });
     }
 
     /// The machine loses power.
@@ -356,10 +288,7 @@ pub fn show_input(input: &Input) -> Option<String> {
             | ReplicaEvent::Following { session }
             | ReplicaEvent::CaughtUp { session } => {
                 let shown = format!("{event:?}");
-                format!(
-                    "{} session {session}",
-                    shown.split(' ').next().unwrap_or_default()
-                )
+                format!("{} session {session}", shown.split(' ').next().unwrap_or_default())
             }
             other => format!("{other:?}"),
         }),
@@ -371,14 +300,7 @@ pub fn show_input(input: &Input) -> Option<String> {
 /// An act as the log shows it.
 pub fn show_act(act: &Act) -> Option<String> {
     Some(match act {
-        Act::RunScript {
-            script,
-            force,
-            from,
-            to,
-            action,
-            ..
-        } => {
+        Act::RunScript { script, force, from, to, action, .. } => {
             let force = if *force { "force " } else { "" };
             let action = format!("{action:?}").to_lowercase();
             format!("run {} {force}{from} {to} {action}", script.file_name())
@@ -388,10 +310,7 @@ pub fn show_act(act: &Act) -> Option<String> {
             ReplicaCommand::Serve { generation } => format!("Serve {generation}"),
             ReplicaCommand::ContinueAlone { generation } => format!("ContinueAlone {generation}"),
             ReplicaCommand::AcceptPeer { session } => format!("AcceptPeer session {session}"),
-            ReplicaCommand::Follow {
-                session,
-                generation,
-            } => format!("Follow {generation} session {session}"),
+            ReplicaCommand::Follow { session, generation } => format!("Follow {generation} session {session}"),
             other => format!("{other:?}"),
         },
         Act::SetAddresses { .. } => "set addresses".to_owned(),

@@ -37,6 +37,15 @@ impl Cluster {
         }
     }
 
+    fn crash_both(&mut self, first: usize, time: u64) {
+        let other = self.some_time();
+        for (host, time) in [(first, time), (1 - first, other)] {
+            if self.hosts[host].up {
+                self.crash(host, time);
+            }
+        }
+    }
+
     fn commit(&mut self, fault: Fault) {
         let host = self.rng.coin();
         let time = self.some_time();
@@ -46,14 +55,7 @@ impl Cluster {
         let runs = self.hosts[host].node.is_some();
         match fault {
             Fault::Crash if self.hosts[host].up => self.crash(host, time),
-            Fault::CrashBoth => {
-                let other = self.some_time();
-                for (host, time) in [(host, time), (1 - host, other)] {
-                    if self.hosts[host].up {
-                        self.crash(host, time);
-                    }
-                }
-            }
+            Fault::CrashBoth => self.crash_both(host, time),
             Fault::Kill if runs => self.kill_agent(host, time.min(3000)),
             Fault::CutAll => self.cut(0..2, time),
             Fault::CutOneWay => self.cut(host..host + 1, time),
@@ -82,27 +84,12 @@ impl Cluster {
             }
             Fault::ReplicaExits if runs && self.hosts[host].replica.mode != Mode::Idle => {
                 self.end_replica(host);
-                self.to_agent(
-                    host,
-                    Input::Replica(ReplicaEvent::Exited {
-                        reason: "signal 11".to_owned(),
-                    }),
-                );
+                self.to_agent(host, Input::Replica(ReplicaEvent::Exited { reason: "signal 11".to_owned() }));
             }
             Fault::ProcessMissing if self.hosts[host].application => {
-                let action = [
-                    CheckAction::Restart,
-                    CheckAction::StopStart,
-                    CheckAction::Stop,
-                ][(time % 3) as usize];
+                let action = [CheckAction::Restart, CheckAction::StopStart, CheckAction::Stop][(time % 3) as usize];
                 self.hosts[host].application = action == CheckAction::Stop;
-                self.to_agent(
-                    host,
-                    Input::ProcessMissing {
-                        name: "app".to_owned(),
-                        action,
-                    },
-                );
+                self.to_agent(host, Input::ProcessMissing { name: "app".to_owned(), action });
             }
             Fault::StopStartLater if runs => {
                 self.command(host, CommandKind::Stop, "operator");
@@ -127,8 +114,7 @@ impl Cluster {
         self.net.set(from, link, true);
         // The two directions, and the links, rarely come back at the same instant.
         let jitter = self.rng.within((0, self.options.pulse_ms * 2));
-        self.schedule
-            .after(time + jitter, Step::Join { from, link });
+        self.schedule.after(time + jitter, Step::Join { from, link });
     }
 
     /// No fault from now on; everything is repaired.

@@ -9,9 +9,7 @@ pub struct Net {
 impl Net {
     /// Whole.
     pub fn new(links: usize) -> Self {
-        Self {
-            cut: [vec![false; links], vec![false; links]],
-        }
+        Self { cut: [vec![false; links], vec![false; links]] }
     }
 
     /// Number of links.

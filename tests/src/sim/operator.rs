@@ -27,12 +27,7 @@ impl Cluster {
         self.operator.commands += 1;
         let id = self.operator.commands;
         self.oracle_commanded(host, id, kind);
-        let command = Command {
-            id,
-            kind,
-            actor: actor.to_owned(),
-            counted: actor == "start_prim",
-        };
+        let command = Command { id, kind, actor: actor.to_owned(), counted: actor == "start_prim" };
         self.input(host, Input::CommandReceived(command));
     }
 
@@ -61,9 +56,7 @@ impl Cluster {
                 self.command(1 - first, CommandKind::Second, "operator");
                 self.operator.first_start = None;
             }
-            (Some(_), Some(_))
-                if self.operator.repairs || self.hosts[first].disk.ledger.generation.number > 0 =>
-            {
+            (Some(_), Some(_)) if self.operator.repairs || self.hosts[first].disk.ledger.generation.number > 0 => {
                 self.operator.first_start = None;
             }
             _ => {}
@@ -97,9 +90,7 @@ impl Cluster {
         // Neither serves and neither will: choose a whole copy where both have diverged, or nobody was chosen yet.
         let stuck = states == [ModuleState::Wait, ModuleState::Wait]
             && [&first, &second].iter().all(|view| {
-                view.waiting_for
-                    .as_ref()
-                    .is_some_and(|text| text.contains("`prim`") || text.contains("`second`"))
+                view.waiting_for.as_ref().is_some_and(|text| text.contains("`prim`") || text.contains("`second`"))
             });
         if stuck {
             let choice = (0..2).find(|host| data[*host] == DataState::UpToDate);

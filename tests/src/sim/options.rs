@@ -152,11 +152,7 @@ impl Options {
             replica_fails: if rng.chance(100) { 20 } else { 0 },
             script_ms: (1, rng.within((10, 3000))),
             script_fails: if rng.chance(200) { 50 } else { 0 },
-            fault_every_ms: if often {
-                (10, timeout_ms * 2)
-            } else {
-                (timeout_ms, timeout_ms * 8)
-            },
+            fault_every_ms: if often { (10, timeout_ms * 2) } else { (timeout_ms, timeout_ms * 8) },
             faults,
             chaos_ms: timeout_ms * 60,
             heal_ms: timeout_ms * 30 + 120_000,

@@ -124,12 +124,7 @@ impl Cluster {
     pub fn oracle_agent_started(&mut self, host: usize) {
         let now = self.schedule.now();
         let (forced, agreed) = (self.oracle.seen[host].forced, self.oracle.seen[host].agreed);
-        self.oracle.seen[host] = Seen {
-            awake_since: now,
-            forced,
-            agreed,
-            ..Seen::default()
-        };
+        self.oracle.seen[host] = Seen { awake_since: now, forced, agreed, ..Seen::default() };
     }
 
     /// An agent is gone, and with it the commands it had not answered.
@@ -152,18 +147,13 @@ impl Cluster {
     /// A command is answered.
     pub fn oracle_replied(&mut self, host: usize, id: u64) {
         let known = self.oracle.seen[host].open_commands.remove(&id);
-        self.require(known, || {
-            format!("{} answers command {id} twice", Self::name(host))
-        });
+        self.require(known, || format!("{} answers command {id} twice", Self::name(host)));
     }
 
     /// A datagram is about to be handed in. Whether it counts as heard: it is new and its speaker has proven itself.
     pub fn oracle_delivered(&mut self, host: usize, link: usize, heartbeat: &Heartbeat) -> bool {
         let now = self.schedule.now();
-        let own = self.hosts[host]
-            .node
-            .as_ref()
-            .map(|node| node.settings().incarnation);
+        let own = self.hosts[host].node.as_ref().map(|node| node.settings().incarnation);
         let speaker = incarnation_key(heartbeat.incarnation);
         let seen = &mut self.oracle.seen[host];
         if own == Some(heartbeat.echo) {
@@ -183,18 +173,13 @@ impl Cluster {
     /// A heartbeat has been handled.
     pub fn oracle_handled(&mut self, host: usize, heartbeat: &Heartbeat) {
         if heartbeat.data == DataState::UpToDate {
-            self.oracle.seen[host]
-                .heard_of
-                .insert(key(heartbeat.generation));
+            self.oracle.seen[host].heard_of.insert(key(heartbeat.generation));
         }
         if arbiter::serves(heartbeat) {
             let now = self.schedule.now();
             let heard = key(heartbeat.generation);
             let seen = &mut self.oracle.seen[host];
-            if seen
-                .heard_serving
-                .is_none_or(|(generation, _)| generation != heard)
-            {
+            if seen.heard_serving.is_none_or(|(generation, _)| generation != heard) {
                 seen.heard_serving = Some((heard, now));
             }
         }
@@ -209,11 +194,7 @@ impl Cluster {
     /// What a node wants done, before anything of it is done.
     pub fn oracle_output(&mut self, host: usize, output: &Output) {
         let node = Self::name(host);
-        if let Some(event) = output
-            .events
-            .iter()
-            .find(|event| event.text.contains("internal:"))
-        {
+        if let Some(event) = output.events.iter().find(|event| event.text.contains("internal:")) {
             let text = event.text.clone();
             self.oracle_violated(format!("{node}: {text}"));
         }
@@ -221,14 +202,11 @@ impl Cluster {
             return;
         };
         let blocked = view.state == ModuleState::Wait && view.readiness == Readiness::NotReady;
-        self.require(!blocked || view.waiting_for.is_some(), || {
-            format!("{node} is blocked and does not say on what")
-        });
+        self.require(!blocked || view.waiting_for.is_some(), || format!("{node} is blocked and does not say on what"));
         let serving = matches!(view.state, ModuleState::Prim | ModuleState::Alone);
-        self.require(
-            !view.healthy || (serving && view.readiness == Readiness::Ready),
-            || format!("{node} is healthy in {} {}", view.state, view.readiness),
-        );
+        self.require(!view.healthy || (serving && view.readiness == Readiness::Ready), || {
+            format!("{node} is healthy in {} {}", view.state, view.readiness)
+        });
     }
 
     /// The ledger is about to hold `new`; the output was made at `decided_at`, `silent` or not.
@@ -237,9 +215,7 @@ impl Cluster {
         let node = Self::name(host);
         if old.data == DataState::Diverged && new.data == DataState::Inconsistent {
             let agreed = self.oracle.seen[host].agreed;
-            self.require(agreed, || {
-                format!("{node} gives up its diverged copy without `second`")
-            });
+            self.require(agreed, || format!("{node} gives up its diverged copy without `second`"));
         }
         let caught_up = new.data == DataState::UpToDate && old.data == DataState::Inconsistent;
         let paired = old.solo && !new.solo && new.data == DataState::UpToDate;
@@ -248,39 +224,30 @@ impl Cluster {
             return;
         }
         self.require(new.generation.number > old.generation.number, || {
-            format!(
-                "generation of {node} falls from {} to {}",
-                old.generation, new.generation
-            )
+            format!("generation of {node} falls from {} to {}", old.generation, new.generation)
         });
-        if self.oracle.grants.contains_key(&key(new.generation)) {
-            return;
+        if !self.oracle.grants.contains_key(&key(new.generation)) {
+            self.check_grant(host, &old, new, decided_at, silent);
         }
+    }
+
+    /// A generation that nobody held before is taken.
+    fn check_grant(&mut self, host: usize, old: &Durable, new: &Durable, decided_at: u64, silent: bool) {
+        let node = Self::name(host);
         let forced = self.oracle.seen[host].forced;
         let peer = &self.hosts[1 - host].disk.ledger;
-        let promised = peer.outdated_since >= new.generation.number
-            && peer.generation.number < new.generation.number;
-        let both_outdated =
-            old.data == DataState::Outdated && peer.data != DataState::UpToDate && promised;
-        self.require(new.solo, || {
-            format!("{node} takes {} without being solo", new.generation)
-        });
+        let promised = peer.outdated_since >= new.generation.number && peer.generation.number < new.generation.number;
+        let both_outdated = old.data == DataState::Outdated && peer.data != DataState::UpToDate && promised;
+        self.require(new.solo, || format!("{node} takes {} without being solo", new.generation));
         self.require(forced || silent || promised, || {
-            format!(
-                "{node} takes {} without promise, silence or order",
-                new.generation
-            )
+            format!("{node} takes {} without promise, silence or order", new.generation)
         });
-        self.require(
-            forced || old.data == DataState::UpToDate || both_outdated,
-            || format!("{node} takes {} with data {}", new.generation, old.data),
-        );
+        self.require(forced || old.data == DataState::UpToDate || both_outdated, || {
+            format!("{node} takes {} with data {}", new.generation, old.data)
+        });
         let in_sync = old.solo || self.oracle.seen[host].was_in_sync;
         self.require(forced || promised || in_sync, || {
-            format!(
-                "{node} takes {} after silence, but cannot know what was served before",
-                new.generation
-            )
+            format!("{node} takes {} after silence, but cannot know what was served before", new.generation)
         });
         // Knowing of a later generation of its own data, a node waits for that, however silent the peer.
         let old_key = key(old.generation);
@@ -290,19 +257,10 @@ impl Cluster {
             .find(|heard| **heard != old_key && self.oracle.lineage(**heard).contains(&old_key))
             .copied();
         self.require(forced || promised || knew_later.is_none(), || {
-            format!(
-                "{node} takes {} though it knew of {knew_later:?}",
-                new.generation
-            )
+            format!("{node} takes {} though it knew of {knew_later:?}", new.generation)
         });
         let silent = silent && !promised;
-        let grant = Grant {
-            host,
-            at: decided_at,
-            silent,
-            forced,
-            parent: key(old.generation),
-        };
+        let grant = Grant { host, at: decided_at, silent, forced, parent: key(old.generation) };
         self.oracle.grants.insert(key(new.generation), grant);
         self.oracle.seen[host].forced = false;
         self.check_writes(host, new);
@@ -320,13 +278,8 @@ impl Cluster {
         let ours = self.oracle.lineage(key(new.generation));
         let parted_rightly = |lineage: &[Key], other: &[Key]| {
             // The first generation that the other copy does not have.
-            let first = lineage
-                .iter()
-                .rev()
-                .find(|generation| !other.contains(generation));
-            first
-                .and_then(|first| self.oracle.grants.get(first))
-                .is_some_and(|grant| grant.silent || grant.forced)
+            let first = lineage.iter().rev().find(|generation| !other.contains(generation));
+            first.and_then(|first| self.oracle.grants.get(first)).is_some_and(|grant| grant.silent || grant.forced)
         };
         let mut missing = None;
         for (write, generation) in &self.oracle.acknowledged {
@@ -335,17 +288,10 @@ impl Cluster {
             }
             let theirs = self.oracle.lineage(*generation);
             let descends = ours.contains(generation);
-            let forced = ours.iter().any(|ours| {
-                !theirs.contains(ours)
-                    && self
-                        .oracle
-                        .grants
-                        .get(ours)
-                        .is_some_and(|grant| grant.forced)
-            });
-            if forced
-                || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours))
-            {
+            let forced = ours
+                .iter()
+                .any(|ours| !theirs.contains(ours) && self.oracle.grants.get(ours).is_some_and(|grant| grant.forced));
+            if forced || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours)) {
                 continue;
             }
             missing = Some((*write, *generation));
@@ -381,10 +327,7 @@ impl Cluster {
         let elsewhere = self.hosts[1 - host].disk.content.contains(&write);
         let agreed = self.oracle.seen[host].agreed;
         self.require(!acknowledged || elsewhere || agreed, || {
-            format!(
-                "write {write} of {} is overwritten without `second`",
-                Self::name(host)
-            )
+            format!("write {write} of {} is overwritten without `second`", Self::name(host))
         });
     }
 
@@ -397,17 +340,13 @@ impl Cluster {
                 && said.outdated_since == disk.outdated_since
                 && said.data == disk.data
                 && said.solo == disk.solo;
-            self.require(honest, || {
-                format!("{node} says what is not saved: {said:?}, on disk {disk:?}")
-            });
+            self.require(honest, || format!("{node} says what is not saved: {said:?}, on disk {disk:?}"));
         }
         for act in &output.acts {
             let Act::Replica(command) = act else { continue };
             let saved = match command {
                 ReplicaCommand::Serve { generation } => disk.generation == *generation && disk.solo,
-                ReplicaCommand::ContinueAlone { generation } => {
-                    disk.generation == *generation && disk.solo
-                }
+                ReplicaCommand::ContinueAlone { generation } => disk.generation == *generation && disk.solo,
                 ReplicaCommand::AcceptPeer { session } => disk.session == *session && disk.solo,
                 ReplicaCommand::CompleteResync => !disk.solo,
                 ReplicaCommand::Follow { session, .. } => {
@@ -416,9 +355,7 @@ impl Cluster {
                 ReplicaCommand::ConfirmUpToDate => disk.data == DataState::UpToDate && !disk.solo,
                 _ => true,
             };
-            self.require(saved, || {
-                format!("{node} orders {command:?} with {disk:?} on disk")
-            });
+            self.require(saved, || format!("{node} orders {command:?} with {disk:?} on disk"));
         }
     }
 
@@ -428,18 +365,11 @@ impl Cluster {
         // Cut off from each other, a local restart may overlap with the other's application: that is not fenced.
         let apart = [0, 1].into_iter().any(|host| {
             let generation = key(self.hosts[host].disk.ledger.generation);
-            self.oracle
-                .grants
-                .get(&generation)
-                .is_none_or(|grant| grant.silent || grant.forced)
+            self.oracle.grants.get(&generation).is_none_or(|grant| grant.silent || grant.forced)
         });
         if script == Script::StartPrim {
             self.require(!other_serves || apart, || {
-                format!(
-                    "{} starts the application while {} serves",
-                    Self::name(host),
-                    Self::name(1 - host)
-                )
+                format!("{} starts the application while {} serves", Self::name(host), Self::name(1 - host))
             });
         }
     }
@@ -447,13 +377,9 @@ impl Cluster {
     /// After every step.
     pub fn oracle_check(&mut self) {
         let now = self.schedule.now();
-        let nap_ms = (self.options.pulse_ms * 3)
-            .max(1000)
-            .min(self.options.timeout_ms / 2);
+        let nap_ms = (self.options.pulse_ms * 3).max(1000).min(self.options.timeout_ms / 2);
         for host in 0..2 {
-            let until = self.hosts[host]
-                .asleep_until
-                .max(self.hosts[host].frozen_until);
+            let until = self.hosts[host].asleep_until.max(self.hosts[host].frozen_until);
             let seen = &mut self.oracle.seen[host];
             if until > seen.last_asleep_until {
                 if seen.last_asleep_until <= now {
@@ -477,20 +403,12 @@ impl Cluster {
             return;
         };
         let slept = self.oracle.seen[host].last_asleep_until;
-        let grace = self.options.pulse_ms * 3
-            + (self.options.save_ms.1 + self.options.replica_ms.1) * 4
-            + 200;
+        let grace = self.options.pulse_ms * 3 + (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 200;
         let bound = since.max(slept) + self.options.timeout_ms + grace;
-        let stopping = self.hosts[host]
-            .replica
-            .orders
-            .iter()
-            .any(|order| matches!(order, ReplicaCommand::Release { .. }));
+        let stopping =
+            self.hosts[host].replica.orders.iter().any(|order| matches!(order, ReplicaCommand::Release { .. }));
         self.require(now <= bound || stopping, || {
-            format!(
-                "the application on {} is frozen since {since} ms",
-                Self::name(host)
-            )
+            format!("the application on {} is frozen since {since} ms", Self::name(host))
         });
     }
 
@@ -505,30 +423,19 @@ impl Cluster {
         let [Some(first), Some(second)] = grants else {
             return self.oracle_violated("two nodes serve, one without a grant".to_owned());
         };
-        let later = if first.at >= second.at {
-            &first
-        } else {
-            &second
-        };
+        let later = if first.at >= second.at { &first } else { &second };
         let (silent, at, host) = (later.silent || later.forced, later.at, later.host);
         self.require(silent, || {
-            format!(
-                "two nodes serve, though {} was not cut off when it took its grant at {at} ms",
-                Self::name(host)
-            )
+            format!("two nodes serve, though {} was not cut off when it took its grant at {at} ms", Self::name(host))
         });
         let slack = (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 500;
         let told = [0, 1].map(|host| {
-            self.oracle.seen[host]
-                .heard_serving
-                .is_some_and(|(generation, heard_at)| {
-                    let awake = heard_at.max(self.oracle.seen[host].last_asleep_until);
-                    generation == generations[1 - host] && now > awake + slack
-                })
+            self.oracle.seen[host].heard_serving.is_some_and(|(generation, heard_at)| {
+                let awake = heard_at.max(self.oracle.seen[host].last_asleep_until);
+                generation == generations[1 - host] && now > awake + slack
+            })
         });
-        self.require(told != [true, true], || {
-            "two nodes have heard each other serve, and both go on".to_owned()
-        });
+        self.require(told != [true, true], || "two nodes have heard each other serve, and both go on".to_owned());
     }
 
     /// At the end, in sync and with nothing under way, both copies are equal.
@@ -549,9 +456,7 @@ impl Cluster {
     pub fn check_replies(&mut self) {
         for host in 0..2 {
             let open = self.oracle.seen[host].open_commands.len();
-            self.require(open == 0, || {
-                format!("{} left {open} commands unanswered", Self::name(host))
-            });
+            self.require(open == 0, || format!("{} left {open} commands unanswered", Self::name(host)));
         }
     }
 }

@@ -98,21 +98,15 @@ pub enum Message {
 impl Cluster {
     /// The agent orders something of its data plane.
     pub fn order(&mut self, host: usize, command: ReplicaCommand) {
-        let urgent = matches!(
-            command,
-            ReplicaCommand::Refuse | ReplicaCommand::Release { abort: true }
-        );
+        let urgent = matches!(command, ReplicaCommand::Refuse | ReplicaCommand::Release { abort: true });
         let replica = &mut self.hosts[host].replica;
         replica.orders.push_back(command);
         if replica.orders.len() == 1 {
             self.schedule_order(host);
-        } else if urgent
-            && replica.orders.front() == Some(&ReplicaCommand::Release { abort: false })
-        {
+        } else if urgent && replica.orders.front() == Some(&ReplicaCommand::Release { abort: false }) {
             replica.order_number += 1;
             let (life, number) = (replica.life, replica.order_number);
-            self.schedule
-                .after(1, Step::OrderDone { host, life, number });
+            self.schedule.after(1, Step::OrderDone { host, life, number });
         }
     }
 
@@ -133,8 +127,7 @@ impl Cluster {
         let replica = &mut self.hosts[host].replica;
         replica.order_number += 1;
         let (life, number) = (replica.life, replica.order_number);
-        self.schedule
-            .after(delay, Step::OrderDone { host, life, number });
+        self.schedule.after(delay, Step::OrderDone { host, life, number });
     }
 
     /// An order takes effect.
@@ -143,17 +136,10 @@ impl Cluster {
             return;
         };
         let fails = self.faulty && self.rng.chance(self.options.replica_fails);
-        let may_fail = matches!(
-            command,
-            ReplicaCommand::Inspect | ReplicaCommand::Serve { .. } | ReplicaCommand::Follow { .. }
-        );
+        let may_fail =
+            matches!(command, ReplicaCommand::Inspect | ReplicaCommand::Serve { .. } | ReplicaCommand::Follow { .. });
         if fails && may_fail {
-            self.tell(
-                host,
-                ReplicaEvent::Failed {
-                    reason: format!("{command:?} refused by the disk"),
-                },
-            );
+            self.tell(host, ReplicaEvent::Failed { reason: format!("{command:?} refused by the disk") });
         } else {
             self.carry_out_order(host, command);
         }
@@ -164,21 +150,13 @@ impl Cluster {
         match command {
             ReplicaCommand::Inspect => {
                 let entries = self.hosts[host].disk.content.len() as u64;
-                let inventory = Inventory {
-                    entries,
-                    bytes: entries * 100,
-                    changed_unix_ms: 0,
-                };
+                let inventory = Inventory { entries, bytes: entries * 100, changed_unix_ms: 0 };
                 self.tell(host, ReplicaEvent::Inspected { inventory });
             }
             ReplicaCommand::Serve { generation } => {
                 self.close_end(host);
-                self.hosts[host].replica.mode = Mode::Serving {
-                    generation,
-                    alone: true,
-                    accept: None,
-                    refusing: false,
-                };
+                self.hosts[host].replica.mode =
+                    Mode::Serving { generation, alone: true, accept: None, refusing: false };
                 self.oracle_served(host, generation);
                 self.tell(host, ReplicaEvent::Serving);
             }
@@ -189,61 +167,19 @@ impl Cluster {
                 }
             }
             ReplicaCommand::CompleteResync => {
-                if self
-                    .stream
-                    .as_ref()
-                    .is_some_and(|stream| stream.open[host] && stream.copied)
-                {
+                if self.stream.as_ref().is_some_and(|stream| stream.open[host] && stream.copied) {
                     self.push(1 - host, Message::Complete);
                 }
             }
-            ReplicaCommand::ContinueAlone {
-                generation: granted,
-            } => {
-                self.close_end(host);
-                if let Mode::Serving {
-                    generation,
-                    alone,
-                    accept,
-                    refusing,
-                } = &mut self.hosts[host].replica.mode
-                {
-                    (*generation, *alone, *accept) = (granted, true, None);
-                    if *refusing {
-                        return;
-                    }
-                }
-                self.oracle_served(host, granted);
-                self.hosts[host].replica.held_since = None;
-                for write in std::mem::take(&mut self.hosts[host].replica.pending) {
-                    self.acknowledge(host, write);
-                }
-            }
+            ReplicaCommand::ContinueAlone { generation } => self.continue_alone(host, generation),
             ReplicaCommand::Follow { session, .. } => {
                 self.close_end(host);
-                self.hosts[host].replica.mode = Mode::Following {
-                    session,
-                    fenced: false,
-                };
+                self.hosts[host].replica.mode = Mode::Following { session, fenced: false };
                 let life = self.hosts[host].replica.life;
-                self.schedule.after(
-                    1,
-                    Step::Connect {
-                        host,
-                        life,
-                        session,
-                    },
-                );
+                self.schedule.after(1, Step::Connect { host, life, session });
             }
             ReplicaCommand::ConfirmUpToDate => self.push(1 - host, Message::Confirm),
-            ReplicaCommand::Fence => {
-                if let Mode::Following { fenced, .. } = &mut self.hosts[host].replica.mode {
-                    *fenced = true;
-                }
-                self.close_end(host);
-                self.hosts[host].disk.sync();
-                self.tell(host, ReplicaEvent::Fenced);
-            }
+            ReplicaCommand::Fence => self.fence(host),
             ReplicaCommand::Refuse => {
                 self.refuse(host);
                 self.tell(host, ReplicaEvent::Refusing);
@@ -255,6 +191,30 @@ impl Cluster {
                 self.tell(host, ReplicaEvent::Released);
             }
         }
+    }
+
+    fn continue_alone(&mut self, host: usize, granted: Generation) {
+        self.close_end(host);
+        if let Mode::Serving { generation, alone, accept, refusing } = &mut self.hosts[host].replica.mode {
+            (*generation, *alone, *accept) = (granted, true, None);
+            if *refusing {
+                return;
+            }
+        }
+        self.oracle_served(host, granted);
+        self.hosts[host].replica.held_since = None;
+        for write in std::mem::take(&mut self.hosts[host].replica.pending) {
+            self.acknowledge(host, write);
+        }
+    }
+
+    fn fence(&mut self, host: usize) {
+        if let Mode::Following { fenced, .. } = &mut self.hosts[host].replica.mode {
+            *fenced = true;
+        }
+        self.close_end(host);
+        self.hosts[host].disk.sync();
+        self.tell(host, ReplicaEvent::Fenced);
     }
 
     fn refuse(&mut self, host: usize) {
@@ -282,11 +242,7 @@ impl Cluster {
 
     /// A following data plane tries to connect.
     pub fn connect(&mut self, host: usize, wanted: u64) {
-        let Mode::Following {
-            session,
-            fenced: false,
-        } = self.hosts[host].replica.mode
-        else {
+        let Mode::Following { session, fenced: false } = self.hosts[host].replica.mode else {
             return;
         };
         if session != wanted || self.stream.as_ref().is_some_and(|stream| stream.open[host]) {
@@ -298,20 +254,10 @@ impl Cluster {
             self.hosts[server].replica.mode,
             Mode::Serving { accept: Some(accepted), refusing: false, .. } if accepted == session
         );
-        let free = self
-            .stream
-            .as_ref()
-            .is_none_or(|stream| !stream.open[server]);
+        let free = self.stream.as_ref().is_none_or(|stream| !stream.open[server]);
         if !(passes && accepts && free && self.hosts[server].awake(self.schedule.now())) {
             let life = self.hosts[host].replica.life;
-            self.schedule.after(
-                50,
-                Step::Connect {
-                    host,
-                    life,
-                    session,
-                },
-            );
+            self.schedule.after(50, Step::Connect { host, life, session });
             return;
         }
         self.streams += 1;
@@ -331,12 +277,7 @@ impl Cluster {
             self.push(host, Message::Copy(chunk.to_vec()));
         }
         self.push(host, Message::CopyEnd);
-        self.schedule.after(
-            100,
-            Step::StreamCheck {
-                stream: self.streams,
-            },
-        );
+        self.schedule.after(100, Step::StreamCheck { stream: self.streams });
     }
 
     /// Puts a message into the stream, if the sender's end is open.
@@ -348,8 +289,7 @@ impl Cluster {
         stream.under_way[to].push_back(message);
         if stream.under_way[to].len() == 1 {
             let delay = self.rng.within(self.options.stream_ms);
-            self.schedule
-                .after(delay, Step::StreamDeliver { stream: number, to });
+            self.schedule.after(delay, Step::StreamDeliver { stream: number, to });
         }
     }
 
@@ -363,8 +303,7 @@ impl Cluster {
             return;
         };
         if !ready && stream.open[to] {
-            self.schedule
-                .after(20, Step::StreamDeliver { stream: number, to });
+            self.schedule.after(20, Step::StreamDeliver { stream: number, to });
             return;
         }
         let Some(message) = stream.under_way[to].pop_front() else {
@@ -372,8 +311,7 @@ impl Cluster {
         };
         if !stream.under_way[to].is_empty() {
             let delay = self.rng.within(self.options.stream_ms);
-            self.schedule
-                .after(delay, Step::StreamDeliver { stream: number, to });
+            self.schedule.after(delay, Step::StreamDeliver { stream: number, to });
         }
         if stream.open[to] {
             let session = stream.session;
@@ -384,12 +322,7 @@ impl Cluster {
     fn receive(&mut self, host: usize, session: u64, message: Message) {
         match message {
             Message::Keep(keep) => {
-                let gone: Vec<u64> = self.hosts[host]
-                    .disk
-                    .content
-                    .difference(&keep)
-                    .copied()
-                    .collect();
+                let gone: Vec<u64> = self.hosts[host].disk.content.difference(&keep).copied().collect();
                 for write in gone {
                     self.oracle_overwritten(host, write);
                     self.hosts[host].disk.content.remove(&write);
@@ -436,12 +369,7 @@ impl Cluster {
 
     /// The application writes, if it can.
     pub fn app_write(&mut self, host: usize) {
-        let Mode::Serving {
-            alone,
-            refusing: false,
-            ..
-        } = self.hosts[host].replica.mode
-        else {
+        let Mode::Serving { alone, refusing: false, .. } = self.hosts[host].replica.mode else {
             return;
         };
         if self.hosts[host].replica.pending.len() >= PENDING_MAX {
@@ -450,10 +378,7 @@ impl Cluster {
         self.writes += 1;
         let write = self.writes;
         self.hosts[host].disk.content.insert(write);
-        let follower_open = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| stream.open[host] && stream.server == host);
+        let follower_open = self.stream.as_ref().is_some_and(|stream| stream.open[host] && stream.server == host);
         if follower_open {
             self.push(1 - host, Message::Write(write));
         }
@@ -496,65 +421,39 @@ impl Cluster {
         } else if stream.stalled_since.is_none() {
             stream.stalled_since = Some(now);
         }
-        let stalled = stream
-            .stalled_since
-            .is_some_and(|since| now - since >= patience);
+        let stalled = stream.stalled_since.is_some_and(|since| now - since >= patience);
         let (open, session) = (stream.open, stream.session);
         for host in 0..2 {
             // The kernel of the other node answers for a closed end at once; a dead machine answers nothing.
             let reset = !open[1 - host] && passes && up[1 - host];
             if open[host] && awake[host] && (reset || stalled) {
-                self.lose_stream(
-                    host,
-                    session,
-                    if reset {
-                        "closed by the peer"
-                    } else {
-                        "no progress"
-                    },
-                );
+                self.lose_stream(host, session, if reset { "closed by the peer" } else { "no progress" });
             }
         }
-        self.schedule
-            .after(100, Step::StreamCheck { stream: number });
+        self.schedule.after(100, Step::StreamCheck { stream: number });
     }
 
     /// This node's data plane finds its stream broken.
     pub fn lose_stream(&mut self, host: usize, session: u64, reason: &str) {
         self.close_end(host);
-        if let Mode::Serving {
-            alone: false,
-            refusing: false,
-            ..
-        } = self.hosts[host].replica.mode
-        {
+        if let Mode::Serving { alone: false, refusing: false, .. } = self.hosts[host].replica.mode {
             self.hosts[host].replica.held_since = Some(self.schedule.now());
         }
         if let Mode::Serving { accept, .. } = &mut self.hosts[host].replica.mode {
             *accept = None;
         }
-        self.tell(
-            host,
-            ReplicaEvent::StreamLost {
-                session,
-                reason: reason.to_owned(),
-            },
-        );
+        self.tell(host, ReplicaEvent::StreamLost { session, reason: reason.to_owned() });
     }
 
     /// This node could get a new write acknowledged now.
     pub fn serves(&self, host: usize) -> bool {
-        let Mode::Serving {
-            alone,
-            refusing: false,
-            ..
-        } = self.hosts[host].replica.mode
-        else {
+        let Mode::Serving { alone, refusing: false, .. } = self.hosts[host].replica.mode else {
             return false;
         };
-        let followed = self.stream.as_ref().is_some_and(|stream| {
-            stream.server == host && stream.open == [true, true] && stream.copied
-        });
+        let followed = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.server == host && stream.open == [true, true] && stream.copied);
         self.hosts[host].up && (alone || followed)
     }
 }

@@ -51,18 +51,13 @@ fn name_numbers(text: &str) -> String {
     while let Some(at) = rest.find(|c: char| c.is_ascii_hexdigit()) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
-        let end = from
-            .find(|c: char| !c.is_ascii_hexdigit())
-            .unwrap_or(from.len());
+        let end = from.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(from.len());
         let (word, after) = from.split_at(end);
         let name = |known: &mut Vec<String>| {
-            known
-                .iter()
-                .position(|other| other == word)
-                .unwrap_or_else(|| {
-                    known.push(word.to_owned());
-                    known.len() - 1
-                })
+            known.iter().position(|other| other == word).unwrap_or_else(|| {
+                known.push(word.to_owned());
+                known.len() - 1
+            })
         };
         if word == "00000000" && out.ends_with(':') {
             out.push('-');
@@ -88,9 +83,7 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
         }
         ["cut"] => cluster.net.set_all(true),
         ["join"] => cluster.net.set_all(false),
-        ["cut", "from", node] => {
-            (0..2).for_each(|link| cluster.net.set(index(node).unwrap_or(0), link, true))
-        }
+        ["cut", "from", node] => (0..2).for_each(|link| cluster.net.set(index(node).unwrap_or(0), link, true)),
         ["crash", "both"] => {
             for host in 0..2 {
                 cluster.crash(host, 3_600_000);
@@ -121,9 +114,7 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
     }
     match (verb, rest) {
         ("files", [count]) => {
-            let count: u64 = count
-                .parse()
-                .map_err(|_| format!("`{count}` is no number"))?;
+            let count: u64 = count.parse().map_err(|_| format!("`{count}` is no number"))?;
             (0..count).for_each(|file| cluster.hosts[host].disk.write_synced(1_000_000 + file));
         }
         ("crash", []) => cluster.crash(host, 3_600_000),
@@ -144,12 +135,7 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         }
         ("replica-exits", []) => {
             cluster.end_replica(host);
-            cluster.to_agent(
-                host,
-                Input::Replica(ReplicaEvent::Exited {
-                    reason: "signal 9".to_owned(),
-                }),
-            );
+            cluster.to_agent(host, Input::Replica(ReplicaEvent::Exited { reason: "signal 9".to_owned() }));
         }
         ("process-missing", [name, action]) => {
             let action = match *action {
@@ -158,19 +144,11 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
                 "stop" => CheckAction::Stop,
                 other => return Err(format!("unknown action `{other}`")),
             };
-            cluster.to_agent(
-                host,
-                Input::ProcessMissing {
-                    name: (*name).to_owned(),
-                    action,
-                },
-            );
+            cluster.to_agent(host, Input::ProcessMissing { name: (*name).to_owned(), action });
         }
         ("until-resync", []) => {
             for _ in 0..100_000 {
-                if matches!(cluster.hosts[host].replica.mode, Mode::Following { .. })
-                    && cluster.stream.is_some()
-                {
+                if matches!(cluster.hosts[host].replica.mode, Mode::Following { .. }) && cluster.stream.is_some() {
                     break;
                 }
                 cluster.run_for(1);
@@ -190,10 +168,6 @@ fn index(node: &str) -> Result<usize, String> {
 }
 
 fn milliseconds(text: &str) -> Result<u64, String> {
-    let seconds = text
-        .strip_suffix('s')
-        .and_then(|seconds| seconds.parse::<f64>().ok());
-    seconds
-        .map(|seconds| (seconds * 1000.0) as u64)
-        .ok_or_else(|| format!("`{text}` is no time such as 2.5s"))
+    let seconds = text.strip_suffix('s').and_then(|seconds| seconds.parse::<f64>().ok());
+    seconds.map(|seconds| (seconds * 1000.0) as u64).ok_or_else(|| format!("`{text}` is no time such as 2.5s"))
 }
