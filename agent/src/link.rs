@@ -105,15 +105,15 @@ pub fn host_and_port(text: &str) -> Result<(String, u16)> {
 /// Dials the servers known, most preferred first; names are resolved anew each time.
 async fn connect_any(agent: &Agent, enrolment: &Enrolment) -> Result<(Socket, String)> {
     let told = agent.options.server.iter();
-    let mut last = anyhow::anyhow!("enrolment named no server");
+    let mut failures = Vec::new();
     for server in told.chain(&enrolment.servers) {
         match tokio::time::timeout(CONNECT_TIMEOUT, connect(&agent.identity(), enrolment, server)).await {
             Ok(Ok(socket)) => return Ok((socket, server.clone())),
-            Ok(Err(error)) => last = error.context(server.clone()),
-            Err(_) => last = anyhow::anyhow!("{server}: no answer"),
+            Ok(Err(error)) => failures.push(format!("{server}: {error:#}")),
+            Err(_) => failures.push(format!("{server}: no answer")),
         }
     }
-    Err(last)
+    anyhow::bail!("{}", failures.join("; "))
 }
 
 async fn connect(identity: &Identity, enrolment: &Enrolment, server: &str) -> Result<Socket> {

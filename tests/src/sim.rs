@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod disk;
+pub mod driver;
 pub mod faults;
 pub mod net;
 pub mod operator;

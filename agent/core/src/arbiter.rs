@@ -335,16 +335,18 @@ fn out_of_hearing(s: &Situation<'_>) -> Verdict {
         DataState::UpToDate if s.live && !s.settings.failover && !durable.was_primary => {
             wait(Wait::FailoverOff)
         }
-        DataState::UpToDate if s.live || s.settings.broken.start_alone_when_not_solo => take(),
-        DataState::UpToDate if durable.solo => {
-            match s.peer.map(|peer| (peer, relation_to(durable, peer))) {
-                // The last that was heard is a copy with writes of its own: the operator was asked to choose, and silence
+        DataState::UpToDate if s.settings.broken.start_alone_when_not_solo => take(),
+        DataState::UpToDate if s.live || durable.solo => {
+            match s.peer.map(|peer| (peer.data, relation_to(durable, peer))) {
+                // The last that was heard is a copy with writes of its own: the operator is asked to choose, and silence
                 // does not choose for him.
-                Some((peer, Relation::Ahead | Relation::Diverged | Relation::Unrelated))
-                    if whole(peer.data) =>
-                {
+                Some((data, Relation::Diverged | Relation::Unrelated)) if whole(data) => {
                     wait(Wait::BothDiverged)
                 }
+                Some((data, Relation::Ahead)) if whole(data) && durable.solo => {
+                    wait(Wait::BothDiverged)
+                }
+                Some((data, Relation::Ahead)) if whole(data) => wait(Wait::PeerMayBeNewer),
                 _ => take(),
             }
         }
@@ -394,10 +396,8 @@ pub fn rank_of(settings: &Settings, peer: &Heartbeat) -> Rank {
 /// Whether this node, which neither serves nor is about to, promises the peer the number it asks for.
 pub fn may_promise(s: &Situation<'_>, peer: &Heartbeat) -> bool {
     let durable = s.durable;
-    if peer.asks <= durable.generation.number
-        || peer.asks <= durable.outdated_since
-        || peer.signature != s.settings.signature
-    {
+    // A peer with another configuration gets the promise too: giving way is always safe, and must not depend on it.
+    if peer.asks <= durable.generation.number || peer.asks <= durable.outdated_since {
         return false;
     }
     if !whole(durable.data) || s.agreed {
@@ -410,6 +410,13 @@ pub fn may_promise(s: &Situation<'_>, peer: &Heartbeat) -> bool {
         // It does not know yet that this copy is newer, or another: it will hear.
         Relation::Behind | Relation::Diverged | Relation::Unrelated => false,
     }
+}
+
+/// The peer holds a later generation of this very data: whatever happens next, this copy is not the newest.
+pub fn superseded(durable: &Durable, peer: &Heartbeat) -> bool {
+    peer.data == DataState::UpToDate
+        && !durable.solo
+        && relation_to(durable, peer) == Relation::Ahead
 }
 
 /// What a serving node makes of a peer that serves too, or whose copy descends from its own.

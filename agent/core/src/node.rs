@@ -232,7 +232,7 @@ impl Node {
         self.event(
             EventLevel::Warning,
             format!(
-                "this node was suspended for {gap} ms: the silence of {} is counted anew",
+                "this node did nothing for {gap} ms (suspended, or its disk was slow): the silence of {} is counted anew",
                 self.settings.peer_name
             ),
         );

@@ -93,3 +93,107 @@ impl Replay {
         Belief::Newest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_api::ids::{Generation, NodeId};
+    use holdfast_api::state::{DataState, ModuleState, Readiness};
+
+    const OWN: Incarnation = Incarnation { count: 5, id: 55 };
+    const PEER: Incarnation = Incarnation { count: 3, id: 33 };
+
+    fn word(incarnation: Incarnation, sequence: u64, echo: Incarnation) -> Heartbeat {
+        Heartbeat {
+            from: NodeId(2),
+            boot_id: 1,
+            incarnation,
+            sequence,
+            echo,
+            hears_you: true,
+            signature: 0,
+            state: ModuleState::Stop,
+            readiness: Readiness::NotReady,
+            running: false,
+            data: DataState::Unknown,
+            generation: Generation::default(),
+            history: Vec::new(),
+            solo: false,
+            outdated_since: 0,
+            continued: false,
+            was_primary: false,
+            asks: 0,
+            session: 0,
+            swap_request: 0,
+            inventory: crate::replica::Inventory::default(),
+        }
+    }
+
+    #[test]
+    fn a_new_speaker_is_believed_only_if_it_echoes_us() {
+        let mut replay = Replay::new(OWN, 2);
+        assert!(matches!(
+            replay.judge(0, &word(PEER, 9, Incarnation::default())),
+            Belief::Refused(_)
+        ));
+        assert_eq!(
+            replay.echo(),
+            PEER,
+            "it is echoed, so that it can prove itself"
+        );
+        assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
+    }
+
+    #[test]
+    fn a_recorded_datagram_is_refused() {
+        let mut replay = Replay::new(OWN, 2);
+        assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
+        assert!(matches!(
+            replay.judge(0, &word(PEER, 10, OWN)),
+            Belief::Refused(_)
+        ));
+        assert!(matches!(
+            replay.judge(0, &word(PEER, 9, OWN)),
+            Belief::Refused(_)
+        ));
+        assert_eq!(
+            replay.judge(1, &word(PEER, 10, OWN)),
+            Belief::Alive,
+            "the same word over another link"
+        );
+        assert!(matches!(
+            replay.judge(1, &word(PEER, 10, OWN)),
+            Belief::Refused(_)
+        ));
+        assert!(
+            matches!(replay.judge(7, &word(PEER, 11, OWN)), Belief::Refused(_)),
+            "no such link"
+        );
+    }
+
+    #[test]
+    fn a_restarted_peer_replaces_the_older_one_for_good() {
+        let mut replay = Replay::new(OWN, 1);
+        let newer = Incarnation { count: 4, id: 44 };
+        assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
+        assert!(matches!(
+            replay.judge(0, &word(newer, 1, Incarnation::default())),
+            Belief::Refused(_)
+        ));
+        assert_eq!(
+            replay.judge(0, &word(PEER, 11, OWN)),
+            Belief::Newest,
+            "not proven yet: the older one still counts"
+        );
+        assert_eq!(replay.judge(0, &word(newer, 2, OWN)), Belief::Restarted);
+        assert!(matches!(
+            replay.judge(0, &word(PEER, 12, OWN)),
+            Belief::Refused(_)
+        ));
+        let twin = Incarnation { count: 4, id: 45 };
+        assert!(
+            matches!(replay.judge(0, &word(twin, 1, OWN)), Belief::Refused(_)),
+            "the same count twice"
+        );
+    }
+}

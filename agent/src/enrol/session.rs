@@ -23,8 +23,10 @@ impl Line {
     async fn read(&mut self) -> Result<Option<ServerLine>> {
         let mut bytes = Vec::new();
         let mut bounded = (&mut self.0).take(LINE_BYTES_MAX as u64);
-        let length = tokio::time::timeout(LINE_TIMEOUT, bounded.read_until(b'\n', &mut bytes)).await??;
-        if length == 0 {
+        let read = tokio::time::timeout(LINE_TIMEOUT, bounded.read_until(b'\n', &mut bytes)).await?;
+        // A probe closes without a word; some do so without the farewell of TLS.
+        let gone = matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof) && bytes.is_empty();
+        if gone || read? == 0 {
             return Ok(None);
         }
         ensure!(bytes.last() == Some(&b'\n'), "a line is too long or cut off");

@@ -72,6 +72,8 @@ struct Seen {
     forced: bool,
     /// An operator ordered second.
     agreed: bool,
+    /// Generations that this agent has heard the peer hold, with data up to date.
+    heard_of: BTreeSet<Key>,
     /// This agent has been in sync with the peer: without that, silence says nothing.
     was_in_sync: bool,
     open_commands: BTreeSet<u64>,
@@ -180,6 +182,11 @@ impl Cluster {
 
     /// A heartbeat has been handled.
     pub fn oracle_handled(&mut self, host: usize, heartbeat: &Heartbeat) {
+        if heartbeat.data == DataState::UpToDate {
+            self.oracle.seen[host]
+                .heard_of
+                .insert(key(heartbeat.generation));
+        }
         if arbiter::serves(heartbeat) {
             let now = self.schedule.now();
             let heard = key(heartbeat.generation);
@@ -272,6 +279,19 @@ impl Cluster {
         self.require(forced || promised || in_sync, || {
             format!(
                 "{node} takes {} after silence, but cannot know what was served before",
+                new.generation
+            )
+        });
+        // Knowing of a later generation of its own data, a node waits for that, however silent the peer.
+        let old_key = key(old.generation);
+        let knew_later = self.oracle.seen[host]
+            .heard_of
+            .iter()
+            .find(|heard| **heard != old_key && self.oracle.lineage(**heard).contains(&old_key))
+            .copied();
+        self.require(forced || promised || knew_later.is_none(), || {
+            format!(
+                "{node} takes {} though it knew of {knew_later:?}",
                 new.generation
             )
         });

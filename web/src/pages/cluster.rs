@@ -98,7 +98,7 @@ impl Draft {
     fn save(self, console: Console) {
         self.busy.set(true);
         let form = self.form.get_untracked();
-        console.start_task(async move { client::save_cluster(&form).await }, move |task| {
+        console.start_shown_task(async move { client::save_cluster(&form).await }, move |task| {
             self.busy.set(false);
             self.task.set(task);
         });

@@ -32,6 +32,7 @@ impl Node {
             self.event(EventLevel::Info, text);
         }
         self.trust_again();
+        self.learn_of_later();
         self.answer_ask();
         self.answer_swap_request();
     }
@@ -80,6 +81,28 @@ impl Node {
         if same && partner {
             self.live = true;
             self.slept_until = None;
+        }
+    }
+
+    /// The peer holds a later generation: save that at once, in any state and in the midst of any procedure. If it fell
+    /// silent before this node looked again, this copy would still seem the newest.
+    pub(super) fn learn_of_later(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        if self.mute
+            || self.durable.data != DataState::UpToDate
+            || !arbiter::superseded(&self.durable, peer)
+        {
+            return;
+        }
+        let text = format!(
+            "this copy is outdated: {} holds {}",
+            self.settings.peer_name, peer.generation
+        );
+        self.durable.data = DataState::Outdated;
+        self.live = false;
+        self.event(EventLevel::Warning, text);
+        if self.status == automaton::SECOND {
+            self.take_edge(Trigger::FellBehind, "out of date");
         }
     }
 

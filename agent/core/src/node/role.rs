@@ -224,7 +224,7 @@ impl Node {
 
     /// Everything up to the primary's "complete" is applied and synced: save UpToDate, then answer.
     ///
-    /// If this node has meanwhile promised a higher number, its copy is whole but out of date, and the answer is none.
+    /// If this node has meanwhile promised a higher number, or the primary has taken one, its copy is whole but out of date, and the answer is none.
     fn on_caught_up(&mut self, session: u64) {
         let fencing = self.procedure.is_some();
         let Some(following) = self.following.clone() else {
@@ -244,7 +244,8 @@ impl Node {
         self.durable.was_primary = false;
         self.durable.continued = false;
         self.resync = None;
-        if self.durable.outdated_since > self.durable.generation.number {
+        let went_on = self.peer_generation() != self.durable.generation;
+        if went_on || self.durable.outdated_since > self.durable.generation.number {
             self.durable.data = DataState::Outdated;
             return;
         }

@@ -15,12 +15,17 @@ use holdfast_api::state::{DataState, ModuleState};
 /// A data plane that does not release in this time is aborted.
 const RELEASE_PATIENCE_MS: u64 = 10_000;
 
+/// A data plane that does not fence or mount in this time is given up.
+const ANSWER_PATIENCE_MS: u64 = 30_000;
+
 /// The procedure under way.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     procedure: Procedure,
     at: usize,
     waiting: Option<Answer>,
+    /// The data plane has to answer until then.
+    answer_until: Option<Instant>,
     /// Third argument of scripts; a stop that starts again says so.
     action: ScriptAction,
 }
@@ -53,7 +58,7 @@ impl Running {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.waiting {
             Some(Answer::Released { until, .. }) => Some(until),
-            _ => None,
+            _ => self.answer_until,
         }
     }
 }
@@ -95,6 +100,7 @@ impl Node {
             procedure,
             at: 0,
             waiting: None,
+            answer_until: None,
             action,
         });
         self.run_steps();
@@ -188,8 +194,11 @@ impl Node {
                 Progress::Over => return,
                 Progress::Done => self.step_done(),
                 Progress::Waits(answer) => {
+                    let until = self.now.after(ANSWER_PATIENCE_MS);
                     if let Some(running) = &mut self.procedure {
                         running.waiting = Some(answer);
+                        running.answer_until =
+                            matches!(answer, Answer::Fenced | Answer::Serving).then_some(until);
                     }
                 }
             }
@@ -200,6 +209,7 @@ impl Node {
         if let Some(running) = &mut self.procedure {
             running.at += 1;
             running.waiting = None;
+            running.answer_until = None;
         }
     }
 
@@ -398,6 +408,15 @@ impl Node {
 
     /// Whatever this node did not release in time is aborted; what cannot be aborted is left dead.
     pub(super) fn check_step_deadline(&mut self) {
+        let answer_until = self
+            .procedure
+            .as_ref()
+            .and_then(|running| running.answer_until);
+        if answer_until.is_some_and(|until| self.now >= until) {
+            return self.local_fault(
+                "the data plane does not answer: see the agent's log and the disk below it",
+            );
+        }
         let Some(Answer::Released { until, aborted }) =
             self.procedure.as_ref().and_then(|running| running.waiting)
         else {

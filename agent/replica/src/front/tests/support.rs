@@ -31,7 +31,8 @@ impl Mounted {
 
     /// As [`Mounted::new`], with something in the directory before, and few descriptors.
     pub(super) fn with(fill: impl FnOnce(&Path), descriptors: usize) -> Mounted {
-        // One for all tests of the process, so that what they and the mirror make has the modes they ask for.
+        // Of this test's threads only: what they and the mirror make has the modes they ask for.
+        crate::tree::identity::own_umask().unwrap();
         rustix::process::umask(rustix::fs::Mode::empty());
         let base = tempfile::Builder::new().prefix("holdfast-front-").tempdir_in("/tmp").unwrap();
         let path = base.path().join("data");

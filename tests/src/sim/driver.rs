@@ -1,0 +1,403 @@
+//! The agent's part, as the simulated machines do it: hand inputs to the node, save, send, act; die and start again.
+
+use super::cluster::{Cluster, Saving, Step};
+use super::scripts::{self, Run};
+use holdfast_api::ids::NodeId;
+use holdfast_core::durable::Durable;
+use holdfast_core::heartbeat::{Heartbeat, Incarnation};
+use holdfast_core::input::{CommandKind, Input, ScriptOutcome};
+use holdfast_core::node::Node;
+use holdfast_core::output::{Act, Output, Script};
+use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
+use holdfast_core::settings::{Settings, Witness};
+use holdfast_core::time::{Instant, Moment};
+
+impl Cluster {
+    /// The machine gets power.
+    pub fn power_on(&mut self, host: usize) {
+        if !self.hosts[host].up {
+            self.hosts[host].up = true;
+            self.hosts[host].boot_id = self.rng.draw() | 1;
+        }
+    }
+
+    /// The agent starts and reads its ledger.
+    pub fn start_agent(&mut self, host: usize) {
+        let draw = self.rng.draw();
+        let machine = &mut self.hosts[host];
+        machine.life += 1;
+        machine.disk.starts += 1;
+        let options = &self.options;
+        let settings = Settings {
+            module: "mirror".to_owned(),
+            node: NodeId(host as u16 + 1),
+            node_name: Self::name(host).to_owned(),
+            peer: NodeId(2 - host as u16),
+            peer_name: Self::name(1 - host).to_owned(),
+            links: options.links,
+            pulse_ms: options.pulse_ms,
+            timeout_ms: options.timeout_ms,
+            maxloop: options.maxloop,
+            loop_interval_ms: options.loop_interval_ms,
+            failover: options.failover,
+            has_scripts: options.has_scripts,
+            signature: 7,
+            boot_id: machine.boot_id,
+            incarnation: Incarnation {
+                count: machine.disk.starts,
+                id: draw,
+            },
+            witness: Witness::None,
+            broken: options.broken,
+        };
+        let durable = machine.disk.ledger.clone();
+        let moment = Moment {
+            now: Instant(self.schedule.now()),
+            nonce: self.rng.draw(),
+        };
+        let running = durable.running;
+        let machine = &mut self.hosts[host];
+        machine.node = Some(Node::new(settings, durable, moment));
+        self.oracle_agent_started(host);
+        self.say(|| format!("{} agent starts", Self::name(host)));
+        self.input(host, Input::Ticked);
+        if running {
+            let by = if self.hosts[host].disk.ledger.boot_id == self.hosts[host].boot_id {
+                "agent restart"
+            } else {
+                "boot"
+            };
+            self.command(host, CommandKind::Start, by);
+        }
+    }
+
+    /// Something reaches the agent a moment later.
+    pub fn to_agent(&mut self, host: usize, input: Input) {
+        let life = self.hosts[host].life;
+        self.schedule.after(1, Step::Report { host, life, input });
+    }
+
+    /// Hands an input to the node, or keeps it until the save under way has ended.
+    pub fn input(&mut self, host: usize, input: Input) {
+        if self.hosts[host].saving.is_some() {
+            self.hosts[host].inbox.push_back(input);
+            return;
+        }
+        let moment = Moment {
+            now: Instant(self.schedule.now()),
+            nonce: self.rng.draw(),
+        };
+        if self.hosts[host].node.is_none() {
+            return;
+        }
+        let serving_word = match &input {
+            Input::HeartbeatReceived { link, heartbeat } => {
+                let heartbeat = heartbeat.clone();
+                self.oracle_delivered(host, *link, &heartbeat)
+                    .then_some(heartbeat)
+            }
+            _ => None,
+        };
+        let shown = self.log.is_some().then(|| show_input(&input)).flatten();
+        let Some(node) = &mut self.hosts[host].node else {
+            return;
+        };
+        let before = node.view();
+        let output = node.handle(moment, input);
+        let after = node.view();
+        let (life, deadline) = (
+            self.hosts[host].life,
+            self.hosts[host].node.as_ref().map(Node::next_deadline),
+        );
+        if let Some(Instant(deadline)) = deadline
+            && self.hosts[host].tick_at != Some(deadline)
+        {
+            self.hosts[host].tick_at = Some(deadline);
+            self.schedule.at(deadline, Step::Tick { host, life });
+        }
+        if let Some(shown) = shown {
+            self.say(|| format!("{} <- {shown}", Self::name(host)));
+        }
+        if self.log.is_some() {
+            for event in &output.events {
+                self.say(|| format!("{} {:?} {}", Self::name(host), event.level, event.text));
+            }
+            if (before.state, before.readiness, before.data)
+                != (after.state, after.readiness, after.data)
+            {
+                self.say(|| format!("{} == {after}", Self::name(host)));
+            }
+        }
+        self.oracle_output(host, &output);
+        match &output.persist {
+            Some(_) => {
+                let delay = self.rng.within(self.options.save_ms);
+                let silent = self.truly_silent(host);
+                self.hosts[host].saving = Some(Saving {
+                    silent,
+                    at: self.schedule.now(),
+                    output,
+                });
+                self.schedule.after(delay, Step::SaveEnds { host, life });
+            }
+            None => self.carry_out(host, output),
+        }
+        if let Some(heartbeat) = serving_word {
+            self.oracle_handled(host, &heartbeat);
+        }
+    }
+
+    pub(super) fn save_ends(&mut self, host: usize) {
+        let Some(Saving { at, silent, output }) = self.hosts[host].saving.take() else {
+            return;
+        };
+        let broken = self.hosts[host].ledger_broken;
+        let fails = broken || self.faulty && self.rng.chance(self.options.save_fails);
+        if let Some(before) = self.hosts[host].before_failure.take() {
+            self.oracle_never_used(&self.hosts[host].disk.ledger.clone());
+            self.hosts[host].disk.ledger = before;
+        }
+        if let Some(durable) = &output.persist
+            && (!fails || !broken && self.rng.coin() == 0)
+        {
+            self.hosts[host].before_failure = fails.then(|| self.hosts[host].disk.ledger.clone());
+            self.write_ledger(host, durable.clone(), at, silent);
+        }
+        if fails {
+            self.say(|| format!("{} disk: save fails", Self::name(host)));
+            self.hosts[host].inbox.push_front(Input::SaveFailed {
+                reason: "input/output error".to_owned(),
+            });
+        } else {
+            self.carry_out(host, output);
+        }
+        while self.hosts[host].saving.is_none() {
+            let Some(input) = self.hosts[host].inbox.pop_front() else {
+                break;
+            };
+            self.input(host, input);
+        }
+    }
+
+    /// The ledger's new state is on disk.
+    pub fn write_ledger(&mut self, host: usize, durable: Durable, decided_at: u64, silent: bool) {
+        self.oracle_saved(host, &durable, decided_at, silent);
+        self.hosts[host].disk.ledger = durable;
+    }
+
+    /// Send, then act.
+    fn carry_out(&mut self, host: usize, output: Output) {
+        self.oracle_effects(host, &output);
+        if let Some(heartbeat) = output.send {
+            self.transmit(host, &heartbeat);
+        }
+        for act in output.acts {
+            if let Some(shown) = self.log.is_some().then(|| show_act(&act)).flatten() {
+                self.say(|| format!("{} -> {shown}", Self::name(host)));
+            }
+            self.carry_out_act(host, act);
+        }
+        for reply in output.replies {
+            self.oracle_replied(host, reply.id);
+            self.say(|| format!("{} reply {:?}", Self::name(host), reply.result));
+        }
+    }
+
+    fn transmit(&mut self, from: usize, heartbeat: &Heartbeat) {
+        for link in 0..self.net.links() {
+            let copies = if self.faulty && self.rng.chance(self.options.duplicate) {
+                2
+            } else {
+                1
+            };
+            for _ in 0..copies {
+                let lost = self.faulty && self.rng.chance(self.options.loss);
+                let delay = self.rng.within(self.options.delay_ms);
+                if self.net.passes(from, link) && !lost {
+                    let heartbeat = Box::new(heartbeat.clone());
+                    self.schedule.after(
+                        delay,
+                        Step::Datagram {
+                            to: 1 - from,
+                            link,
+                            heartbeat,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    fn carry_out_act(&mut self, host: usize, act: Act) {
+        let life = self.hosts[host].life;
+        match act {
+            Act::RunScript { run, script, .. } => {
+                let (took, outcome) = scripts::draw(&mut self.rng, &self.options);
+                let outcome = if self.faulty {
+                    outcome
+                } else {
+                    ScriptOutcome::Exited(0)
+                };
+                self.hosts[host].scripts.push(Run { run, script });
+                self.oracle_script_begins(host, script);
+                self.schedule.after(
+                    took,
+                    Step::ScriptEnds {
+                        host,
+                        life,
+                        run,
+                        outcome,
+                    },
+                );
+            }
+            Act::EndScript { run } => {
+                let outcome = ScriptOutcome::Signalled(15);
+                self.schedule.after(
+                    1,
+                    Step::ScriptEnds {
+                        host,
+                        life,
+                        run,
+                        outcome,
+                    },
+                );
+            }
+            Act::Replica(command) => self.order(host, command),
+            Act::SetAddresses { run } => {
+                self.hosts[host].addresses = true;
+                self.to_agent(host, Input::AddressesDone { run, error: None });
+            }
+            Act::ReleaseAddresses { run } => {
+                self.hosts[host].addresses = false;
+                self.to_agent(host, Input::AddressesDone { run, error: None });
+            }
+            Act::WatchProcesses | Act::UnwatchProcesses => {}
+            Act::SetHealth { ready } => self.hosts[host].healthy = ready,
+        }
+    }
+
+    pub(super) fn script_ends(&mut self, host: usize, run: u64, outcome: ScriptOutcome) {
+        let Some(at) = self.hosts[host]
+            .scripts
+            .iter()
+            .position(|running| running.run == run)
+        else {
+            return;
+        };
+        let script = self.hosts[host].scripts.remove(at).script;
+        match script {
+            Script::StartPrim => self.hosts[host].application = true,
+            Script::StopPrim | Script::Prestart => self.hosts[host].application = false,
+            Script::Poststop => {}
+        }
+        self.input(host, Input::ScriptExited { run, outcome });
+    }
+
+    /// The agent dies; its data plane and its scripts end with it.
+    pub fn kill_agent(&mut self, host: usize, back_in_ms: u64) {
+        self.end_replica(host);
+        let may_have_landed = self.rng.coin() == 0;
+        let saving = self.hosts[host].saving.take();
+        if let Some(Saving {
+            at,
+            silent,
+            output:
+                Output {
+                    persist: Some(durable),
+                    ..
+                },
+        }) = saving
+            && may_have_landed
+        {
+            self.write_ledger(host, durable, at, silent);
+        }
+        let machine = &mut self.hosts[host];
+        machine.node = None;
+        machine.life += 1;
+        machine.inbox.clear();
+        machine.before_failure = None;
+        machine.tick_at = None;
+        machine.scripts.clear();
+        machine.application = false;
+        machine.healthy = false;
+        machine.addresses = false;
+        machine.frozen_until = 0;
+        let life = machine.life;
+        self.oracle_agent_gone(host);
+        self.schedule
+            .after(back_in_ms, Step::AgentStarts { host, life });
+    }
+
+    /// The machine loses power.
+    pub fn crash(&mut self, host: usize, back_in_ms: u64) {
+        self.kill_agent(host, back_in_ms);
+        self.hosts[host].up = false;
+        self.hosts[host].asleep_until = 0;
+        self.hosts[host].disk.crash(&mut self.rng);
+    }
+}
+
+/// An input as the log shows it; heartbeats and ticks are too many.
+pub fn show_input(input: &Input) -> Option<String> {
+    match input {
+        Input::Ticked | Input::HeartbeatReceived { .. } => None,
+        Input::CommandReceived(command) => Some(format!("{:?} by {}", command.kind, command.actor)),
+        Input::ScriptExited { outcome, .. } => Some(format!("script {outcome:?}")),
+        Input::Replica(event) => Some(match event {
+            ReplicaEvent::StreamLost { reason, .. } => format!("StreamLost: {reason}"),
+            ReplicaEvent::Failed { reason } => format!("Failed: {reason}"),
+            ReplicaEvent::Exited { reason } => format!("Exited: {reason}"),
+            ReplicaEvent::Inspected { inventory } => {
+                format!("Inspected: {} entries", inventory.entries)
+            }
+            ReplicaEvent::PeerConnected { session }
+            | ReplicaEvent::ResyncCopied { session }
+            | ReplicaEvent::PeerUpToDate { session }
+            | ReplicaEvent::Following { session }
+            | ReplicaEvent::CaughtUp { session } => {
+                let shown = format!("{event:?}");
+                format!(
+                    "{} session {session}",
+                    shown.split(' ').next().unwrap_or_default()
+                )
+            }
+            other => format!("{other:?}"),
+        }),
+        Input::AddressesDone { error: None, .. } => Some("addresses done".to_owned()),
+        other => Some(format!("{other:?}")),
+    }
+}
+
+/// An act as the log shows it.
+pub fn show_act(act: &Act) -> Option<String> {
+    Some(match act {
+        Act::RunScript {
+            script,
+            force,
+            from,
+            to,
+            action,
+            ..
+        } => {
+            let force = if *force { "force " } else { "" };
+            let action = format!("{action:?}").to_lowercase();
+            format!("run {} {force}{from} {to} {action}", script.file_name())
+        }
+        Act::EndScript { .. } => "end script".to_owned(),
+        Act::Replica(command) => match command {
+            ReplicaCommand::Serve { generation } => format!("Serve {generation}"),
+            ReplicaCommand::ContinueAlone { generation } => format!("ContinueAlone {generation}"),
+            ReplicaCommand::AcceptPeer { session } => format!("AcceptPeer session {session}"),
+            ReplicaCommand::Follow {
+                session,
+                generation,
+            } => format!("Follow {generation} session {session}"),
+            other => format!("{other:?}"),
+        },
+        Act::SetAddresses { .. } => "set addresses".to_owned(),
+        Act::ReleaseAddresses { .. } => "release addresses".to_owned(),
+        Act::WatchProcesses => "watch processes".to_owned(),
+        Act::UnwatchProcesses => "unwatch processes".to_owned(),
+        Act::SetHealth { ready } => format!("health {}", if *ready { 200 } else { 404 }),
+    })
+}
