@@ -19,6 +19,7 @@ use holdfast_api::state::{ModuleState, Readiness};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How far the first start is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub fn StartStep(
         <section class="card" aria-label="States">
             <ul class="results" data-testid="start-states">
                 {move || nodes.get().into_iter().map(|on| view! {
-                    <li><span></span><strong>{console.node_name(on.node)}</strong><p class="small muted">{on.report.as_ref().map(state_text)}</p><StateBadge testid=format!("start-state-{}", console.node_name(on.node)) on /></li>
+                    <li><span></span><strong>{console.node_name(on.node)}</strong><p class="small muted">{on.report.as_ref().map(state_text)}" "<a href=crate::pages::control::href(draft.module, on.node)>"Its log"</a></p><StateBadge testid=format!("start-state-{}", console.node_name(on.node)) on /></li>
                 }).collect_view()}
             </ul>
         </section>
@@ -219,7 +220,7 @@ fn SecondStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
     let start = move |_| {
         let Some(on) = other.get_untracked() else { return };
         let name = console.node_name(on.node);
-        let act = move |()| {
+        let act = move || {
             busy.set(true);
             console.start_task(client::command(draft.module, ModuleCommand::Second, vec![on.node]), move |_| {
                 busy.set(false)
@@ -230,7 +231,7 @@ fn SecondStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
             consequences: vec![overwrite_text(&primary.get_untracked(), &name, inventory(&on).as_ref())],
             confirm: "Start".to_owned(),
             danger: inventory(&on).is_none_or(|held| held.entries > 0),
-            act: Callback::new(act),
+            act: Arc::new(act),
         });
     };
     view! {
