@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// How a client reaches an address (labs connect from inside their own network).
 pub type Connect = Arc<dyn Fn(SocketAddr, Duration) -> io::Result<TcpStream> + Send + Sync>;
 
+/// A health URL that does not answer in this time counts as 404, as for a load balancer.
+const HEALTH_TIMEOUT: Duration = Duration::from_millis(700);
+
 /// Where a node answers.
 #[derive(Clone, Debug)]
 pub struct NodeDoor {
@@ -149,8 +152,9 @@ impl Bank {
 
     /// Whether the node behind `door` answers 200 on its health URL.
     pub fn is_ready(&self, door: &NodeDoor) -> bool {
-        (self.connect)(door.health, self.timeout)
-            .and_then(|stream| Client::new(stream, self.timeout)?.request("GET", &door.health_path, b""))
+        let timeout = self.timeout.min(HEALTH_TIMEOUT);
+        (self.connect)(door.health, timeout)
+            .and_then(|stream| Client::new(stream, timeout)?.request("GET", &door.health_path, b""))
             .is_ok_and(|response| response.status == 200)
     }
 

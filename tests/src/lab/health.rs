@@ -9,13 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A poll waits this long for an answer: a node that is down costs no more.
-const POLL_TIMEOUT: Duration = Duration::from_millis(700);
-
 impl Lab {
     /// Whether the health URL of `number` answers 200.
     pub fn health(&self, number: u8, module: &str) -> bool {
-        let bank = polled(&self.bank(module));
+        let bank = self.bank(module);
         bank.is_ready(&bank.doors[usize::from(number) - 1])
     }
 
@@ -24,7 +21,7 @@ impl Lab {
     /// # Errors
     /// Two do, while every link is up.
     pub fn serving(&self, module: &str) -> Result<Option<u8>> {
-        let ready = serving(&polled(&self.bank(module)));
+        let ready = serving(&self.bank(module));
         if ready.len() > 1 && !self.links_are_cut() {
             bail!("VIOLATION: nodes {ready:?} answer 200 at once while every link is up");
         }
@@ -48,12 +45,8 @@ impl Lab {
 
     /// Follows the health URLs of all nodes until told to stop.
     pub fn watch_health(&self, module: &str) -> HealthWatch {
-        HealthWatch::start(polled(&self.bank(module)))
+        HealthWatch::start(self.bank(module))
     }
-}
-
-fn polled(bank: &Bank) -> Bank {
-    Bank { timeout: POLL_TIMEOUT, ..bank.clone() }
 }
 
 /// Numbers of the nodes that answer 200; more than one only if each did so both before and after the others.

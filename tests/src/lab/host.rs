@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-/// The host's first process: sets the host up, says so, and lives until its input ends. Children that lose their parent
-/// are reaped by the kernel, since it ignores SIGCHLD.
+/// The host's first process: sets the host up, says so, and lives until its input ends. While the shell waits for `cat`
+/// it reaps every process that has lost its parent.
 const INIT: &str = r#"
 set -e
 hostname "$1"
@@ -22,8 +22,8 @@ ip link set lo up
 mount --bind "$2/srv" /srv
 mount --bind "$3/opt" /opt
 echo up
-trap '' CHLD
-exec cat
+cat >/dev/null
+exit 0
 "#;
 
 /// A host of the lab.
@@ -208,9 +208,12 @@ impl Host {
             .with_context(|| format!("cannot open {}", path.display()))
     }
 
-    /// Every process on the host but its first.
+    /// Every process on the host but its first and the `cat` that this one waits for.
     pub fn processes(&self) -> Vec<Process> {
-        self.running.as_ref().map(|running| process::in_namespace_of(running.init)).unwrap_or_default()
+        let Some(running) = &self.running else { return Vec::new() };
+        let mut all = process::in_namespace_of(running.init);
+        all.retain(|process| process.words != ["cat"]);
+        all
     }
 
     /// The host's processes with this command name (its first 15 bytes count).
