@@ -157,7 +157,7 @@ impl<'a> Exercise<'a> {
     /// From whichever node still tells it.
     fn resync_bytes(&self) -> Result<u64> {
         wait_for("the resync's figures", Duration::from_secs(10), || {
-            let told = |number| Some(self.lab.state(number, &self.module).ok()?.resync?["bytes_sent"].as_u64()?);
+            let told = |number| self.lab.state(number, &self.module).ok()?.resync?["bytes_sent"].as_u64();
             Ok([2, 1].into_iter().filter_map(told).max())
         })
     }
