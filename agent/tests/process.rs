@@ -1,4 +1,5 @@
 //! A real agent process on loopback addresses: command line, configuration, refusals, restart. No data plane.
+#![allow(clippy::unwrap_used)] // its helpers are test code too
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -57,18 +57,23 @@ impl Live {
     pub async fn serve(app: Arc<App>, mut socket: WebSocket, session: Vec<u8>) {
         let mut latest = app.live.latest.subscribe();
         let mut check = tokio::time::interval(Duration::from_secs(15));
-        latest.mark_changed();
+        // The first is made now: it shows what this user has just changed.
+        let mut current = Some(Arc::new(snapshot(&app)));
         let mut sequence = 0;
         loop {
+            if let Some(current) = current.take() {
+                sequence += 1;
+                let snapshot = LiveSnapshot { sequence, ..(*current).clone() };
+                let Ok(text) = serde_json::to_string(&snapshot) else { return };
+                let send = socket.send(Message::Text(text.into()));
+                if !matches!(tokio::time::timeout(SEND_TIMEOUT, send).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
             tokio::select! {
                 changed = latest.changed() => {
                     if changed.is_err() { return }
-                    let Some(current) = latest.borrow_and_update().clone() else { continue };
-                    sequence += 1;
-                    let snapshot = LiveSnapshot { sequence, ..(*current).clone() };
-                    let Ok(text) = serde_json::to_string(&snapshot) else { return };
-                    let send = socket.send(Message::Text(text.into()));
-                    if !matches!(tokio::time::timeout(SEND_TIMEOUT, send).await, Ok(Ok(()))) { return }
+                    current.clone_from(&latest.borrow_and_update());
                 }
                 _ = check.tick() => {
                     let session = session.clone();

@@ -12,6 +12,8 @@ use holdfast_api::userconfig::{Proc, ProcAction, UserConfig, UserConfigError};
 pub const PACKAGE_BYTES_MAX: usize = 5 * 1024 * 1024;
 
 const HOUR_MS: u64 = 3_600_000;
+/// Offered by the wizard where the file has no process checkers, in seconds.
+const POLLTIMER_S: u32 = 10;
 
 impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
@@ -94,7 +96,10 @@ pub fn settings(package: &Package, name: &str) -> Result<ModuleSettings, Vec<Fie
         maxloop: config.service.maxloop,
         loop_interval_h: narrow(config.service.loop_interval_ms / HOUR_MS),
         directories: config.rfs.map(|rfs| rfs.directories).unwrap_or_default(),
-        polltimer_s: narrow(config.errd.polltimer_ms / 1000).max(1),
+        polltimer_s: match config.errd.polltimer_ms {
+            0 => POLLTIMER_S,
+            ms => narrow(ms / 1000).max(1),
+        },
         processes: config.errd.procs.iter().map(checker_of).collect(),
         scripts: SCRIPT_NAMES.iter().filter_map(script).collect(),
     })
@@ -275,6 +280,7 @@ mod tests {
         assert!(catalogue().iter().any(|entry| entry.template == "mirror.safe"));
         let settings = settings(&mirror(), "mirror").unwrap();
         assert!(settings.scripts.contains_key("start_prim"));
+        assert_eq!((settings.polltimer_s, settings.timeout_ms), (10, 5000));
         assert!(template("nothing.safe").is_err());
     }
 

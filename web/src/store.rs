@@ -146,7 +146,7 @@ impl Console {
         let id = self.toasts.with_untracked(|toasts| toasts.iter().map(|toast| toast.id + 1).max().unwrap_or(1));
         self.toasts.update(|toasts| toasts.push(Toast { id, tone, text: text.into() }));
         if tone != Tone::Bad {
-            set_timeout(move || self.dismiss(id), Duration::from_secs(6));
+            set_timeout(move || self.dismiss(id), Duration::from_secs(5));
         }
     }
 
@@ -170,23 +170,33 @@ impl Console {
         });
     }
 
-    /// Starts a task; failure to start is told, its end is told when it comes, `then` gets its number.
+    /// Starts a task whose results the page shows itself: only a failure to start is told. `then` gets its number.
+    pub fn start_shown_task(
+        self,
+        request: impl Future<Output = Answer<TaskStarted>> + 'static,
+        then: impl FnOnce(Option<u64>) + 'static,
+    ) {
+        self.call(request, move |answer| {
+            let task = match answer {
+                Ok(started) => Some(started.task),
+                Err(error) => {
+                    self.toast(Tone::Bad, error.text());
+                    None
+                }
+            };
+            then(task);
+        });
+    }
+
+    /// Starts a task; its end is told when it comes. `then` gets its number.
     pub fn start_task(
         self,
         request: impl Future<Output = Answer<TaskStarted>> + 'static,
         then: impl FnOnce(Option<u64>) + 'static,
     ) {
-        self.call(request, move |answer| match answer {
-            Ok(started) => {
-                self.watched.update(|watched| {
-                    watched.insert(started.task);
-                });
-                then(Some(started.task));
-            }
-            Err(error) => {
-                self.toast(Tone::Bad, error.text());
-                then(None);
-            }
+        self.start_shown_task(request, move |task| {
+            self.watched.update(|watched| watched.extend(task));
+            then(task);
         });
     }
 

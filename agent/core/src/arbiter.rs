@@ -111,10 +111,7 @@ pub enum Wait {
 impl Wait {
     /// Whether it passes without anybody's doing.
     pub fn passes(self) -> bool {
-        matches!(
-            self,
-            Self::Listening | Self::PeerNotOffering | Self::Promise
-        )
+        matches!(self, Self::Listening | Self::PeerNotOffering | Self::Promise)
     }
 }
 
@@ -131,14 +128,8 @@ pub fn whole(data: DataState) -> bool {
 /// What the peer's copy is to ours.
 pub fn relation_to(durable: &Durable, peer: &Heartbeat) -> Relation {
     relation(
-        Lineage {
-            generation: durable.generation,
-            history: &durable.history,
-        },
-        Lineage {
-            generation: peer.generation,
-            history: &peer.history,
-        },
+        Lineage { generation: durable.generation, history: &durable.history },
+        Lineage { generation: peer.generation, history: &peer.history },
     )
 }
 
@@ -148,19 +139,12 @@ pub fn relation_to(durable: &Durable, peer: &Heartbeat) -> Relation {
 pub fn granted(durable: &Durable, peer: &Heartbeat, number: u64) -> bool {
     peer.outdated_since >= number
         && !serves(peer)
-        && (!whole(peer.data)
-            || matches!(
-                relation_to(durable, peer),
-                Relation::Equal | Relation::Behind
-            ))
+        && (!whole(peer.data) || matches!(relation_to(durable, peer), Relation::Equal | Relation::Behind))
 }
 
 /// Decides the role of a node in WAIT or SECOND.
 pub fn decide(s: &Situation<'_>) -> Verdict {
-    let wait = |wait| Verdict {
-        mark: None,
-        decision: Decision::Wait(wait),
-    };
+    let wait = |wait| Verdict { mark: None, decision: Decision::Wait(wait) };
     let heard = s.peer.filter(|_| s.heard);
     if let Some(peer) = heard
         && peer.signature != s.settings.signature
@@ -171,13 +155,7 @@ pub fn decide(s: &Situation<'_>) -> Verdict {
         Some(peer) if serves(peer) => beside_primary(s, peer),
         _ if s.forced && (s.heard || s.silent) => {
             let number = grant::number_beyond(s.durable, s.peer);
-            Verdict {
-                mark: None,
-                decision: Decision::Promote {
-                    source: Source::Force,
-                    number,
-                },
-            }
+            Verdict { mark: None, decision: Decision::Promote { source: Source::Force, number } }
         }
         _ if s.agreed && (s.heard || s.silent) => wait(Wait::NoPrimary),
         Some(peer) => nobody_serves(s, peer),
@@ -189,71 +167,42 @@ pub fn decide(s: &Situation<'_>) -> Verdict {
 fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     let (data, solo) = (s.durable.data, s.durable.solo);
     // A peer that serves a number as low as ours, from another lineage, has yet to take a higher one.
-    let higher = peer.generation == s.durable.generation
-        || peer.generation.number > s.durable.generation.number;
+    let higher = peer.generation == s.durable.generation || peer.generation.number > s.durable.generation.number;
     let follow = || match peer.session {
         // A primary that is not solo waits for a secondary in sync: its session is that one's, not an offer. Overwriting
         // under it would leave neither copy electable if it dies.
         0 => Decision::Wait(Wait::PeerNotOffering),
         _ if !higher || !peer.solo => Decision::Wait(Wait::PeerNotOffering),
-        session => Decision::Follow {
-            session,
-            generation: peer.generation,
-        },
+        session => Decision::Follow { session, generation: peer.generation },
     };
     if s.agreed || data == DataState::Inconsistent {
-        return Verdict {
-            mark: None,
-            decision: follow(),
-        };
+        return Verdict { mark: None, decision: follow() };
     }
     if data == DataState::Diverged && !s.settings.broken.overwrite_diverged {
-        return Verdict {
-            mark: None,
-            decision: Decision::Wait(Wait::Diverged),
-        };
+        return Verdict { mark: None, decision: Decision::Wait(Wait::Diverged) };
     }
-    let descends = matches!(
-        relation_to(s.durable, peer),
-        Relation::Equal | Relation::Ahead
-    ) && !solo;
+    let descends = matches!(relation_to(s.durable, peer), Relation::Equal | Relation::Ahead) && !solo;
     let decision = if s.durable.generation.number == 0 || data == DataState::Unknown {
-        if s.inventory.entries == 0 {
-            follow()
-        } else {
-            Decision::Wait(Wait::AgreeToOverwrite)
-        }
+        if s.inventory.entries == 0 { follow() } else { Decision::Wait(Wait::AgreeToOverwrite) }
     } else if relation_to(s.durable, peer) == Relation::Behind {
         // It serves an ancestor of this copy, so it has not heard of it yet: it gives way when it does.
         Decision::Wait(Wait::PeerGivesWay)
     } else if descends || s.settings.broken.overwrite_diverged {
         // It has served on while this copy was not following.
         let newer = peer.generation != s.durable.generation && data == DataState::UpToDate;
-        return Verdict {
-            mark: newer.then_some(DataState::Outdated),
-            decision: follow(),
-        };
+        return Verdict { mark: newer.then_some(DataState::Outdated), decision: follow() };
     } else {
         // Solo beside a serving peer, or not its ancestor: writes acknowledged here are missing there. Even a peer
         // whose history names our generation was then forced by an operator; nothing here is overwritten unasked.
-        return Verdict {
-            mark: Some(DataState::Diverged),
-            decision: Decision::Wait(Wait::Diverged),
-        };
+        return Verdict { mark: Some(DataState::Diverged), decision: Decision::Wait(Wait::Diverged) };
     };
-    Verdict {
-        mark: None,
-        decision,
-    }
+    Verdict { mark: None, decision }
 }
 
 /// The peer is heard and does not serve.
 fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     let durable = s.durable;
-    let wait = |wait| Verdict {
-        mark: None,
-        decision: Decision::Wait(wait),
-    };
+    let wait = |wait| Verdict { mark: None, decision: Decision::Wait(wait) };
     match durable.data {
         DataState::Unknown if peer.generation.number > 0 => return wait(Wait::PeerHoldsData),
         DataState::Unknown => return wait(Wait::FirstChoice),
@@ -280,10 +229,7 @@ fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
             Relation::Ahead if durable.solo => return wait(Wait::BothDiverged),
             Relation::Ahead => {
                 let mark = (!outdated).then_some(DataState::Outdated);
-                return Verdict {
-                    mark,
-                    decision: Decision::Wait(Wait::PeerHoldsData),
-                };
+                return Verdict { mark, decision: Decision::Wait(Wait::PeerHoldsData) };
             }
             Relation::Diverged | Relation::Unrelated => return wait(Wait::BothDiverged),
         }
@@ -292,39 +238,24 @@ fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     }
     let number = grant::number_to_ask(durable, Some(peer));
     if granted(durable, peer, number) {
-        return Verdict {
-            mark: None,
-            decision: Decision::Promote {
-                source: Source::Peer,
-                number,
-            },
-        };
+        return Verdict { mark: None, decision: Decision::Promote { source: Source::Peer, number } };
     }
     if !s.settings.failover && !durable.was_primary {
         return wait(Wait::FailoverOff);
     }
-    Verdict {
-        mark: None,
-        decision: Decision::Ask { number },
-    }
+    Verdict { mark: None, decision: Decision::Ask { number } }
 }
 
 /// The peer is not heard: silent, or this node has not listened long enough.
 fn out_of_hearing(s: &Situation<'_>) -> Verdict {
-    let wait = |wait| Verdict {
-        mark: None,
-        decision: Decision::Wait(wait),
-    };
+    let wait = |wait| Verdict { mark: None, decision: Decision::Wait(wait) };
     if !s.silent {
         return wait(Wait::Listening);
     }
     let durable = s.durable;
     let take = || Verdict {
         mark: None,
-        decision: Decision::Promote {
-            source: Source::Silence,
-            number: grant::number_beyond(durable, s.peer),
-        },
+        decision: Decision::Promote { source: Source::Silence, number: grant::number_beyond(durable, s.peer) },
     };
     match durable.data {
         DataState::Unknown => wait(Wait::FirstChoice),
@@ -332,19 +263,15 @@ fn out_of_hearing(s: &Situation<'_>) -> Verdict {
         DataState::Inconsistent => wait(Wait::Inconsistent),
         DataState::Diverged => wait(Wait::Diverged),
         DataState::Outdated => wait(Wait::Outdated),
-        DataState::UpToDate if s.live && !s.settings.failover && !durable.was_primary => {
-            wait(Wait::FailoverOff)
-        }
-        DataState::UpToDate if s.live || s.settings.broken.start_alone_when_not_solo => take(),
-        DataState::UpToDate if durable.solo => {
-            match s.peer.map(|peer| (peer, relation_to(durable, peer))) {
-                // The last that was heard is a copy with writes of its own: the operator was asked to choose, and silence
+        DataState::UpToDate if s.live && !s.settings.failover && !durable.was_primary => wait(Wait::FailoverOff),
+        DataState::UpToDate if s.settings.broken.start_alone_when_not_solo => take(),
+        DataState::UpToDate if s.live || durable.solo => {
+            match s.peer.map(|peer| (peer.data, relation_to(durable, peer))) {
+                // The last that was heard is a copy with writes of its own: the operator is asked to choose, and silence
                 // does not choose for him.
-                Some((peer, Relation::Ahead | Relation::Diverged | Relation::Unrelated))
-                    if whole(peer.data) =>
-                {
-                    wait(Wait::BothDiverged)
-                }
+                Some((data, Relation::Diverged | Relation::Unrelated)) if whole(data) => wait(Wait::BothDiverged),
+                Some((data, Relation::Ahead)) if whole(data) && durable.solo => wait(Wait::BothDiverged),
+                Some((data, Relation::Ahead)) if whole(data) => wait(Wait::PeerMayBeNewer),
                 _ => take(),
             }
         }
@@ -394,10 +321,8 @@ pub fn rank_of(settings: &Settings, peer: &Heartbeat) -> Rank {
 /// Whether this node, which neither serves nor is about to, promises the peer the number it asks for.
 pub fn may_promise(s: &Situation<'_>, peer: &Heartbeat) -> bool {
     let durable = s.durable;
-    if peer.asks <= durable.generation.number
-        || peer.asks <= durable.outdated_since
-        || peer.signature != s.settings.signature
-    {
+    // A peer with another configuration gets the promise too: giving way is always safe, and must not depend on it.
+    if peer.asks <= durable.generation.number || peer.asks <= durable.outdated_since {
         return false;
     }
     if !whole(durable.data) || s.agreed {
@@ -410,6 +335,11 @@ pub fn may_promise(s: &Situation<'_>, peer: &Heartbeat) -> bool {
         // It does not know yet that this copy is newer, or another: it will hear.
         Relation::Behind | Relation::Diverged | Relation::Unrelated => false,
     }
+}
+
+/// The peer holds a later generation of this very data: whatever happens next, this copy is not the newest.
+pub fn superseded(durable: &Durable, peer: &Heartbeat) -> bool {
+    peer.data == DataState::UpToDate && !durable.solo && relation_to(durable, peer) == Relation::Ahead
 }
 
 /// What a serving node makes of a peer that serves too, or whose copy descends from its own.
@@ -428,13 +358,8 @@ pub fn contest(settings: &Settings, durable: &Durable, peer: &Heartbeat) -> Cont
     let relation = relation_to(durable, peer);
     if !serves(peer) {
         // A later generation was served, if not at present: this one ended without this node knowing.
-        let later =
-            relation == Relation::Ahead && peer.data == DataState::UpToDate && !durable.solo;
-        return if later {
-            Contest::Superseded
-        } else {
-            Contest::Stay
-        };
+        let later = relation == Relation::Ahead && peer.data == DataState::UpToDate && !durable.solo;
+        return if later { Contest::Superseded } else { Contest::Stay };
     }
     match relation {
         // The same generation cannot be served twice; if it seems so the word is stale.

@@ -81,12 +81,7 @@ pub struct Transition {
 }
 
 const fn row(from: Status, event: Trigger, to: Status, reason: &'static str) -> Transition {
-    Transition {
-        from,
-        event,
-        to,
-        reason,
-    }
+    Transition { from, event, to, reason }
 }
 
 /// Every edge there is.
@@ -94,81 +89,26 @@ pub const TRANSITIONS: &[Transition] = &[
     row(STOP, Trigger::StartOrdered, WAIT, "start"),
     row(WAIT, Trigger::Blocked, BLOCKED, "blocked"),
     row(BLOCKED, Trigger::Unblocked, WAIT, "no longer blocked"),
-    row(
-        WAIT,
-        Trigger::PrimaryFound,
-        FOLLOWING,
-        "the peer is primary: resync from it",
-    ),
-    row(
-        BLOCKED,
-        Trigger::PrimaryFound,
-        FOLLOWING,
-        "the peer is primary: resync from it",
-    ),
-    row(
-        FOLLOWING,
-        Trigger::CaughtUp,
-        SECOND,
-        "resync complete: up to date",
-    ),
-    row(
-        SECOND,
-        Trigger::FellBehind,
-        FOLLOWING,
-        "no longer in sync with the primary",
-    ),
-    row(
-        FOLLOWING,
-        Trigger::PrimaryGone,
-        BLOCKED,
-        "no primary to follow",
-    ),
-    row(
-        SECOND,
-        Trigger::PrimaryGone,
-        BLOCKED,
-        "no primary to follow",
-    ),
+    row(WAIT, Trigger::PrimaryFound, FOLLOWING, "the peer is primary: resync from it"),
+    row(BLOCKED, Trigger::PrimaryFound, FOLLOWING, "the peer is primary: resync from it"),
+    row(FOLLOWING, Trigger::CaughtUp, SECOND, "resync complete: up to date"),
+    row(SECOND, Trigger::FellBehind, FOLLOWING, "no longer in sync with the primary"),
+    row(FOLLOWING, Trigger::PrimaryGone, BLOCKED, "no primary to follow"),
+    row(SECOND, Trigger::PrimaryGone, BLOCKED, "no primary to follow"),
     row(WAIT, Trigger::Granted, ALONE_BUSY, "become primary"),
     row(BLOCKED, Trigger::Granted, ALONE_BUSY, "become primary"),
     row(FOLLOWING, Trigger::Granted, ALONE_BUSY, "take over"),
     row(SECOND, Trigger::Granted, ALONE_BUSY, "take over"),
     row(ALONE_BUSY, Trigger::Started, ALONE, "application started"),
     row(PRIM_BUSY, Trigger::Started, PRIM, "application started"),
-    row(
-        ALONE,
-        Trigger::SecondaryReady,
-        PRIM,
-        "the secondary is up to date; application untouched",
-    ),
-    row(
-        ALONE_BUSY,
-        Trigger::SecondaryReady,
-        PRIM_BUSY,
-        "the secondary is up to date",
-    ),
-    row(
-        PRIM,
-        Trigger::SecondaryGone,
-        ALONE,
-        "go on alone; application untouched",
-    ),
+    row(ALONE, Trigger::SecondaryReady, PRIM, "the secondary is up to date; application untouched"),
+    row(ALONE_BUSY, Trigger::SecondaryReady, PRIM_BUSY, "the secondary is up to date"),
+    row(PRIM, Trigger::SecondaryGone, ALONE, "go on alone; application untouched"),
     row(PRIM_BUSY, Trigger::SecondaryGone, ALONE_BUSY, "go on alone"),
     row(ALONE, Trigger::Leaving, ALONE_BUSY, "stop the application"),
     row(PRIM, Trigger::Leaving, PRIM_BUSY, "stop the application"),
-    row(
-        ALONE_BUSY,
-        Trigger::Released,
-        WAIT,
-        "application stopped, directories released",
-    ),
-    row(
-        PRIM_BUSY,
-        Trigger::Released,
-        WAIT,
-        "application stopped, directories released",
-    ),
+    row(ALONE_BUSY, Trigger::Released, WAIT, "application stopped, directories released"),
+    row(PRIM_BUSY, Trigger::Released, WAIT, "application stopped, directories released"),
     row(BLOCKED, Trigger::StopOrdered, WAIT, "stop"),
     row(FOLLOWING, Trigger::StopOrdered, WAIT, "stop"),
     row(SECOND, Trigger::StopOrdered, WAIT, "stop"),
@@ -177,9 +117,7 @@ pub const TRANSITIONS: &[Transition] = &[
 
 /// The edge taken from `from` by `event`, if there is one.
 pub fn transition(from: Status, event: Trigger) -> Option<&'static Transition> {
-    TRANSITIONS
-        .iter()
-        .find(|row| row.from == from && row.event == event)
+    TRANSITIONS.iter().find(|row| row.from == from && row.event == event)
 }
 
 /// The automaton as a Mermaid state diagram, for the README.
@@ -194,12 +132,7 @@ pub fn mermaid() -> String {
         }
     }
     for row in TRANSITIONS {
-        out.push_str(&format!(
-            "    {} --> {} : {:?}\n",
-            name(row.from),
-            name(row.to),
-            row.event
-        ));
+        out.push_str(&format!("    {} --> {} : {:?}\n", name(row.from), name(row.to), row.event));
     }
     out
 }
@@ -220,23 +153,14 @@ mod tests {
     #[test]
     fn every_state_can_be_reached_and_left() {
         for status in TRANSITIONS.iter().flat_map(|row| [row.from, row.to]) {
-            assert!(
-                TRANSITIONS.iter().any(|row| row.to == status),
-                "{status} is never entered"
-            );
-            assert!(
-                TRANSITIONS.iter().any(|row| row.from == status),
-                "{status} is never left"
-            );
+            assert!(TRANSITIONS.iter().any(|row| row.to == status), "{status} is never entered");
+            assert!(TRANSITIONS.iter().any(|row| row.from == status), "{status} is never left");
         }
     }
 
     #[test]
     fn the_diagram_names_every_edge() {
         let diagram = mermaid();
-        assert_eq!(
-            diagram.lines().filter(|line| line.contains("-->")).count(),
-            TRANSITIONS.len() + 1
-        );
+        assert_eq!(diagram.lines().filter(|line| line.contains("-->")).count(), TRANSITIONS.len() + 1);
     }
 }

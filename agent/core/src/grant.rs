@@ -35,38 +35,25 @@ impl Source {
 /// one if its copy is diverged or incomplete.
 pub fn number_to_ask(durable: &Durable, peer: Option<&Heartbeat>) -> u64 {
     let theirs = peer.map_or(0, |peer| peer.generation.number);
-    durable
-        .generation
-        .number
-        .max(durable.outdated_since)
-        .max(theirs)
-        .saturating_add(1)
+    durable.generation.number.max(durable.outdated_since).max(theirs).saturating_add(1)
 }
 
 /// The number taken without the peer's word: above all that either node is known to have held, asked or promised.
 pub fn number_beyond(durable: &Durable, peer: Option<&Heartbeat>) -> u64 {
     let known = peer.map_or(0, |peer| peer.outdated_since.max(peer.asks));
-    number_to_ask(durable, peer)
-        .max(known.saturating_add(1))
-        .max(durable.asked)
+    number_to_ask(durable, peer).max(known.saturating_add(1)).max(durable.asked)
 }
 
 /// Takes the grant: raises the generation, and with it this copy becomes the reference.
 ///
 /// `continues`: this node was serving (or was primary last), so at a reunion it stays.
 pub fn take(durable: &mut Durable, number: u64, id: u64, continues: bool) {
-    debug_assert!(
-        number > durable.generation.number,
-        "a grant always raises the generation"
-    );
+    debug_assert!(number > durable.generation.number, "a grant always raises the generation");
     if durable.generation.number > 0 {
         durable.history.insert(0, durable.generation);
         durable.history.truncate(HISTORY_MAX);
     }
-    durable.generation = Generation {
-        number,
-        id: id.max(1),
-    };
+    durable.generation = Generation { number, id: id.max(1) };
     durable.data = holdfast_api::state::DataState::UpToDate;
     durable.solo = true;
     durable.asked = 0;

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 /// One start of an agent: `count` rises with each start of that agent (durable), `id` is drawn at random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Incarnation {
-    /// Durable counter of agent starts.
+    /// Durable counter of agent starts; a peer refuses a lower one, so take the larger of "last plus one" and the Unix
+    /// time in seconds: then a node restored from an image is heard again.
     pub count: u64,
     /// Random.
     pub id: u64,

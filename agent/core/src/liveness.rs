@@ -14,11 +14,7 @@ pub struct Liveness {
 impl Liveness {
     /// Nothing heard yet on any of `links` links.
     pub fn new(links: usize, timeout_ms: u64, now: Instant) -> Self {
-        Self {
-            heard_at: vec![None; links],
-            counted_from: now,
-            timeout_ms,
-        }
+        Self { heard_at: vec![None; links], counted_from: now, timeout_ms }
     }
 
     /// The peer was heard on `link`.
@@ -35,11 +31,7 @@ impl Liveness {
 
     /// The peer was heard on `link` within the timeout.
     pub fn link_heard(&self, link: usize, now: Instant) -> bool {
-        self.heard_at
-            .get(link)
-            .copied()
-            .flatten()
-            .is_some_and(|at| now.since(at) < self.timeout_ms)
+        self.heard_at.get(link).copied().flatten().is_some_and(|at| now.since(at) < self.timeout_ms)
     }
 
     /// The peer was heard on some link within the timeout.
@@ -54,10 +46,7 @@ impl Liveness {
 
     /// When every link will have been silent for the timeout if nothing is heard until then.
     pub fn silent_from(&self) -> Instant {
-        self.last_heard()
-            .unwrap_or_default()
-            .max(self.counted_from)
-            .after(self.timeout_ms)
+        self.last_heard().unwrap_or_default().max(self.counted_from).after(self.timeout_ms)
     }
 
     /// Every link has been silent for the timeout, while this node was awake.
@@ -73,17 +62,11 @@ mod tests {
     #[test]
     fn one_live_link_is_enough_and_silence_takes_a_whole_timeout() {
         let mut links = Liveness::new(2, 1000, Instant(0));
-        assert!(
-            !links.heard(Instant(0)) && !links.silent(Instant(999)) && links.silent(Instant(1000))
-        );
+        assert!(!links.heard(Instant(0)) && !links.silent(Instant(999)) && links.silent(Instant(1000)));
         links.heard_on(0, Instant(500));
         links.heard_on(1, Instant(900));
         assert!(links.heard(Instant(1600)) && !links.link_heard(0, Instant(1600)));
-        assert!(
-            !links.silent(Instant(1899))
-                && links.silent(Instant(1900))
-                && !links.heard(Instant(1900))
-        );
+        assert!(!links.silent(Instant(1899)) && links.silent(Instant(1900)) && !links.heard(Instant(1900)));
     }
 
     #[test]
@@ -91,11 +74,7 @@ mod tests {
         let mut links = Liveness::new(1, 1000, Instant(0));
         links.heard_on(0, Instant(100));
         links.count_anew(Instant(9000));
-        assert!(
-            !links.heard(Instant(9000))
-                && !links.silent(Instant(9999))
-                && links.silent(Instant(10_000))
-        );
+        assert!(!links.heard(Instant(9000)) && !links.silent(Instant(9999)) && links.silent(Instant(10_000)));
     }
 
     #[test]

@@ -188,9 +188,7 @@ impl Node {
     fn note_fact(&mut self, input: &Input) {
         match input {
             Input::ScriptExited { run, .. } if self.script == Some(*run) => self.script = None,
-            Input::Replica(ReplicaEvent::Released) => {
-                self.releases_pending = self.releases_pending.saturating_sub(1)
-            }
+            Input::Replica(ReplicaEvent::Released) => self.releases_pending = self.releases_pending.saturating_sub(1),
             Input::Replica(ReplicaEvent::Exited { .. }) => self.releases_pending = 0,
             _ => {}
         }
@@ -232,7 +230,7 @@ impl Node {
         self.event(
             EventLevel::Warning,
             format!(
-                "this node was suspended for {gap} ms: the silence of {} is counted anew",
+                "this node did nothing for {gap} ms (suspended, or its disk was slow): the silence of {} is counted anew",
                 self.settings.peer_name
             ),
         );
@@ -254,25 +252,13 @@ impl Node {
         }
         self.check_step_deadline();
         for _ in 0..8 {
-            let before = (
-                self.status,
-                self.procedure.is_some(),
-                self.serving.clone(),
-                self.waiting,
-            );
+            let before = (self.status, self.procedure.is_some(), self.serving.clone(), self.waiting);
             if self.serving.holds_role() {
                 self.serve();
             } else if self.procedure.is_none() && !self.mute && self.status != automaton::STOP {
                 self.choose_role();
             }
-            if before
-                == (
-                    self.status,
-                    self.procedure.is_some(),
-                    self.serving.clone(),
-                    self.waiting,
-                )
-            {
+            if before == (self.status, self.procedure.is_some(), self.serving.clone(), self.waiting) {
                 break;
             }
         }
@@ -297,10 +283,7 @@ impl Node {
         }
         let out = std::mem::take(&mut self.out);
         if out.persist.is_some() {
-            self.rollback = Some((
-                Box::new(before),
-                out.replies.iter().map(|reply| reply.id).collect(),
-            ));
+            self.rollback = Some((Box::new(before), out.replies.iter().map(|reply| reply.id).collect()));
         }
         out
     }
@@ -394,12 +377,7 @@ impl Node {
     }
 
     fn event(&mut self, level: EventLevel, text: String) {
-        self.out.events.push(Event {
-            level,
-            state: self.status.0,
-            readiness: self.status.1,
-            text,
-        });
+        self.out.events.push(Event { level, state: self.status.0, readiness: self.status.1, text });
     }
 
     /// Takes an edge of the automaton; the log gets the table's reason and `why`.
@@ -414,15 +392,8 @@ impl Node {
         };
         self.status = row.to;
         self.since = self.now;
-        let why = if why.is_empty() {
-            String::new()
-        } else {
-            format!(" ({why})")
-        };
-        self.event(
-            EventLevel::State,
-            format!("{from} -> {}: {}{why}", row.to, row.reason),
-        );
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        self.event(EventLevel::State, format!("{from} -> {}: {}{why}", row.to, row.reason));
     }
 
     /// Losing the ledger: give up the addresses, refuse writes, stop, and fall silent.

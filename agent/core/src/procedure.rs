@@ -78,36 +78,20 @@ pub enum Kind {
 }
 
 /// Before a role is decided.
-pub const START: Procedure = Procedure {
-    kind: Kind::Start,
-    steps: &[Step::Prestart, Step::Inspect],
-    action: ScriptAction::Start,
-};
+pub const START: Procedure =
+    Procedure { kind: Kind::Start, steps: &[Step::Prestart, Step::Inspect], action: ScriptAction::Start };
 
 /// Fence, grant, serve, address, application: in this order and no other.
 pub const PROMOTE: Procedure = Procedure {
     kind: Kind::Promote,
-    steps: &[
-        Step::Fence,
-        Step::Grant,
-        Step::Serve,
-        Step::SetAddresses,
-        Step::StartPrim,
-        Step::Ready,
-    ],
+    steps: &[Step::Fence, Step::Grant, Step::Serve, Step::SetAddresses, Step::StartPrim, Step::Ready],
     action: ScriptAction::Start,
 };
 
 /// Health is 404 meanwhile: a load balancer must not send clients to an application that is down.
 pub const RESTART: Procedure = Procedure {
     kind: Kind::Restart,
-    steps: &[
-        Step::Unready,
-        Step::StopPrim,
-        Step::StopPrimForce,
-        Step::StartPrim,
-        Step::Ready,
-    ],
+    steps: &[Step::Unready, Step::StopPrim, Step::StopPrimForce, Step::StartPrim, Step::Ready],
     action: ScriptAction::StopStart,
 };
 

@@ -34,11 +34,7 @@ pub fn relation(ours: Lineage<'_>, theirs: Lineage<'_>) -> Relation {
         Relation::Ahead
     } else if theirs.generation.number == 0 || ours.history.contains(&theirs.generation) {
         Relation::Behind
-    } else if ours
-        .history
-        .iter()
-        .any(|generation| theirs.history.contains(generation))
-    {
+    } else if ours.history.iter().any(|generation| theirs.history.contains(generation)) {
         Relation::Diverged
     } else {
         Relation::Unrelated
@@ -51,27 +47,13 @@ mod tests {
 
     fn check(ours: &[(u64, u64)], theirs: &[(u64, u64)], expected: Relation) {
         let list = |pairs: &[(u64, u64)]| -> Vec<Generation> {
-            pairs
-                .iter()
-                .map(|(number, id)| Generation {
-                    number: *number,
-                    id: *id,
-                })
-                .collect()
+            pairs.iter().map(|(number, id)| Generation { number: *number, id: *id }).collect()
         };
         let (ours, theirs) = (list(ours), list(theirs));
         let lineage = |all: &[Generation]| (all[0], all[1..].to_vec());
         let ((a, a_history), (b, b_history)) = (lineage(&ours), lineage(&theirs));
-        let found = relation(
-            Lineage {
-                generation: a,
-                history: &a_history,
-            },
-            Lineage {
-                generation: b,
-                history: &b_history,
-            },
-        );
+        let found =
+            relation(Lineage { generation: a, history: &a_history }, Lineage { generation: b, history: &b_history });
         assert_eq!(found, expected);
     }
 
@@ -84,11 +66,7 @@ mod tests {
         check(&[(2, 7), (1, 5)], &[(1, 5)], Relation::Behind);
         check(&[(2, 7), (1, 5)], &[(0, 0)], Relation::Behind);
         check(&[(2, 7), (1, 5)], &[(2, 8), (1, 5)], Relation::Diverged);
-        check(
-            &[(3, 9), (2, 7), (1, 5)],
-            &[(2, 8), (1, 5)],
-            Relation::Diverged,
-        );
+        check(&[(3, 9), (2, 7), (1, 5)], &[(2, 8), (1, 5)], Relation::Diverged);
         check(&[(1, 5)], &[(1, 6)], Relation::Unrelated);
     }
 }

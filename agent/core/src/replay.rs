@@ -32,13 +32,7 @@ pub enum Belief {
 impl Replay {
     /// Nothing heard yet.
     pub fn new(own: Incarnation, links: usize) -> Self {
-        Self {
-            own,
-            believed: None,
-            echo: Incarnation::default(),
-            newest: 0,
-            on_link: vec![0; links],
-        }
+        Self { own, believed: None, echo: Incarnation::default(), newest: 0, on_link: vec![0; links] }
     }
 
     /// The peer's incarnation to echo in our heartbeats (zero: none heard yet).
@@ -58,10 +52,7 @@ impl Replay {
             return Belief::Refused("on a link that is not configured");
         }
         if self.believed != Some(incarnation) {
-            if self
-                .believed
-                .is_some_and(|believed| incarnation.count <= believed.count)
-            {
+            if self.believed.is_some_and(|believed| incarnation.count <= believed.count) {
                 return Belief::Refused("of an older start of the peer's agent");
             }
             if self.echo == Incarnation::default() || incarnation.count > self.echo.count {
@@ -76,11 +67,7 @@ impl Replay {
             self.newest = heartbeat.sequence;
             self.on_link.fill(0);
             self.on_link[link] = heartbeat.sequence;
-            return if first {
-                Belief::Newest
-            } else {
-                Belief::Restarted
-            };
+            return if first { Belief::Newest } else { Belief::Restarted };
         }
         if heartbeat.sequence <= self.on_link[link] {
             return Belief::Refused("already heard");
@@ -132,15 +119,8 @@ mod tests {
     #[test]
     fn a_new_speaker_is_believed_only_if_it_echoes_us() {
         let mut replay = Replay::new(OWN, 2);
-        assert!(matches!(
-            replay.judge(0, &word(PEER, 9, Incarnation::default())),
-            Belief::Refused(_)
-        ));
-        assert_eq!(
-            replay.echo(),
-            PEER,
-            "it is echoed, so that it can prove itself"
-        );
+        assert!(matches!(replay.judge(0, &word(PEER, 9, Incarnation::default())), Belief::Refused(_)));
+        assert_eq!(replay.echo(), PEER, "it is echoed, so that it can prove itself");
         assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
     }
 
@@ -148,27 +128,11 @@ mod tests {
     fn a_recorded_datagram_is_refused() {
         let mut replay = Replay::new(OWN, 2);
         assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
-        assert!(matches!(
-            replay.judge(0, &word(PEER, 10, OWN)),
-            Belief::Refused(_)
-        ));
-        assert!(matches!(
-            replay.judge(0, &word(PEER, 9, OWN)),
-            Belief::Refused(_)
-        ));
-        assert_eq!(
-            replay.judge(1, &word(PEER, 10, OWN)),
-            Belief::Alive,
-            "the same word over another link"
-        );
-        assert!(matches!(
-            replay.judge(1, &word(PEER, 10, OWN)),
-            Belief::Refused(_)
-        ));
-        assert!(
-            matches!(replay.judge(7, &word(PEER, 11, OWN)), Belief::Refused(_)),
-            "no such link"
-        );
+        assert!(matches!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Refused(_)));
+        assert!(matches!(replay.judge(0, &word(PEER, 9, OWN)), Belief::Refused(_)));
+        assert_eq!(replay.judge(1, &word(PEER, 10, OWN)), Belief::Alive, "the same word over another link");
+        assert!(matches!(replay.judge(1, &word(PEER, 10, OWN)), Belief::Refused(_)));
+        assert!(matches!(replay.judge(7, &word(PEER, 11, OWN)), Belief::Refused(_)), "no such link");
     }
 
     #[test]
@@ -176,24 +140,11 @@ mod tests {
         let mut replay = Replay::new(OWN, 1);
         let newer = Incarnation { count: 4, id: 44 };
         assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
-        assert!(matches!(
-            replay.judge(0, &word(newer, 1, Incarnation::default())),
-            Belief::Refused(_)
-        ));
-        assert_eq!(
-            replay.judge(0, &word(PEER, 11, OWN)),
-            Belief::Newest,
-            "not proven yet: the older one still counts"
-        );
+        assert!(matches!(replay.judge(0, &word(newer, 1, Incarnation::default())), Belief::Refused(_)));
+        assert_eq!(replay.judge(0, &word(PEER, 11, OWN)), Belief::Newest, "not proven yet: the older one still counts");
         assert_eq!(replay.judge(0, &word(newer, 2, OWN)), Belief::Restarted);
-        assert!(matches!(
-            replay.judge(0, &word(PEER, 12, OWN)),
-            Belief::Refused(_)
-        ));
+        assert!(matches!(replay.judge(0, &word(PEER, 12, OWN)), Belief::Refused(_)));
         let twin = Incarnation { count: 4, id: 45 };
-        assert!(
-            matches!(replay.judge(0, &word(twin, 1, OWN)), Belief::Refused(_)),
-            "the same count twice"
-        );
+        assert!(matches!(replay.judge(0, &word(twin, 1, OWN)), Belief::Refused(_)), "the same count twice");
     }
 }

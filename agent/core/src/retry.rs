@@ -14,21 +14,13 @@ pub struct Budget {
 impl Budget {
     /// Nothing spent yet.
     pub fn new(max: u32, interval_ms: u64) -> Self {
-        Self {
-            max,
-            interval_ms,
-            spent: VecDeque::new(),
-        }
+        Self { max, interval_ms, spent: VecDeque::new() }
     }
 
     /// Spends one restart; false if the budget was used up already (nothing is spent then).
     #[must_use]
     pub fn spend(&mut self, now: Instant) -> bool {
-        while self
-            .spent
-            .front()
-            .is_some_and(|at| now.since(*at) >= self.interval_ms)
-        {
+        while self.spent.front().is_some_and(|at| now.since(*at) >= self.interval_ms) {
             self.spent.pop_front();
         }
         if self.spent.len() >= self.max as usize {

@@ -46,10 +46,7 @@ impl Settings {
     /// A gap between two calls of `handle` longer than this means that the machine, or the agent, was suspended: three
     /// pulses or a second, but never so long that a nap could pass for half of the silence that decides.
     pub fn suspend_gap_ms(&self) -> u64 {
-        self.pulse_ms
-            .saturating_mul(3)
-            .max(1000)
-            .min(self.timeout_ms / 2)
+        self.pulse_ms.saturating_mul(3).max(1000).min(self.timeout_ms / 2)
     }
 }
 

@@ -68,11 +68,7 @@ pub struct PeerView {
 impl fmt::Display for View {
     /// One line: `node1 PRIM Ready, up to date 3:0badcafe, peer SECOND Ready`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} {}, {} {}",
-            self.node, self.state, self.readiness, self.data, self.generation
-        )?;
+        write!(f, "{} {} {}, {} {}", self.node, self.state, self.readiness, self.data, self.generation)?;
         if self.solo {
             write!(f, " solo")?;
         }

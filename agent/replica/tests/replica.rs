@@ -181,7 +181,13 @@ impl Replica {
 }
 
 impl Drop for Replica {
+    /// Lets it take its mounts away first; a killed one leaves them dead.
     fn drop(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let end = Instant::now() + Duration::from_secs(12);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -63,13 +63,19 @@ fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
 fn exercise(arguments: &Arguments, interrupt: &Interrupt, figures: &mut Figures) -> Result<()> {
     let plan = arguments.app.plan();
     println!("── two nodes, the module {} on both, first start from node1", plan.name);
-    let mut lab = Lab::with("demo", &LabOptions::default())?;
-    lab.configure(&plan)?;
-    arguments.app.prepare(&lab)?;
-    for number in lab.numbers() {
-        lab.cli(number, &["boot", "-m", &plan.name, "on"])?;
+    let mut lab = Lab::with("demo", &LabOptions { console: !arguments.serverless, ..LabOptions::default() })?;
+    if arguments.serverless {
+        lab.configure(&plan)?;
+        arguments.app.prepare(&lab)?;
+        for number in lab.numbers() {
+            lab.cli(number, &["boot", "-m", &plan.name, "on"])?;
+        }
+        lab.start_pair(&plan)?;
+    } else {
+        // Nobody looks at the console: any free port will do.
+        let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        show::deploy(&lab, &server, arguments.app, interrupt)?;
     }
-    lab.start_pair(&plan)?;
     let mut exercise = Exercise::new(&mut lab, arguments.app, interrupt.clone());
     let result = exercise.run();
     *figures = exercise.figures.clone();

@@ -13,11 +13,26 @@ use std::time::Duration;
 /// A status line of the client at most this often.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 
-/// Enrols both nodes, deploys the application's module, starts it and keeps a client working until interrupted.
+/// Sets everything up and keeps a client working until interrupted.
 ///
 /// # Errors
 /// A step failed; the error says which and what the programs said.
 pub fn full(lab: &Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
+    deploy(lab, server, application, interrupt)?;
+    let bank = application.bank(lab);
+    wait_until("the ledger's tables", PATIENCE, || bank.set_up().map(|()| true))?;
+    let load = Load::start(&bank, gentle());
+    invite(lab, server, application);
+    watch(lab, &application.plan().name, &load, interrupt);
+    println!("── {} transfers were acknowledged; ending the demo", load.finish().acknowledged.len());
+    Ok(())
+}
+
+/// Enrols both nodes, deploys the application's module and starts it: node 1 PRIM, node 2 SECOND.
+///
+/// # Errors
+/// As [`full`].
+pub fn deploy(lab: &Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
     let plan = application.plan();
     for number in lab.numbers() {
         lab.start_agent(number)?;
@@ -35,14 +50,7 @@ pub fn full(lab: &Lab, server: &Server, application: Application, interrupt: &In
     let module = server.configure(&plan)?;
     interrupt.check()?;
     println!("── starting it on node1, then on node2");
-    start(lab, server, module, &plan.name, &nodes)?;
-    let bank = application.bank(lab);
-    wait_until("the ledger's tables", PATIENCE, || bank.set_up().map(|()| true))?;
-    let load = Load::start(&bank, gentle());
-    invite(lab, server, application);
-    watch(lab, &plan.name, &load, interrupt);
-    println!("── {} transfers were acknowledged; ending the demo", load.finish().acknowledged.len());
-    Ok(())
+    start(lab, server, module, &plan.name, &nodes)
 }
 
 fn start(lab: &Lab, server: &Server, module: u64, name: &str, nodes: &[(u64, u8)]) -> Result<()> {

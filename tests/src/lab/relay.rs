@@ -68,10 +68,10 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         // Wakes the listener, which then looks at `stop`.
-        if TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok() {
-            if let Some(thread) = self.thread.take() {
-                let _ = thread.join();
-            }
+        if TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
         }
     }
 }

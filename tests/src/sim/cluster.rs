@@ -67,6 +67,8 @@ pub struct Host {
     pub tick_at: Option<u64>,
     /// Inputs that wait for the save.
     pub inbox: VecDeque<Input>,
+    /// Every save fails, and nothing lands.
+    pub ledger_broken: bool,
     /// The ledger as it was before a save that failed, though its bytes landed: the agent knows nothing of them.
     pub before_failure: Option<Durable>,
     /// Disk.
@@ -266,13 +268,7 @@ impl Cluster {
             return;
         }
         match step {
-            // Only the tick that was asked for last counts.
-            Step::Tick { host, life }
-                if life == self.hosts[host].life && self.hosts[host].tick_at.is_some_and(|at| at <= now) =>
-            {
-                self.hosts[host].tick_at = None;
-                self.input(host, Input::Ticked);
-            }
+            Step::Tick { host, life } if life == self.hosts[host].life => self.tick(host),
             Step::Datagram { to, link, heartbeat } if self.hosts[to].node.is_some() => {
                 let heartbeat = *heartbeat;
                 self.input(to, Input::HeartbeatReceived { link, heartbeat });
@@ -311,6 +307,15 @@ impl Cluster {
             Step::Look => self.look(),
             Step::OperatorStarts { host } => self.operator_starts(host),
             _ => {}
+        }
+    }
+
+    /// Only the tick that was asked for last counts.
+    fn tick(&mut self, host: usize) {
+        let now = self.schedule.now();
+        if self.hosts[host].tick_at.is_some_and(|at| at <= now) {
+            self.hosts[host].tick_at = None;
+            self.input(host, Input::Ticked);
         }
     }
 

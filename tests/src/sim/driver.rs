@@ -129,13 +129,14 @@ impl Cluster {
         let Some(Saving { at, silent, output }) = self.hosts[host].saving.take() else {
             return;
         };
-        let fails = self.faulty && self.rng.chance(self.options.save_fails);
+        let broken = self.hosts[host].ledger_broken;
+        let fails = broken || self.faulty && self.rng.chance(self.options.save_fails);
         if let Some(before) = self.hosts[host].before_failure.take() {
             self.oracle_never_used(&self.hosts[host].disk.ledger.clone());
             self.hosts[host].disk.ledger = before;
         }
         if let Some(durable) = &output.persist
-            && (!fails || self.rng.coin() == 0)
+            && (!fails || !broken && self.rng.coin() == 0)
         {
             self.hosts[host].before_failure = fails.then(|| self.hosts[host].disk.ledger.clone());
             self.write_ledger(host, durable.clone(), at, silent);

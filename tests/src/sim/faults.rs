@@ -37,6 +37,15 @@ impl Cluster {
         }
     }
 
+    fn crash_both(&mut self, first: usize, time: u64) {
+        let other = self.some_time();
+        for (host, time) in [(first, time), (1 - first, other)] {
+            if self.hosts[host].up {
+                self.crash(host, time);
+            }
+        }
+    }
+
     fn commit(&mut self, fault: Fault) {
         let host = self.rng.coin();
         let time = self.some_time();
@@ -46,14 +55,7 @@ impl Cluster {
         let runs = self.hosts[host].node.is_some();
         match fault {
             Fault::Crash if self.hosts[host].up => self.crash(host, time),
-            Fault::CrashBoth => {
-                let other = self.some_time();
-                for (host, time) in [(host, time), (1 - host, other)] {
-                    if self.hosts[host].up {
-                        self.crash(host, time);
-                    }
-                }
-            }
+            Fault::CrashBoth => self.crash_both(host, time),
             Fault::Kill if runs => self.kill_agent(host, time.min(3000)),
             Fault::CutAll => self.cut(0..2, time),
             Fault::CutOneWay => self.cut(host..host + 1, time),

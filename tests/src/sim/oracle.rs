@@ -72,6 +72,8 @@ struct Seen {
     forced: bool,
     /// An operator ordered second.
     agreed: bool,
+    /// Generations that this agent has heard the peer hold, with data up to date.
+    heard_of: BTreeSet<Key>,
     /// This agent has been in sync with the peer: without that, silence says nothing.
     was_in_sync: bool,
     open_commands: BTreeSet<u64>,
@@ -170,6 +172,9 @@ impl Cluster {
 
     /// A heartbeat has been handled.
     pub fn oracle_handled(&mut self, host: usize, heartbeat: &Heartbeat) {
+        if heartbeat.data == DataState::UpToDate {
+            self.oracle.seen[host].heard_of.insert(key(heartbeat.generation));
+        }
         if arbiter::serves(heartbeat) {
             let now = self.schedule.now();
             let heard = key(heartbeat.generation);
@@ -221,9 +226,14 @@ impl Cluster {
         self.require(new.generation.number > old.generation.number, || {
             format!("generation of {node} falls from {} to {}", old.generation, new.generation)
         });
-        if self.oracle.grants.contains_key(&key(new.generation)) {
-            return;
+        if !self.oracle.grants.contains_key(&key(new.generation)) {
+            self.check_grant(host, &old, new, decided_at, silent);
         }
+    }
+
+    /// A generation that nobody held before is taken.
+    fn check_grant(&mut self, host: usize, old: &Durable, new: &Durable, decided_at: u64, silent: bool) {
+        let node = Self::name(host);
         let forced = self.oracle.seen[host].forced;
         let peer = &self.hosts[1 - host].disk.ledger;
         let promised = peer.outdated_since >= new.generation.number && peer.generation.number < new.generation.number;
@@ -238,6 +248,16 @@ impl Cluster {
         let in_sync = old.solo || self.oracle.seen[host].was_in_sync;
         self.require(forced || promised || in_sync, || {
             format!("{node} takes {} after silence, but cannot know what was served before", new.generation)
+        });
+        // Knowing of a later generation of its own data, a node waits for that, however silent the peer.
+        let old_key = key(old.generation);
+        let knew_later = self.oracle.seen[host]
+            .heard_of
+            .iter()
+            .find(|heard| **heard != old_key && self.oracle.lineage(**heard).contains(&old_key))
+            .copied();
+        self.require(forced || promised || knew_later.is_none(), || {
+            format!("{node} takes {} though it knew of {knew_later:?}", new.generation)
         });
         let silent = silent && !promised;
         let grant = Grant { host, at: decided_at, silent, forced, parent: key(old.generation) };

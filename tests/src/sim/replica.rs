@@ -171,20 +171,7 @@ impl Cluster {
                     self.push(1 - host, Message::Complete);
                 }
             }
-            ReplicaCommand::ContinueAlone { generation: granted } => {
-                self.close_end(host);
-                if let Mode::Serving { generation, alone, accept, refusing } = &mut self.hosts[host].replica.mode {
-                    (*generation, *alone, *accept) = (granted, true, None);
-                    if *refusing {
-                        return;
-                    }
-                }
-                self.oracle_served(host, granted);
-                self.hosts[host].replica.held_since = None;
-                for write in std::mem::take(&mut self.hosts[host].replica.pending) {
-                    self.acknowledge(host, write);
-                }
-            }
+            ReplicaCommand::ContinueAlone { generation } => self.continue_alone(host, generation),
             ReplicaCommand::Follow { session, .. } => {
                 self.close_end(host);
                 self.hosts[host].replica.mode = Mode::Following { session, fenced: false };
@@ -192,14 +179,7 @@ impl Cluster {
                 self.schedule.after(1, Step::Connect { host, life, session });
             }
             ReplicaCommand::ConfirmUpToDate => self.push(1 - host, Message::Confirm),
-            ReplicaCommand::Fence => {
-                if let Mode::Following { fenced, .. } = &mut self.hosts[host].replica.mode {
-                    *fenced = true;
-                }
-                self.close_end(host);
-                self.hosts[host].disk.sync();
-                self.tell(host, ReplicaEvent::Fenced);
-            }
+            ReplicaCommand::Fence => self.fence(host),
             ReplicaCommand::Refuse => {
                 self.refuse(host);
                 self.tell(host, ReplicaEvent::Refusing);
@@ -211,6 +191,30 @@ impl Cluster {
                 self.tell(host, ReplicaEvent::Released);
             }
         }
+    }
+
+    fn continue_alone(&mut self, host: usize, granted: Generation) {
+        self.close_end(host);
+        if let Mode::Serving { generation, alone, accept, refusing } = &mut self.hosts[host].replica.mode {
+            (*generation, *alone, *accept) = (granted, true, None);
+            if *refusing {
+                return;
+            }
+        }
+        self.oracle_served(host, granted);
+        self.hosts[host].replica.held_since = None;
+        for write in std::mem::take(&mut self.hosts[host].replica.pending) {
+            self.acknowledge(host, write);
+        }
+    }
+
+    fn fence(&mut self, host: usize) {
+        if let Mode::Following { fenced, .. } = &mut self.hosts[host].replica.mode {
+            *fenced = true;
+        }
+        self.close_end(host);
+        self.hosts[host].disk.sync();
+        self.tell(host, ReplicaEvent::Fenced);
     }
 
     fn refuse(&mut self, host: usize) {

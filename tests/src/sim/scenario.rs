@@ -127,6 +127,8 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         ("suspend", [seconds]) => {
             cluster.hosts[host].asleep_until = cluster.schedule.now() + milliseconds(seconds)?;
         }
+        ("break-ledger", []) => cluster.hosts[host].ledger_broken = true,
+        ("repair-ledger", []) => cluster.hosts[host].ledger_broken = false,
         ("break-stream", []) => {
             let session = cluster.stream.as_ref().map_or(0, |stream| stream.session);
             cluster.lose_stream(host, session, "connection reset");

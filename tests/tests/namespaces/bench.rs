@@ -35,11 +35,11 @@ pub struct Bench {
 impl Bench {
     /// A lab with node 1 PRIM Ready and node 2 SECOND Ready, however the last scenario left it.
     pub fn pair(&mut self) -> Result<&mut Lab> {
-        if let Some(lab) = &mut self.lab {
-            if let Err(error) = recover(lab) {
-                println!("(making a new lab: {error:#})");
-                self.lab = None;
-            }
+        if let Some(lab) = &mut self.lab
+            && let Err(error) = recover(lab)
+        {
+            println!("(making a new lab: {error:#})");
+            self.lab = None;
         }
         if self.lab.is_none() {
             self.acknowledged.clear();

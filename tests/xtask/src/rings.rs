@@ -119,10 +119,13 @@ fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<
         }
         Ring::Tidy => cargo(&["test", "-p", "holdfast-tests", "--test", "tidy"]),
         Ring::Unit => {
-            let without = ["--exclude", "holdfast-web", "--exclude", "holdfast-browser"];
-            let words: Vec<&str> =
-                ["test", "--no-fail-fast", "--workspace", "--lib", "--bins"].into_iter().chain(without).collect();
-            cargo(&words)
+            let without = ["--exclude", "holdfast-web", "--exclude", "holdfast-browser", "--exclude", "holdfast-tests"];
+            let all: Vec<&str> = ["test", "--no-fail-fast", "--workspace", "--lib", "--bins", "--tests"]
+                .into_iter()
+                .chain(without)
+                .collect();
+            cargo(&all)?;
+            cargo(&["test", "--no-fail-fast", "-p", "holdfast-tests", "--lib", "--bins"])
         }
         Ring::Golden => cargo(&["test", "-p", "holdfast-tests", "--test", "scenarios"]),
         Ring::Simulation => cargo(&["test", "-p", "holdfast-tests", "--test", "sim"]),

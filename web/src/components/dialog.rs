@@ -4,6 +4,7 @@ use super::icon::{Icon, draw};
 use super::notice::prose;
 use crate::store::Console;
 use leptos::{html, prelude::*};
+use std::sync::Arc;
 
 /// A question with its consequences.
 #[derive(Clone)]
@@ -16,8 +17,8 @@ pub struct Question {
     pub confirm: String,
     /// The button is drawn as dangerous.
     pub danger: bool,
-    /// Does it.
-    pub act: Callback<()>,
+    /// Does it. Not a `Callback`: that would end with the menu in which it was made.
+    pub act: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Shows the question asked by [`Console::ask`]; Escape and Cancel do nothing, the focus returns by itself.
@@ -39,7 +40,7 @@ pub fn ConfirmDialog() -> impl IntoView {
     let confirm = move |_| {
         if let Some(question) = console.question.get_untracked() {
             dismiss();
-            question.act.try_run(());
+            (question.act)();
         }
     };
     view! {

@@ -210,21 +210,26 @@ fn keep_reading(reader: Reader, source: LogSource, reachable: Signal<bool>) {
 }
 
 fn draw_line(line: &LogLine, application: bool) -> impl IntoView + use<> {
+    let text = line.text.clone();
+    if application {
+        // What scripts print bears no date of its own; the lines about the scripts themselves do, in their text.
+        let class = if text.starts_with("--- ") { "log-line app muted" } else { "log-line app" };
+        return view! { <div class=class><span class="text">{text}</span></div> }.into_any();
+    }
     let (tone, word) = match line.level.as_str() {
         "E" => (Some("bad"), "error"),
         "W" => (Some("busy"), "warning"),
         "S" => (Some("ok"), "state"),
-        "I" => (None, "info"),
-        _ => (None, ""),
+        _ => (None, "info"),
     };
-    let word = if application { "output" } else { word };
     view! {
-        <div class=if application { "log-line app" } else { "log-line" } data-tone=tone>
+        <div class="log-line" data-tone=tone>
             <time>{platform::date_time_ms(line.unix_ms)}</time>
             <span class="from">{word}</span>
-            <span class="text">{line.text.clone()}</span>
+            <span class="text">{text}</span>
         </div>
     }
+    .into_any()
 }
 
 fn scroll_to_end(pane: NodeRef<html::Div>) {

@@ -88,7 +88,14 @@ fn WorstState() -> impl IntoView {
         let live = console.is_live();
         console
             .read(|snapshot| {
-                Tone::worst(snapshot.modules.iter().filter(|module| module.module.desired.is_some()).flat_map(|module| &module.nodes).map(|on| show(on, live).tone))
+                Tone::worst(
+                    snapshot
+                        .modules
+                        .iter()
+                        .filter(|module| module.module.desired.is_some())
+                        .flat_map(|module| &module.nodes)
+                        .map(|on| show(on, live).tone),
+                )
             })
             .flatten()
     });

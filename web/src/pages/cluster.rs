@@ -18,6 +18,7 @@ use holdfast_api::console::{ClusterForm, NodeView, UserRole};
 use holdfast_api::ids::NodeId;
 use leptos::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What the page edits.
 #[derive(Clone, Copy)]
@@ -98,7 +99,7 @@ impl Draft {
     fn save(self, console: Console) {
         self.busy.set(true);
         let form = self.form.get_untracked();
-        console.start_task(async move { client::save_cluster(&form).await }, move |task| {
+        console.start_shown_task(async move { client::save_cluster(&form).await }, move |task| {
             self.busy.set(false);
             self.task.set(task);
         });
@@ -369,7 +370,7 @@ fn NodeMenu(draft: Draft, id: NodeId, name: String, inside: Memo<bool>) -> impl 
 
 fn ask_remove(console: Console, id: NodeId) {
     let node = console.node_name(id);
-    let act = move |()| {
+    let act = move || {
         console.call(client::remove_node(id), move |answer| match answer {
             Ok(()) => console.toast(Tone::Ok, "The node is removed."),
             Err(error) => console.toast(Tone::Bad, error.text()),
@@ -383,6 +384,6 @@ fn ask_remove(console: Console, id: NodeId) {
         ],
         confirm: "Remove".to_owned(),
         danger: true,
-        act: Callback::new(act),
+        act: Arc::new(act),
     });
 }

@@ -16,6 +16,7 @@ use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
 use leptos::prelude::*;
 use leptos_router::components::A;
+use std::sync::Arc;
 
 /// The page.
 #[component]
@@ -117,13 +118,13 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
     let testid = format!("module-menu-{name}");
     let label = format!("More for {name}");
     let pick = move |_| {
-        let act = move |()| console.start_task(client::remove_module(id), |_| ());
+        let act = move || console.start_task(client::remove_module(id), |_| ());
         console.ask(Question {
             title: format!("Remove the module {name}?"),
             consequences: vec!["Its configuration is removed from the server and from every node. The replicated directories stay as they are on each node.".to_owned()],
             confirm: "Remove".to_owned(),
             danger: true,
-            act: Callback::new(act),
+            act: Arc::new(act),
         });
     };
     view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }

@@ -22,6 +22,7 @@ use holdfast_api::state::ModuleState;
 use leptos::prelude::*;
 use leptos_router::components::{A, Redirect};
 use leptos_router::hooks::use_params_map;
+use std::sync::Arc;
 
 /// Where a module on a node is controlled.
 pub fn href(module: ModuleId, node: NodeId) -> String {
@@ -176,9 +177,9 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
     let testid = format!("all-{name}");
     let pick = move |what: &'static str| {
         let command = if what == "start" { ModuleCommand::Start } else { ModuleCommand::Stop };
-        let act = move |()| console.start_task(client::command(id, command, Vec::new()), |_| ());
+        let act = move || console.start_task(client::command(id, command, Vec::new()), |_| ());
         if command == ModuleCommand::Start {
-            act(());
+            act();
             return;
         }
         console.ask(Question {
@@ -189,7 +190,7 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
             ],
             confirm: "Stop on all nodes".to_owned(),
             danger: true,
-            act: Callback::new(act),
+            act: Arc::new(act),
         });
     };
     view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
@@ -280,7 +281,7 @@ fn Head(subject: Subject) -> impl IntoView {
             <div class="row tight node-detail">
                 {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
                 {move || data.get().map(|data| view! { <DataChip data /> })}
-                <p data-testid="detail">{move || subject.report(|report| prose(&report.detail))}</p>
+                <p data-testid="detail">{move || subject.report(|report| (report.detail != report.data.to_string()).then(|| prose(&report.detail)))}</p>
             </div>
         </div>
     }
@@ -303,19 +304,13 @@ fn Commands(subject: Subject) -> impl IntoView {
             })
         });
         let Some((consequences, danger)) = asked else { return };
-        let act = move |()| console.start_task(client::command(subject.module, command, vec![subject.node]), |_| ());
+        let act = move || console.start_task(client::command(subject.module, command, vec![subject.node]), |_| ());
         if consequences.is_empty() {
-            act(());
+            act();
             return;
         }
         let title = format!("{} on {}?", label(command), console.node_name(subject.node));
-        console.ask(Question {
-            title,
-            consequences,
-            confirm: label(command).to_owned(),
-            danger,
-            act: Callback::new(act),
-        });
+        console.ask(Question { title, consequences, confirm: label(command).to_owned(), danger, act: Arc::new(act) });
     };
     view! { <ActionMenu label="Commands" testid="commands" entries on_pick=Callback::new(pick) /> }
 }

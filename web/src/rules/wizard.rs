@@ -145,6 +145,16 @@ pub fn overwrite_text(primary: &str, other: &str, held: Option<&InventoryReport>
     }
 }
 
+/// What a node's answer about the directories says of their content; the latest change is not known from it.
+pub fn inventory_of(paths: &[PathFacts]) -> InventoryReport {
+    let sum = |what: fn(&PathFacts) -> u64| paths.iter().map(what).fold(0, u64::saturating_add);
+    InventoryReport {
+        entries: sum(|facts| facts.entries),
+        bytes: sum(|facts| facts.bytes.unwrap_or(0)),
+        changed_unix_ms: 0,
+    }
+}
+
 /// The node to offer as the one with the newest data: the latest change, then the most entries; none if all are empty or
 /// equally old.
 pub fn newest(found: &[(u16, Option<InventoryReport>)]) -> Option<u16> {
@@ -157,7 +167,7 @@ pub fn newest(found: &[(u16, Option<InventoryReport>)]) -> Option<u16> {
     counted.sort_by_key(|(_, inventory)| std::cmp::Reverse(key(inventory)));
     match counted.as_slice() {
         [(node, _)] => Some(*node),
-        [(node, first), (_, second), ..] if key(first) > key(second) => Some(*node),
+        [(node, first), (_, second), ..] if first.changed_unix_ms > 0 && key(first) > key(second) => Some(*node),
         _ => None,
     }
 }
@@ -299,5 +309,7 @@ mod tests {
         assert_eq!(newest(&[(1, at(5, 100)), (2, at(0, 900))]), Some(1));
         assert_eq!(newest(&[(1, at(5, 100)), (2, at(5, 100))]), None);
         assert_eq!(newest(&[(1, None), (2, None)]), None);
+        assert_eq!(newest(&[(1, at(5, 0)), (2, at(9, 0))]), None, "more is not newer");
+        assert_eq!(newest(&[(1, at(5, 0)), (2, at(0, 0))]), Some(1));
     }
 }

@@ -25,14 +25,10 @@ pub enum DecodeError {
     #[error("not a heartbeat: {0}")]
     Malformed(&'static str),
     /// Another version of the format.
-    #[error(
-        "heartbeat of format {0}, this agent speaks format {FORMAT}: install the same release on both nodes"
-    )]
+    #[error("heartbeat of format {0}, this agent speaks format {FORMAT}: install the same release on both nodes")]
     Format(u8),
     /// The tag is wrong: another cluster's secret, another module, or a forgery.
-    #[error(
-        "heartbeat with a wrong tag: the nodes hold different cluster secrets, or it was forged or damaged"
-    )]
+    #[error("heartbeat with a wrong tag: the nodes hold different cluster secrets, or it was forged or damaged")]
     Tag,
 }
 
@@ -55,12 +51,7 @@ impl Heartbeat {
             | u8::from(self.solo) << 2
             | u8::from(self.continued) << 3
             | u8::from(self.was_primary) << 4;
-        out.extend_from_slice(&[
-            flags,
-            state_code(self.state),
-            readiness_code(self.readiness),
-            data_code(self.data),
-        ]);
+        out.extend_from_slice(&[flags, state_code(self.state), readiness_code(self.readiness), data_code(self.data)]);
         for number in [
             self.boot_id,
             self.incarnation.count,
@@ -97,11 +88,7 @@ impl Heartbeat {
         if datagram.len() > DATAGRAM_MAX {
             return Err(DecodeError::Malformed("too long"));
         }
-        let Some(body_len) = datagram
-            .len()
-            .checked_sub(TAG_LEN)
-            .filter(|len| *len > MAGIC.len())
-        else {
+        let Some(body_len) = datagram.len().checked_sub(TAG_LEN).filter(|len| *len > MAGIC.len()) else {
             return Err(DecodeError::Malformed("too short"));
         };
         let (body, tag) = datagram.split_at(body_len);
@@ -111,9 +98,7 @@ impl Heartbeat {
         if body[3] != FORMAT {
             return Err(DecodeError::Format(body[3]));
         }
-        let tag: [u8; TAG_LEN] = tag
-            .try_into()
-            .map_err(|_| DecodeError::Malformed("too short"))?;
+        let tag: [u8; TAG_LEN] = tag.try_into().map_err(|_| DecodeError::Malformed("too short"))?;
         if blake3::keyed_hash(key, body) != blake3::Hash::from_bytes(tag) {
             return Err(DecodeError::Tag);
         }
@@ -128,10 +113,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(DecodeError::Malformed("ends early"))?;
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Malformed("ends early"))?;
         self.rest = rest;
         Ok(*head)
     }
@@ -141,17 +123,11 @@ impl Reader<'_> {
     }
 
     fn incarnation(&mut self) -> Result<Incarnation, DecodeError> {
-        Ok(Incarnation {
-            count: self.number()?,
-            id: self.number()?,
-        })
+        Ok(Incarnation { count: self.number()?, id: self.number()? })
     }
 
     fn generation(&mut self) -> Result<Generation, DecodeError> {
-        Ok(Generation {
-            number: self.number()?,
-            id: self.number()?,
-        })
+        Ok(Generation { number: self.number()?, id: self.number()? })
     }
 
     fn heartbeat(mut self) -> Result<Heartbeat, DecodeError> {
@@ -182,26 +158,17 @@ impl Reader<'_> {
             asks: self.number()?,
             session: self.number()?,
             swap_request: self.number()?,
-            inventory: Inventory {
-                entries: self.number()?,
-                bytes: self.number()?,
-                changed_unix_ms: self.number()?,
-            },
+            inventory: Inventory { entries: self.number()?, bytes: self.number()?, changed_unix_ms: self.number()? },
         };
         let [count] = self.take()?;
         if usize::from(count) > HISTORY_MAX {
             return Err(DecodeError::Malformed("history too long"));
         }
-        let history = (0..count)
-            .map(|_| self.generation())
-            .collect::<Result<Vec<_>, _>>()?;
+        let history = (0..count).map(|_| self.generation()).collect::<Result<Vec<_>, _>>()?;
         if !self.rest.is_empty() {
             return Err(DecodeError::Malformed("bytes after the end"));
         }
-        Ok(Heartbeat {
-            history,
-            ..heartbeat
-        })
+        Ok(Heartbeat { history, ..heartbeat })
     }
 }
 
@@ -274,10 +241,7 @@ mod tests {
     const KEY: [u8; 32] = [7; 32];
 
     fn sample(history: usize) -> Heartbeat {
-        let generation = |number| Generation {
-            number,
-            id: number * 0x0101_0101,
-        };
+        let generation = |number| Generation { number, id: number * 0x0101_0101 };
         Heartbeat {
             from: NodeId(2),
             boot_id: 3,
@@ -299,11 +263,7 @@ mod tests {
             asks: 12,
             session: 13,
             swap_request: 14,
-            inventory: Inventory {
-                entries: 15,
-                bytes: 16,
-                changed_unix_ms: u64::MAX,
-            },
+            inventory: Inventory { entries: 15, bytes: 16, changed_unix_ms: u64::MAX },
         }
     }
 
@@ -330,16 +290,10 @@ mod tests {
     #[test]
     fn another_key_and_another_format_are_refused_by_name() {
         let mut datagram = sample(0).encode(&KEY);
-        assert_eq!(
-            Heartbeat::decode(&[8; 32], &datagram),
-            Err(DecodeError::Tag)
-        );
+        assert_eq!(Heartbeat::decode(&[8; 32], &datagram), Err(DecodeError::Tag));
         assert_ne!(module_key(b"secret", 1), module_key(b"secret", 2));
         datagram[3] = 2;
-        assert_eq!(
-            Heartbeat::decode(&KEY, &datagram),
-            Err(DecodeError::Format(2))
-        );
+        assert_eq!(Heartbeat::decode(&KEY, &datagram), Err(DecodeError::Format(2)));
     }
 
     proptest! {

@@ -13,21 +13,14 @@ type Answer = Result<String, String>;
 
 impl Node {
     pub(super) fn on_command(&mut self, command: Command) {
-        let Command {
-            id,
-            kind,
-            actor,
-            counted,
-        } = command;
+        let Command { id, kind, actor, counted } = command;
         if !counted && !matches!(kind, CommandKind::BootOn | CommandKind::BootOff) {
             self.budget.reset();
         }
         let by = format!("{} by {actor}", name(kind));
         let result = match kind {
             CommandKind::Start => self.start(&by),
-            CommandKind::Prim | CommandKind::PrimForce => {
-                self.prim(kind == CommandKind::PrimForce, &by)
-            }
+            CommandKind::Prim | CommandKind::PrimForce => self.prim(kind == CommandKind::PrimForce, &by),
             CommandKind::Second => self.second(&by),
             CommandKind::Stop => self.stop(&by),
             CommandKind::Restart => self.restart(counted, &by),
@@ -43,25 +36,17 @@ impl Node {
     }
 
     fn module(&self) -> String {
-        format!(
-            "module {} on {}",
-            self.settings.module, self.settings.node_name
-        )
+        format!("module {} on {}", self.settings.module, self.settings.node_name)
     }
 
     fn leaving(&self) -> bool {
-        [Kind::Stop, Kind::Halt]
-            .into_iter()
-            .any(|kind| self.procedure_is(kind))
+        [Kind::Stop, Kind::Halt].into_iter().any(|kind| self.procedure_is(kind))
     }
 
     /// Whether the module is stopped; if it is stopping, a start would have to wait.
     fn stopped_or_refuse(&self) -> Result<bool, String> {
         if self.leaving() {
-            return Err(format!(
-                "{} is stopping; order it again when it is in STOP",
-                self.module()
-            ));
+            return Err(format!("{} is stopping; order it again when it is in STOP", self.module()));
         }
         Ok(self.status == automaton::STOP)
     }
@@ -81,17 +66,10 @@ impl Node {
         if self.leaving() && self.procedure_is(Kind::Stop) {
             self.stop_then_start = Some(by.to_owned());
             self.durable.running = true;
-            return Ok(format!(
-                "{} is stopping and starts again after that",
-                self.module()
-            ));
+            return Ok(format!("{} is stopping and starts again after that", self.module()));
         }
         if !self.stopped_or_refuse()? {
-            return Ok(format!(
-                "{} is started already: {}",
-                self.module(),
-                self.status
-            ));
+            return Ok(format!("{} is started already: {}", self.module(), self.status));
         }
         self.begin_start(by);
         Ok(format!("{} starts", self.module()))
@@ -169,10 +147,7 @@ impl Node {
         let stopped = self.stopped_or_refuse()?;
         match self.status.0 {
             ModuleState::Alone | ModuleState::Prim => {
-                return Err(format!(
-                    "{} is primary: order `swap`, or stop it first",
-                    self.module()
-                ));
+                return Err(format!("{} is primary: order `swap`, or stop it first", self.module()));
             }
             ModuleState::Second => return Ok(format!("{} is secondary already", self.module())),
             _ => {}
@@ -186,15 +161,9 @@ impl Node {
         }
         let peer = &self.settings.peer_name;
         if self.peer_serves() {
-            Ok(format!(
-                "{} starts as secondary of {peer}; its files are overwritten",
-                self.module()
-            ))
+            Ok(format!("{} starts as secondary of {peer}; its files are overwritten", self.module()))
         } else {
-            Ok(format!(
-                "{} waits for {peer} to be primary, then its files are overwritten",
-                self.module()
-            ))
+            Ok(format!("{} waits for {peer} to be primary, then its files are overwritten", self.module()))
         }
     }
 
@@ -218,35 +187,21 @@ impl Node {
         match self.status.0 {
             ModuleState::Alone | ModuleState::Prim => {}
             ModuleState::Second => {
-                return Err(format!(
-                    "the application runs on {}: restart it there",
-                    self.settings.peer_name
-                ));
+                return Err(format!("the application runs on {}: restart it there", self.settings.peer_name));
             }
             _ => {
-                return Err(format!(
-                    "{} is {}: nothing runs here; start it",
-                    self.module(),
-                    self.status
-                ));
+                return Err(format!("{} is {}: nothing runs here; start it", self.module(), self.status));
             }
         }
         if self.procedure.is_some() || self.status.1 != Readiness::Ready {
-            return Err(format!(
-                "{} is {}: order it again when it is Ready",
-                self.module(),
-                self.status
-            ));
+            return Err(format!("{} is {}: order it again when it is Ready", self.module(), self.status));
         }
         if counted {
             self.counted_restart(by);
         } else {
             self.begin(procedure::RESTART, by);
         }
-        Ok(format!(
-            "the application of {} is stopped and started here",
-            self.module()
-        ))
+        Ok(format!("the application of {} is stopped and started here", self.module()))
     }
 
     fn stopstart(&mut self, counted: bool, by: &str) -> Answer {
@@ -255,17 +210,11 @@ impl Node {
         }
         if self.leaving() {
             if self.procedure_is(Kind::Halt) {
-                return Err(format!(
-                    "{} stops because its state cannot be saved",
-                    self.module()
-                ));
+                return Err(format!("{} stops because its state cannot be saved", self.module()));
             }
             self.stop_then_start = Some(by.to_owned());
             self.durable.running = true;
-            return Ok(format!(
-                "{} is stopping and starts again after that",
-                self.module()
-            ));
+            return Ok(format!("{} is stopping and starts again after that", self.module()));
         }
         if counted {
             self.counted_stopstart(by);
@@ -278,9 +227,10 @@ impl Node {
     fn swap(&mut self, by: &str) -> Answer {
         if self.status == automaton::SECOND {
             let peer = &self.settings.peer_name;
-            if !self.heard_peer().is_some_and(|peer| {
-                peer.state == ModuleState::Prim && peer.readiness == Readiness::Ready
-            }) {
+            if !self
+                .heard_peer()
+                .is_some_and(|peer| peer.state == ModuleState::Prim && peer.readiness == Readiness::Ready)
+            {
                 return Err(format!("{peer} is not PRIM Ready: wait until it is"));
             }
             let answer = format!("{peer} is asked to hand over");
@@ -291,20 +241,12 @@ impl Node {
             return Ok(answer);
         }
         self.begin_swap(by)?;
-        Ok(format!(
-            "{} hands over to {}",
-            self.module(),
-            self.settings.peer_name
-        ))
+        Ok(format!("{} hands over to {}", self.module(), self.settings.peer_name))
     }
 
     fn set_boot_start(&mut self, on: bool) -> Answer {
         self.durable.boot_start = on;
-        Ok(format!(
-            "{} {} when the machine boots",
-            self.module(),
-            if on { "starts" } else { "stays stopped" }
-        ))
+        Ok(format!("{} {} when the machine boots", self.module(), if on { "starts" } else { "stays stopped" }))
     }
 }
 

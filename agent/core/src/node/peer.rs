@@ -32,24 +32,15 @@ impl Node {
             self.event(EventLevel::Info, text);
         }
         self.trust_again();
+        self.learn_of_later();
         self.answer_ask();
         self.answer_swap_request();
     }
 
     fn on_peer_restarted(&mut self, heartbeat: &Heartbeat) {
-        let rebooted = self
-            .peer
-            .as_ref()
-            .is_some_and(|before| before.boot_id != heartbeat.boot_id);
-        let what = if rebooted {
-            "was booted"
-        } else {
-            "has a restarted agent"
-        };
-        let text = format!(
-            "{} {what}: nothing it held before goes on",
-            self.settings.peer_name
-        );
+        let rebooted = self.peer.as_ref().is_some_and(|before| before.boot_id != heartbeat.boot_id);
+        let what = if rebooted { "was booted" } else { "has a restarted agent" };
+        let text = format!("{} {what}: nothing it held before goes on", self.settings.peer_name);
         self.event(EventLevel::Warning, text);
     }
 
@@ -69,12 +60,8 @@ impl Node {
             && peer.session == self.session()
             && peer.session != 0;
         let partner = match self.status.0 {
-            ModuleState::Prim => {
-                peer.state == ModuleState::Second && peer.readiness == Readiness::Ready
-            }
-            ModuleState::Second => {
-                peer.state == ModuleState::Prim && self.status.1 == Readiness::Ready
-            }
+            ModuleState::Prim => peer.state == ModuleState::Second && peer.readiness == Readiness::Ready,
+            ModuleState::Second => peer.state == ModuleState::Prim && self.status.1 == Readiness::Ready,
             _ => false,
         };
         if same && partner {
@@ -83,15 +70,27 @@ impl Node {
         }
     }
 
+    /// The peer holds a later generation: save that at once, in any state and in the midst of any procedure. If it fell
+    /// silent before this node looked again, this copy would still seem the newest.
+    pub(super) fn learn_of_later(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        if self.mute || self.durable.data != DataState::UpToDate || !arbiter::superseded(&self.durable, peer) {
+            return;
+        }
+        let text = format!("this copy is outdated: {} holds {}", self.settings.peer_name, peer.generation);
+        self.durable.data = DataState::Outdated;
+        self.live = false;
+        self.event(EventLevel::Warning, text);
+        if self.status == automaton::SECOND {
+            self.take_edge(Trigger::FellBehind, "out of date");
+        }
+    }
+
     /// The peer asks for the promise that this node never becomes primary with a number as low as the one it wants.
     fn answer_ask(&mut self) {
         let Some(peer) = &self.peer else { return };
         let number = peer.asks;
-        if number == 0
-            || self.mute
-            || self.serving != Serving::No
-            || !arbiter::may_promise(&self.situation(), peer)
-        {
+        if number == 0 || self.mute || self.serving != Serving::No || !arbiter::may_promise(&self.situation(), peer) {
             return;
         }
         self.promise(number, "it asked");
@@ -126,10 +125,7 @@ impl Node {
         self.swap_handled = request;
         let by = format!("swap asked for on {}", self.settings.peer_name);
         if let Err(reason) = self.begin_swap(&by) {
-            self.event(
-                EventLevel::Warning,
-                format!("{by} cannot be carried out: {reason}"),
-            );
+            self.event(EventLevel::Warning, format!("{by} cannot be carried out: {reason}"));
         }
     }
 }

@@ -15,10 +15,8 @@ impl Node {
     pub(super) fn choose_role(&mut self) {
         if self.forced && self.peer_serves() {
             self.forced = false;
-            let text = format!(
-                "not started as primary: {} is primary; stop it there first, or swap",
-                self.settings.peer_name
-            );
+            let text =
+                format!("not started as primary: {} is primary; stop it there first, or swap", self.settings.peer_name);
             self.event(EventLevel::Error, text);
         }
         let verdict = arbiter::decide(&self.situation());
@@ -32,18 +30,12 @@ impl Node {
                 self.asking = Some(number);
                 self.durable.asked = number;
                 if asked != Some(number) {
-                    let text = format!(
-                        "asks {} to let this node serve generation {number}",
-                        self.settings.peer_name
-                    );
+                    let text = format!("asks {} to let this node serve generation {number}", self.settings.peer_name);
                     self.event(EventLevel::Info, text);
                 }
                 self.wait_for(Wait::Promise);
             }
-            Decision::Follow {
-                session,
-                generation,
-            } => self.follow(session, generation),
+            Decision::Follow { session, generation } => self.follow(session, generation),
             Decision::Wait(wait) => self.wait_for(wait),
         }
     }
@@ -58,11 +50,7 @@ impl Node {
         if data == DataState::Diverged {
             self.durable.solo = false;
         }
-        let text = format!(
-            "this copy is {data}: {} serves {}",
-            self.settings.peer_name,
-            self.peer_generation()
-        );
+        let text = format!("this copy is {data}: {} serves {}", self.settings.peer_name, self.peer_generation());
         self.event(EventLevel::Warning, text);
         if self.status == automaton::SECOND {
             self.take_edge(Trigger::FellBehind, &format!("{data}"));
@@ -70,18 +58,12 @@ impl Node {
     }
 
     fn peer_generation(&self) -> Generation {
-        self.peer
-            .as_ref()
-            .map(|peer| peer.generation)
-            .unwrap_or_default()
+        self.peer.as_ref().map(|peer| peer.generation).unwrap_or_default()
     }
 
     fn promote(&mut self, source: Source, number: u64) {
         self.waiting = None;
-        let why = format!(
-            "generation {number}: {}",
-            source.reason(&self.settings.peer_name)
-        );
+        let why = format!("generation {number}: {}", source.reason(&self.settings.peer_name));
         self.begin(procedure::PROMOTE, &why);
     }
 
@@ -100,20 +82,12 @@ impl Node {
                 self.leave_second(&text);
                 return;
             }
-            _ if wait.passes() && self.status == automaton::BLOCKED => {
-                self.take_edge(Trigger::Unblocked, "")
-            }
-            _ if !wait.passes() && self.status == automaton::WAIT => {
-                self.take_edge(Trigger::Blocked, "")
-            }
+            _ if wait.passes() && self.status == automaton::BLOCKED => self.take_edge(Trigger::Unblocked, ""),
+            _ if !wait.passes() && self.status == automaton::WAIT => self.take_edge(Trigger::Blocked, ""),
             _ => {}
         }
         if changed {
-            let level = if wait.passes() {
-                EventLevel::Info
-            } else {
-                EventLevel::Warning
-            };
+            let level = if wait.passes() { EventLevel::Info } else { EventLevel::Warning };
             let text = self.wait_text(wait);
             self.event(level, text);
         }
@@ -122,10 +96,7 @@ impl Node {
     /// The stream stands, and the primary knows this session.
     fn follows_primary(&self) -> bool {
         self.following.as_ref().is_some_and(|following| {
-            !following.lost
-                && self
-                    .heard_peer()
-                    .is_some_and(|peer| peer.session == following.session)
+            !following.lost && self.heard_peer().is_some_and(|peer| peer.session == following.session)
         })
     }
 
@@ -152,38 +123,23 @@ impl Node {
             }
             return;
         }
-        let history = self
-            .peer
-            .as_ref()
-            .map(|peer| peer.history.clone())
-            .unwrap_or_default();
+        let history = self.peer.as_ref().map(|peer| peer.history.clone()).unwrap_or_default();
         self.waiting = None;
         self.agreed = false;
         self.live = false;
         self.durable.session = session;
         self.durable.data = DataState::Inconsistent;
         self.durable.solo = false;
-        self.following = Some(Following {
-            session,
-            generation,
-            history,
-            connected: false,
-            lost: false,
-        });
+        self.following = Some(Following { session, generation, history, connected: false, lost: false });
         self.resync = None;
         let why = format!("{} serves {generation}", self.settings.peer_name);
         match self.status {
             automaton::SECOND => self.take_edge(Trigger::FellBehind, &why),
-            automaton::FOLLOWING => {
-                self.event(EventLevel::Info, format!("a new resync begins: {why}"))
-            }
+            automaton::FOLLOWING => self.event(EventLevel::Info, format!("a new resync begins: {why}")),
             _ => self.take_edge(Trigger::PrimaryFound, &why),
         }
         self.data_plane_used = true;
-        self.replica(ReplicaCommand::Follow {
-            session,
-            generation,
-        });
+        self.replica(ReplicaCommand::Follow { session, generation });
     }
 
     pub(super) fn on_replica(&mut self, event: ReplicaEvent) {
@@ -203,9 +159,7 @@ impl Node {
             ReplicaEvent::StreamLost { session, reason } if self.following.is_some() => {
                 self.on_following_stream_lost(session, &reason);
             }
-            ReplicaEvent::StreamLost { session, reason } => {
-                self.on_serving_stream_lost(session, &reason)
-            }
+            ReplicaEvent::StreamLost { session, reason } => self.on_serving_stream_lost(session, &reason),
             ReplicaEvent::Following { session } => {
                 if let Some(following) = &mut self.following
                     && following.session == session
@@ -224,17 +178,13 @@ impl Node {
 
     /// Everything up to the primary's "complete" is applied and synced: save UpToDate, then answer.
     ///
-    /// If this node has meanwhile promised a higher number, its copy is whole but out of date, and the answer is none.
+    /// If this node has meanwhile promised a higher number, or the primary has taken one, its copy is whole but out of date, and the answer is none.
     fn on_caught_up(&mut self, session: u64) {
         let fencing = self.procedure.is_some();
         let Some(following) = self.following.clone() else {
             return;
         };
-        if following.session != session
-            || following.lost
-            || fencing
-            || self.durable.data != DataState::Inconsistent
-        {
+        if following.session != session || following.lost || fencing || self.durable.data != DataState::Inconsistent {
             return;
         }
         self.durable.generation = following.generation;
@@ -244,7 +194,8 @@ impl Node {
         self.durable.was_primary = false;
         self.durable.continued = false;
         let figures = self.resync.take().map(|resync| resync.to_string()).unwrap_or_default();
-        if self.durable.outdated_since > self.durable.generation.number {
+        let went_on = self.peer_generation() != self.durable.generation;
+        if went_on || self.durable.outdated_since > self.durable.generation.number {
             self.durable.data = DataState::Outdated;
             return;
         }
@@ -265,10 +216,7 @@ impl Node {
         following.lost = true;
         following.connected = false;
         self.resync = None;
-        let text = format!(
-            "the stream from {} is lost: {reason}",
-            self.settings.peer_name
-        );
+        let text = format!("the stream from {} is lost: {reason}", self.settings.peer_name);
         if self.status == automaton::SECOND {
             self.take_edge(Trigger::FellBehind, &text);
         } else {

@@ -73,9 +73,9 @@ impl Serving {
 
     fn follower(&self) -> Option<&Follower> {
         match self {
-            Self::Accepting { follower, .. }
-            | Self::Completing { follower }
-            | Self::Paired { follower } => Some(follower),
+            Self::Accepting { follower, .. } | Self::Completing { follower } | Self::Paired { follower } => {
+                Some(follower)
+            }
             _ => None,
         }
     }
@@ -90,10 +90,7 @@ impl Node {
         self.confirm_follower();
         match self.serving.clone() {
             Serving::Alone { retry_at } if self.now >= retry_at => self.offer_session(),
-            Serving::Accepting {
-                follower,
-                connected,
-            } => self.renew_session(&follower, connected),
+            Serving::Accepting { follower, connected } => self.renew_session(&follower, connected),
             Serving::Completing { follower } | Serving::Paired { follower } => {
                 if let Some(reason) = self.follower_gone(&follower) {
                     self.hold(&reason);
@@ -106,9 +103,7 @@ impl Node {
 
     pub(super) fn serving_deadline(&self) -> Option<Instant> {
         match &self.serving {
-            Serving::Held { since } => {
-                Some(since.after(self.settings.timeout_ms)).filter(|at| *at > self.now)
-            }
+            Serving::Held { since } => Some(since.after(self.settings.timeout_ms)).filter(|at| *at > self.now),
             Serving::Alone { retry_at } => Some(*retry_at).filter(|at| *at > self.now),
             _ => None,
         }
@@ -123,9 +118,7 @@ impl Node {
         let name = self.settings.peer_name.clone();
         match contest {
             Contest::Stay => return false,
-            Contest::Superseded => self.lose(&format!(
-                "{name} has served a later generation of this data"
-            )),
+            Contest::Superseded => self.lose(&format!("{name} has served a later generation of this data")),
             Contest::Lost => {
                 self.durable.data = DataState::Diverged;
                 self.durable.solo = false;
@@ -143,9 +136,8 @@ impl Node {
 
     fn confirm_follower(&mut self) {
         let session = self.heard_peer().map_or(0, |peer| peer.session);
-        if let Serving::Accepting { follower, .. }
-        | Serving::Completing { follower }
-        | Serving::Paired { follower } = &mut self.serving
+        if let Serving::Accepting { follower, .. } | Serving::Completing { follower } | Serving::Paired { follower } =
+            &mut self.serving
         {
             follower.confirmed |= follower.session == session;
         }
@@ -162,16 +154,8 @@ impl Node {
         let session = self.draw();
         let incarnation = self.peer_incarnation();
         self.durable.session = session;
-        let follower = Follower {
-            session,
-            incarnation,
-            since: self.now,
-            confirmed: false,
-        };
-        self.serving = Serving::Accepting {
-            follower,
-            connected: false,
-        };
+        let follower = Follower { session, incarnation, since: self.now, confirmed: false };
+        self.serving = Serving::Accepting { follower, connected: false };
         self.resync = None;
         self.replica(ReplicaCommand::AcceptPeer { session });
     }
@@ -179,25 +163,17 @@ impl Node {
     /// A diverged copy may carry a higher number than this one. Before it follows, this node takes a number above it (by
     /// the peer's promise), so that generations never fall on either node. Returns whether there is nothing to do.
     fn outnumber_peer(&mut self) -> bool {
-        let theirs = self
-            .heard_peer()
-            .map(|peer| peer.generation)
-            .unwrap_or_default();
+        let theirs = self.heard_peer().map(|peer| peer.generation).unwrap_or_default();
         if theirs.number < self.durable.generation.number || theirs == self.durable.generation {
             self.asking = None;
             return true;
         }
         let number = theirs.number.saturating_add(1);
-        if self
-            .heard_peer()
-            .is_some_and(|peer| arbiter::granted(&self.durable, peer, number))
-        {
+        if self.heard_peer().is_some_and(|peer| arbiter::granted(&self.durable, peer, number)) {
             let (id, continued) = (self.draw(), self.durable.continued);
             grant::take(&mut self.durable, number, id, continued);
             self.asking = None;
-            self.replica(ReplicaCommand::ContinueAlone {
-                generation: self.durable.generation,
-            });
+            self.replica(ReplicaCommand::ContinueAlone { generation: self.durable.generation });
             return true;
         }
         self.asking = Some(number);
@@ -236,17 +212,10 @@ impl Node {
     /// Gives up a resync that has not been completed: the grant to acknowledge alone was never given up.
     fn stay_alone(&mut self, reason: &str) {
         let name = self.settings.peer_name.clone();
-        self.event(
-            EventLevel::Warning,
-            format!("the resync of {name} stops: {reason}; this node goes on alone"),
-        );
+        self.event(EventLevel::Warning, format!("the resync of {name} stops: {reason}; this node goes on alone"));
         self.resync = None;
-        self.serving = Serving::Alone {
-            retry_at: self.now.after(self.settings.pulse_ms),
-        };
-        self.replica(ReplicaCommand::ContinueAlone {
-            generation: self.durable.generation,
-        });
+        self.serving = Serving::Alone { retry_at: self.now.after(self.settings.pulse_ms) };
+        self.replica(ReplicaCommand::ContinueAlone { generation: self.durable.generation });
     }
 
     /// Why the peer in sync no longer is, if so.
@@ -266,10 +235,7 @@ impl Node {
 
     /// The peer that every write waits for is lost: ask whether this node may go on alone.
     pub(super) fn hold(&mut self, reason: &str) {
-        let text = format!(
-            "writes are held back: {reason}; asking {} whether to go on alone",
-            self.settings.peer_name
-        );
+        let text = format!("writes are held back: {reason}; asking {} whether to go on alone", self.settings.peer_name);
         self.event(EventLevel::Warning, text);
         self.resync = None;
         self.serving = Serving::Held { since: self.now };
@@ -291,10 +257,7 @@ impl Node {
     /// three pulses after `timeout`; if it is heard and does not answer for `timeout`, this node loses.
     fn decide_held(&mut self, since: Instant) {
         let number = grant::number_to_ask(&self.durable, self.heard_peer());
-        if self
-            .heard_peer()
-            .is_some_and(|peer| arbiter::granted(&self.durable, peer, number))
-        {
+        if self.heard_peer().is_some_and(|peer| arbiter::granted(&self.durable, peer, number)) {
             return self.continue_alone(Source::Peer);
         }
         if self.links.silent(self.now) && self.live {
@@ -303,16 +266,14 @@ impl Node {
         self.asking = Some(number);
         self.durable.asked = number;
         let patience = since.after(self.settings.timeout_ms);
-        let silence_decides = self.live
-            && self.links.silent_from() <= patience.after(self.settings.pulse_ms.saturating_mul(3));
+        let silence_decides =
+            self.live && self.links.silent_from() <= patience.after(self.settings.pulse_ms.saturating_mul(3));
         if self.now >= patience && !silence_decides {
             let name = self.settings.peer_name.clone();
             let reason = if self.live {
                 format!("{name} is heard but does not answer whether this node may go on alone")
             } else {
-                format!(
-                    "this node slept longer than the timeout and cannot know whether {name} serves"
-                )
+                format!("this node slept longer than the timeout and cannot know whether {name} serves")
             };
             self.lose(&reason);
         }
@@ -321,18 +282,14 @@ impl Node {
     fn continue_alone(&mut self, source: Source) {
         let number = match source {
             Source::Peer => grant::number_to_ask(&self.durable, self.heard_peer()),
-            Source::Silence | Source::Force => {
-                grant::number_beyond(&self.durable, self.peer.as_ref())
-            }
+            Source::Silence | Source::Force => grant::number_beyond(&self.durable, self.peer.as_ref()),
         };
         let id = self.draw();
         grant::take(&mut self.durable, number, id, true);
         self.asking = None;
         self.live = false;
         self.serving = Serving::Alone { retry_at: self.now };
-        self.replica(ReplicaCommand::ContinueAlone {
-            generation: self.durable.generation,
-        });
+        self.replica(ReplicaCommand::ContinueAlone { generation: self.durable.generation });
         let why = source.reason(&self.settings.peer_name);
         if self.status.0 == ModuleState::Prim {
             self.take_edge(Trigger::SecondaryGone, &why);
@@ -346,17 +303,12 @@ impl Node {
         self.asking = None;
         self.serving = Serving::Refusing;
         self.resync = None;
-        let leaving = self.procedure.as_ref().is_some_and(|running| {
-            matches!(
-                running.kind(),
-                Kind::Stop | Kind::Swap | Kind::Lose | Kind::Halt
-            )
-        });
+        let leaving = self
+            .procedure
+            .as_ref()
+            .is_some_and(|running| matches!(running.kind(), Kind::Stop | Kind::Swap | Kind::Lose | Kind::Halt));
         if leaving {
-            self.event(
-                EventLevel::Error,
-                format!("this node gives up serving: {reason}"),
-            );
+            self.event(EventLevel::Error, format!("this node gives up serving: {reason}"));
             self.replica(ReplicaCommand::Refuse);
             self.hurry_release();
         } else {
@@ -372,10 +324,7 @@ impl Node {
     }
 
     pub(super) fn on_peer_connected(&mut self, session: u64) {
-        if let Serving::Accepting {
-            follower,
-            connected,
-        } = &mut self.serving
+        if let Serving::Accepting { follower, connected } = &mut self.serving
             && follower.session == session
         {
             *connected = true;
@@ -391,10 +340,7 @@ impl Node {
         if follower.session != session {
             return;
         }
-        let leaving = self
-            .procedure
-            .as_ref()
-            .is_some_and(|running| running.kind() != Kind::Restart);
+        let leaving = self.procedure.as_ref().is_some_and(|running| running.kind() != Kind::Restart);
         if leaving {
             return;
         }
@@ -415,9 +361,7 @@ impl Node {
         if follower.session != session {
             return;
         }
-        self.serving = Serving::Paired {
-            follower: follower.clone(),
-        };
+        self.serving = Serving::Paired { follower: follower.clone() };
         self.resync = None;
         let name = self.settings.peer_name.clone();
         self.take_edge(Trigger::SecondaryReady, &name);
@@ -430,9 +374,7 @@ impl Node {
         }
         match &self.serving {
             Serving::Accepting { .. } => self.stay_alone(reason),
-            Serving::Completing { .. } | Serving::Paired { .. } => {
-                self.hold(&format!("the stream is lost ({reason})"))
-            }
+            Serving::Completing { .. } | Serving::Paired { .. } => self.hold(&format!("the stream is lost ({reason})")),
             _ => {}
         }
     }

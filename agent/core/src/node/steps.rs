@@ -15,12 +15,17 @@ use holdfast_api::state::{DataState, ModuleState};
 /// A data plane that does not release in this time is aborted.
 const RELEASE_PATIENCE_MS: u64 = 10_000;
 
+/// A data plane that does not fence or mount in this time is given up.
+const ANSWER_PATIENCE_MS: u64 = 30_000;
+
 /// The procedure under way.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     procedure: Procedure,
     at: usize,
     waiting: Option<Answer>,
+    /// The data plane has to answer until then.
+    answer_until: Option<Instant>,
     /// Third argument of scripts; a stop that starts again says so.
     action: ScriptAction,
 }
@@ -53,16 +58,14 @@ impl Running {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.waiting {
             Some(Answer::Released { until, .. }) => Some(until),
-            _ => None,
+            _ => self.answer_until,
         }
     }
 }
 
 impl Node {
     pub(super) fn procedure_is(&self, kind: Kind) -> bool {
-        self.procedure
-            .as_ref()
-            .is_some_and(|running| running.kind() == kind)
+        self.procedure.as_ref().is_some_and(|running| running.kind() == kind)
     }
 
     /// Begins a procedure; one under way is given up, and its script ended.
@@ -75,10 +78,9 @@ impl Node {
         let trigger = match (procedure.kind, self.status) {
             (Kind::Start, automaton::STOP) => Some(Trigger::StartOrdered),
             (_, automaton::ALONE | automaton::PRIM) => Some(Trigger::Leaving),
-            (
-                Kind::Stop | Kind::Halt,
-                automaton::BLOCKED | automaton::FOLLOWING | automaton::SECOND,
-            ) => Some(Trigger::StopOrdered),
+            (Kind::Stop | Kind::Halt, automaton::BLOCKED | automaton::FOLLOWING | automaton::SECOND) => {
+                Some(Trigger::StopOrdered)
+            }
             _ => None,
         };
         match trigger {
@@ -91,12 +93,7 @@ impl Node {
         }
         self.waiting = None;
         let action = procedure.action;
-        self.procedure = Some(Running {
-            procedure,
-            at: 0,
-            waiting: None,
-            action,
-        });
+        self.procedure = Some(Running { procedure, at: 0, waiting: None, answer_until: None, action });
         self.run_steps();
     }
 
@@ -110,8 +107,7 @@ impl Node {
 
     /// Begins a stop. A secondary in sync declares itself out of date first, so that its primary goes on at once.
     pub(super) fn begin_stop(&mut self, why: &str, then_start: Option<String>) {
-        let in_sync =
-            self.status.0 == ModuleState::Second && self.durable.data == DataState::UpToDate;
+        let in_sync = self.status.0 == ModuleState::Second && self.durable.data == DataState::UpToDate;
         if in_sync && self.peer_serves() {
             let number = grant::number_to_ask(&self.durable, self.heard_peer());
             self.promise(number, "this node stops");
@@ -132,15 +128,10 @@ impl Node {
     pub(super) fn begin_swap(&mut self, by: &str) -> Result<(), String> {
         let peer = &self.settings.peer_name;
         if self.status != automaton::PRIM || self.procedure.is_some() {
-            return Err(format!(
-                "{} is {}, not PRIM Ready",
-                self.settings.node_name, self.status
-            ));
+            return Err(format!("{} is {}, not PRIM Ready", self.settings.node_name, self.status));
         }
         if !self.peer_can_take_over() {
-            return Err(format!(
-                "{peer} is not SECOND Ready; wait for its resync to end"
-            ));
+            return Err(format!("{peer} is not SECOND Ready; wait for its resync to end"));
         }
         self.begin(procedure::SWAP, by);
         Ok(())
@@ -150,8 +141,7 @@ impl Node {
     pub(super) fn local_fault(&mut self, reason: &str) {
         self.event(EventLevel::Error, reason.to_owned());
         let leaving = [Kind::Stop, Kind::Swap, Kind::Lose, Kind::Halt];
-        if self.status == automaton::STOP || leaving.into_iter().any(|kind| self.procedure_is(kind))
-        {
+        if self.status == automaton::STOP || leaving.into_iter().any(|kind| self.procedure_is(kind)) {
             return;
         }
         self.counted_stopstart(reason);
@@ -188,8 +178,10 @@ impl Node {
                 Progress::Over => return,
                 Progress::Done => self.step_done(),
                 Progress::Waits(answer) => {
+                    let until = self.now.after(ANSWER_PATIENCE_MS);
                     if let Some(running) = &mut self.procedure {
                         running.waiting = Some(answer);
+                        running.answer_until = matches!(answer, Answer::Fenced | Answer::Serving).then_some(until);
                     }
                 }
             }
@@ -200,6 +192,7 @@ impl Node {
         if let Some(running) = &mut self.procedure {
             running.at += 1;
             running.waiting = None;
+            running.answer_until = None;
         }
     }
 
@@ -219,9 +212,7 @@ impl Node {
             Step::Grant => self.take_grant(),
             Step::Serve => {
                 self.data_plane_used = true;
-                self.replica(ReplicaCommand::Serve {
-                    generation: self.durable.generation,
-                });
+                self.replica(ReplicaCommand::Serve { generation: self.durable.generation });
                 Progress::Waits(Answer::Serving)
             }
             Step::SetAddresses => {
@@ -300,18 +291,8 @@ impl Node {
         };
         self.script = Some(run);
         let call = if force { " force" } else { "" };
-        self.event(
-            EventLevel::State,
-            format!("run {}{call}", script.file_name()),
-        );
-        self.act(Act::RunScript {
-            run,
-            script,
-            force,
-            from,
-            to,
-            action,
-        });
+        self.event(EventLevel::State, format!("run {}{call}", script.file_name()));
+        self.act(Act::RunScript { run, script, force, from, to, action });
         Progress::Waits(Answer::Script(run))
     }
 
@@ -319,10 +300,7 @@ impl Node {
     fn take_grant(&mut self) -> Progress {
         let verdict = arbiter::decide(&self.situation());
         let Decision::Promote { source, number } = verdict.decision else {
-            let text = format!(
-                "does not become primary after all: {} has spoken",
-                self.settings.peer_name
-            );
+            let text = format!("does not become primary after all: {} has spoken", self.settings.peer_name);
             self.event(EventLevel::Warning, text);
             self.procedure = None;
             if let Some(following) = &mut self.following {
@@ -349,11 +327,7 @@ impl Node {
         self.asking = None;
         self.swap_request = None;
         self.serving = Serving::Opening;
-        let why = format!(
-            "{}: {}",
-            self.durable.generation,
-            source.reason(&self.settings.peer_name)
-        );
+        let why = format!("{}: {}", self.durable.generation, source.reason(&self.settings.peer_name));
         self.take_edge(Trigger::Granted, &why);
         Progress::Done
     }
@@ -370,36 +344,31 @@ impl Node {
             return Progress::Done;
         }
         self.release(abort);
-        Progress::Waits(Answer::Released {
-            until: self.now.after(RELEASE_PATIENCE_MS),
-            aborted: abort,
-        })
+        Progress::Waits(Answer::Released { until: self.now.after(RELEASE_PATIENCE_MS), aborted: abort })
     }
 
     /// The graceful release under way is not fast enough any more.
     pub(super) fn hurry_release(&mut self) {
-        let graceful = self.procedure.as_ref().is_some_and(|running| {
-            matches!(
-                running.waiting,
-                Some(Answer::Released { aborted: false, .. })
-            )
-        });
+        let graceful = self
+            .procedure
+            .as_ref()
+            .is_some_and(|running| matches!(running.waiting, Some(Answer::Released { aborted: false, .. })));
         if graceful {
             self.release(true);
             let until = self.now.after(RELEASE_PATIENCE_MS);
             if let Some(running) = &mut self.procedure {
-                running.waiting = Some(Answer::Released {
-                    until,
-                    aborted: true,
-                });
+                running.waiting = Some(Answer::Released { until, aborted: true });
             }
         }
     }
 
     /// Whatever this node did not release in time is aborted; what cannot be aborted is left dead.
     pub(super) fn check_step_deadline(&mut self) {
-        let Some(Answer::Released { until, aborted }) =
-            self.procedure.as_ref().and_then(|running| running.waiting)
+        let answer_until = self.procedure.as_ref().and_then(|running| running.answer_until);
+        if answer_until.is_some_and(|until| self.now >= until) {
+            return self.local_fault("the data plane does not answer: see the agent's log and the disk below it");
+        }
+        let Some(Answer::Released { until, aborted }) = self.procedure.as_ref().and_then(|running| running.waiting)
         else {
             return;
         };
@@ -445,10 +414,7 @@ impl Node {
     }
 
     fn answered(&mut self, answer: Answer) {
-        let waited = self
-            .procedure
-            .as_ref()
-            .is_some_and(|running| running.waiting == Some(answer));
+        let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(answer));
         if waited {
             self.step_done();
             self.run_steps();
@@ -475,9 +441,7 @@ impl Node {
     }
 
     fn released(&mut self) {
-        let Some(answer @ Answer::Released { .. }) =
-            self.procedure.as_ref().and_then(|running| running.waiting)
-        else {
+        let Some(answer @ Answer::Released { .. }) = self.procedure.as_ref().and_then(|running| running.waiting) else {
             return;
         };
         self.data_plane_used = false;
@@ -503,11 +467,7 @@ impl Node {
             return;
         }
         if self.data_plane_used {
-            let what = if gone {
-                "the data plane is gone"
-            } else {
-                "the data plane failed"
-            };
+            let what = if gone { "the data plane is gone" } else { "the data plane failed" };
             self.local_fault(&format!("{what}: {reason}"));
         }
     }
@@ -515,25 +475,17 @@ impl Node {
     pub(super) fn on_addresses_done(&mut self, run: u64, error: Option<String>) {
         let step = self.current_step();
         if let Some(error) = error {
-            let waited = self
-                .procedure
-                .as_ref()
-                .is_some_and(|running| running.waiting == Some(Answer::Addresses(run)));
+            let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Addresses(run)));
             if waited && step == Some(Step::SetAddresses) {
                 return self.local_fault(&format!("the virtual addresses cannot be set: {error}"));
             }
-            self.event(
-                EventLevel::Error,
-                format!("the virtual addresses cannot be released: {error}"),
-            );
+            self.event(EventLevel::Error, format!("the virtual addresses cannot be released: {error}"));
         }
         self.answered(Answer::Addresses(run));
     }
 
     fn current_step(&self) -> Option<Step> {
-        self.procedure
-            .as_ref()
-            .and_then(|running| running.procedure.steps.get(running.at).copied())
+        self.procedure.as_ref().and_then(|running| running.procedure.steps.get(running.at).copied())
     }
 
     pub(super) fn on_script_exited(&mut self, run: u64, outcome: ScriptOutcome) {
@@ -549,13 +501,9 @@ impl Node {
             ScriptOutcome::TimedOut => Some("ran too long and was ended".to_owned()),
             ScriptOutcome::NotStarted => Some("could not be started".to_owned()),
         };
-        let waited = self
-            .procedure
-            .as_ref()
-            .is_some_and(|running| running.waiting == Some(Answer::Script(run)));
+        let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Script(run)));
         if waited && let Some(problem) = problem {
-            let text =
-                format!("the script of this step ({step:?}) {problem}: see the application log");
+            let text = format!("the script of this step ({step:?}) {problem}: see the application log");
             // An exit code is a hint, as in the reference: a script that wants the module stopped says so with
             // `safekit stop -i`. A start script that never came to its end is another matter.
             if step == Some(Step::StartPrim) && !matches!(outcome, ScriptOutcome::Exited(_)) {

@@ -36,9 +36,7 @@ impl Node {
             }),
             resync: self.resync,
             inventory: self.inventory,
-            links_heard: (0..self.settings.links)
-                .map(|link| self.links.link_heard(link, self.now))
-                .collect(),
+            links_heard: (0..self.settings.links).map(|link| self.links.link_heard(link, self.now)).collect(),
         }
     }
 
@@ -47,9 +45,7 @@ impl Node {
             return None;
         }
         let role = matches!(self.status.0, ModuleState::Wait | ModuleState::Second);
-        self.waiting
-            .filter(|_| role)
-            .map(|wait| self.wait_text(wait))
+        self.waiting.filter(|_| role).map(|wait| self.wait_text(wait))
     }
 
     fn detail(&self) -> String {
@@ -95,11 +91,7 @@ impl Node {
     pub(super) fn wait_text(&self, wait: Wait) -> String {
         let (peer, node) = (&self.settings.peer_name, &self.settings.node_name);
         let here = self.inventory.unwrap_or_default();
-        let there = self
-            .peer
-            .as_ref()
-            .map(|heartbeat| heartbeat.inventory)
-            .unwrap_or_default();
+        let there = self.peer.as_ref().map(|heartbeat| heartbeat.inventory).unwrap_or_default();
         match wait {
             Wait::Listening => format!("waits to hear {peer}, or to be sure that it is silent"),
             Wait::Signature => format!(
@@ -146,9 +138,7 @@ impl Node {
                  node whose data to keep, then `second` on the other"
             ),
             Wait::FailoverOff => {
-                format!(
-                    "waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here"
-                )
+                format!("waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here")
             }
             Wait::NoPrimary => format!(
                 "waits for {peer} to be primary, as ordered by `second`: start the module there, or stop this one and start \

@@ -26,7 +26,7 @@ pub fn ConfigureStep(
     let send = move |nodes: Vec<NodeId>| {
         busy.set(true);
         draft.save(console, move || {
-            console.start_task(client::configure(draft.module, nodes), move |started| {
+            console.start_shown_task(client::configure(draft.module, nodes), move |started| {
                 busy.set(false);
                 task.set(started);
             });

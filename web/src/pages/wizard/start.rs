@@ -10,7 +10,7 @@ use crate::components::state::{ResyncProgress, StateBadge};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
-use crate::rules::wizard::{newest, overwrite_text};
+use crate::rules::wizard::{inventory_of, newest, overwrite_text};
 use crate::store::Console;
 use holdfast_api::agent::{InventoryReport, ModuleCommand};
 use holdfast_api::console::ModuleOnNode;
@@ -18,6 +18,8 @@ use holdfast_api::ids::NodeId;
 use holdfast_api::state::{ModuleState, Readiness};
 use leptos::prelude::*;
 use leptos_router::components::A;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How far the first start is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,20 @@ enum Stage {
 
 fn inventory(on: &ModuleOnNode) -> Option<InventoryReport> {
     on.report.as_ref().and_then(|report| report.inventory)
+}
+
+/// Asks each node what the directories hold, for those that have not reported it.
+fn count(console: Console, draft: Draft, counted: RwSignal<BTreeMap<NodeId, InventoryReport>>) {
+    let directories = draft.settings.with_untracked(|settings| settings.directories.clone());
+    for (node, _) in console.cluster_nodes() {
+        console.call(client::paths(node, directories.clone()), move |answer| {
+            if let Ok(view) = answer {
+                counted.update(|counted| {
+                    counted.insert(node, inventory_of(&view.paths));
+                });
+            }
+        });
+    }
 }
 
 fn is_primary(on: &ModuleOnNode) -> bool {
@@ -64,7 +80,17 @@ pub fn StartStep(
     draft: Draft,
 ) -> impl IntoView {
     let console = Console::get();
-    let nodes = Memo::new(move |_| console.module(draft.module).map(|module| module.nodes).unwrap_or_default());
+    let counted = RwSignal::new(BTreeMap::new());
+    let nodes = Memo::new(move |_| {
+        let mut nodes = console.module(draft.module).map(|module| module.nodes).unwrap_or_default();
+        for on in &mut nodes {
+            if let Some(report) = &mut on.report {
+                report.inventory = report.inventory.or_else(|| counted.with(|counted| counted.get(&on.node).copied()));
+            }
+        }
+        nodes
+    });
+    count(console, draft, counted);
     let stage = Memo::new(move |_| nodes.with(|nodes| stage(nodes)));
     let name = Memo::new(move |_| console.module(draft.module).map(|module| module.module.name).unwrap_or_default());
     view! {
@@ -76,7 +102,7 @@ pub fn StartStep(
         <section class="card" aria-label="States">
             <ul class="results" data-testid="start-states">
                 {move || nodes.get().into_iter().map(|on| view! {
-                    <li><span></span><strong>{console.node_name(on.node)}</strong><p class="small muted">{on.report.as_ref().map(state_text)}</p><StateBadge testid=format!("start-state-{}", console.node_name(on.node)) on /></li>
+                    <li><span></span><strong>{console.node_name(on.node)}</strong><p class="small muted">{on.report.as_ref().map(state_text)}" "<a href=crate::pages::control::href(draft.module, on.node)>"Its log"</a></p><StateBadge testid=format!("start-state-{}", console.node_name(on.node)) on /></li>
                 }).collect_view()}
             </ul>
         </section>
@@ -91,9 +117,11 @@ fn state_text(report: &holdfast_api::agent::NodeModuleReport) -> String {
 #[component]
 fn Choose(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
     let console = Console::get();
-    let offered =
-        nodes.with_untracked(|nodes| newest(&nodes.iter().map(|on| (on.node.0, inventory(on))).collect::<Vec<_>>()));
-    let chosen = RwSignal::new(offered.map(NodeId));
+    let offered = Memo::new(move |_| {
+        nodes.with(|nodes| newest(&nodes.iter().map(|on| (on.node.0, inventory(on))).collect::<Vec<_>>()))
+    });
+    let picked = RwSignal::new(None::<NodeId>);
+    let chosen = Memo::new(move |_| picked.get().or_else(|| offered.get().map(NodeId)));
     let busy = RwSignal::new(false);
     let ids = Memo::new(move |_| nodes.with(|nodes| nodes.iter().map(|on| on.node).collect::<Vec<_>>()));
     let consequences = move || {
@@ -115,7 +143,7 @@ fn Choose(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
     view! {
         <StepCard title="Which node has the newest data?" lead="Neither copy is the reference yet. The node chosen here starts as primary, and its files are copied to the other node. Make a copy of the directories first if you are not sure.">
             <fieldset class="columns" aria-label="Node with the newest data" data-testid="newest">
-                {move || ids.get().into_iter().map(|node| view! { <NodeChoice node nodes chosen /> }).collect_view()}
+                {move || ids.get().into_iter().map(|node| view! { <NodeChoice node nodes chosen picked /> }).collect_view()}
             </fieldset>
             <ul class="checks" aria-live="polite" data-testid="overwrite">
                 {move || consequences().into_iter().map(|text: String| view! { <CheckLine tone=Tone::Busy text /> }).collect_view()}
@@ -130,7 +158,12 @@ fn Choose(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
 }
 
 #[component]
-fn NodeChoice(node: NodeId, nodes: Memo<Vec<ModuleOnNode>>, chosen: RwSignal<Option<NodeId>>) -> impl IntoView {
+fn NodeChoice(
+    node: NodeId,
+    nodes: Memo<Vec<ModuleOnNode>>,
+    chosen: Memo<Option<NodeId>>,
+    picked: RwSignal<Option<NodeId>>,
+) -> impl IntoView {
     let console = Console::get();
     let on = Memo::new(move |_| nodes.with(|nodes| nodes.iter().find(|on| on.node == node).cloned()));
     let name = console.node_name(node);
@@ -143,7 +176,7 @@ fn NodeChoice(node: NodeId, nodes: Memo<Vec<ModuleOnNode>>, chosen: RwSignal<Opt
                 data-testid=format!("newest-{name}")
                 prop:checked=move || chosen.get() == Some(node)
                 disabled=move || on.with(|on| on.as_ref().is_none_or(|on| !on.fresh))
-                on:change=move |_| chosen.set(Some(node))
+                on:change=move |_| picked.set(Some(node))
             />
             <div class="stack tight">
                 <h3>{name.clone()}</h3>
@@ -187,7 +220,7 @@ fn SecondStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
     let start = move |_| {
         let Some(on) = other.get_untracked() else { return };
         let name = console.node_name(on.node);
-        let act = move |()| {
+        let act = move || {
             busy.set(true);
             console.start_task(client::command(draft.module, ModuleCommand::Second, vec![on.node]), move |_| {
                 busy.set(false)
@@ -198,7 +231,7 @@ fn SecondStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
             consequences: vec![overwrite_text(&primary.get_untracked(), &name, inventory(&on).as_ref())],
             confirm: "Start".to_owned(),
             danger: inventory(&on).is_none_or(|held| held.entries > 0),
-            act: Callback::new(act),
+            act: Arc::new(act),
         });
     };
     view! {
