@@ -45,7 +45,7 @@ impl Server {
         let address = SocketAddr::from((lab.network().address(CONSOLE), PORT));
         let relay = Relay::start(outside, address, lab.network().connector())?;
         run(lab, &file)?;
-        let authority = lab.host(CONSOLE).folder().join("data/ca.pem");
+        let authority = lab.host(CONSOLE).folder().join("data/pki/ca.pem");
         let tls = wait_for("the server's certificate authority", PATIENCE, || trust(&authority).map(Some))
             .with_context(|| log(lab))?;
         let connect = lab.network().connector();
