@@ -13,6 +13,8 @@ mod crashes;
 mod links;
 #[path = "namespaces/plumbing.rs"]
 mod plumbing;
+#[path = "namespaces/serverless.rs"]
+mod serverless;
 
 use bench::{Bench, Scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +27,9 @@ fn main() -> ExitCode {
         return plumbing::hang();
     }
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
-    let all: Vec<Scenario> = [plumbing::SCENARIOS, commands::SCENARIOS, crashes::SCENARIOS, links::SCENARIOS].concat();
+    let all: Vec<Scenario> =
+        [plumbing::SCENARIOS, commands::SCENARIOS, crashes::SCENARIOS, links::SCENARIOS, serverless::SCENARIOS]
+            .concat();
     let wanted: Vec<&Scenario> = all
         .iter()
         .filter(|scenario| words.is_empty() || words.iter().any(|word| scenario.name.contains(word.as_str())))

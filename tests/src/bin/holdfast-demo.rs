@@ -50,12 +50,12 @@ fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
     if arguments.exercise {
         return exercise(arguments, &interrupt, figures);
     }
-    let lab = Lab::with("demo", &LabOptions { console: true, ..LabOptions::default() })?;
+    let mut lab = Lab::with("demo", &LabOptions { console: true, ..LabOptions::default() })?;
     let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT)))?;
     if arguments.blank {
-        return show::blank(&lab, &server, arguments.app, &interrupt);
+        return show::blank(&mut lab, &server, arguments.app, &interrupt);
     }
-    let result = show::full(&lab, &server, arguments.app, &interrupt);
+    let result = show::full(&mut lab, &server, arguments.app, &interrupt);
     // Interrupted while setting up is no failure.
     if interrupt.asked() { Ok(()) } else { result }
 }

@@ -8,16 +8,18 @@ use crate::lab::Lab;
 use crate::lab::cluster::PATIENCE;
 use crate::lab::wait::wait_until;
 use anyhow::{Result, bail};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A status line of the client at most this often.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// A node that somebody killed boots again after this time.
+const BOOT_AFTER: Duration = Duration::from_secs(20);
 
 /// Sets everything up and keeps a client working until interrupted.
 ///
 /// # Errors
 /// A step failed; the error says which and what the programs said.
-pub fn full(lab: &Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
+pub fn full(lab: &mut Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
     deploy(lab, server, application, interrupt)?;
     let bank = application.bank(lab);
     wait_until("the ledger's tables", PATIENCE, || bank.set_up().map(|()| true))?;
@@ -91,7 +93,7 @@ fn invite(lab: &Lab, server: &Server, application: Application) {
   · Swap exchanges the roles while the client below goes on
   · kill the application: it is restarted where it was
         pkill -KILL -x {}
-  · kill everything on node1 at once and watch the failover
+  · kill everything on node1 at once and watch the failover (it boots again by itself after a while)
         kill -9 {}
   · the same by command line
         HOLDFAST_SOCKET={} {} state -m {module}
@@ -109,10 +111,11 @@ fn invite(lab: &Lab, server: &Server, application: Application) {
     );
 }
 
-/// Prints a line now and then, and whenever another node serves.
-fn watch(lab: &Lab, module: &str, load: &Load, interrupt: &Interrupt) {
+/// Prints a line now and then, and whenever another node serves; boots a node again that somebody killed.
+fn watch(lab: &mut Lab, module: &str, load: &Load, interrupt: &Interrupt) {
     let mut served = None;
-    let mut said = std::time::Instant::now();
+    let mut said = Instant::now();
+    let mut boots: Vec<(u8, Instant)> = Vec::new();
     while !interrupt.asked() {
         let serving = lab.serving(module);
         if let Err(violation) = &serving {
@@ -121,15 +124,32 @@ fn watch(lab: &Lab, module: &str, load: &Load, interrupt: &Interrupt) {
         let now = serving.ok().flatten();
         if (now != served && now.is_some()) || said.elapsed() >= STATUS_EVERY {
             let node = now.map_or_else(|| "no node".to_owned(), |number| format!("node{number}"));
-            println!(
-                "   client: {} transfers acknowledged, served by {node}, longest wait {} ms",
-                load.acknowledged(),
-                load.longest_outage_ms()
-            );
-            said = std::time::Instant::now();
+            let (count, wait) = (load.acknowledged(), load.longest_outage_ms());
+            println!("   client: {count} transfers acknowledged, served by {node}, longest wait {wait} ms");
+            said = Instant::now();
             served = now.or(served);
         }
+        boot_dead(lab, &mut boots);
         std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Notices nodes whose processes were all killed and powers them on again a while later.
+fn boot_dead(lab: &mut Lab, boots: &mut Vec<(u8, Instant)>) {
+    for number in lab.numbers() {
+        if lab.host_mut(number).has_died() && !boots.iter().any(|(waiting, _)| *waiting == number) {
+            println!("   node{number} is dead; it boots again in {} s", BOOT_AFTER.as_secs());
+            boots.push((number, Instant::now() + BOOT_AFTER));
+        }
+    }
+    let (due, later) = boots.drain(..).partition(|(_, at)| *at <= Instant::now());
+    *boots = later;
+    for (number, _) in due {
+        let booted = lab.kill_node(number).and_then(|()| lab.power_on(number)).and_then(|()| lab.start_agent(number));
+        match booted {
+            Ok(()) => println!("   node{number} has booted"),
+            Err(error) => println!("   node{number} does not boot: {error:#}"),
+        }
     }
 }
 
@@ -137,7 +157,7 @@ fn watch(lab: &Lab, module: &str, load: &Load, interrupt: &Interrupt) {
 ///
 /// # Errors
 /// An agent does not start.
-pub fn blank(lab: &Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
+pub fn blank(lab: &mut Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
     let plan = application.plan();
     println!("\n══ The demo is up, and blank: walk the wizard yourself ══");
     println!("  console   {}   (its certificate is signed by the demo's own authority: accept it)", server.url());
@@ -149,9 +169,12 @@ pub fn blank(lab: &Lab, server: &Server, application: Application, interrupt: &I
         lab.cli(number, &["pairing"])?.trim().lines().for_each(|line| println!("            {line}"));
     }
     application.prepare(lab)?;
-    println!("  Replicate {}; scripts for it are in {}/bin.", plan.directory, plan.source.display());
+    println!("  Replicate {} and watch the process {}.", plan.directory, application.process_name());
+    println!("  Scripts to paste: start_prim and stop_prim in {}/bin", plan.source.display());
     println!("  Ctrl-C ends the demo and leaves nothing behind.");
+    let mut boots = Vec::new();
     while !interrupt.asked() {
+        boot_dead(lab, &mut boots);
         std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())

@@ -75,6 +75,11 @@ impl Host {
         self.running.is_some()
     }
 
+    /// Whether it was switched off by somebody else: its first process is gone though it was not powered off.
+    pub fn has_died(&mut self) -> bool {
+        self.running.as_mut().is_some_and(|running| matches!(running.unshare.try_wait(), Ok(Some(_))))
+    }
+
     /// Number of its first process, seen from outside.
     ///
     /// # Errors
