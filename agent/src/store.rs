@@ -26,9 +26,13 @@ impl Store {
     }
 
     /// Counts this start of the agent, durably.
-    pub fn next_incarnation(&self) -> Result<u64> {
+    ///
+    /// The number also keeps up with the clock, `unix_seconds`: a machine restored from an old image would otherwise
+    /// count lower than before, and its peer would take its heartbeats for recorded ones.
+    pub fn next_incarnation(&self, unix_seconds: u64) -> Result<u64> {
         let path = self.dir.join("incarnation.json");
-        let count = files::load::<u64>(&path, "incarnation", SMALL)?.unwrap_or(0) + 1;
+        let last = files::load::<u64>(&path, "incarnation", SMALL)?.unwrap_or(0);
+        let count = last.saturating_add(1).max(unix_seconds);
         files::save(&path, "incarnation", &count)?;
         Ok(count)
     }
@@ -138,10 +142,11 @@ mod tests {
     use super::{Store, check_version};
 
     #[test]
-    fn incarnations_rise_across_openings() {
+    fn incarnations_rise_across_openings_and_clock_steps() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Store::open(dir.path()).unwrap().next_incarnation().unwrap(), 1);
-        assert_eq!(Store::open(dir.path()).unwrap().next_incarnation().unwrap(), 2);
+        let next = |seconds| Store::open(dir.path()).unwrap().next_incarnation(seconds).unwrap();
+        assert_eq!((next(0), next(0)), (1, 2));
+        assert_eq!((next(1000), next(5)), (1000, 1001));
         assert!(Store::open(dir.path()).unwrap().modules().unwrap().is_empty());
     }
 

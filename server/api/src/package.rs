@@ -6,8 +6,8 @@ use std::io::{Cursor, Read, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-/// Largest package, in bytes.
-pub const PACKAGE_MAX: usize = 16 * 1024 * 1024;
+/// Largest package, in bytes: base64 of it fits one frame between server and agent.
+pub const PACKAGE_MAX: usize = 5 * 1024 * 1024;
 /// Most files in a package.
 pub const FILES_MAX: usize = 1000;
 /// Largest sum of the unpacked files, in bytes.
