@@ -186,7 +186,12 @@ pub fn Switch(
                 data-testid=id
                 prop:checked=move || on.get()
                 disabled=move || disabled.get()
-                on:change=move |event| on_change.run(event_target_checked(&event))
+                on:change=move |event| {
+                    let wanted = event_target_checked(&event);
+                    // It moves when what it stands for has changed.
+                    event_target::<web_sys::HtmlInputElement>(&event).set_checked(on.get_untracked());
+                    on_change.run(wanted);
+                }
             />
             <span>{label}</span>
         </label>
