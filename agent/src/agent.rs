@@ -84,7 +84,10 @@ impl Agent {
         let store = Store::open(&layout.store())?;
         let identity = Arc::new(Identity::open(&layout)?);
         let boot = Boot::read(&options.boot_id_file)?;
-        let incarnation = Incarnation { count: store.next_incarnation(crate::clock::unix_ms() / 1000)?, id: crate::clock::random_u64() };
+        let incarnation = Incarnation {
+            count: store.next_incarnation(crate::clock::unix_ms() / 1000)?,
+            id: crate::clock::random_u64(),
+        };
         let cluster = store.cluster()?;
         let reports = Reports::new(&node_name(&options, cluster.as_ref(), &identity.fingerprint));
         let pairing = Pairing::new(store.enrolment()?.is_some());
