@@ -58,19 +58,7 @@ pub fn TextField(
             disabled=move || disabled.get()
         />
     };
-    let body = if secret {
-        view! {
-            <div class="password">
-                {input}
-                <button type="button" class="btn ghost icon" aria-label="Show the password" aria-pressed=move || revealed.get().to_string() on:click=move |_| revealed.update(|on| *on = !*on)>
-                    {draw(Icon::Eye)}
-                </button>
-            </div>
-        }
-        .into_any()
-    } else {
-        input.into_any()
-    };
+    let body = if secret { with_reveal(input.into_any(), revealed) } else { input.into_any() };
     view! {
         <div class="field">
             <label for=id.clone()>{label}</label>
@@ -79,6 +67,19 @@ pub fn TextField(
             <Problem id problem />
         </div>
     }
+}
+
+/// A password's input with the button that shows it.
+fn with_reveal(input: AnyView, revealed: RwSignal<bool>) -> AnyView {
+    view! {
+        <div class="password">
+            {input}
+            <button type="button" class="btn ghost icon" aria-label="Show the password" aria-pressed=move || revealed.get().to_string() on:click=move |_| revealed.update(|on| *on = !*on)>
+                {draw(Icon::Eye)}
+            </button>
+        </div>
+    }
+    .into_any()
 }
 
 /// A labelled text of several lines in a fixed-width face.

@@ -8,5 +8,4 @@ mod programs;
 mod random;
 mod recording;
 mod replication;
-mod speed;
 mod support;

@@ -166,35 +166,3 @@ fn oversized_frames_and_early_messages_are_refused() {
     assert!(channel.expect_message(&mut FrameReader::default()).is_err(), "no greeting, no talk");
     assert!(!pair.primary_events.any(|event| matches!(event, ReplicaEvent::PeerConnected { .. })));
 }
-
-/// Not a test: `cargo test -p holdfast-replica --lib -- --ignored --nocapture measured`.
-#[test]
-#[ignore = "a measurement"]
-fn measured_write_latency_over_loopback_tls() {
-    use std::os::unix::fs::FileExt;
-    let mut pair = Pair::new(|_, _| {});
-    let file = fs::File::create(pair.a().join("file")).unwrap();
-    let sender = pair.sender.clone();
-    let run = |name: &str, size: usize, count: usize| {
-        let content = vec![7; size];
-        let mut times: Vec<u128> = (0..count)
-            .map(|i| {
-                let began = std::time::Instant::now();
-                file.write_all_at(&content, (i % 64 * size) as u64).unwrap();
-                began.elapsed().as_micros()
-            })
-            .collect();
-        times.sort_unstable();
-        let stats = sender.take_stats();
-        let (p50, p99) = (times[count / 2], times[count * 99 / 100]);
-        println!(
-            "{name}: write p50 {p50} us, p99 {p99} us; ack p50 {} us, p99 {} us",
-            stats.ack_p50_us, stats.ack_p99_us
-        );
-    };
-    run("alone, 4 KiB", 4096, 5000);
-    pair.resync(1);
-    sender.take_stats();
-    run("replicated, 4 KiB", 4096, 5000);
-    run("replicated, 1 MiB", 1 << 20, 200);
-}
