@@ -31,11 +31,6 @@ fn clock(date: &js_sys::Date) -> String {
     format!("{:02}:{:02}:{:02}", date.get_hours(), date.get_minutes(), date.get_seconds())
 }
 
-/// Date and time for a file name: `20261122-091011`.
-pub fn file_stamp() -> String {
-    date_time(now_ms()).replace(['-', ':'], "").replace(' ', "-")
-}
-
 /// Saves a setting of this browser; `None` forgets it. Without storage nothing is kept.
 pub fn save(key: &str, value: Option<&str>) {
     let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten());
@@ -92,7 +87,7 @@ pub fn copy(text: &str) {
     }
 }
 
-/// Has the browser save what the server gives at `href`.
+/// Has the browser save what the server gives at `href`, under `name` unless the server names it.
 pub fn download(href: &str, name: &str) {
     let link = web_sys::window()
         .and_then(|window| window.document())

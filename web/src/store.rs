@@ -144,7 +144,11 @@ impl Console {
     /// Says something at the corner; only what is bad stays until it is dismissed.
     pub fn toast(self, tone: Tone, text: impl Into<String>) {
         let id = self.toasts.with_untracked(|toasts| toasts.iter().map(|toast| toast.id + 1).max().unwrap_or(1));
-        self.toasts.update(|toasts| toasts.push(Toast { id, tone, text: text.into() }));
+        self.toasts.update(|toasts| {
+            // Good news replaces good news: the tray below keeps all of it.
+            toasts.retain(|toast| toast.tone == Tone::Bad);
+            toasts.push(Toast { id, tone, text: text.into() });
+        });
         if tone != Tone::Bad {
             set_timeout(move || self.dismiss(id), Duration::from_secs(5));
         }

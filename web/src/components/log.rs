@@ -5,6 +5,7 @@ use super::icon::{Icon, draw};
 use super::notice::prose;
 use crate::client;
 use crate::platform;
+use crate::rules::tone::Tone;
 use crate::store::Console;
 use gloo_timers::future::TimeoutFuture;
 use holdfast_api::agent::{LogKind, LogLine, LogPage};
@@ -30,18 +31,6 @@ pub struct LogSource {
     pub node_name: String,
     /// Which of the two logs.
     pub which: LogKind,
-}
-
-impl LogSource {
-    fn file_name(&self) -> String {
-        format!(
-            "{}_{}_{}_{}.txt",
-            self.module_name,
-            self.node_name,
-            client::log_word(self.which),
-            platform::file_stamp()
-        )
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -168,9 +157,10 @@ fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl Int
         leptos::task::spawn_local(async move { reader.read(&source, true).await });
     };
     let save = move |_| {
-        let name = to_save.file_name();
-        platform::download(&client::log_text_href(to_save.module, to_save.node, to_save.which), &name);
-        console.toast(crate::rules::tone::Tone::Ok, format!("Saved as {name}."));
+        // The server names the file, after module, node and date.
+        platform::download(&client::log_text_href(to_save.module, to_save.node, to_save.which), "");
+        let which = client::log_word(to_save.which);
+        console.toast(Tone::Ok, format!("Saving the {which} log of {} on {}.", to_save.module_name, to_save.node_name));
     };
     view! {
         <div class="log-tools">

@@ -101,9 +101,9 @@ fn WorstState() -> impl IntoView {
     });
     let words = |tone| match tone {
         Tone::Ok => "All modules work",
-        Tone::Busy => "A module is in transition",
-        Tone::Bad => "A module needs attention",
-        Tone::Idle => "A module is stopped",
+        Tone::Busy => "A node is in transition",
+        Tone::Bad => "A node needs attention",
+        Tone::Idle => "A node is stopped",
         Tone::Lost => "A node is not in contact",
     };
     move || worst.get().map(|tone| view! { <Chip tone text=words(tone) /> })

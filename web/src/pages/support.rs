@@ -72,10 +72,9 @@ pub fn SupportPage() -> impl IntoView {
 fn Row(node: NodeView) -> impl IntoView {
     let console = Console::get();
     let (tone, word) = if node.connected { (Tone::Ok, "Connected") } else { (Tone::Lost, "No contact") };
-    let file = format!("snapshot_{}_{}.zip", node.name, platform::file_stamp());
     let (id, name) = (node.id, node.name.clone());
     let take = move |_| {
-        platform::download(&client::snapshot_href(id), &file);
+        platform::download(&client::snapshot_href(id), "");
         console.toast(Tone::Ok, format!("Making the snapshot of {name}; the browser saves it."));
     };
     view! {
