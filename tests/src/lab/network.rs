@@ -21,7 +21,7 @@ const STREAM_PORTS: &str = "5600-5727";
 const SWITCH: &str = r"
 set -e
 ip link set lo up
-ip link add br0 type bridge mcast_snooping 0
+ip link add br0 address 02:00:0a:63:fe:fe type bridge mcast_snooping 0
 ip address add $1 dev br0
 ip link set br0 up
 echo up
@@ -104,8 +104,10 @@ impl Network {
         let number = host.number();
         let port = format!("port{number}");
         let switch = self.switch.id().to_string();
+        // A machine keeps its address over a reboot: with a new one, others would send to the old one for half a minute.
+        let mac = format!("02:00:0a:63:{:02x}:{number:02x}", self.subnet);
         let add = format!(
-            "link add {port} type veth peer name eth0 netns {init}\nlink set {port} master br0\nlink set {port} up\n"
+            "link add {port} type veth peer name eth0 address {mac} netns {init}\nlink set {port} master br0\nlink set {port} up\n"
         );
         self.batch(&switch, &add)?;
         self.batch(&init.to_string(), &format!("address add {}/24 dev eth0\nlink set eth0 up\n", self.address(number)))
