@@ -20,7 +20,7 @@ use holdfast_api::config::ClusterConfig;
 use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
 use holdfast_core::heartbeat::Incarnation;
-use holdfast_core::input::CommandKind;
+use holdfast_core::input::ModuleCommand;
 use holdfast_core::output::EventLevel;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -150,7 +150,7 @@ impl Agent {
                 continue;
             };
             if let Some(actor) = boot::starter(&durable, self.boot.id, new_boot)
-                && let Err(reason) = self.command(&name, CommandKind::Start, actor, false).await
+                && let Err(reason) = self.command(&name, ModuleCommand::Start, actor, false).await
             {
                 tracing::error!(module = name, "not started by {actor}: {reason}");
             }
@@ -207,7 +207,7 @@ impl Agent {
     }
 
     /// Gives a command to a module and waits for its answer.
-    pub async fn command(&self, module: &str, kind: CommandKind, actor: &str, counted: bool) -> CommandResult {
+    pub async fn command(&self, module: &str, kind: ModuleCommand, actor: &str, counted: bool) -> CommandResult {
         let requests = self.requests(module).await.map_err(|error| format!("{error:#}"))?;
         let (reply, answer) = oneshot::channel();
         let request = ToEngine::Command { kind, actor: actor.to_owned(), counted, reply };

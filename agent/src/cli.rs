@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand};
 use holdfast_api::agent::{LOG_LINES_MAX, LogKind, NodeModuleReport};
 use holdfast_api::ids::ModuleId;
-use holdfast_core::input::CommandKind;
+use holdfast_core::input::ModuleCommand;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -240,16 +240,16 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let client = &mut Client::connect(&socket(cli.socket))?;
     match cli.command {
         Verb::State { module, json } => state(client, module.module, json)?,
-        Verb::Start(control) => command(client, control, CommandKind::Start)?,
-        Verb::Stop(control) => command(client, control, CommandKind::Stop)?,
-        Verb::Restart(control) => command(client, control, CommandKind::Restart)?,
-        Verb::Stopstart(control) => command(client, control, CommandKind::StopStart)?,
-        Verb::Swap(control) => command(client, control, CommandKind::Swap)?,
-        Verb::Prim(control) => command(client, control, CommandKind::Prim)?,
-        Verb::Primforce(control) => command(client, control, CommandKind::PrimForce)?,
-        Verb::Second(control) => command(client, control, CommandKind::Second)?,
+        Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
+        Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
+        Verb::Restart(control) => command(client, control, ModuleCommand::Restart)?,
+        Verb::Stopstart(control) => command(client, control, ModuleCommand::StopStart)?,
+        Verb::Swap(control) => command(client, control, ModuleCommand::Swap)?,
+        Verb::Prim(control) => command(client, control, ModuleCommand::Prim)?,
+        Verb::Primforce(control) => command(client, control, ModuleCommand::PrimForce)?,
+        Verb::Second(control) => command(client, control, ModuleCommand::Second)?,
         Verb::Boot { module, value } => {
-            let kind = if value == "on" { CommandKind::BootOn } else { CommandKind::BootOff };
+            let kind = if value == "on" { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
             command(client, Control { module, identity: None }, kind)?;
         }
         Verb::Waitstate { module, state, timeout } => return wait_state(client, &module.module, &state, timeout),
@@ -357,7 +357,7 @@ fn actor(identity: Option<&str>) -> String {
     actor.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-fn command(client: &mut Client, control: Control, kind: CommandKind) -> Result<()> {
+fn command(client: &mut Client, control: Control, kind: ModuleCommand) -> Result<()> {
     let counted = control.identity.is_some();
     let actor = actor(control.identity.as_deref());
     done(client.ask(Request::Command { module: control.module.module, kind, actor, counted })?)

@@ -7,7 +7,7 @@ use crate::pairing::PairingStatus;
 use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
 use holdfast_api::config::ClusterConfig;
 use holdfast_api::ids::ModuleId;
-use holdfast_core::input::CommandKind;
+use holdfast_core::input::ModuleCommand;
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages. History: 1, first.
@@ -41,7 +41,7 @@ pub enum Request {
         /// Which.
         module: String,
         /// What.
-        kind: CommandKind,
+        kind: ModuleCommand,
         /// Who.
         actor: String,
         /// It came with `-i`.

@@ -14,7 +14,7 @@ use crate::logs::{LogFile, ModuleLog};
 use crate::report::{Reports, of_view};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::userconfig::Errd;
-use holdfast_core::input::{Command, CommandKind, Input};
+use holdfast_core::input::{Command, Input, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::time::Instant;
@@ -34,7 +34,7 @@ pub enum ToEngine {
     /// A command, from an operator, a script or the agent itself.
     Command {
         /// What.
-        kind: CommandKind,
+        kind: ModuleCommand,
         /// Who.
         actor: String,
         /// It came with `-i`.

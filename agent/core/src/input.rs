@@ -4,6 +4,8 @@ use crate::heartbeat::Heartbeat;
 use crate::replica::ReplicaEvent;
 use serde::{Deserialize, Serialize};
 
+pub use holdfast_api::agent::ModuleCommand;
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -54,37 +56,11 @@ pub struct Command {
     /// Number given by the driver; the reply carries it.
     pub id: u64,
     /// What is wanted.
-    pub kind: CommandKind,
+    pub kind: ModuleCommand,
     /// Who wants it ("admin", "boot", "start_prim", …), for the module log.
     pub actor: String,
     /// An `-i identity` was given: the command counts towards `maxloop` instead of resetting it.
     pub counted: bool,
-}
-
-/// The commands of a mirror module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CommandKind {
-    /// Start, in the role that the data allows.
-    Start,
-    /// Start as primary where that is safe (first start, or the peer's copy is given up).
-    Prim,
-    /// Start as primary whatever the data state is.
-    PrimForce,
-    /// Start as secondary; agrees to overwrite this copy.
-    Second,
-    /// Stop.
-    Stop,
-    /// Stop and start the application here; no failover.
-    Restart,
-    /// Stop the module, then start it.
-    StopStart,
-    /// Exchange roles.
-    Swap,
-    /// Start the module at boot from now on.
-    BootOn,
-    /// Do not start the module at boot.
-    BootOff,
 }
 
 /// What a checker's failure asks for.

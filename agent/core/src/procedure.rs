@@ -1,6 +1,6 @@
 //! Promotion, demotion, start and stop as ordered steps: data, carried out by `node::steps`.
 
-use crate::output::ScriptAction;
+use crate::output::{Script, ScriptAction};
 
 /// One step; those that wait for an answer say for which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,19 @@ pub enum Step {
     Poststop,
     /// Enter STOP; start again if that was the order.
     Stopped,
+}
+
+impl Step {
+    /// The script it runs, if it runs one.
+    pub fn script(self) -> Option<Script> {
+        match self {
+            Self::Prestart => Some(Script::Prestart),
+            Self::StartPrim => Some(Script::StartPrim),
+            Self::StopPrim | Self::StopPrimForce => Some(Script::StopPrim),
+            Self::Poststop => Some(Script::Poststop),
+            _ => None,
+        }
+    }
 }
 
 /// A procedure: what it is for and its steps.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_api::ids::ModuleId;
 use holdfast_api::package::Package;
-use holdfast_core::input::CommandKind;
+use holdfast_core::input::ModuleCommand;
 use holdfast_core::output::EventLevel;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -164,7 +164,7 @@ async fn answer(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
     })
 }
 
-async fn command(agent: &Agent, module: &str, kind: CommandKind, actor: &str, counted: bool) -> Answer {
+async fn command(agent: &Agent, module: &str, kind: ModuleCommand, actor: &str, counted: bool) -> Answer {
     match agent.command(module, kind, actor, counted).await {
         Ok(text) => Answer::Done { text },
         Err(reason) => Answer::Refused { reason },

@@ -5,9 +5,8 @@ use crate::{facts, snapshot};
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_api::agent::{Answer, CHUNK_BYTES, ModuleCommand, PATHS_MAX, Request};
+use holdfast_api::agent::{Answer, CHUNK_BYTES, PATHS_MAX, Request};
 use holdfast_api::ids::ModuleId;
-use holdfast_core::input::CommandKind;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -26,21 +25,6 @@ pub(super) async fn answer(agent: &Arc<Agent>, id: u64, request: Request, answer
     let _ = answers.send((id, answer)).await;
 }
 
-fn kind(command: ModuleCommand) -> CommandKind {
-    match command {
-        ModuleCommand::Start => CommandKind::Start,
-        ModuleCommand::Prim => CommandKind::Prim,
-        ModuleCommand::PrimForce => CommandKind::PrimForce,
-        ModuleCommand::Second => CommandKind::Second,
-        ModuleCommand::Stop => CommandKind::Stop,
-        ModuleCommand::Restart => CommandKind::Restart,
-        ModuleCommand::StopStart => CommandKind::StopStart,
-        ModuleCommand::Swap => CommandKind::Swap,
-        ModuleCommand::BootOn => CommandKind::BootOn,
-        ModuleCommand::BootOff => CommandKind::BootOff,
-    }
-}
-
 async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
     let done = |text: String| Answer::Done { text };
     Ok(match request {
@@ -53,7 +37,7 @@ async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
         },
         Request::Command { module, kind: command, actor, .. } => {
             let name = agent.name_of(module).await?;
-            match agent.command(&name, kind(command), &actor, false).await {
+            match agent.command(&name, command, &actor, false).await {
                 Ok(text) => done(text),
                 Err(reason) => Answer::Refused { reason },
             }

@@ -148,6 +148,22 @@ pub async fn configure(
     Ok(started(start_push(&app, title, "configure", Some(id), &user.name, Thing::Module(id, version), &nodes)))
 }
 
+/// What a command does, as an operator reads it.
+fn title(command: ModuleCommand, module: &str, nodes: &str) -> String {
+    match command {
+        ModuleCommand::Start => format!("Start {module} on {nodes}"),
+        ModuleCommand::Prim => format!("Start {module} as primary on {nodes}"),
+        ModuleCommand::PrimForce => format!("Force {module} to start as primary on {nodes}"),
+        ModuleCommand::Second => format!("Start {module} as secondary on {nodes}"),
+        ModuleCommand::Stop => format!("Stop {module} on {nodes}"),
+        ModuleCommand::Restart => format!("Restart the application of {module} on {nodes}"),
+        ModuleCommand::StopStart => format!("Stop and start {module} on {nodes}"),
+        ModuleCommand::Swap => format!("Swap the roles of {module} from {nodes}"),
+        ModuleCommand::BootOn => format!("Let {module} start at boot on {nodes}"),
+        ModuleCommand::BootOff => format!("Let {module} not start at boot on {nodes}"),
+    }
+}
+
 fn command_name(command: ModuleCommand) -> &'static str {
     match command {
         ModuleCommand::Start => "start",
@@ -210,10 +226,8 @@ pub async fn command(
         state: TaskState::Running,
         message: "sent".into(),
     };
-    let mut title = text;
-    title[..1].make_ascii_uppercase();
     let task = app.tasks.begin(NewTask {
-        title,
+        title: title(form.command, &module.name, &names.join(", ")),
         kind: name.into(),
         module: Some(id),
         author: user.name.clone(),

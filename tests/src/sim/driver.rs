@@ -5,7 +5,7 @@ use super::scripts::{self, Run};
 use holdfast_api::ids::NodeId;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
-use holdfast_core::input::{CommandKind, Input, ScriptOutcome};
+use holdfast_core::input::{Input, ModuleCommand, ScriptOutcome};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, Output, Script};
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
@@ -58,7 +58,7 @@ impl Cluster {
         if running {
             let by =
                 if self.hosts[host].disk.ledger.boot_id == self.hosts[host].boot_id { "agent restart" } else { "boot" };
-            self.command(host, CommandKind::Start, by);
+            self.command(host, ModuleCommand::Start, by);
         }
     }
 

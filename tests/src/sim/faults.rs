@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, Step};
 use super::options::Fault;
 use super::replica::Mode;
-use holdfast_core::input::{CheckAction, CommandKind, Input};
+use holdfast_core::input::{CheckAction, Input, ModuleCommand};
 use holdfast_core::replica::ReplicaEvent;
 
 impl Cluster {
@@ -92,12 +92,12 @@ impl Cluster {
                 self.to_agent(host, Input::ProcessMissing { name: "app".to_owned(), action });
             }
             Fault::StopStartLater if runs => {
-                self.command(host, CommandKind::Stop, "operator");
+                self.command(host, ModuleCommand::Stop, "operator");
                 self.schedule.after(time, Step::OperatorStarts { host });
             }
-            Fault::Swap if runs => self.command(host, CommandKind::Swap, "operator"),
-            Fault::Restart if runs => self.command(host, CommandKind::Restart, "operator"),
-            Fault::StopStart if runs => self.command(host, CommandKind::StopStart, "operator"),
+            Fault::Swap if runs => self.command(host, ModuleCommand::Swap, "operator"),
+            Fault::Restart if runs => self.command(host, ModuleCommand::Restart, "operator"),
+            Fault::StopStart if runs => self.command(host, ModuleCommand::StopStart, "operator"),
             _ => {}
         }
     }

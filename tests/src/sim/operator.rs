@@ -4,7 +4,7 @@
 use super::cluster::{Cluster, Step};
 use holdfast_api::state::{DataState, ModuleState};
 use holdfast_core::arbiter;
-use holdfast_core::input::{Command, CommandKind, Input};
+use holdfast_core::input::{Command, Input, ModuleCommand};
 
 /// What the operator is about.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Operator {
 
 impl Cluster {
     /// Gives a command.
-    pub fn command(&mut self, host: usize, kind: CommandKind, actor: &str) {
+    pub fn command(&mut self, host: usize, kind: ModuleCommand, actor: &str) {
         let machine = &self.hosts[host];
         let now = self.schedule.now();
         if machine.node.is_none() || !machine.awake(now) || machine.frozen_until > now {
@@ -50,10 +50,10 @@ impl Cluster {
             (Some(ModuleState::Stop), Some(ModuleState::Stop))
                 if self.hosts[first].disk.ledger.generation.number == 0 =>
             {
-                self.command(first, CommandKind::Prim, "operator");
+                self.command(first, ModuleCommand::Prim, "operator");
             }
             (Some(ModuleState::Alone), Some(ModuleState::Stop)) => {
-                self.command(1 - first, CommandKind::Second, "operator");
+                self.command(1 - first, ModuleCommand::Second, "operator");
                 self.operator.first_start = None;
             }
             (Some(_), Some(_)) if self.operator.repairs || self.hosts[first].disk.ledger.generation.number > 0 => {
@@ -65,7 +65,7 @@ impl Cluster {
 
     /// Starts the module on a node.
     pub fn operator_starts(&mut self, host: usize) {
-        self.command(host, CommandKind::Start, "operator");
+        self.command(host, ModuleCommand::Start, "operator");
     }
 
     /// Everything is repaired: start what is stopped, choose where a choice is asked for.
@@ -79,12 +79,12 @@ impl Cluster {
         let serves = |host: usize| matches!(states[host], ModuleState::Prim | ModuleState::Alone);
         for host in 0..2 {
             if states[host] == ModuleState::Stop {
-                self.command(host, CommandKind::Start, "operator");
+                self.command(host, ModuleCommand::Start, "operator");
             } else if states[host] == ModuleState::Wait
                 && serves(1 - host)
                 && (data[host] == DataState::Diverged || data[host] == DataState::Unknown)
             {
-                self.command(host, CommandKind::Second, "operator");
+                self.command(host, ModuleCommand::Second, "operator");
             }
         }
         // Neither serves and neither will: choose a whole copy where both have diverged, or nobody was chosen yet.
@@ -96,7 +96,7 @@ impl Cluster {
             let choice = (0..2).find(|host| data[*host] == DataState::UpToDate);
             let choice = choice.or_else(|| (0..2).find(|host| arbiter::whole(data[*host])));
             let choice = choice.unwrap_or_else(|| usize::from(data[0] == DataState::Inconsistent));
-            self.command(choice, CommandKind::Prim, "operator");
+            self.command(choice, ModuleCommand::Prim, "operator");
         }
     }
 }

@@ -18,7 +18,7 @@ use holdfast_api::state::{DataState, ModuleState, Readiness};
 use holdfast_core::arbiter;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
-use holdfast_core::input::CommandKind;
+use holdfast_core::input::ModuleCommand;
 use holdfast_core::output::{Act, Output, Script};
 use holdfast_core::replica::ReplicaCommand;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,12 +134,12 @@ impl Cluster {
     }
 
     /// A command is given.
-    pub fn oracle_commanded(&mut self, host: usize, id: u64, kind: CommandKind) {
+    pub fn oracle_commanded(&mut self, host: usize, id: u64, kind: ModuleCommand) {
         let seen = &mut self.oracle.seen[host];
         seen.open_commands.insert(id);
         match kind {
-            CommandKind::Prim | CommandKind::PrimForce => seen.forced = true,
-            CommandKind::Second => seen.agreed = true,
+            ModuleCommand::Prim | ModuleCommand::PrimForce => seen.forced = true,
+            ModuleCommand::Second => seen.agreed = true,
             _ => {}
         }
     }

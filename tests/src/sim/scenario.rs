@@ -6,7 +6,7 @@
 use super::cluster::Cluster;
 use super::options::Options;
 use super::replica::Mode;
-use holdfast_core::input::{CheckAction, CommandKind, Input};
+use holdfast_core::input::{CheckAction, Input, ModuleCommand};
 use holdfast_core::replica::ReplicaEvent;
 
 /// Runs the orders of a transcript and returns it with what happens now.
@@ -98,14 +98,14 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
 
 fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Result<(), String> {
     let command = match verb {
-        "start" => Some(CommandKind::Start),
-        "prim" => Some(CommandKind::Prim),
-        "primforce" => Some(CommandKind::PrimForce),
-        "second" => Some(CommandKind::Second),
-        "stop" => Some(CommandKind::Stop),
-        "restart" => Some(CommandKind::Restart),
-        "stopstart" => Some(CommandKind::StopStart),
-        "swap" => Some(CommandKind::Swap),
+        "start" => Some(ModuleCommand::Start),
+        "prim" => Some(ModuleCommand::Prim),
+        "primforce" => Some(ModuleCommand::PrimForce),
+        "second" => Some(ModuleCommand::Second),
+        "stop" => Some(ModuleCommand::Stop),
+        "restart" => Some(ModuleCommand::Restart),
+        "stopstart" => Some(ModuleCommand::StopStart),
+        "swap" => Some(ModuleCommand::Swap),
         _ => None,
     };
     if let Some(kind) = command {

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::arbiter;
 use crate::automaton;
-use crate::input::{Command, CommandKind};
+use crate::input::{Command, ModuleCommand};
 use crate::output::EventLevel;
 use crate::procedure::{self, Kind};
 use crate::relation::Relation;
@@ -14,20 +14,20 @@ type Answer = Result<String, String>;
 impl Node {
     pub(super) fn on_command(&mut self, command: Command) {
         let Command { id, kind, actor, counted } = command;
-        if !counted && !matches!(kind, CommandKind::BootOn | CommandKind::BootOff) {
+        if !counted && !matches!(kind, ModuleCommand::BootOn | ModuleCommand::BootOff) {
             self.budget.reset();
         }
         let by = format!("{} by {actor}", name(kind));
         let result = match kind {
-            CommandKind::Start => self.start(&by),
-            CommandKind::Prim | CommandKind::PrimForce => self.prim(kind == CommandKind::PrimForce, &by),
-            CommandKind::Second => self.second(&by),
-            CommandKind::Stop => self.stop(&by),
-            CommandKind::Restart => self.restart(counted, &by),
-            CommandKind::StopStart => self.stopstart(counted, &by),
-            CommandKind::Swap => self.swap(&by),
-            CommandKind::BootOn => self.set_boot_start(true),
-            CommandKind::BootOff => self.set_boot_start(false),
+            ModuleCommand::Start => self.start(&by),
+            ModuleCommand::Prim | ModuleCommand::PrimForce => self.prim(kind == ModuleCommand::PrimForce, &by),
+            ModuleCommand::Second => self.second(&by),
+            ModuleCommand::Stop => self.stop(&by),
+            ModuleCommand::Restart => self.restart(counted, &by),
+            ModuleCommand::StopStart => self.stopstart(counted, &by),
+            ModuleCommand::Swap => self.swap(&by),
+            ModuleCommand::BootOn => self.set_boot_start(true),
+            ModuleCommand::BootOff => self.set_boot_start(false),
         };
         if let Err(reason) = &result {
             self.event(EventLevel::Warning, format!("{by} refused: {reason}"));
@@ -250,17 +250,17 @@ impl Node {
     }
 }
 
-fn name(kind: CommandKind) -> &'static str {
+fn name(kind: ModuleCommand) -> &'static str {
     match kind {
-        CommandKind::Start => "start",
-        CommandKind::Prim => "prim",
-        CommandKind::PrimForce => "primforce",
-        CommandKind::Second => "second",
-        CommandKind::Stop => "stop",
-        CommandKind::Restart => "restart",
-        CommandKind::StopStart => "stopstart",
-        CommandKind::Swap => "swap",
-        CommandKind::BootOn => "boot on",
-        CommandKind::BootOff => "boot off",
+        ModuleCommand::Start => "start",
+        ModuleCommand::Prim => "prim",
+        ModuleCommand::PrimForce => "primforce",
+        ModuleCommand::Second => "second",
+        ModuleCommand::Stop => "stop",
+        ModuleCommand::Restart => "restart",
+        ModuleCommand::StopStart => "stopstart",
+        ModuleCommand::Swap => "swap",
+        ModuleCommand::BootOn => "boot on",
+        ModuleCommand::BootOff => "boot off",
     }
 }

@@ -503,7 +503,8 @@ impl Node {
         };
         let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Script(run)));
         if waited && let Some(problem) = problem {
-            let text = format!("the script of this step ({step:?}) {problem}: see the application log");
+            let script = step.and_then(Step::script).map_or("a script", Script::file_name);
+            let text = format!("{script} {problem}: see the application log");
             // An exit code is a hint, as in the reference: a script that wants the module stopped says so with
             // `safekit stop -i`. A start script that never came to its end is another matter.
             if step == Some(Step::StartPrim) && !matches!(outcome, ScriptOutcome::Exited(_)) {
