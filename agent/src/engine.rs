@@ -269,8 +269,9 @@ impl Running {
                 let inbox = self.engine.inbox.clone();
                 tokio::spawn(async move { vip::release(run, &inbox).await });
             }
-            Act::WatchProcesses => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
-            Act::UnwatchProcesses => self.watch = None,
+            Act::StartChecks { .. } => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
+            Act::StopChecks { .. } => self.watch = None,
+            Act::AskWitness { .. } => {}
             Act::SetHealth { ready } => {
                 self.healthy = ready;
                 // At once: a load balancer must not see the old answer while the acts that follow run.

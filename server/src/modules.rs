@@ -109,12 +109,12 @@ fn checker_of(proc: &Proc) -> ProcessChecker {
     ProcessChecker {
         name: proc.name.clone(),
         argregex: proc.argregex.clone().unwrap_or_default(),
-        atleast: proc.atleast,
-        action: match proc.action {
+        atleast: proc.atleast.unwrap_or_default(),
+        action: match &proc.action {
             ProcAction::Restart => CheckerAction::Restart,
             ProcAction::StopStart => CheckerAction::StopStart,
             ProcAction::Stop => CheckerAction::Stop,
-            ProcAction::NoAction => CheckerAction::NoAction,
+            ProcAction::NoAction | ProcAction::Handler(_) => CheckerAction::NoAction,
         },
         class: "prim".into(),
     }
@@ -123,8 +123,13 @@ fn checker_of(proc: &Proc) -> ProcessChecker {
 fn proc_of(checker: &ProcessChecker, old: &[Proc]) -> Proc {
     Proc {
         name: checker.name.clone(),
+        service: false,
+        nameregex: None,
+        atmax: None,
+        class: checker.class.clone(),
+        restart_services: Vec::new(),
         argregex: Some(checker.argregex.clone()).filter(|regex| !regex.is_empty()),
-        atleast: checker.atleast,
+        atleast: Some(checker.atleast),
         action: match checker.action {
             CheckerAction::Restart => ProcAction::Restart,
             CheckerAction::StopStart => ProcAction::StopStart,

@@ -125,6 +125,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("web", &["holdfast-api"]),
     ("tests", &["holdfast-api", "holdfast-core", "holdfast-replica", "holdfast-agent", "holdfast-server"]),
     ("tests/browser", &["holdfast-tests", "holdfast-api"]),
+    ("tests/sim", &["holdfast-api", "holdfast-core"]),
     ("tests/xtask", &[]),
 ];
 

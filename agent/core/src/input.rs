@@ -2,9 +2,11 @@
 
 use crate::heartbeat::Heartbeat;
 use crate::replica::ReplicaEvent;
+use holdfast_api::resource::ResourceValue;
 use serde::{Deserialize, Serialize};
 
 pub use holdfast_api::agent::ModuleCommand;
+pub use holdfast_api::checker::CheckAction;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,22 @@ pub enum Input {
         /// Its `action`.
         action: CheckAction,
     },
+    /// A checker, a script or an operator says what a resource is.
+    ResourceSet {
+        /// Such as `tcp.web`.
+        name: String,
+        /// Its value.
+        value: ResourceValue,
+        /// Who says so ("tcpcheck", "admin", …), for the module log.
+        by: String,
+    },
+    /// The witness has answered, or cannot.
+    WitnessAnswered {
+        /// The ask, as in the act.
+        ask: u64,
+        /// What it said.
+        answer: WitnessAnswer,
+    },
     /// The durable state could not be saved (error or deadline): the output it belonged to was dropped.
     SaveFailed {
         /// In plain words.
@@ -63,18 +81,25 @@ pub struct Command {
     pub counted: bool,
 }
 
-/// What a checker's failure asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CheckAction {
-    /// Stop and start the application here.
-    Restart,
-    /// Stop the module (which fails over), then start it.
-    StopStart,
-    /// Stop the module.
-    Stop,
-    /// Only say so.
-    NoAction,
+/// What a witness said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WitnessAnswer {
+    /// A ping witness: at least one address answered (`true`), or none did within the time limit.
+    Reachable(bool),
+    /// A register: the number asked for is this node's; durable at the register.
+    Granted,
+    /// A register: somebody else holds this number or a higher one, or the register may not grant yet.
+    Refused {
+        /// Number of the record; 0: there is none.
+        number: u64,
+        /// In plain words, with the cure.
+        reason: String,
+    },
+    /// A register that could not be asked.
+    Unreachable {
+        /// In plain words.
+        reason: String,
+    },
 }
 
 /// How a script ended.

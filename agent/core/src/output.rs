@@ -3,6 +3,7 @@
 use crate::durable::Durable;
 use crate::heartbeat::Heartbeat;
 use crate::replica::ReplicaCommand;
+use holdfast_api::checker::When;
 use holdfast_api::state::{ModuleState, Readiness};
 use serde::{Deserialize, Serialize};
 
@@ -56,10 +57,28 @@ pub enum Act {
         /// Number of this act.
         run: u64,
     },
-    /// Begin to check the processes of class `prim`.
-    WatchProcesses,
-    /// Stop checking processes.
-    UnwatchProcesses,
+    /// Begin to look: the checkers of this `when` and the processes of the class of the same name.
+    StartChecks {
+        /// Which.
+        when: When,
+    },
+    /// Stop looking; the resources of these checkers go back to `init`.
+    StopChecks {
+        /// Which.
+        when: When,
+    },
+    /// Ask the witness; comes back as `WitnessAnswered` with the same `ask`, within the witness timeout.
+    ///
+    /// A ping witness is pinged. A register advances its record to `{number, this node, nonce}` if `number` is higher
+    /// than the record's, and grants it again to the same owner and nonce, so that a lost reply is harmless.
+    AskWitness {
+        /// Number of this ask.
+        ask: u64,
+        /// Generation number wanted; 0 for a ping witness.
+        number: u64,
+        /// Drawn and saved with the ask, the same when it is repeated.
+        nonce: u64,
+    },
     /// Put the health URL to this answer (true: 200).
     SetHealth {
         /// 200 or 404.

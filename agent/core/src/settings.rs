@@ -59,7 +59,7 @@ pub enum Witness {
     None,
 }
 
-/// Deliberately broken rules: each must be found by the simulator (`tests/tests/sim.rs`).
+/// Deliberately broken rules: each must be found by the simulator (`tests/sim/tests/sim.rs`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BrokenRules {
     /// A primary whose stream is lost goes on alone without the peer's word or silence.

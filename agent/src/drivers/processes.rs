@@ -69,11 +69,11 @@ impl Drop for Watch {
 }
 
 fn action(proc: &Proc) -> CheckAction {
-    match proc.action {
+    match &proc.action {
         ProcAction::Restart => CheckAction::Restart,
         ProcAction::StopStart => CheckAction::StopStart,
         ProcAction::Stop => CheckAction::Stop,
-        ProcAction::NoAction => CheckAction::NoAction,
+        ProcAction::NoAction | ProcAction::Handler(_) => CheckAction::NoAction,
     }
 }
 
@@ -101,7 +101,7 @@ impl Watch {
                 };
                 for (proc, regex) in &checks {
                     let due = look > u64::from(proc.start_after.saturating_sub(1));
-                    let missing = count(&processes, &proc.name, regex.as_ref()) < proc.atleast as usize;
+                    let missing = count(&processes, &proc.name, regex.as_ref()) < proc.atleast.unwrap_or(0) as usize;
                     if due && missing {
                         let input = Input::ProcessMissing { name: proc.name.clone(), action: action(proc) };
                         if inbox.send(input).await.is_err() {
@@ -148,10 +148,15 @@ mod tests {
         let (inbox, mut inputs) = tokio::sync::mpsc::channel(10);
         let proc = |name: &str| Proc {
             name: name.to_owned(),
+            service: false,
+            nameregex: None,
             argregex: None,
-            atleast: 1,
+            atleast: Some(1),
+            atmax: None,
             action: ProcAction::Restart,
+            class: "prim".to_owned(),
             start_after: 0,
+            restart_services: Vec::new(),
         };
         let mine = std::fs::read_to_string("/proc/self/comm").unwrap();
         let errd = Errd { polltimer_ms: 100, procs: vec![proc(mine.trim()), proc("no-such-process")] };

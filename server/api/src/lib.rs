@@ -4,6 +4,7 @@
 //! (README, "Vocabulary"), one name per thing, the same here, in SQL, in logs and on the screens.
 
 pub mod agent;
+pub mod checker;
 pub mod config;
 pub mod console;
 pub mod enrol;
@@ -11,6 +12,8 @@ pub mod ids;
 #[cfg(feature = "package")]
 pub mod package;
 pub mod problem;
+pub mod resource;
+pub mod rules;
 pub mod state;
 #[cfg(feature = "userconfig")]
 pub mod userconfig;

@@ -1,10 +1,16 @@
 //! `userconfig.xml` of a module: the typed configuration, read from text with exact positions and written back.
 
+mod check;
 mod read;
 #[cfg(test)]
 mod tests;
 mod value;
+mod vip;
 mod write;
+
+pub use crate::checker::{CheckAction, When};
+pub use check::{Check, Checker, Failover, Probe, Witness};
+pub use vip::{AddressPlace, Vip, VipInterface, VirtualAddress};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,25 +23,84 @@ pub const TEXT_MAX: usize = 256 * 1024;
 pub struct UserConfig {
     /// `<service>`.
     pub service: Service,
-    /// `<heart>`.
+    /// `<heart>`; without links in a light module.
     pub heart: Heart,
+    /// `<vip>`; without it the module has no virtual address.
+    pub vip: Option<Vip>,
     /// `<errd>`; empty without it.
     pub errd: Errd,
     /// `<rfs>`; without it nothing is replicated.
     pub rfs: Option<Rfs>,
     /// `<user>`; without it no script is run.
     pub user: Option<User>,
+    /// `<check>`, without its `<splitbrain>`.
+    pub check: Check,
+    /// `<check><splitbrain>`: who is asked when every link is silent.
+    pub witness: Witness,
+    /// `<failover>`; the default rules alone without it.
+    pub failover: Failover,
     /// What was accepted and is not used by this version.
     pub notes: Vec<Note>,
 }
 
-/// `<service>`: how often to try again here before giving up.
+/// `<service>`: what kind of module it is, when it starts, and how often to try again here before giving up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
+    /// `mode`.
+    pub mode: Mode,
+    /// `boot`.
+    pub boot: Boot,
+    /// Time to wait before a start at boot.
+    pub boot_delay_ms: u64,
+    /// A secondary takes over by itself.
+    pub failover: bool,
+    /// Who is primary once both nodes are in sync again.
+    pub defaultprim: DefaultPrim,
+    /// A `stopstart` reboots the machine instead.
+    pub automatic_reboot: bool,
     /// Automatic restarts within `loop_interval_ms`; one more stops the module.
     pub maxloop: u32,
     /// Window for `maxloop`; 0 does not count.
     pub loop_interval_ms: u64,
+}
+
+/// `mode` of `<service>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Two nodes, one primary, data replicated.
+    #[default]
+    Mirror,
+    /// One node: the application is started, watched and restarted here.
+    Light,
+}
+
+/// `boot` of `<service>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boot {
+    /// As set on the node (`holdfast boot`, the console's switch).
+    #[default]
+    Ignore,
+    /// Starts at boot.
+    On,
+    /// Stays stopped at boot.
+    Off,
+    /// Starts at boot if it was running when the machine went down.
+    Auto,
+}
+
+/// `defaultprim` of `<service>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultPrim {
+    /// The node that is ALONE stays primary.
+    #[default]
+    Alone,
+    /// The node that was primary before its last stop becomes primary again.
+    Lastprim,
+    /// The node of this name, by a swap once both are in sync.
+    Node(String),
 }
 
 /// `<heart>`: the heartbeat.
@@ -58,6 +123,10 @@ pub struct HeartbeatLink {
     pub lan: String,
     /// `flow` puts the replication on this lan; otherwise a name for the log.
     pub ident: String,
+    /// Time between two heartbeats on this lan, if it is not that of `<heart>`.
+    pub pulse_ms: Option<u64>,
+    /// Silence after which this lan counts as lost, if it is not that of `<heart>`.
+    pub timeout_ms: Option<u64>,
 }
 
 /// `<errd>`: which processes must run.
@@ -72,20 +141,32 @@ pub struct Errd {
 /// `<proc>`: one check of the process list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proc {
-    /// Command name (at most 15 characters, as the kernel keeps it); also names the check.
+    /// Command name (at most 15 characters, as the kernel keeps it) or systemd unit; also names the check: resource
+    /// `proc.<name>`.
     pub name: String,
+    /// `name` is a systemd unit.
+    pub service: bool,
+    /// Regular expression on the command name, instead of `name`.
+    pub nameregex: Option<String>,
     /// Regular expression on the whole command line, in addition to the name.
     pub argregex: Option<String>,
-    /// Fewer running processes than this is a failure.
-    pub atleast: u32,
+    /// Fewer running processes than this is a failure; `None`: not looked at.
+    pub atleast: Option<u32>,
+    /// More running processes than this is a failure; `None`: not looked at.
+    pub atmax: Option<u32>,
     /// What a failure does.
     pub action: ProcAction,
+    /// When it is watched: `pre`, `prim`, `both`, `second`, `sec`, or a class of the module's own, switched by
+    /// `holdfast errd enable`.
+    pub class: String,
     /// Looks to skip after the start of the application.
     pub start_after: u32,
+    /// Names passed to the scripts of a restart as `-Services "a, b"`.
+    pub restart_services: Vec<String>,
 }
 
 /// `action` of a `<proc>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcAction {
     /// Stop and start the application here.
@@ -96,6 +177,8 @@ pub enum ProcAction {
     Stop,
     /// Only say so.
     NoAction,
+    /// Run this program of the module's `bin`: exit code 0 is good, any other a `stopstart`.
+    Handler(String),
 }
 
 /// `<rfs>`: the replication.
@@ -198,19 +281,21 @@ impl UserConfig {
 
     /// The lan that carries the replication: the heartbeat with `ident="flow"`, else the first.
     pub fn flow_lan(&self) -> &str {
-        let flow = self.heart.links.iter().find(|link| link.ident == "flow").or(self.heart.links.first());
+        let links = &self.heart.links;
+        let flow = links.iter().find(|link| link.ident == "flow").or(links.first());
         flow.map_or("default", |link| link.lan.as_str())
     }
 }
 
 impl ProcAction {
     /// As written in the XML.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Restart => "restart",
             Self::StopStart => "stopstart",
             Self::Stop => "stop",
             Self::NoAction => "noaction",
+            Self::Handler(program) => program,
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct SimArguments {
 /// # Errors
 /// It cannot be built or started.
 pub fn run(root: &Path, arguments: &SimArguments) -> Result<ExitCode> {
-    let build = ["build", "-q", "-p", "holdfast-tests", "--bin", "holdfast-sim"];
+    let build = ["build", "-q", "-p", "holdfast-sim", "--bin", "holdfast-sim"];
     command::run(&mut command::cargo(root, &build))?;
     let mut simulator = Command::new(modules::target_directory(root).join("debug/holdfast-sim"));
     if let Some(seed) = arguments.seed {

@@ -10,6 +10,7 @@ use crate::output::{Act, EventLevel, Script, ScriptAction};
 use crate::procedure::{self, Kind, Procedure, Step};
 use crate::replica::ReplicaCommand;
 use crate::time::Instant;
+use holdfast_api::checker::When;
 use holdfast_api::state::{DataState, ModuleState};
 
 /// A data plane that does not release in this time is aborted.
@@ -228,14 +229,14 @@ impl Node {
             Step::Ready => {
                 self.healthy = true;
                 self.act(Act::SetHealth { ready: true });
-                self.act(Act::WatchProcesses);
+                self.act(Act::StartChecks { when: When::Prim });
                 self.take_edge(Trigger::Started, "");
                 Progress::Done
             }
             Step::Unready => {
                 self.healthy = false;
                 self.act(Act::SetHealth { ready: false });
-                self.act(Act::UnwatchProcesses);
+                self.act(Act::StopChecks { when: When::Prim });
                 Progress::Done
             }
             Step::Refuse if !self.data_plane_used => Progress::Done,
@@ -525,7 +526,7 @@ impl Node {
         let reason = format!("process {name} is missing");
         self.event(EventLevel::Error, reason.clone());
         match action {
-            CheckAction::NoAction => {}
+            CheckAction::NoAction | CheckAction::Wait | CheckAction::Swap => {}
             CheckAction::Stop => self.begin_stop(&reason, None),
             CheckAction::StopStart => self.counted_stopstart(&reason),
             CheckAction::Restart => self.counted_restart(&reason),

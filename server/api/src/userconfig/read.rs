@@ -2,8 +2,8 @@
 
 use super::value::{Value, directory, proc_action, shorten};
 use super::{
-    Acknowledge, Errd, Heart, HeartbeatLink, Note, Proc, ProcAction, Rfs, Service, TEXT_MAX, User, UserConfig,
-    UserConfigError, Var,
+    Acknowledge, Boot, Check, DefaultPrim, Errd, Failover, Heart, HeartbeatLink, Mode, Note, Proc, ProcAction, Rfs,
+    Service, TEXT_MAX, User, UserConfig, UserConfigError, Var, Witness,
 };
 use roxmltree::{Document, Node, ParsingOptions, TextPos};
 
@@ -199,7 +199,16 @@ impl<'d> Reader<'d> {
 
     fn service(&mut self, node: Node<'d, 'd>) -> Parsed<UserConfig> {
         let known = "mode, defaultprim, maxloop, loop_interval, failover, boot, boot_delay";
-        let mut service = Service { maxloop: 3, loop_interval_ms: 24 * HOUR };
+        let mut service = Service {
+            mode: Mode::Mirror,
+            boot: Boot::Ignore,
+            boot_delay_ms: 0,
+            failover: true,
+            defaultprim: DefaultPrim::Alone,
+            automatic_reboot: false,
+            maxloop: 3,
+            loop_interval_ms: 24 * HOUR,
+        };
         let mut mode = false;
         for value in self.values(node) {
             match value.name {
@@ -242,7 +251,18 @@ impl<'d> Reader<'d> {
             )
         })?;
         let notes = std::mem::take(&mut self.notes);
-        Ok(UserConfig { service, heart, errd: errd.unwrap_or_default(), rfs, user, notes })
+        Ok(UserConfig {
+            service,
+            heart,
+            vip: None,
+            errd: errd.unwrap_or_default(),
+            rfs,
+            user,
+            check: Check::default(),
+            witness: Witness::None,
+            failover: Failover::default(),
+            notes,
+        })
     }
 
     fn heart(&mut self, node: Node<'d, 'd>) -> Parsed<Heart> {
@@ -294,7 +314,7 @@ impl<'d> Reader<'d> {
             }
         }
         let lan = lan.ok_or_else(|| self.missing(node, "name"))?;
-        Ok(HeartbeatLink { ident: ident.unwrap_or_else(|| lan.clone()), lan })
+        Ok(HeartbeatLink { ident: ident.unwrap_or_else(|| lan.clone()), lan, pulse_ms: None, timeout_ms: None })
     }
 
     fn errd(&mut self, node: Node<'d, 'd>) -> Parsed<Errd> {
@@ -320,8 +340,18 @@ impl<'d> Reader<'d> {
     fn proc(&mut self, node: Node<'d, 'd>) -> Parsed<Proc> {
         self.no_children(node)?;
         let known = "name, argregex, atleast, action, class, start_after";
-        let mut proc =
-            Proc { name: String::new(), argregex: None, atleast: 1, action: ProcAction::StopStart, start_after: 0 };
+        let mut proc = Proc {
+            name: String::new(),
+            service: false,
+            nameregex: None,
+            argregex: None,
+            atleast: Some(1),
+            atmax: None,
+            action: ProcAction::StopStart,
+            class: "prim".to_owned(),
+            start_after: 0,
+            restart_services: Vec::new(),
+        };
         for value in self.values(node) {
             match value.name {
                 "name" => {
@@ -334,7 +364,7 @@ impl<'d> Reader<'d> {
                     return Err(value.wrong("write at most 1024 bytes"));
                 }
                 "argregex" => proc.argregex = Some(value.text.to_owned()),
-                "atleast" => proc.atleast = value.number(1, 100_000)? as u32,
+                "atleast" => proc.atleast = Some(value.number(1, 100_000)? as u32),
                 "action" => proc.action = proc_action(&value)?,
                 "class" => value.only("prim")?,
                 "service" => value.only("no")?,

@@ -57,7 +57,8 @@ fn errd(out: &mut String, config: &UserConfig) {
         if let Some(regex) = &proc.argregex {
             let _ = write!(out, r#" argregex="{}""#, escape(regex));
         }
-        let _ = write!(out, r#" atleast="{}" action="{}" class="prim""#, proc.atleast, proc.action.as_str());
+        let atleast = proc.atleast.map_or(-1, i64::from);
+        let _ = write!(out, r#" atleast="{atleast}" action="{}" class="prim""#, proc.action.as_str());
         if proc.start_after > 0 {
             let _ = write!(out, r#" start_after="{}""#, proc.start_after);
         }

@@ -1,7 +1,7 @@
 //! Runs the simulator: one seed with one legible line per step, or many with one line of counts.
 
 use clap::Parser;
-use holdfast_tests::sim;
+use holdfast_sim as sim;
 use std::process::ExitCode;
 
 /// Simulates two nodes under faults and checks that no acknowledged write is ever lost.

@@ -1,7 +1,7 @@
 //! Golden scenarios: every transcript in `tests/scenarios` is run again and must come out the same.
 //! `UPDATE_EXPECT=1` rewrites them; then read the difference.
 
-use holdfast_tests::sim::scenario;
+use holdfast_sim::scenario;
 use std::path::Path;
 
 #[test]

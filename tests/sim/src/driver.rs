@@ -216,7 +216,7 @@ impl Cluster {
                 self.hosts[host].addresses = false;
                 self.to_agent(host, Input::AddressesDone { run, error: None });
             }
-            Act::WatchProcesses | Act::UnwatchProcesses => {}
+            Act::StartChecks { .. } | Act::StopChecks { .. } | Act::AskWitness { .. } => {}
             Act::SetHealth { ready } => self.hosts[host].healthy = ready,
         }
     }
@@ -315,8 +315,9 @@ pub fn show_act(act: &Act) -> Option<String> {
         },
         Act::SetAddresses { .. } => "set addresses".to_owned(),
         Act::ReleaseAddresses { .. } => "release addresses".to_owned(),
-        Act::WatchProcesses => "watch processes".to_owned(),
-        Act::UnwatchProcesses => "unwatch processes".to_owned(),
+        Act::StartChecks { when } => format!("start checks {when}"),
+        Act::StopChecks { when } => format!("stop checks {when}"),
+        Act::AskWitness { ask, number, .. } => format!("ask the witness {number} (ask {ask})"),
         Act::SetHealth { ready } => format!("health {}", if *ready { 200 } else { 404 }),
     })
 }

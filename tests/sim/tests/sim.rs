@@ -1,7 +1,7 @@
 //! The simulator's ring: seeds that must hold, and broken rules that must be found.
 
 use holdfast_core::settings::BrokenRules;
-use holdfast_tests::sim;
+use holdfast_sim as sim;
 
 /// Seeds by default; `HOLDFAST_SEEDS` overrides.
 const SEEDS: u64 = 500;
