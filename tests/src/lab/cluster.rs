@@ -81,19 +81,29 @@ impl Lab {
     /// An agent or a command failed.
     pub fn configure(&self, plan: &ModulePlan) -> Result<()> {
         for number in self.numbers() {
-            self.start_agent(number)?;
             let folder = self.backing(number, &plan.directory);
             std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
+        self.configure_package(&plan.name, &plan.package()?)
+    }
+
+    /// Starts the agents, makes them a cluster and configures a package on both; it is in STOP afterwards.
+    ///
+    /// # Errors
+    /// An agent or a command failed.
+    pub fn configure_package(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        for number in self.numbers() {
+            self.start_agent(number)?;
+        }
         let cluster = self.folder().join("cluster.json");
         std::fs::write(&cluster, serde_json::to_vec_pretty(&self.cluster_config()?)?)?;
-        let package = self.folder().join(format!("{}.safe", plan.name));
-        std::fs::write(&package, plan.package()?)?;
+        let package = self.folder().join(format!("{name}.zip"));
+        std::fs::write(&package, bytes)?;
         let text = |path: &Path| path.display().to_string();
         for number in self.numbers() {
             self.cli(number, &["cluster", "config", &text(&cluster)])?;
-            self.cli(number, &["module", "install", "-m", &plan.name, &text(&package)])?;
-            self.cli(number, &["config", "-m", &plan.name])?;
+            self.cli(number, &["module", "install", "-m", name, &text(&package)])?;
+            self.cli(number, &["config", "-m", name])?;
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use std::process::Command;
 pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname"];
 /// What the browser ring needs.
 pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
+/// What the benches measure Holdfast beside.
+pub const PEERS: &[&str] = &["keepalived"];
 /// What `--app postgresql` needs.
 pub const POSTGRESQL: &[&str] = &["postgresql"];
 

@@ -62,7 +62,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(arguments) => demo::run(&root, &arguments),
         Task::Test(arguments) => rings::run(&root, &arguments),
         Task::Sim(arguments) => sim::run(&root, &arguments),
-        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Bench(arguments) => bench::run(&root, &arguments),
         Task::Watch => watch::run(&root),
         Task::PackageModules => {
             for package in modules::package_all(&root)? {

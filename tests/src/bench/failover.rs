@@ -1,0 +1,87 @@
+//! How long an address is away: a killed node beside keepalived's at the same detection budget, a swap, a stop.
+
+use super::keepalived::Keepalived;
+use super::pair::{self, MODULE, Pair};
+use super::prober::Prober;
+use super::row::Row;
+use crate::lab::Lab;
+use crate::lab::cluster::{PATIENCE, other};
+use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
+
+/// Heartbeat of the measured pair: what keepalived detects in at an advert of 0.1 s (3.6 adverts).
+const PULSE_MS: u32 = 50;
+/// See `PULSE_MS`.
+const TIMEOUT_MS: u32 = 250;
+/// A gap of this length is an outage and not a slow answer.
+const GAP: Duration = Duration::from_millis(40);
+
+/// Measures with `runs` faults of each kind.
+///
+/// # Errors
+/// A pair does not come to order, or an address never comes back.
+pub fn run(runs: usize) -> Result<Vec<Row>> {
+    let ours = kills(runs, |lab| Pair::holdfast(lab, PULSE_MS, TIMEOUT_MS)).context("holdfast")?;
+    let theirs = kills(runs, |lab| Ok(Pair::Keepalived(Keepalived::start_pair(lab, "0.1")?))).context("keepalived")?;
+    let (swaps, stops) = planned(runs).context("planned moves")?;
+    Ok(vec![
+        Row::against("kill -9 of the node to an answer, median", median(&ours), "ms", median(&theirs), 1.0),
+        Row::against("kill -9 of the node to an answer, longest", longest(&ours), "ms", longest(&theirs), 1.0),
+        Row::at_most("swap, longest time without an answer, median", median(&swaps), "ms", 100.0),
+        Row::at_most("stop of the primary, the same", median(&stops), "ms", 100.0),
+    ])
+}
+
+fn kills(runs: usize, make: impl Fn(&Lab) -> Result<Pair>) -> Result<Vec<f64>> {
+    let mut lab = Lab::new("bench")?;
+    let pair = make(&lab)?;
+    let mut figures = Vec::new();
+    for _ in 0..runs {
+        let holder = pair.holder(&lab)?;
+        let prober = Prober::start(lab.network().connector(), pair::address(&lab));
+        prober.back_after(Instant::now() - PATIENCE, Duration::ZERO, PATIENCE * 2).context("before the kill")?;
+        let killed = Instant::now();
+        lab.kill_node(holder)?;
+        figures.push(milliseconds(prober.back_after(killed, GAP, PATIENCE)?));
+        drop(prober);
+        pair.repair(&mut lab, holder)?;
+    }
+    Ok(figures)
+}
+
+/// Swaps and stops of the primary: the longest gap a client saw.
+fn planned(runs: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    let lab = Lab::new("bench")?;
+    let pair = Pair::holdfast(&lab, PULSE_MS, TIMEOUT_MS)?;
+    let prober = Prober::start(lab.network().connector(), pair::address(&lab));
+    let (mut swaps, mut stops) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let primary = pair.holder(&lab)?;
+        let began = Instant::now();
+        lab.cli(primary, &["swap", "-m", MODULE])?;
+        lab.wait_pair(MODULE, other(primary))?;
+        swaps.push(milliseconds(prober.longest_gap(began)));
+        let began = Instant::now();
+        lab.cli(other(primary), &["stop", "-m", MODULE])?;
+        lab.wait_state(primary, MODULE, "ALONE Ready", PATIENCE)?;
+        stops.push(milliseconds(prober.longest_gap(began)));
+        lab.wait_state(other(primary), MODULE, "STOP NotReady", PATIENCE)?;
+        lab.cli(other(primary), &["start", "-m", MODULE])?;
+        lab.wait_pair(MODULE, primary)?;
+    }
+    Ok((swaps, stops))
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn longest(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(f64::NAN, f64::max)
+}

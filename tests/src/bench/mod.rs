@@ -1,0 +1,9 @@
+//! Benches: each measures a thing and its baseline in the same run and prints ratios.
+
+pub mod failover;
+mod keepalived;
+mod pair;
+mod prober;
+mod row;
+
+pub use row::{Row, print, write_json};

@@ -1,0 +1,47 @@
+//! `holdfast-bench`: what `cargo xtask bench` runs once everything is built.
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use holdfast_tests::bench::{self, failover};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures Holdfast beside a baseline on this machine.
+#[derive(Parser)]
+struct Arguments {
+    /// Which.
+    name: Name,
+    /// Faults of each kind.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Write the figures there.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// Time from a fault to an answer on the virtual address.
+    Failover,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let rows = match arguments.name {
+        Name::Failover => failover::run(arguments.runs)?,
+    };
+    bench::print(&rows);
+    match &arguments.json {
+        Some(file) => bench::write_json(&rows, file),
+        None => Ok(()),
+    }
+}
