@@ -1,6 +1,7 @@
 //! Benches: each measures a thing and its baseline in the same run and prints ratios.
 
 pub mod failover;
+pub mod idle;
 mod keepalived;
 mod pair;
 mod prober;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use holdfast_tests::bench::{self, failover};
+use holdfast_tests::bench::{self, failover, idle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +23,8 @@ struct Arguments {
 enum Name {
     /// Time from a fault to an answer on the virtual address.
     Failover,
+    /// What the agents cost while nothing happens.
+    Idle,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let rows = match arguments.name {
         Name::Failover => failover::run(arguments.runs)?,
+        Name::Idle => idle::run()?,
     };
     bench::print(&rows);
     match &arguments.json {

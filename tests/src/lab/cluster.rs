@@ -97,12 +97,21 @@ impl Lab {
         }
         let cluster = self.folder().join("cluster.json");
         std::fs::write(&cluster, serde_json::to_vec_pretty(&self.cluster_config()?)?)?;
+        for number in self.numbers() {
+            self.cli(number, &["cluster", "config", &cluster.display().to_string()])?;
+        }
+        self.install_package(name, bytes)
+    }
+
+    /// Configures a package on both nodes of a cluster; it is in STOP afterwards.
+    ///
+    /// # Errors
+    /// A command failed.
+    pub fn install_package(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let package = self.folder().join(format!("{name}.zip"));
         std::fs::write(&package, bytes)?;
-        let text = |path: &Path| path.display().to_string();
         for number in self.numbers() {
-            self.cli(number, &["cluster", "config", &text(&cluster)])?;
-            self.cli(number, &["module", "install", "-m", name, &text(&package)])?;
+            self.cli(number, &["module", "install", "-m", name, &package.display().to_string()])?;
             self.cli(number, &["config", "-m", name])?;
         }
         Ok(())

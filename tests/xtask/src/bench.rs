@@ -24,6 +24,26 @@ pub struct BenchArguments {
 enum Name {
     /// From a fault to an answer on the virtual address, beside keepalived; swap and stop.
     Failover,
+    /// What the agents of 32 modules cost while nothing happens.
+    Idle,
+}
+
+impl Name {
+    /// As typed.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// Packages of what it measures Holdfast beside.
+    fn peers(self) -> &'static [&'static str] {
+        match self {
+            Self::Failover => install::PEERS,
+            Self::Idle => &[],
+        }
+    }
 }
 
 /// Runs the benchmark; its exit code is ours. A missed target is told in the table and is no failure.
@@ -33,17 +53,16 @@ enum Name {
 pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
     let Some(name) = arguments.name else {
         println!("failover   from a fault to an answer on the virtual address, beside keepalived; swap and stop");
+        println!("idle       what the agents of 32 modules cost while nothing happens");
         return Ok(ExitCode::SUCCESS);
     };
-    let word = match name {
-        Name::Failover => "failover",
-    };
+    let word = name.word();
     if !command::is_root() {
         let line = command::with_sudo(&format!("xtask bench {word}"));
         bail!("the benches make network and mount namespaces, which needs root. Run:\n    {line}");
     }
     install::packages(install::LAB, "The bench")?;
-    install::packages(install::PEERS, "The bench")?;
+    install::packages(name.peers(), "The bench")?;
     demo::build(root)?;
     let program = modules::target_directory(root).join("debug/holdfast-bench");
     let mut bench = Command::new(&program);
