@@ -3,6 +3,7 @@
 use crate::lab::CONSOLE;
 use crate::lab::network::Network;
 use crate::lab::process::{self, Process};
+use crate::lab::systemd;
 use crate::lab::wait::{wait_for, wait_until};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
@@ -26,6 +27,17 @@ cat >/dev/null
 exit 0
 "#;
 
+/// As [`INIT`], for a host whose programs run below a real systemd: its tree is entered by [`systemd::BOOT`].
+const INIT_SYSTEMD: &str = r#"
+set -e
+hostname "$1"
+ip link set lo up
+echo up
+unshare --mount --pid --fork --cgroup --kill-child sh -c "$4" holdfast-lab-boot "$2" "$3" "$5" "$6" &
+cat >/dev/null
+exit 0
+"#;
+
 /// A host of the lab.
 pub struct Host {
     number: u8,
@@ -34,6 +46,8 @@ pub struct Host {
     lab: PathBuf,
     running: Option<Running>,
     boots: u32,
+    /// The Debian tree, for a host with systemd.
+    tree: Option<PathBuf>,
 }
 
 /// What exists only while the host is on.
@@ -42,6 +56,15 @@ struct Running {
     unshare: Child,
     /// The host's first process.
     init: i32,
+    /// systemd, in process, mount and cgroup namespaces of its own below `init`'s.
+    systemd: Option<i32>,
+}
+
+impl Running {
+    /// The process whose namespaces the host's programs live in.
+    fn inside(&self) -> i32 {
+        self.systemd.unwrap_or(self.init)
+    }
 }
 
 impl Host {
@@ -52,7 +75,15 @@ impl Host {
         for part in ["srv", "data", "run", "log"] {
             std::fs::create_dir_all(folder.join(part))?;
         }
-        Ok(Self { number, name, folder, lab: lab.to_path_buf(), running: None, boots: 0 })
+        Ok(Self { number, name, folder, lab: lab.to_path_buf(), running: None, boots: 0, tree: None })
+    }
+
+    /// Like [`Host::new`], with systemd, the product installed on its disk and its unit enabled.
+    pub(crate) fn with_systemd(number: u8, lab: &Path) -> Result<Self> {
+        let mut host = Self::new(number, lab)?;
+        host.tree = Some(systemd::tree()?);
+        systemd::install(&host.folder)?;
+        Ok(host)
     }
 
     /// Its number, from 1.
@@ -75,6 +106,11 @@ impl Host {
         self.running.is_some()
     }
 
+    /// Whether its programs run below a real systemd.
+    pub fn has_systemd(&self) -> bool {
+        self.tree.is_some()
+    }
+
     /// Whether it was switched off by somebody else: its first process is gone though it was not powered off.
     pub fn has_died(&mut self) -> bool {
         self.running.as_mut().is_some_and(|running| matches!(running.unshare.try_wait(), Ok(Some(_))))
@@ -85,7 +121,7 @@ impl Host {
     /// # Errors
     /// The host is off.
     pub fn init(&self) -> Result<i32> {
-        Ok(self.running.as_ref().with_context(|| format!("{} is off", self.name))?.init)
+        Ok(self.running.as_ref().with_context(|| format!("{} is off", self.name))?.inside())
     }
 
     /// File that stands for the kernel's boot id.
@@ -103,22 +139,31 @@ impl Host {
         getrandom::fill(&mut id).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
         std::fs::write(self.boot_id_file(), boot_id(u128::from_be_bytes(id)))?;
         self.running = Some(self.start_init()?);
-        network.attach(self, self.init()?)
+        network.attach(self, self.init()?)?;
+        if self.tree.is_some()
+            && let Some(running) = &mut self.running
+        {
+            running.systemd = Some(systemd_below(running.init)?);
+        }
+        Ok(())
     }
 
     fn start_init(&self) -> Result<Running> {
         let spaces = ["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"];
-        let mut unshare = Command::new("unshare")
-            .args(spaces)
-            .args(["sh", "-c", INIT, "holdfast-lab-host", &self.name])
-            .args([&self.folder, &self.lab])
+        let mut unshare = Command::new("unshare");
+        unshare.args(spaces).args(["sh", "-c", if self.tree.is_some() { INIT_SYSTEMD } else { INIT }]);
+        unshare.args(["holdfast-lab-host", &self.name]).args([&self.folder, &self.lab]);
+        if let Some(tree) = &self.tree {
+            unshare.arg(systemd::BOOT).args([tree, &systemd::programs()?]);
+        }
+        let mut unshare = unshare
             .stdin(Stdio::piped())
             .stdout(self.log_file("boot")?)
             .stderr(self.log_file("boot")?)
             .process_group(0)
             .spawn()
             .context("cannot run unshare")?;
-        let id = unshare.id();
+        let id = i32::try_from(unshare.id())?;
         let log = self.folder.join("log/boot");
         let boots = usize::try_from(self.boots)?;
         let init = wait_for(&format!("{} to boot", self.name), Duration::from_secs(10), || {
@@ -126,9 +171,9 @@ impl Host {
                 bail!("unshare ended ({status}): {}", std::fs::read_to_string(&log)?);
             }
             let up = std::fs::read_to_string(&log)?.matches("up\n").count() >= boots;
-            Ok(up.then(|| process::child_of(id)).flatten())
+            Ok(up.then(|| process::children_of(id).first().map(|child| child.pid)).flatten())
         })?;
-        Ok(Running { unshare, init })
+        Ok(Running { unshare, init, systemd: None })
     }
 
     /// Ends every process of the host at once; mounts, network and connections end with them.
@@ -136,7 +181,7 @@ impl Host {
         let Some(mut running) = self.running.take() else {
             return Ok(());
         };
-        let mounts = fuse_connections(running.init);
+        let mounts = fuse_connections(running.inside());
         let init = Process { pid: running.init, name: "init".into(), words: Vec::new() };
         init.signal(Signal::KILL)?;
         let mut gone = |seconds| {
@@ -216,7 +261,7 @@ impl Host {
     /// Every process on the host but its first and the `cat` that this one waits for.
     pub fn processes(&self) -> Vec<Process> {
         let Some(running) = &self.running else { return Vec::new() };
-        let mut all = process::in_namespace_of(running.init);
+        let mut all = process::in_namespace_of(running.inside());
         all.retain(|process| process.words != ["cat"]);
         all
     }
@@ -263,19 +308,32 @@ impl Host {
         let Some(running) = &self.running else {
             return Vec::new();
         };
-        mount_lines(running.init).iter().filter_map(|line| Some(line.split_whitespace().nth(4)?.to_owned())).collect()
+        mount_lines(running.inside())
+            .iter()
+            .filter_map(|line| Some(line.split_whitespace().nth(4)?.to_owned()))
+            .collect()
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(running) = &self.running {
-            abort(&fuse_connections(running.init));
+            abort(&fuse_connections(running.inside()));
         }
         if let Err(error) = self.power_off() {
             let _ = writeln!(std::io::stderr(), "{error:#}");
         }
     }
+}
+
+/// Waits for systemd below a host's first process, and until it has finished booting.
+fn systemd_below(init: i32) -> Result<i32> {
+    let found = wait_for("systemd to start", Duration::from_secs(20), || {
+        let boot = process::children_of(init).into_iter().find(|child| child.name == "unshare");
+        let first = boot.and_then(|boot| process::children_of(boot.pid).into_iter().next());
+        Ok(first.filter(|first| first.name == "systemd").map(|first| first.pid))
+    })?;
+    Ok(found)
 }
 
 /// Lines of mountinfo that are FUSE file systems (not the control file system).

@@ -17,6 +17,7 @@ pub mod node;
 pub mod package;
 pub mod process;
 pub mod relay;
+pub mod systemd;
 pub mod trees;
 pub mod wait;
 
@@ -41,11 +42,13 @@ pub struct LabOptions {
     pub tmpfs: bool,
     /// A further host, [`CONSOLE`], for the management server.
     pub console: bool,
+    /// The hosts run below a real systemd, with the product installed.
+    pub systemd: bool,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { hosts: 2, tmpfs: false, console: false }
+        Self { hosts: 2, tmpfs: false, console: false, systemd: false }
     }
 }
 
@@ -83,7 +86,8 @@ impl Lab {
         let mut lab = Self { hosts: Vec::new(), network, cuts: Vec::new(), janitor };
         lab.link_programs()?;
         for number in (1..=options.hosts).chain(options.console.then_some(CONSOLE)) {
-            let mut host = Host::new(number, lab.folder())?;
+            let make = if options.systemd && number != CONSOLE { Host::with_systemd } else { Host::new };
+            let mut host = make(number, lab.folder())?;
             host.power_on(&lab.network)?;
             lab.hosts.push(host);
         }

@@ -60,7 +60,11 @@ impl Lab {
         let path = |part: &str| folder.join(part).display().to_string();
         let (data, run, boot) = (path("data"), path("run"), path("boot_id"));
         let arguments = ["--data-dir", &data, "--run-dir", &run, "--boot-id-file", &boot];
-        host.spawn("agent", "/opt/holdfast/bin/holdfast-agent", &arguments)?;
+        if host.has_systemd() {
+            host.shell("systemctl start holdfast-agent")?;
+        } else {
+            host.spawn("agent", "/opt/holdfast/bin/holdfast-agent", &arguments)?;
+        }
         let answered = wait_for(&format!("the agent of {} to answer", host.name()), Duration::from_secs(20), || {
             let output = self.holdfast(number, &["module", "list"])?;
             if output.status.success() {

@@ -43,14 +43,15 @@ pub fn in_namespace_of(init: i32) -> Vec<Process> {
         .collect()
 }
 
-/// The child of `parent`, if it has one.
-pub fn child_of(parent: u32) -> Option<i32> {
-    all().into_iter().find(|pid| {
+/// The children of `parent`.
+pub fn children_of(parent: i32) -> Vec<Process> {
+    let is_child = |pid: &i32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The name may hold anything: what follows its last parenthesis is "state ppid …".
         let after = stat.rsplit(')').next().unwrap_or_default();
         after.split_whitespace().nth(1) == Some(parent.to_string().as_str())
-    })
+    };
+    all().into_iter().filter(is_child).filter_map(describe).collect()
 }
 
 fn all() -> Vec<i32> {

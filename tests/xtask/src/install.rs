@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use std::process::Command;
 
 /// What the labs need: addresses, links and packet filters of network namespaces.
-pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname"];
+pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname", "mmdebstrap"];
 /// What the browser ring needs.
 pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
 /// What the benches measure Holdfast beside.

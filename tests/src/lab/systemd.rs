@@ -1,0 +1,116 @@
+//! Hosts whose first process is a real systemd: a small Debian tree, an overlay over it for each host, and the product's
+//! own unit files.
+//!
+//! The tree is made once by mmdebstrap from Debian's packages and kept in the user's cache folder.
+
+use crate::lab::program_path;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What the tree holds beside the essential packages.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps";
+
+/// Changes when the tree has to be made anew.
+const TREE: &str = "debian-tree-1";
+
+/// Runs inside the host's network, becomes systemd. `$1` the host's folder, `$2` the lab's, `$3` the tree, `$4` the
+/// programs.
+///
+/// The host boots when its cable is there: on a real machine `network-online.target` comes before the agent.
+pub(crate) const BOOT: &str = r#"
+set -e
+until ip -4 -o address show dev eth0 2>/dev/null | grep -q inet; do sleep 0.02; done
+root="$1/root"
+mkdir -p "$1/upper" "$1/work" "$root"
+mount -t overlay overlay -o lowerdir="$3",upperdir="$1/upper",workdir="$1/work" "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+mount -t tmpfs tmpfs "$root/run"
+mount -t tmpfs tmpfs "$root/tmp"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for device in null zero full random urandom tty fuse; do
+    touch "$root/dev/$device"
+    mount --bind "/dev/$device" "$root/dev/$device"
+done
+mkdir -p "$root/dev/shm" "$root/srv" "$root/opt/holdfast/bin" "$root$2"
+mount --bind "$1/srv" "$root/srv"
+mount --bind "$4" "$root/opt/holdfast/bin"
+mount --bind "$2" "$root$2"
+cd "$root"
+mkdir -p .before
+pivot_root . .before
+umount -l /.before
+exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init </dev/null
+"#;
+
+/// The folder of the Debian tree, made if it is not there.
+///
+/// # Errors
+/// mmdebstrap is missing or failed.
+pub fn tree() -> Result<PathBuf> {
+    let cache = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+    };
+    let folder = cache.join("holdfast").join(TREE);
+    if folder.join("sbin/init").exists() {
+        return Ok(folder);
+    }
+    let fresh = folder.with_extension("new");
+    let _ = std::fs::remove_dir_all(&fresh);
+    std::fs::create_dir_all(&fresh).with_context(|| format!("cannot make {}", fresh.display()))?;
+    println!("(making a Debian tree in {}: this takes a minute or two, once)", folder.display());
+    let suite = std::fs::read_to_string("/etc/os-release")?;
+    let suite = suite.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).context("no VERSION_CODENAME")?;
+    let archive = folder.with_extension("tar");
+    let made = Command::new("mmdebstrap")
+        .args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), suite])
+        .arg(&archive)
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run mmdebstrap (Debian package mmdebstrap)")?;
+    if !made.success() {
+        bail!("mmdebstrap failed ({made})");
+    }
+    let unpacked = Command::new("tar").arg("-xpf").arg(&archive).arg("-C").arg(&fresh).status()?;
+    std::fs::remove_file(&archive)?;
+    if !unpacked.success() {
+        bail!("the Debian tree cannot be unpacked ({unpacked})");
+    }
+    std::fs::rename(&fresh, &folder)?;
+    Ok(folder)
+}
+
+/// Where this build's programs are.
+pub(crate) fn programs() -> Result<PathBuf> {
+    let agent = program_path("holdfast-agent")?;
+    Ok(agent.parent().context("no folder")?.to_path_buf())
+}
+
+/// Installs the product on a host's disk as a package would: programs, unit file, the unit enabled. Only the places of
+/// its files and of the boot id are the lab's.
+pub(crate) fn install(host: &Path) -> Result<()> {
+    let upper = host.join("upper");
+    let (bin, units) = (upper.join("usr/bin"), upper.join("etc/systemd/system"));
+    let (wants, dropins) = (units.join("multi-user.target.wants"), units.join("holdfast-agent.service.d"));
+    for folder in [&bin, &units, &wants, &dropins] {
+        std::fs::create_dir_all(folder)?;
+    }
+    for program in ["holdfast-agent", "holdfast-replica", "holdfast"] {
+        std::os::unix::fs::symlink(format!("/opt/holdfast/bin/{program}"), bin.join(program))?;
+    }
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/systemd/holdfast-agent.service");
+    std::fs::copy(&unit, units.join("holdfast-agent.service")).context("the agent's unit file")?;
+    std::os::unix::fs::symlink("../holdfast-agent.service", wants.join("holdfast-agent.service"))?;
+    let path = |part: &str| host.join(part).display().to_string();
+    let (data, run, boot) = (path("data"), path("run"), path("boot_id"));
+    let lab = format!(
+        "[Service]\nExecStart=\nExecStart=/usr/bin/holdfast-agent --data-dir {data} --run-dir {run} --boot-id-file {boot}\n\
+         StandardOutput=append:{log}\nStandardError=append:{log}\n",
+        log = path("log/agent")
+    );
+    std::fs::write(dropins.join("lab.conf"), lab)?;
+    Ok(())
+}
