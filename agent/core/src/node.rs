@@ -49,6 +49,8 @@ pub struct Node {
     procedure: Option<Running>,
     /// The stop under way is followed by a start, by this actor.
     stop_then_start: Option<String>,
+    /// The agent ends: what is stopped stays saved as running, for its next start. The peer hears that it does not run.
+    keeps_running: bool,
     serving: Serving,
     following: Option<Following>,
     /// See [`Situation::live`].
@@ -119,6 +121,7 @@ impl Node {
             peer: None,
             procedure: None,
             stop_then_start: None,
+            keeps_running: false,
             serving: Serving::No,
             following: None,
             live: false,
@@ -179,6 +182,8 @@ impl Node {
             Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
             Input::ProcessMissing { name, action } => self.on_process_missing(&name, action),
             Input::ResourceSet { .. } | Input::WitnessAnswered { .. } => {}
+            Input::ShutdownOrdered { id, by, hurry } => self.on_shutdown_ordered(id, &by, hurry),
+            Input::DirectoriesCounted { inventory } => self.on_directories_counted(inventory),
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
         }
         self.settle();
@@ -269,7 +274,8 @@ impl Node {
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
         let save_anyway = std::mem::take(&mut self.save_anyway);
         if save_anyway || (self.durable != before.durable && (!self.mute || command)) {
-            self.out.persist = Some(self.durable.clone());
+            let running = self.durable.running || self.keeps_running;
+            self.out.persist = Some(Durable { running, ..self.durable.clone() });
         }
         let mut heartbeat = self.heartbeat();
         let due = self.now >= self.next_pulse;

@@ -6,7 +6,7 @@ use crate::automaton::{self, Trigger};
 use crate::grant::Source;
 use crate::output::EventLevel;
 use crate::procedure;
-use crate::replica::{ReplicaCommand, ReplicaEvent};
+use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent};
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
 
@@ -173,6 +173,13 @@ impl Node {
             ReplicaEvent::Released => self.on_released(),
             ReplicaEvent::Failed { reason } => self.on_data_plane_fault(&reason, false),
             ReplicaEvent::Exited { reason } => self.on_data_plane_fault(&reason, true),
+        }
+    }
+
+    /// While the module runs, its data plane has counted at the start.
+    pub(super) fn on_directories_counted(&mut self, inventory: Inventory) {
+        if self.status == automaton::STOP && self.procedure.is_none() {
+            self.inventory = Some(inventory);
         }
     }
 

@@ -23,7 +23,7 @@ impl Node {
             solo: self.durable.solo,
             healthy: self.healthy,
             boot_start: self.durable.boot_start,
-            running: self.durable.running,
+            running: self.durable.running || self.keeps_running,
             peer: self.peer.as_ref().map(|peer| PeerView {
                 id: peer.from,
                 node: self.settings.peer_name.clone(),
