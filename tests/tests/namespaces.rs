@@ -9,6 +9,8 @@ mod bench;
 mod commands;
 #[path = "namespaces/crashes.rs"]
 mod crashes;
+#[path = "namespaces/data.rs"]
+mod data;
 #[path = "namespaces/links.rs"]
 mod links;
 #[path = "namespaces/plumbing.rs"]
@@ -23,13 +25,21 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|word| word == plumbing::HANG) {
-        return plumbing::hang();
+    match arguments.first().map(String::as_str) {
+        Some(plumbing::HANG) => return plumbing::hang(),
+        Some(data::WRITE_MAPPED) => return data::write_mapped(&arguments[1..]),
+        _ => {}
     }
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
-    let all: Vec<Scenario> =
-        [plumbing::SCENARIOS, commands::SCENARIOS, crashes::SCENARIOS, links::SCENARIOS, serverless::SCENARIOS]
-            .concat();
+    let all: Vec<Scenario> = [
+        plumbing::SCENARIOS,
+        commands::SCENARIOS,
+        crashes::SCENARIOS,
+        links::SCENARIOS,
+        data::SCENARIOS,
+        serverless::SCENARIOS,
+    ]
+    .concat();
     let wanted: Vec<&Scenario> = all
         .iter()
         .filter(|scenario| words.is_empty() || words.iter().any(|word| scenario.name.contains(word.as_str())))

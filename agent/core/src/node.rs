@@ -72,6 +72,10 @@ pub struct Node {
     budget: Budget,
     inventory: Option<Inventory>,
     resync: Option<ResyncProgress>,
+    /// (Serving) resyncs in a row that ended early: the next is offered later and later.
+    failed_resyncs: u32,
+    /// (Following) why the last stream ended, until the next resync is complete.
+    stream_ended: Option<String>,
 
     /// A swap asked of the primary, and when to give up.
     swap_request: Option<(u64, Instant)>,
@@ -139,6 +143,8 @@ impl Node {
             budget: Budget::new(settings.maxloop, settings.loop_interval_ms),
             inventory: None,
             resync: None,
+            failed_resyncs: 0,
+            stream_ended: None,
             swap_request: None,
             swap_handled: 0,
             mute: false,

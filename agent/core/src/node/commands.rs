@@ -58,6 +58,7 @@ impl Node {
         self.live = false;
         self.stop_then_start = None;
         self.keeps_running = false;
+        self.stream_ended = None;
         self.durable.running = true;
         self.durable.boot_id = self.settings.boot_id;
         self.begin(procedure::START, by);

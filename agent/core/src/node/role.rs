@@ -209,6 +209,7 @@ impl Node {
         self.durable.data = DataState::UpToDate;
         self.live = true;
         self.slept_until = None;
+        self.stream_ended = None;
         self.take_edge(Trigger::CaughtUp, &figures);
         self.replica(ReplicaCommand::ConfirmUpToDate);
     }
@@ -223,6 +224,7 @@ impl Node {
         following.lost = true;
         following.connected = false;
         self.resync = None;
+        self.stream_ended = Some(reason.to_owned());
         let text = format!("the stream from {} is lost: {reason}", self.settings.peer_name);
         if self.status == automaton::SECOND {
             self.take_edge(Trigger::FellBehind, &text);
