@@ -215,12 +215,9 @@ impl Running {
         let mut output = self.engine.node.handle(clock::moment(), input);
         if let Err(reason) = self.save(&mut output).await {
             tracing::error!(module = self.engine.module, "the ledger cannot be saved: {reason}");
-            self.log(EventLevel::Error, &format!("the state of the module cannot be saved: {reason}"));
-            self.refuse_waiting(&output, &reason);
             if giving_up {
                 // What follows a failed save only takes away: it is done even if this cannot be saved either.
                 output.send = None;
-                output.replies.clear();
                 self.carry_out(output).await;
             } else {
                 Box::pin(self.handle(Input::SaveFailed { reason })).await;
@@ -235,16 +232,6 @@ impl Running {
         match output.persist.take() {
             Some(durable) => self.engine.ledger.save(durable).await,
             None => Ok(()),
-        }
-    }
-
-    /// Commands whose output was dropped are answered all the same.
-    fn refuse_waiting(&mut self, output: &Output, reason: &str) {
-        for reply in &output.replies {
-            if let Some(waiting) = self.waiting.remove(&reply.id) {
-                let _ =
-                    waiting.send(Err(format!("nothing was done: the state cannot be saved ({reason}); free the disk")));
-            }
         }
     }
 

@@ -11,6 +11,8 @@ mod commands;
 mod crashes;
 #[path = "namespaces/data.rs"]
 mod data;
+#[path = "namespaces/ledger.rs"]
+mod ledger;
 #[path = "namespaces/links.rs"]
 mod links;
 #[path = "namespaces/plumbing.rs"]
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some(plumbing::HANG) => return plumbing::hang(),
+        Some(ledger::FAULTY_DISK) => return ledger::faulty_disk(&arguments[1..]),
         Some(data::WRITE_MAPPED) => return data::write_mapped(&arguments[1..]),
         _ => {}
     }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         crashes::SCENARIOS,
         links::SCENARIOS,
         data::SCENARIOS,
+        ledger::SCENARIOS,
         serverless::SCENARIOS,
     ]
     .concat();
