@@ -1,6 +1,7 @@
 //! The agent as a whole: the configurations it holds and the engines it runs; every way in (socket, server) ends here.
 
 mod configure;
+mod shutdown;
 mod start;
 
 use crate::boot::{self, Boot};
@@ -24,6 +25,7 @@ use holdfast_core::input::ModuleCommand;
 use holdfast_core::output::EventLevel;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -69,6 +71,7 @@ pub struct Agent {
     pub pairing: Pairing,
     incarnation: Incarnation,
     inner: Mutex<Inner>,
+    ending: AtomicBool,
     _lock: File,
 }
 
@@ -93,7 +96,20 @@ impl Agent {
         let pairing = Pairing::new(store.enrolment()?.is_some());
         let inner = Mutex::new(Inner { cluster, modules: BTreeMap::new() });
         let identity = RwLock::new(identity);
-        Ok(Arc::new(Self { options, layout, identity, reports, boot, store, pairing, incarnation, inner, _lock: lock }))
+        let ending = AtomicBool::new(false);
+        Ok(Arc::new(Self {
+            options,
+            layout,
+            identity,
+            reports,
+            boot,
+            store,
+            pairing,
+            incarnation,
+            inner,
+            ending,
+            _lock: lock,
+        }))
     }
 
     /// The node's key and certificate.
@@ -113,10 +129,9 @@ impl Agent {
         let link = tokio::spawn(link::run(Arc::clone(&self)));
         let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut signals = shutdown::Signals::listen()?;
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("ended by SIGTERM; modules are marked to go on when the agent is back"),
-            _ = tokio::signal::ctrl_c() => tracing::info!("ended by SIGINT; modules are marked to go on when the agent is back"),
+            signal = signals.next() => self.shut_down(signal, &mut signals).await,
             _ = control => tracing::error!("the control socket is gone"),
         }
         link.abort();
@@ -208,9 +223,17 @@ impl Agent {
 
     /// Gives a command to a module and waits for its answer.
     pub async fn command(&self, module: &str, kind: ModuleCommand, actor: &str, counted: bool) -> CommandResult {
-        let requests = self.requests(module).await.map_err(|error| format!("{error:#}"))?;
+        if self.ending.load(Ordering::Acquire) && kind != ModuleCommand::Stop {
+            return Err(format!("the agent of {} is ending: order it again when it is back", self.reports.node()));
+        }
         let (reply, answer) = oneshot::channel();
         let request = ToEngine::Command { kind, actor: actor.to_owned(), counted, reply };
+        self.order(module, request, answer).await
+    }
+
+    /// Hands an order to a module's engine and waits for the answer.
+    async fn order(&self, module: &str, request: ToEngine, answer: oneshot::Receiver<CommandResult>) -> CommandResult {
+        let requests = self.requests(module).await.map_err(|error| format!("{error:#}"))?;
         let given = async {
             requests.send(request).await.ok()?;
             answer.await.ok()

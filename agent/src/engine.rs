@@ -5,6 +5,7 @@
 
 use crate::clock;
 use crate::drivers::heartbeat::Heartbeats;
+use crate::drivers::inventory::Counting;
 use crate::drivers::processes::Watch;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
@@ -13,6 +14,7 @@ use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
 use crate::report::{Reports, of_view};
 use holdfast_api::ids::ModuleId;
+use holdfast_api::state::ModuleState;
 use holdfast_api::userconfig::Errd;
 use holdfast_core::input::{Command, Input, ModuleCommand};
 use holdfast_core::node::Node;
@@ -40,6 +42,15 @@ pub enum ToEngine {
         /// It came with `-i`.
         counted: bool,
         /// The answer.
+        reply: oneshot::Sender<CommandResult>,
+    },
+    /// The agent ends: stop in order, to go on when it is back.
+    Shutdown {
+        /// By what signal.
+        by: String,
+        /// Ordered once more.
+        hurry: bool,
+        /// Answered when the stop has begun.
         reply: oneshot::Sender<CommandResult>,
     },
     /// A line for the module log (`printi`, `printe`, and notes of the agent).
@@ -105,6 +116,8 @@ pub struct Engine {
 struct Running {
     engine: Engine,
     watch: Option<Watch>,
+    /// While the module is stopped.
+    counting: Option<Counting>,
     healthy: bool,
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
@@ -118,7 +131,8 @@ impl Engine {
         let rotation = tokio::spawn(rotate(self.application_log.clone()));
         let since = (Instant(u64::MAX), 0);
         let waiting = HashMap::new();
-        let mut running = Running { engine: self, watch: None, healthy: false, waiting, next_command: 1, since };
+        let (watch, counting) = (None, None);
+        let mut running = Running { engine: self, watch, counting, healthy: false, waiting, next_command: 1, since };
         running.report();
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
@@ -152,14 +166,24 @@ impl Running {
         }
     }
 
+    /// Keeps where the answer to an order goes; the number of the order.
+    fn await_reply(&mut self, reply: oneshot::Sender<CommandResult>) -> u64 {
+        let id = self.next_command;
+        self.next_command += 1;
+        self.waiting.retain(|_, reply| !reply.is_closed());
+        self.waiting.insert(id, reply);
+        id
+    }
+
     fn request(&mut self, request: ToEngine) -> Option<Input> {
         match request {
             ToEngine::Command { kind, actor, counted, reply } => {
-                let id = self.next_command;
-                self.next_command += 1;
-                self.waiting.retain(|_, reply| !reply.is_closed());
-                self.waiting.insert(id, reply);
+                let id = self.await_reply(reply);
                 Some(Input::CommandReceived(Command { id, kind, actor, counted }))
+            }
+            ToEngine::Shutdown { by, hurry, reply } => {
+                let id = self.await_reply(reply);
+                Some(Input::ShutdownOrdered { id, by, hurry })
             }
             ToEngine::Print { level, text } => {
                 self.log(level, &text);
@@ -191,12 +215,9 @@ impl Running {
         let mut output = self.engine.node.handle(clock::moment(), input);
         if let Err(reason) = self.save(&mut output).await {
             tracing::error!(module = self.engine.module, "the ledger cannot be saved: {reason}");
-            self.log(EventLevel::Error, &format!("the state of the module cannot be saved: {reason}"));
-            self.refuse_waiting(&output, &reason);
             if giving_up {
                 // What follows a failed save only takes away: it is done even if this cannot be saved either.
                 output.send = None;
-                output.replies.clear();
                 self.carry_out(output).await;
             } else {
                 Box::pin(self.handle(Input::SaveFailed { reason })).await;
@@ -211,16 +232,6 @@ impl Running {
         match output.persist.take() {
             Some(durable) => self.engine.ledger.save(durable).await,
             None => Ok(()),
-        }
-    }
-
-    /// Commands whose output was dropped are answered all the same.
-    fn refuse_waiting(&mut self, output: &Output, reason: &str) {
-        for reply in &output.replies {
-            if let Some(waiting) = self.waiting.remove(&reply.id) {
-                let _ =
-                    waiting.send(Err(format!("nothing was done: the state cannot be saved ({reason}); free the disk")));
-            }
         }
     }
 
@@ -291,7 +302,16 @@ impl Running {
         if self.since.0 != view.since {
             self.since = (view.since, clock::unix_ms().saturating_sub(clock::now().since(view.since)));
         }
+        self.count_while_stopped(view.state == ModuleState::Stop);
         let Engine { module, id, version, reports, .. } = &self.engine;
         reports.set(of_view(&view, module, *id, *version, self.since.1), self.healthy);
+    }
+
+    fn count_while_stopped(&mut self, stopped: bool) {
+        let directories = self.engine.drivers.replica.directories();
+        let wanted = stopped && !directories.is_empty();
+        if self.counting.is_some() != wanted {
+            self.counting = wanted.then(|| Counting::start(directories, self.engine.inbox.clone()));
+        }
     }
 }

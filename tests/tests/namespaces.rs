@@ -11,6 +11,10 @@ mod boots;
 mod commands;
 #[path = "namespaces/crashes.rs"]
 mod crashes;
+#[path = "namespaces/data.rs"]
+mod data;
+#[path = "namespaces/ledger.rs"]
+mod ledger;
 #[path = "namespaces/links.rs"]
 mod links;
 #[path = "namespaces/plumbing.rs"]
@@ -25,8 +29,11 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|word| word == plumbing::HANG) {
-        return plumbing::hang();
+    match arguments.first().map(String::as_str) {
+        Some(plumbing::HANG) => return plumbing::hang(),
+        Some(ledger::FAULTY_DISK) => return ledger::faulty_disk(&arguments[1..]),
+        Some(data::WRITE_MAPPED) => return data::write_mapped(&arguments[1..]),
+        _ => {}
     }
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
     let all: Vec<Scenario> = [
@@ -36,6 +43,8 @@ fn main() -> ExitCode {
         links::SCENARIOS,
         serverless::SCENARIOS,
         boots::SCENARIOS,
+        data::SCENARIOS,
+        ledger::SCENARIOS,
     ]
     .concat();
     let wanted: Vec<&Scenario> = all

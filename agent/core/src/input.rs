@@ -1,7 +1,7 @@
 //! Everything that can happen to a node, in the past tense.
 
 use crate::heartbeat::Heartbeat;
-use crate::replica::ReplicaEvent;
+use crate::replica::{Inventory, ReplicaEvent};
 use holdfast_api::resource::ResourceValue;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,20 @@ pub enum Input {
         ask: u64,
         /// What it said.
         answer: WitnessAnswer,
+    },
+    /// The agent is told to end: the module stops in order, and stays saved as running for the agent's next start.
+    ShutdownOrdered {
+        /// Number given by the driver, as of a command; the reply carries it.
+        id: u64,
+        /// Who ("SIGTERM"), for the module log.
+        by: String,
+        /// Ordered once more: what the stop waits for is cut short.
+        hurry: bool,
+    },
+    /// The replicated directories of a stopped module were counted.
+    DirectoriesCounted {
+        /// What they hold.
+        inventory: Inventory,
     },
     /// The durable state could not be saved (error or deadline): the output it belonged to was dropped.
     SaveFailed {

@@ -49,6 +49,8 @@ pub struct Node {
     procedure: Option<Running>,
     /// The stop under way is followed by a start, by this actor.
     stop_then_start: Option<String>,
+    /// The agent ends: what is stopped stays saved as running, for its next start. The peer hears that it does not run.
+    keeps_running: bool,
     serving: Serving,
     following: Option<Following>,
     /// See [`Situation::live`].
@@ -70,6 +72,10 @@ pub struct Node {
     budget: Budget,
     inventory: Option<Inventory>,
     resync: Option<ResyncProgress>,
+    /// (Serving) resyncs in a row that ended early: the next is offered later and later.
+    failed_resyncs: u32,
+    /// (Following) why the last stream ended, until the next resync is complete.
+    stream_ended: Option<String>,
 
     /// A swap asked of the primary, and when to give up.
     swap_request: Option<(u64, Instant)>,
@@ -119,6 +125,7 @@ impl Node {
             peer: None,
             procedure: None,
             stop_then_start: None,
+            keeps_running: false,
             serving: Serving::No,
             following: None,
             live: false,
@@ -136,6 +143,8 @@ impl Node {
             budget: Budget::new(settings.maxloop, settings.loop_interval_ms),
             inventory: None,
             resync: None,
+            failed_resyncs: 0,
+            stream_ended: None,
             swap_request: None,
             swap_handled: 0,
             mute: false,
@@ -179,6 +188,8 @@ impl Node {
             Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
             Input::ProcessMissing { name, action } => self.on_process_missing(&name, action),
             Input::ResourceSet { .. } | Input::WitnessAnswered { .. } => {}
+            Input::ShutdownOrdered { id, by, hurry } => self.on_shutdown_ordered(id, &by, hurry),
+            Input::DirectoriesCounted { inventory } => self.on_directories_counted(inventory),
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
         }
         self.settle();
@@ -269,7 +280,8 @@ impl Node {
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
         let save_anyway = std::mem::take(&mut self.save_anyway);
         if save_anyway || (self.durable != before.durable && (!self.mute || command)) {
-            self.out.persist = Some(self.durable.clone());
+            let running = self.durable.running || self.keeps_running;
+            self.out.persist = Some(Durable { running, ..self.durable.clone() });
         }
         let mut heartbeat = self.heartbeat();
         let due = self.now >= self.next_pulse;

@@ -56,6 +56,11 @@ impl Replica {
         *self.stats.borrow()
     }
 
+    /// The replicated directories; none in a module that replicates nothing.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.setting.as_ref().map(|setting| setting.configure.directories.clone()).unwrap_or_default()
+    }
+
     /// Passes a command on, starting the process if it does not run.
     pub fn command(&mut self, command: ReplicaCommand) {
         let Some(setting) = &self.setting else {

@@ -169,6 +169,14 @@ impl Browser {
         Ok(self.driver.execute(script, Vec::new()).await?.json().clone())
     }
 
+    /// Runs a script that calls its last argument with what it returns.
+    ///
+    /// # Errors
+    /// The script fails.
+    pub async fn script_async(&self, script: &str) -> Result<serde_json::Value> {
+        Ok(self.driver.execute_async(script, Vec::new()).await?.json().clone())
+    }
+
     /// Saves a picture of the page as `<name>.png`.
     ///
     /// # Errors
@@ -176,6 +184,15 @@ impl Browser {
     pub async fn picture(&self, name: &str) -> Result<()> {
         self.driver.screenshot(&self.pictures.join(format!("{name}.png"))).await?;
         Ok(())
+    }
+
+    /// Size of the window, pixels.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn size(&self) -> Result<(u32, u32)> {
+        let rect = self.driver.get_window_rect().await?;
+        Ok((u32::try_from(rect.width)?, u32::try_from(rect.height)?))
     }
 
     /// Sets the size of the window, pixels.

@@ -1,7 +1,8 @@
 //! The browser ring: the console driven in a real headless Chromium, against the real server and real agents.
 //!
 //! `browser` starts chromedriver and a session and holds the verbs of the tests, `stage` is the lab with the
-//! management server in it and its door for the browser.
+//! management server in it and its door for the browser, `accessibility` what every page must fulfil.
 
+pub mod accessibility;
 pub mod browser;
 pub mod stage;

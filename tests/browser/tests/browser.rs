@@ -1,6 +1,7 @@
 //! The story a new operator lives: from the set-up link to a failover seen and its logs saved, in a real browser.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use holdfast_browser::accessibility;
 use holdfast_browser::browser::{Browser, PATIENCE};
 use holdfast_browser::stage::{Stage, pictures_folder};
 use holdfast_tests::bank::client::{Load, LoadPlan};
@@ -55,14 +56,14 @@ async fn set_up_and_log_in(stage: &Stage, browser: &Browser) -> Result<()> {
     browser.fill("password", PASSWORD).await?;
     browser.fill("password-again", PASSWORD).await?;
     browser.find("ca-download").await?;
-    browser.picture("01-set-up").await?;
+    screen(browser, "01-set-up").await?;
     browser.click("setup").await?;
     browser.find("first-node").await?;
     browser.click("user-menu").await?;
     browser.click("user-menu-logout").await?;
     browser.fill("user", "admin").await?;
     browser.fill("password", PASSWORD).await?;
-    browser.picture("02-login").await?;
+    screen(browser, "02-login").await?;
     browser.click("login").await?;
     browser.find("first-node").await?;
     browser.expect("[data-testid=link][data-link=live]", PATIENCE).await
@@ -70,7 +71,7 @@ async fn set_up_and_log_in(stage: &Stage, browser: &Browser) -> Result<()> {
 
 /// The first node by its address and pairing code, then the second, then save: one result for each.
 async fn enter_the_nodes(stage: &Stage, browser: &Browser) -> Result<()> {
-    browser.picture("03-first-node").await?;
+    screen(browser, "03-first-node").await?;
     for number in [1, 2] {
         if number == 2 {
             browser.click("add-node").await?;
@@ -84,18 +85,17 @@ async fn enter_the_nodes(stage: &Stage, browser: &Browser) -> Result<()> {
         ensure!(shown == key.trim(), "the console shows {shown}, the node's key is {key}");
         let code = tokio::task::block_in_place(|| stage.pairing_code(number))?;
         browser.fill("pairing-code", &code).await?;
-        browser.picture(&format!("04-pairing-node{number}")).await?;
+        screen(browser, &format!("04-pairing-node{number}")).await?;
         browser.click("enrol").await?;
         browser.find(&format!("node-node{number}")).await?;
     }
     browser.fill("cluster-name-field", "demo").await?;
-    browser.picture("05-not-saved").await?;
+    screen(browser, "05-not-saved").await?;
     browser.click("save-cluster").await?;
     for number in [1, 2] {
         browser.expect(&format!("[data-testid=cluster-results-node{number}][data-tone=ok]"), PATIENCE).await?;
     }
-    browser.picture("06-cluster").await?;
-    accessible(browser).await
+    screen(browser, "06-cluster").await
 }
 
 /// The wizard, from the catalogue to the green message of both nodes.
@@ -114,8 +114,7 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
     for number in [1, 2] {
         browser.expect_text(&format!("directory-on-node{number}"), "1 entry").await?;
     }
-    browser.picture("07-directories").await?;
-    accessible(browser).await?;
+    screen(browser, "07-directories").await?;
     browser.click("wizard-next").await?;
     browser.click("processes-of-node1").await?;
     browser.find("process-list").await?;
@@ -129,25 +128,25 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
         browser.click("add-process").await?;
     }
     browser.fill("process-0", "holdfast-bank").await?;
-    browser.picture("08-processes").await?;
+    screen(browser, "08-processes").await?;
     browser.click("wizard-next").await?;
     let files = plan.files()?;
     for name in ["start_prim", "stop_prim"] {
         let script = files.iter().find(|(path, _)| *path == format!("bin/{name}")).context("no such script")?;
         browser.fill(&format!("script-{name}"), &script.1).await?;
     }
-    browser.picture("09-scripts").await?;
+    screen(browser, "09-scripts").await?;
     browser.click("wizard-next").await?;
     browser.expect("[data-testid=verdict]:not([data-tone=bad])", PATIENCE).await?;
     browser.find("validate-matrix").await?;
-    browser.picture("10-validate").await?;
+    screen(browser, "10-validate").await?;
     browser.click("wizard-next").await?;
     browser.click("configure").await?;
     for number in [1, 2] {
         browser.expect(&format!("[data-testid=configure-results-node{number}][data-tone=ok]"), PATIENCE).await?;
     }
     browser.find("configured").await?;
-    browser.picture("11-configured").await?;
+    screen(browser, "11-configured").await?;
     browser.click("wizard-next").await
 }
 
@@ -155,17 +154,19 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
 async fn start_in_the_right_direction(browser: &Browser) -> Result<()> {
     browser.click("newest-node1").await?;
     browser.expect_text("overwrite", "node2").await?;
-    browser.picture("12-newest-data").await?;
+    let dated = "const all = [...document.querySelectorAll('.choice dd')]; return all.length === 4 && all.every((e) => !['–', 'not counted yet'].includes(e.textContent))";
+    ensure!(browser.script(dated).await? == true, "what the stopped nodes hold is not shown");
+    screen(browser, "12-newest-data").await?;
     browser.click("start-primary").await?;
     browser.expect(&state("start-state-node1", "ALONE", "Ready"), SLOW).await?;
     browser.click("start-second").await?;
     browser.find("confirm-dialog").await?;
-    browser.picture("13-start-second").await?;
+    screen(browser, "13-start-second").await?;
     browser.click("confirm-yes").await?;
     browser.expect("[data-testid=operational]", SLOW).await?;
     browser.expect(&state("start-state-node1", "PRIM", "Ready"), SLOW).await?;
     browser.expect(&state("start-state-node2", "SECOND", "Ready"), SLOW).await?;
-    browser.picture("14-operational").await?;
+    screen(browser, "14-operational").await?;
     browser.click("to-control").await
 }
 
@@ -184,18 +185,17 @@ async fn fail_over(stage: &Stage, browser: &Browser) -> Result<()> {
     browser.click("select-node1").await?;
     browser.expect(&state("state", "PRIM", "Ready"), SLOW).await?;
     browser.expect_text("log", "PRIM").await?;
-    browser.picture("15-control").await?;
-    accessible(browser).await?;
+    screen(browser, "15-control").await?;
     browser.click("commands").await?;
     browser.find("commands-stop").await?;
-    browser.picture("16-commands").await?;
+    screen(browser, "16-commands").await?;
     browser.click("commands-stop").await?;
     browser.expect_text("confirm-dialog", "node2").await?;
     browser.click("confirm-yes").await?;
     browser.expect(&state("state-node2", "ALONE", "Ready"), SLOW).await?;
     browser.expect(&state("state-node1", "STOP", "NotReady"), SLOW).await?;
     some_more(&load, 20)?;
-    browser.picture("17-failover").await?;
+    screen(browser, "17-failover").await?;
     let report = tokio::task::block_in_place(|| load.finish());
     tokio::task::block_in_place(|| bank.demand(&report.acknowledged))?;
     Ok(())
@@ -249,7 +249,7 @@ async fn look_at_logs_and_snapshots(browser: &Browser) -> Result<()> {
             saved.contains("start_prim"),
             "the application log of node{number} lacks the scripts' output:\n{saved}"
         );
-        browser.picture(&format!("18-application-log-node{number}")).await?;
+        screen(browser, &format!("18-application-log-node{number}")).await?;
         browser.click("tab-module").await?;
     }
     browser.click("rail-support").await?;
@@ -258,28 +258,27 @@ async fn look_at_logs_and_snapshots(browser: &Browser) -> Result<()> {
         let zip = browser.downloaded("snapshot_").await?;
         ensure!(zip.starts_with(b"PK"), "the snapshot of node{number} is no zip");
     }
-    browser.picture("19-support").await
+    screen(browser, "19-support").await
 }
 
 /// Dark, and narrow: nothing runs out of the page sideways.
 async fn appearance(browser: &Browser) -> Result<()> {
     browser.click("user-menu").await?;
     browser.click("user-menu-dark").await?;
-    for screen in ["control", "configuration", "cluster", "support"] {
-        browser.click(&format!("rail-{screen}")).await?;
+    for page in ["control", "configuration", "cluster", "support"] {
+        browser.click(&format!("rail-{page}")).await?;
         browser.expect("h1", PATIENCE).await?;
-        browser.picture(&format!("20-dark-{screen}")).await?;
-        accessible(browser).await?;
+        screen(browser, &format!("20-dark-{page}")).await?;
     }
     browser.resize(500, 900).await?;
-    for screen in ["control", "configuration", "cluster", "support"] {
-        browser.click(&format!("rail-{screen}")).await?;
+    for page in ["control", "configuration", "cluster", "support"] {
+        browser.click(&format!("rail-{page}")).await?;
         browser.expect("h1", PATIENCE).await?;
-        browser.picture(&format!("21-narrow-{screen}")).await?;
+        screen(browser, &format!("21-narrow-{page}")).await?;
         let excess = browser
             .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
             .await?;
-        ensure!(excess.as_i64() == Some(0), "{screen} is {excess} px wider than a narrow window");
+        ensure!(excess.as_i64() == Some(0), "{page} is {excess} px wider than a narrow window");
     }
     browser.resize(1280, 860).await?;
     browser.click("user-menu").await?;
@@ -301,7 +300,7 @@ async fn lose_a_node(stage: &mut Stage, browser: &Browser) -> Result<()> {
     tokio::task::block_in_place(|| stage.lab.kill_node(2))?;
     browser.expect(&state("state-node1", "ALONE", "Ready"), SLOW).await?;
     browser.expect("[data-testid=state-node2][data-tone=lost]", SLOW).await?;
-    browser.picture("22-node-lost").await
+    screen(browser, "22-node-lost").await
 }
 
 /// A state badge that shows this state as live.
@@ -309,23 +308,8 @@ fn state(testid: &str, state: &str, readiness: &str) -> String {
     format!("[data-testid=\"{testid}\"][data-state={state}][data-readiness={readiness}]")
 }
 
-/// Every control has a name, every id is used once, and what describes a field is there.
-async fn accessible(browser: &Browser) -> Result<()> {
-    let script = r"
-        const wrong = [];
-        const named = (e) => e.labels?.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim() || e.title;
-        for (const e of document.querySelectorAll('button, a, input, select, textarea')) if (!named(e)) wrong.push('no name: ' + e.outerHTML.slice(0, 120));
-        const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
-        for (const id of new Set(ids)) if (ids.filter((other) => other === id).length > 1) wrong.push('twice: #' + id);
-        for (const e of document.querySelectorAll('[aria-describedby], [aria-labelledby]'))
-            for (const id of ((e.getAttribute('aria-describedby') || '') + ' ' + (e.getAttribute('aria-labelledby') || '')).split(' ').filter(Boolean))
-                if (e.tagName !== 'DIALOG' && !document.getElementById(id)) wrong.push('names nothing: ' + id);
-        for (const e of document.querySelectorAll('[style]')) wrong.push('inline style: ' + e.outerHTML.slice(0, 120));
-        if (document.querySelectorAll('h1').length !== 1) wrong.push('not one h1');
-        return wrong;";
-    let wrong = browser.script(script).await?;
-    if wrong.as_array().is_some_and(Vec::is_empty) {
-        return Ok(());
-    }
-    bail!("not accessible: {wrong:#}")
+/// A screen as a person meets it: its picture, and whether everybody can use it.
+async fn screen(browser: &Browser, name: &str) -> Result<()> {
+    browser.picture(name).await?;
+    accessibility::demand(browser).await.with_context(|| format!("screen {name}"))
 }

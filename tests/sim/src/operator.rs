@@ -31,6 +31,17 @@ impl Cluster {
         self.input(host, Input::CommandReceived(command));
     }
 
+    /// The agent is told to end; ordered once more, it hurries.
+    pub fn shut_down(&mut self, host: usize, hurry: bool) {
+        if self.hosts[host].node.is_none() {
+            return;
+        }
+        self.operator.commands += 1;
+        let id = self.operator.commands;
+        self.oracle_commanded(host, id, ModuleCommand::Stop);
+        self.input(host, Input::ShutdownOrdered { id, by: "SIGTERM".to_owned(), hurry });
+    }
+
     /// The operator looks at both nodes, and comes back later.
     pub fn look(&mut self) {
         self.schedule.after(self.options.timeout_ms, Step::Look);

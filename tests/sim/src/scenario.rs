@@ -123,6 +123,8 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
             cluster.start_agent(host);
         }
         ("reboot", [seconds]) => cluster.crash(host, milliseconds(seconds)?),
+        ("shutdown", []) => cluster.shut_down(host, false),
+        ("hurry", []) => cluster.shut_down(host, true),
         ("kill-agent", [seconds]) => cluster.kill_agent(host, milliseconds(seconds)?),
         ("suspend", [seconds]) => {
             cluster.hosts[host].asleep_until = cluster.schedule.now() + milliseconds(seconds)?;

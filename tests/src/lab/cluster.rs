@@ -29,13 +29,29 @@ pub struct ModulePlan {
     pub timeout_ms: u32,
     /// The replicated directory, made on every host before the start.
     pub directory: String,
+    /// Texts of the module's configuration and what stands there instead.
+    pub edits: Vec<(String, String)>,
 }
 
 impl ModulePlan {
     /// The bank ledger with the given timeout.
     pub fn bank(timeout_ms: u32) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/bank.safe");
-        Self { name: "bank".into(), source, pulse_ms: 500, timeout_ms, directory: "/srv/bank".into() }
+        Self {
+            name: "bank".into(),
+            source,
+            pulse_ms: 500,
+            timeout_ms,
+            directory: "/srv/bank".into(),
+            edits: Vec::new(),
+        }
+    }
+
+    /// With `to` instead of `from` in its configuration.
+    #[must_use]
+    pub fn edited(mut self, from: &str, to: &str) -> Self {
+        self.edits.push((from.into(), to.into()));
+        self
     }
 
     /// Its files with their texts, with the wanted heartbeat.
@@ -70,7 +86,8 @@ impl ModulePlan {
             return content;
         }
         let heart = format!(r#"<heart pulse="{}" timeout="{}">"#, self.pulse_ms, self.timeout_ms);
-        String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart).into_bytes()
+        let text = String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart);
+        self.edits.iter().fold(text, |text, (from, to)| text.replace(from, to)).into_bytes()
     }
 }
 

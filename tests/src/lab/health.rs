@@ -67,14 +67,17 @@ fn serving(bank: &Bank) -> Vec<u8> {
 /// A change of who serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Milliseconds since the watch began.
+    /// When the first poll that saw it began, in milliseconds since the watch began.
     pub at_ms: u64,
+    /// When the last poll that saw it began.
+    pub until_ms: u64,
     /// Nodes that answered 200.
     pub nodes: Vec<u8>,
 }
 
 /// Polls in the background.
 pub struct HealthWatch {
+    began: Instant,
     stop: Arc<AtomicBool>,
     turns: Arc<Mutex<Vec<Turn>>>,
     thread: Option<JoinHandle<()>>,
@@ -85,19 +88,26 @@ impl HealthWatch {
         let stop = Arc::new(AtomicBool::new(false));
         let turns = Arc::new(Mutex::new(Vec::<Turn>::new()));
         let (stopped, seen) = (Arc::clone(&stop), Arc::clone(&turns));
+        let began = Instant::now();
         let thread = std::thread::spawn(move || {
-            let began = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
+                let now = elapsed_ms(began);
                 let nodes = serving(&bank);
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if seen.last().is_none_or(|last| last.nodes != nodes) {
-                    seen.push(Turn { at_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), nodes });
+                match seen.last_mut() {
+                    Some(last) if last.nodes == nodes => last.until_ms = now,
+                    _ => seen.push(Turn { at_ms: now, until_ms: now, nodes }),
                 }
                 drop(seen);
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        Self { stop, turns, thread: Some(thread) }
+        Self { began, stop, turns, thread: Some(thread) }
+    }
+
+    /// Milliseconds since the watch began.
+    pub fn now_ms(&self) -> u64 {
+        elapsed_ms(self.began)
     }
 
     /// Stops and gives all changes of who served.
@@ -121,6 +131,23 @@ impl Drop for HealthWatch {
     }
 }
 
+fn elapsed_ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Fails if two nodes served at once before `cut_ms` or after `settled_ms`: between them no link let one know of the other.
+///
+/// # Errors
+/// See above; the text has the whole course.
+pub fn demand_single_but_between(turns: &[Turn], cut_ms: u64, settled_ms: u64) -> Result<()> {
+    let wrong = |turn: &&Turn| turn.nodes.len() > 1 && (turn.at_ms < cut_ms || turn.until_ms > settled_ms);
+    if let Some(turn) = turns.iter().find(wrong) {
+        bail!("VIOLATION: {turn:?}, allowed only from {cut_ms} to {settled_ms} ms: {turns:?}");
+    }
+    ensure!(turns.iter().any(|turn| !turn.nodes.is_empty()), "nobody served: {turns:?}");
+    Ok(())
+}
+
 /// Fails if two nodes ever served at once, or the nodes that served, one after another, are not `expected`.
 ///
 /// # Errors
@@ -138,7 +165,16 @@ mod tests {
     use super::*;
 
     fn turn(nodes: &[u8]) -> Turn {
-        Turn { at_ms: 0, nodes: nodes.to_vec() }
+        Turn { at_ms: 100, until_ms: 200, nodes: nodes.to_vec() }
+    }
+
+    #[test]
+    fn two_may_serve_only_while_they_cannot_know_of_each_other() {
+        let turns = [turn(&[1]), turn(&[1, 2]), turn(&[1])];
+        demand_single_but_between(&turns, 100, 200).unwrap();
+        assert!(demand_single_but_between(&turns, 101, 200).is_err());
+        assert!(demand_single_but_between(&turns, 100, 199).is_err());
+        assert!(demand_single_but_between(&[turn(&[])], 100, 200).is_err());
     }
 
     #[test]

@@ -54,6 +54,20 @@ impl Bench {
         self.lab()
     }
 
+    /// A lab of its own for a module made by `plan`; `prepare` runs on the hosts before their agents start.
+    pub fn own(name: &str, plan: &ModulePlan, prepare: impl FnOnce(&Lab) -> Result<()>) -> Result<Self> {
+        let lab = Lab::new(name)?;
+        prepare(&lab)?;
+        lab.configure(plan)?;
+        lab.start_pair(plan)?;
+        Ok(Self { lab: Some(lab), ..Self::default() })
+    }
+
+    /// Runs the story of a lab of its own; its failure comes with what the nodes say.
+    pub fn tell(mut self, story: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        story(&mut self).with_context(|| self.diagnosis())
+    }
+
     /// The lab of [`Bench::pair`].
     pub fn lab(&mut self) -> Result<&mut Lab> {
         self.lab.as_mut().context("no lab")

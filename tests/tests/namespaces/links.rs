@@ -6,7 +6,7 @@ use holdfast_tests::bank::client::Bank;
 use holdfast_tests::bank::ledger::Ledger;
 use holdfast_tests::lab::Lab;
 use holdfast_tests::lab::cluster::PATIENCE;
-use holdfast_tests::lab::health::demand_turns;
+use holdfast_tests::lab::health::{HealthWatch, demand_single_but_between, demand_turns};
 use holdfast_tests::lab::wait::wait_until;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "cut_stream_with_live_heartbeats_never_fails_over", run: cut_stream },
     Scenario { name: "cut_link_and_reunion_overwrite_nothing_that_diverged", run: cut_and_reunion },
     Scenario { name: "frozen_writer_cannot_keep_a_losing_node_from_letting_go", run: frozen_writer },
-    Scenario { name: "one_way_cut_never_lets_two_nodes_serve_for_long", run: one_way },
+    Scenario { name: "one_way_cut_never_lets_two_nodes_serve_at_once", run: one_way },
 ];
 
 fn cut_stream(bench: &mut Bench) -> Result<()> {
@@ -40,43 +40,66 @@ fn only(bank: &Bank, number: u8) -> Bank {
     Bank { doors: vec![bank.doors[usize::from(number) - 1].clone()], ..bank.clone() }
 }
 
-/// Cuts the link, lets both nodes serve and write; ids acknowledged by node 2 alone.
-fn split(bench: &mut Bench) -> Result<BTreeSet<String>> {
-    let bank = bench.pair()?.bank(MODULE);
+/// Two nodes that both serve and cannot know of each other.
+struct Split {
+    watch: HealthWatch,
+    cut_ms: u64,
+    /// Ids acknowledged by node 2 alone.
+    diverged: BTreeSet<String>,
+}
+
+impl Split {
+    /// The links are healed and node 2 has given up: from now on, as before the cut, no two nodes answered 200 at once.
+    fn settle(&self) -> u64 {
+        self.watch.now_ms()
+    }
+
+    fn demand_single(self, settled_ms: u64) -> Result<()> {
+        demand_single_but_between(&self.watch.finish(), self.cut_ms, settled_ms)
+    }
+}
+
+/// Cuts the link, lets both nodes serve and write.
+fn split(bench: &mut Bench) -> Result<Split> {
+    let lab = bench.pair()?;
+    let (bank, watch) = (lab.bank(MODULE), lab.watch_health(MODULE));
     let load = bench.load()?;
     progress(&load, 20)?;
     bench.finish(load)?;
     let lab = bench.lab()?;
+    let cut_ms = watch.now_ms();
     lab.cut_link(1, 2)?;
     lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
     lab.wait_state(2, MODULE, "ALONE Ready", PATIENCE)?;
     let (left, right) = (bench.load_on(&only(&bank, 1)), bench.load_on(&only(&bank, 2)));
     progress(&left, 20)?;
     progress(&right, 20)?;
-    let right = right.finish().acknowledged;
+    let diverged = right.finish().acknowledged;
     let left = left.finish().acknowledged;
     // Node 1 was primary before: what it acknowledged must stay.
     bench.keep(left);
-    Ok(right)
+    Ok(Split { watch, cut_ms, diverged })
 }
 
 fn cut_and_reunion(bench: &mut Bench) -> Result<()> {
-    let diverged = split(bench)?;
+    let split = split(bench)?;
     let lab = bench.lab()?;
     lab.heal()?;
     lab.wait_state(2, MODULE, "WAIT NotReady", PATIENCE)?;
+    let settled_ms = split.settle();
     let state = lab.state(2, MODULE)?;
     ensure!(state.data == "Diverged" && state.waiting_for.is_some(), "node2 says {state:?}");
     lab.wait_serves(1, MODULE, PATIENCE)?;
     ensure!(!lab.health(2, MODULE), "node2 still answers 200");
     ensure!(lab.host(2).named("holdfast-bank").is_empty(), "the application still runs on node2");
     let present = transfers_on_disk(lab, 2)?;
-    let lost: Vec<&String> = diverged.iter().filter(|id| !present.contains(*id)).collect();
+    let lost: Vec<&String> = split.diverged.iter().filter(|id| !present.contains(*id)).collect();
     ensure!(lost.is_empty(), "{} transfers of the diverged copy were overwritten: {:?}", lost.len(), lost.first());
     bench.demand_acknowledged()?;
     bench.lab()?.cli(2, &["second", "-m", MODULE])?;
     bench.lab()?.wait_pair(MODULE, 1)?;
     bench.demand_acknowledged()?;
+    split.demand_single(settled_ms)?;
     bench.demand_equal_copies(1)
 }
 
@@ -96,7 +119,7 @@ fn transfers_on_disk(lab: &Lab, number: u8) -> Result<BTreeSet<String>> {
 }
 
 fn frozen_writer(bench: &mut Bench) -> Result<()> {
-    split(bench)?;
+    let split = split(bench)?;
     let lab = bench.lab()?;
     lab.host(2).spawn("writer", "sh", &["-c", "exec 9>/srv/bank/frozen; exec sleep 1000"])?;
     wait_until("the writer's file", Duration::from_secs(10), || Ok(lab.backing(2, "/srv/bank/frozen").exists()))?;
@@ -104,6 +127,7 @@ fn frozen_writer(bench: &mut Bench) -> Result<()> {
     lab.host(2).stop_process("holdfast-bank")?;
     lab.heal()?;
     lab.wait_state(2, MODULE, "WAIT NotReady", PATIENCE)?;
+    let settled_ms = split.settle();
     ensure!(!lab.health(2, MODULE), "node2 still answers 200");
     ensure!(lab.host(2).fuse_mounts().is_empty(), "still mounted on node2: {:?}", lab.host(2).fuse_mounts());
     bench.demand_acknowledged()?;
@@ -111,11 +135,12 @@ fn frozen_writer(bench: &mut Bench) -> Result<()> {
     lab.host(2).signal("sleep", rustix::process::Signal::KILL)?;
     lab.cli(2, &["second", "-m", MODULE])?;
     lab.wait_pair(MODULE, 1)?;
+    split.demand_single(settled_ms)?;
     bench.demand_equal_copies(1)
 }
 
 fn one_way(bench: &mut Bench) -> Result<()> {
-    bench.pair()?;
+    let watch = bench.pair()?.watch_health(MODULE);
     let load = bench.load()?;
     progress(&load, 50)?;
     // Node 2 no longer hears node 1, and tells it so.
@@ -123,10 +148,11 @@ fn one_way(bench: &mut Bench) -> Result<()> {
     progress(&load, 200)?;
     bench.lab()?.heal()?;
     progress(&load, 50)?;
-    let report = load.finish();
-    let lab = bench.lab()?;
-    let single = || Ok(lab.serving(MODULE)?.is_some());
-    wait_until("one node to serve", PATIENCE, single)?;
+    let report = bench.finish(load)?;
     println!("  outage {} ms", report.longest_outage_ms);
-    Ok(())
+    let lab = bench.lab()?;
+    wait_until("one node to serve", PATIENCE, || Ok(lab.serving(MODULE)?.is_some()))?;
+    // One of them always hears the other: never two.
+    let now_ms = watch.now_ms();
+    demand_single_but_between(&watch.finish(), now_ms, now_ms)
 }

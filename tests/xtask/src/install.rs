@@ -2,6 +2,7 @@
 
 use crate::command;
 use anyhow::{Result, bail};
+use std::path::Path;
 use std::process::Command;
 
 /// What the labs need: addresses, links and packet filters of network namespaces.
@@ -62,6 +63,24 @@ pub fn packages(wanted: &[&str], needed_for: &str) -> Result<()> {
         command::run(apt().arg("update"))?;
     }
     command::run(apt().args(["install", "-y", "--no-install-recommends"]).args(&missing))
+}
+
+/// What the lock file of `folder` names, from the npm registry; nothing is asked of it when that is there already.
+///
+/// # Errors
+/// Node is missing and cannot be installed, or npm failed.
+pub fn npm(folder: &Path, needed_for: &str) -> Result<()> {
+    let lock = std::fs::read(folder.join("package-lock.json"))?;
+    let stamp = folder.join("node_modules/.of-lock-file");
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    if command::output("npm", &["--version"]).is_none() {
+        packages(&["nodejs", "npm"], needed_for)?;
+    }
+    println!("{needed_for} needs npm packages; installing those of {}.", folder.join("package-lock.json").display());
+    command::run(Command::new("npm").arg("ci").current_dir(folder))?;
+    Ok(std::fs::write(stamp, lock)?)
 }
 
 fn apt() -> Command {

@@ -139,6 +139,7 @@ fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<
             need_root("browser")?;
             install::packages(install::LAB, "The browser ring")?;
             install::packages(install::BROWSER, "The browser ring")?;
+            install::npm(&root.join("tests/browser"), "The browser ring")?;
             cargo(&["test", "-p", "holdfast-browser", "--test", "browser"])
         }
     }

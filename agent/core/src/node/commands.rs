@@ -4,7 +4,7 @@ use super::Node;
 use crate::arbiter;
 use crate::automaton;
 use crate::input::{Command, ModuleCommand};
-use crate::output::EventLevel;
+use crate::output::{Act, EventLevel};
 use crate::procedure::{self, Kind};
 use crate::relation::Relation;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
@@ -57,6 +57,8 @@ impl Node {
         self.mute = false;
         self.live = false;
         self.stop_then_start = None;
+        self.keeps_running = false;
+        self.stream_ended = None;
         self.durable.running = true;
         self.durable.boot_id = self.settings.boot_id;
         self.begin(procedure::START, by);
@@ -170,6 +172,7 @@ impl Node {
     fn stop(&mut self, by: &str) -> Answer {
         self.forced = false;
         self.agreed = false;
+        self.save_anyway |= std::mem::take(&mut self.keeps_running);
         if self.status == automaton::STOP && self.procedure.is_none() {
             self.durable.running = false;
             return Ok(format!("{} is stopped already", self.module()));
@@ -181,6 +184,27 @@ impl Node {
         }
         self.begin_stop(by, None);
         Ok(format!("{} stops", self.module()))
+    }
+
+    /// The agent ends. A stop ordered by an operator stays a stop; anything else starts again with the agent.
+    pub(super) fn on_shutdown_ordered(&mut self, id: u64, by: &str, hurry: bool) {
+        let stopped = self.status == automaton::STOP && self.procedure.is_none();
+        if hurry && self.leaving() {
+            if let Some(run) = self.script {
+                self.act(Act::EndScript { run });
+            }
+            self.hurry_release();
+        } else if !hurry && !stopped && !self.procedure_is(Kind::Halt) {
+            let running = self.durable.running;
+            if self.leaving() {
+                self.stop_then_start = None;
+                self.durable.running = false;
+            } else {
+                self.begin_stop(&format!("the agent ends by {by}"), None);
+            }
+            self.keeps_running = running;
+        }
+        self.reply(id, Ok(format!("{} stops until its agent is back", self.module())));
     }
 
     fn restart(&mut self, counted: bool, by: &str) -> Answer {

@@ -6,7 +6,7 @@ use crate::automaton::{self, Trigger};
 use crate::grant::Source;
 use crate::output::EventLevel;
 use crate::procedure;
-use crate::replica::{ReplicaCommand, ReplicaEvent};
+use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent};
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
 
@@ -176,6 +176,13 @@ impl Node {
         }
     }
 
+    /// While the module runs, its data plane has counted at the start.
+    pub(super) fn on_directories_counted(&mut self, inventory: Inventory) {
+        if self.status == automaton::STOP && self.procedure.is_none() {
+            self.inventory = Some(inventory);
+        }
+    }
+
     /// Everything up to the primary's "complete" is applied and synced: save UpToDate, then answer.
     ///
     /// If this node has meanwhile promised a higher number, or the primary has taken one, its copy is whole but out of date, and the answer is none.
@@ -202,6 +209,7 @@ impl Node {
         self.durable.data = DataState::UpToDate;
         self.live = true;
         self.slept_until = None;
+        self.stream_ended = None;
         self.take_edge(Trigger::CaughtUp, &figures);
         self.replica(ReplicaCommand::ConfirmUpToDate);
     }
@@ -216,6 +224,7 @@ impl Node {
         following.lost = true;
         following.connected = false;
         self.resync = None;
+        self.stream_ended = Some(reason.to_owned());
         let text = format!("the stream from {} is lost: {reason}", self.settings.peer_name);
         if self.status == automaton::SECOND {
             self.take_edge(Trigger::FellBehind, &text);

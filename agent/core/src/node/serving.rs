@@ -12,6 +12,9 @@ use crate::time::Instant;
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
 
+/// Pauses between resyncs that end early grow from one pulse to this many times doubled (a minute, by the template).
+const RETRY_DOUBLINGS_MAX: u32 = 7;
+
 /// What this node's data plane may acknowledge, and by whose leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Serving {
@@ -89,6 +92,11 @@ impl Node {
         }
         self.confirm_follower();
         match self.serving.clone() {
+            // Stopped, or started anew: whatever kept it from following may be repaired.
+            Serving::Alone { .. } if self.failed_resyncs > 0 && self.heard() && !self.peer_may_follow() => {
+                self.failed_resyncs = 0;
+                self.serving = Serving::Alone { retry_at: self.now };
+            }
             Serving::Alone { retry_at } if self.now >= retry_at => self.offer_session(),
             Serving::Accepting { follower, connected } => self.renew_session(&follower, connected),
             Serving::Completing { follower } | Serving::Paired { follower } => {
@@ -214,7 +222,9 @@ impl Node {
         let name = self.settings.peer_name.clone();
         self.event(EventLevel::Warning, format!("the resync of {name} stops: {reason}; this node goes on alone"));
         self.resync = None;
-        self.serving = Serving::Alone { retry_at: self.now.after(self.settings.pulse_ms) };
+        let pause_ms = self.settings.pulse_ms << self.failed_resyncs.min(RETRY_DOUBLINGS_MAX);
+        self.failed_resyncs += 1;
+        self.serving = Serving::Alone { retry_at: self.now.after(pause_ms) };
         self.replica(ReplicaCommand::ContinueAlone { generation: self.durable.generation });
     }
 
@@ -363,6 +373,7 @@ impl Node {
         }
         self.serving = Serving::Paired { follower: follower.clone() };
         self.resync = None;
+        self.failed_resyncs = 0;
         let name = self.settings.peer_name.clone();
         self.take_edge(Trigger::SecondaryReady, &name);
     }

@@ -23,7 +23,7 @@ impl Node {
             solo: self.durable.solo,
             healthy: self.healthy,
             boot_start: self.durable.boot_start,
-            running: self.durable.running,
+            running: self.durable.running || self.keeps_running,
             peer: self.peer.as_ref().map(|peer| PeerView {
                 id: peer.from,
                 node: self.settings.peer_name.clone(),
@@ -103,7 +103,13 @@ impl Node {
                  entries, {} bytes; on {peer} {} entries, {} bytes), then start the other",
                 here.entries, here.bytes, there.entries, there.bytes
             ),
-            Wait::PeerNotOffering => format!("waits for {peer} to be ready for a resync"),
+            Wait::PeerNotOffering => match &self.stream_ended {
+                Some(reason) => format!(
+                    "waits for {peer} to offer a resync again (later after each failure; at once when the module is stopped \
+                     and started here); the last stream ended: {reason}"
+                ),
+                None => format!("waits for {peer} to be ready for a resync"),
+            },
             Wait::PeerGivesWay => {
                 format!("waits for {peer} to give way: this copy is newer than the one it serves")
             }

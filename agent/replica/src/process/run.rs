@@ -267,6 +267,10 @@ impl Replica {
     }
 
     fn inspect(&mut self) -> Result<(), String> {
+        if self.role == Role::Idle {
+            // While nothing was mounted the paths may have come to lead elsewhere: another disk, a new directory.
+            self.handles = None;
+        }
         let handles = self.handles()?;
         let events = self.events.clone();
         std::thread::spawn(move || {

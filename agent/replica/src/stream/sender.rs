@@ -99,7 +99,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Acknowledges everything held back and everything to come, under a higher generation; the stream is closed.
+    /// Acknowledges everything held back and everything to come, under a grant in force; the stream is closed.
     pub fn continue_alone(&self, generation: Generation) -> Result<(), String> {
         let verdicts = {
             let mut state = lock(&self.state);
@@ -125,15 +125,13 @@ impl Sender {
         answer(verdicts);
     }
 
-    /// Tells the peer that it has everything; refused (in words) unless every write waits for it.
+    /// Tells the peer that it has everything; refused (in words) unless all was copied.
     pub fn complete_resync(&self) -> Result<(), String> {
-        let (epoch, paired) = {
-            let state = lock(&self.state);
-            (state.table.epoch(), state.table.mode == Mode::Paired)
+        let epoch = {
+            let mut state = lock(&self.state);
+            state.table.complete_resync()?;
+            state.table.epoch()
         };
-        if !paired {
-            return Err("no resync has been copied: nothing to complete".into());
-        }
         // If the stream is lost now, its loss is told on its own.
         let _ = self.resync_send(epoch, &Message::Resync(ResyncStep::Complete), &[]);
         Ok(())
@@ -399,14 +397,9 @@ impl Sender {
 
     /// (Resync) all is copied: from now every new write waits for the peer.
     pub(crate) fn pair(&self, epoch: u64) -> Result<(), Lost> {
-        let mut state = lock(&self.state);
-        let table = &mut state.table;
-        let broken = table.session.as_ref().is_none_or(|session| session.broken.is_some());
-        if table.epoch() != epoch || table.mode != Mode::Alone || broken {
+        if !lock(&self.state).table.pair(epoch) {
             return Err(over());
         }
-        table.mode = Mode::Paired;
-        drop(state);
         *lock(&self.fresh) = HashSet::new();
         Ok(())
     }

@@ -82,6 +82,8 @@ pub(super) type Verdicts = (Verdict, Vec<Answer>);
 pub(super) struct Table {
     pub mode: Mode,
     pub generation: Generation,
+    /// The peer was told that it has everything: the grant for `generation` no longer allows to acknowledge alone.
+    grant_given_up: bool,
     pub session: Option<Session>,
     pub sequence: u64,
     acked: u64,
@@ -100,6 +102,7 @@ impl Table {
         Self {
             mode: Mode::Alone,
             generation,
+            grant_given_up: false,
             session: None,
             sequence: 0,
             acked: 0,
@@ -273,16 +276,38 @@ impl Table {
         self.session.take().map(|session| session.number)
     }
 
-    /// The grant for a higher generation: nothing waits for a peer any more.
+    /// All is copied: every change waits for the peer from now on. Whether there still is a stream to wait for.
+    pub(super) fn pair(&mut self, epoch: u64) -> bool {
+        let broken = self.session.as_ref().is_none_or(|session| session.broken.is_some());
+        if self.epoch() != epoch || self.mode != Mode::Alone || broken {
+            return false;
+        }
+        self.mode = Mode::Paired;
+        true
+    }
+
+    /// The peer is to be told that it has everything. The stream may be lost already; then only the grant is given up,
+    /// as the core has saved.
+    pub(super) fn complete_resync(&mut self) -> Result<(), String> {
+        if !matches!(self.mode, Mode::Paired | Mode::Frozen) {
+            return Err("no resync has been copied: nothing to complete".into());
+        }
+        self.grant_given_up = true;
+        Ok(())
+    }
+
+    /// The grant for a higher generation, or the one that was never given up: nothing waits for a peer any more.
     pub(super) fn continue_alone(&mut self, generation: Generation) -> Result<(), String> {
         if self.mode == Mode::Refusing {
             return Err("this node has refused its writers already: it can only be released".into());
         }
-        if generation.number <= self.generation.number {
+        let kept = generation == self.generation && !self.grant_given_up;
+        if generation.number <= self.generation.number && !kept {
             let served = self.generation;
             return Err(format!("generation {generation} is not higher than {served}, which is served: no grant"));
         }
         self.generation = generation;
+        self.grant_given_up = false;
         self.mode = Mode::Alone;
         self.close_session();
         Ok(())

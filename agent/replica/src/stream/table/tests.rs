@@ -14,8 +14,9 @@ fn paired() -> Table {
     let mut table = Table::new(GENERATION);
     table.expect(7).unwrap();
     assert_eq!(table.greet(&hello(7, 1, 0)), Greeting::Opens);
-    table.open(&hello(7, 1, 0));
-    table.mode = Mode::Paired;
+    let epoch = table.open(&hello(7, 1, 0));
+    assert!(table.pair(epoch));
+    table.complete_resync().unwrap();
     table
 }
 
@@ -118,4 +119,28 @@ fn no_session_begins_while_changes_are_held_back() {
     assert!(table.expect(8).is_err());
     table.continue_alone(Generation { number: 5, id: 5 }).unwrap();
     assert!(table.expect(8).is_ok());
+}
+
+#[test]
+fn a_resync_that_breaks_before_its_end_leaves_the_grant_as_it_was() {
+    let mut table = Table::new(GENERATION);
+    let open = |table: &mut Table, session| {
+        table.expect(session).unwrap();
+        table.open(&hello(session, 1, 0))
+    };
+    open(&mut table, 7);
+    table.lose();
+    table.continue_alone(GENERATION).expect("lost while copying");
+    let epoch = open(&mut table, 8);
+    assert!(table.pair(epoch));
+    table.lose();
+    table.continue_alone(GENERATION).expect("lost after copying, before the peer was told");
+    assert_eq!(table.mode, Mode::Alone);
+    assert!(table.complete_resync().is_err(), "nothing was copied");
+    let epoch = open(&mut table, 9);
+    assert!(table.pair(epoch));
+    table.lose();
+    table.complete_resync().expect("the order crosses the loss of the stream");
+    assert!(table.continue_alone(GENERATION).is_err(), "the grant was given up");
+    table.continue_alone(Generation { number: 5, id: 5 }).unwrap();
 }
