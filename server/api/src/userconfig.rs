@@ -1,14 +1,17 @@
 //! `userconfig.xml` of a module: the typed configuration, read from text with exact positions and written back.
 
 mod check;
+mod define;
+mod edit;
+mod guide;
 mod read;
+mod sign;
 #[cfg(test)]
 mod tests;
 mod value;
 mod vip;
-mod write;
 
-pub use crate::checker::{CheckAction, When};
+pub use crate::checker::{CheckAction, ProcAction, When};
 pub use check::{Check, Checker, Failover, Probe, Witness};
 pub use vip::{AddressPlace, Vip, VipInterface, VirtualAddress};
 
@@ -165,22 +168,6 @@ pub struct Proc {
     pub restart_services: Vec<String>,
 }
 
-/// `action` of a `<proc>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProcAction {
-    /// Stop and start the application here.
-    Restart,
-    /// Stop the module (which fails over), then start it.
-    StopStart,
-    /// Stop the module.
-    Stop,
-    /// Only say so.
-    NoAction,
-    /// Run this program of the module's `bin`: exit code 0 is good, any other a `stopstart`.
-    Handler(String),
-}
-
 /// `<rfs>`: the replication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rfs {
@@ -192,6 +179,8 @@ pub struct Rfs {
     pub send_timeout_ms: u64,
     /// The replicated directories, absolute and none inside another.
     pub directories: Vec<String>,
+    /// `<flow>`: the lan that carries the replication, if no heartbeat says so.
+    pub flow: Option<String>,
 }
 
 /// `async` of `<rfs>`.
@@ -267,35 +256,50 @@ impl UserConfig {
         read::parse(text)
     }
 
-    /// Writes the configuration as a `userconfig.xml` that [`Self::parse`] reads back as the same.
-    pub fn to_xml(&self) -> String {
-        write::to_xml(self)
+    /// The user's guide to the file in Markdown, written from the definitions the parser reads by.
+    pub fn guide() -> String {
+        guide::markdown()
     }
 
-    /// Hash of the parts that must be equal on both nodes and that change only while the module is stopped: `<heart>`
-    /// and `<rfs>`. FNV-1a of their JSON form, so the same in every program.
+    /// Changes a text so that it says what `wanted` does: numbers of `<service>` and `<heart>`, replicated directories and
+    /// process checks. Every byte that needs no change stays, comments and macros among them.
+    ///
+    /// # Errors
+    /// What is wrong with the text; or that the change cannot be made so. Nothing else is changed then.
+    pub fn edit(text: &str, wanted: &Self) -> Result<String, UserConfigError> {
+        edit::edit(text, wanted)
+    }
+
+    /// Hash of the parts that must be equal on both nodes and that change only while the module is stopped: mode,
+    /// `<heart>`, `<rfs>` and `<splitbrain>`. FNV-1a of their canonical text, so the same in every program.
     pub fn signature(&self) -> u64 {
-        let text = write::signed_part(self);
+        let text = sign::signed_part(self);
         text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
-    /// The lan that carries the replication: the heartbeat with `ident="flow"`, else the first.
+    /// The lan that carries the replication: the heartbeat with `ident="flow"`, else that of `<flow>`, else the first.
     pub fn flow_lan(&self) -> &str {
         let links = &self.heart.links;
-        let flow = links.iter().find(|link| link.ident == "flow").or(links.first());
-        flow.map_or("default", |link| link.lan.as_str())
+        let flow = links.iter().find(|link| link.ident == "flow").map(|link| link.lan.as_str());
+        let older = || self.rfs.as_ref().and_then(|rfs| rfs.flow.as_deref());
+        flow.or_else(older).or(links.first().map(|link| link.lan.as_str())).unwrap_or("default")
     }
 }
 
-impl ProcAction {
-    /// As written in the XML.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Restart => "restart",
-            Self::StopStart => "stopstart",
-            Self::Stop => "stop",
-            Self::NoAction => "noaction",
-            Self::Handler(program) => program,
+impl Proc {
+    /// A check that one process of this name runs on the primary, with all presets.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            service: false,
+            nameregex: None,
+            argregex: None,
+            atleast: Some(1),
+            atmax: None,
+            action: ProcAction::StopStart,
+            class: "prim".to_owned(),
+            start_after: 0,
+            restart_services: Vec::new(),
         }
     }
 }
