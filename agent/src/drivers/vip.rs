@@ -14,6 +14,8 @@ mod record;
 mod reset;
 mod socket;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use frames::Mac;
 pub use look::{address_conflict, address_present, interface_of, link_is_up};
