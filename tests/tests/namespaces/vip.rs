@@ -69,7 +69,7 @@ impl Addresses {
 
     /// Both nodes with a module that has all addresses and no data.
     fn configure(&self) -> Result<()> {
-        let source = self.lab.folder().join("web.safe");
+        let source = self.lab.folder().join("web.module");
         let file = |name: &str, text: &str| -> Result<()> {
             let path = source.join(name);
             std::fs::create_dir_all(path.parent().context("no folder")?)?;
@@ -147,7 +147,9 @@ impl Addresses {
     }
 
     fn mac(&self, number: u8) -> Result<String> {
-        Ok(self.lab.host(number).shell("cat /sys/class/net/eth0/address")?.trim().to_owned())
+        let shown = self.lab.host(number).shell("ip link show dev eth0")?;
+        let after = shown.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next());
+        Ok(after.with_context(|| format!("no hardware address: {shown}"))?.to_owned())
     }
 
     /// Follows which node has the addresses until told to stop.
