@@ -120,7 +120,7 @@ fn machines() -> Machines {
         }
     }
     hosts[2].ip("address add 192.0.2.3/32 dev lo");
-    Machines { hosts, switch: switch, run: tempfile::tempdir().unwrap() }
+    Machines { hosts, switch, run: tempfile::tempdir().unwrap() }
 }
 
 impl Machines {
