@@ -4,6 +4,7 @@ mod show;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::{Answer, Request};
+use crate::drivers::vip;
 use anyhow::{Context, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use holdfast_api::ids::ModuleId;
 use holdfast_core::input::ModuleCommand;
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -139,6 +141,12 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Remove the virtual addresses that an agent which was killed has left on this machine; needs no agent.
+    ReleaseAddresses {
+        /// The agent's run folder.
+        #[arg(long, default_value = "/run/holdfast")]
+        run_dir: PathBuf,
+    },
     /// Show the fingerprint of this node's key.
     Key,
     /// Save a support zip: logs, configurations, states, versions, system facts; secrets are masked.
@@ -237,8 +245,12 @@ fn socket(told: Option<PathBuf>) -> PathBuf {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    if let Verb::ReleaseAddresses { run_dir } = cli.command {
+        return release_addresses(&run_dir);
+    }
     let client = &mut Client::connect(&socket(cli.socket))?;
     match cli.command {
+        Verb::ReleaseAddresses { .. } => {}
         Verb::State { module, json } => state(client, module.module, json)?,
         Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
         Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
@@ -277,6 +289,20 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Answer::Paths { paths } => show::paths(&paths)?,
             other => return Err(unexpected(other)),
         },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn release_addresses(run_dir: &Path) -> Result<ExitCode> {
+    let socket = run_dir.join("agent.sock");
+    if UnixStream::connect(&socket).is_ok() {
+        return Err(anyhow!(
+            "the agent of {} runs: stop the modules instead (`holdfast stop -m …`)",
+            run_dir.display()
+        ));
+    }
+    for address in vip::release_left(run_dir)? {
+        writeln!(std::io::stdout(), "{address}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -468,6 +494,7 @@ mod tests {
             "holdfast boot -m a on",
             "holdfast snapshot f.zip",
             "holdfast --socket /x key",
+            "holdfast release-addresses --run-dir /x",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

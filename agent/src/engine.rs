@@ -4,12 +4,13 @@
 //! stop when the engine does.
 
 use crate::clock;
+use crate::drivers::Inbox;
 use crate::drivers::heartbeat::Heartbeats;
 use crate::drivers::inventory::Counting;
 use crate::drivers::processes::Watch;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
-use crate::drivers::{Inbox, vip};
+use crate::drivers::vip::{Addresses, Holder};
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
 use crate::report::{Reports, of_view};
@@ -78,6 +79,8 @@ pub struct Drivers {
     pub heartbeats: Heartbeats,
     /// Data plane.
     pub replica: Replica,
+    /// Virtual addresses.
+    pub addresses: Addresses,
     /// Scripts; `None` without `<user>`.
     pub scripts: Option<Scripts>,
     /// Process checks.
@@ -273,13 +276,11 @@ impl Running {
             }
             Act::Replica(command) => drivers.replica.command(command),
             Act::SetAddresses { run } => {
-                let inbox = self.engine.inbox.clone();
-                tokio::spawn(async move { vip::set(run, &inbox).await });
+                // A peer that was heard has let go by now, or is silent.
+                let heard = self.engine.node.view().peer.is_some();
+                drivers.addresses.set(run, if heard { Holder::Peer } else { Holder::Unknown });
             }
-            Act::ReleaseAddresses { run } => {
-                let inbox = self.engine.inbox.clone();
-                tokio::spawn(async move { vip::release(run, &inbox).await });
-            }
+            Act::ReleaseAddresses { run } => drivers.addresses.release(run),
             Act::StartChecks { .. } => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
             Act::StopChecks { .. } => self.watch = None,
             Act::AskWitness { .. } => {}

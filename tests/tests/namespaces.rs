@@ -21,6 +21,8 @@ mod links;
 mod plumbing;
 #[path = "namespaces/serverless.rs"]
 mod serverless;
+#[path = "namespaces/vip.rs"]
+mod vip;
 
 use bench::{Bench, Scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         boots::SCENARIOS,
         data::SCENARIOS,
         ledger::SCENARIOS,
+        vip::SCENARIOS,
     ]
     .concat();
     let wanted: Vec<&Scenario> = all
