@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod heartbeat;
+pub mod icmp;
 pub mod processes;
 pub mod replica;
 pub mod script;
