@@ -4,8 +4,8 @@
 //! stop when the engine does.
 
 use crate::clock;
+use crate::drivers::checks::{self, Checks};
 use crate::drivers::heartbeat::Heartbeats;
-use crate::drivers::processes::Watch;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
 use crate::drivers::{Inbox, vip};
@@ -13,12 +13,14 @@ use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
 use crate::report::{Reports, of_view};
 use holdfast_api::ids::ModuleId;
-use holdfast_api::userconfig::Errd;
-use holdfast_core::input::{Command, Input, ModuleCommand};
+use holdfast_api::agent::ResourceReport;
+use holdfast_api::resource::ResourceValue;
+use holdfast_api::userconfig::{Check, Errd};
+use holdfast_core::input::{Command, Input, LoopOrder, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::time::Instant;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,10 +51,39 @@ pub enum ToEngine {
         /// Text.
         text: String,
     },
+    /// A script or an operator says what a resource is.
+    SetResource {
+        /// Which.
+        name: String,
+        /// What it is now.
+        value: ResourceValue,
+        /// Who says so.
+        by: String,
+    },
+    /// The checkers are switched, or asked about.
+    Checks {
+        /// What.
+        order: checks::Order,
+        /// Who.
+        by: String,
+        /// The answer.
+        reply: oneshot::Sender<CommandResult>,
+    },
+    /// A script counts restarts of its own.
+    Loop {
+        /// What.
+        order: LoopOrder,
+        /// Who.
+        by: String,
+        /// The answer.
+        reply: oneshot::Sender<CommandResult>,
+    },
     /// The module was configured again without a change of what must be equal on both nodes.
     Apply {
         /// New scripts, environment and limits.
         scripts: Option<Box<Setting>>,
+        /// New checkers.
+        check: Check,
         /// New process checks.
         errd: Errd,
         /// New version.
@@ -69,8 +100,8 @@ pub struct Drivers {
     pub replica: Replica,
     /// Scripts; `None` without `<user>`.
     pub scripts: Option<Scripts>,
-    /// Process checks.
-    pub errd: Errd,
+    /// Checkers and process checks.
+    pub checks: Checks,
 }
 
 /// Everything an engine is made of.
@@ -104,7 +135,8 @@ pub struct Engine {
 /// The engine while it runs.
 struct Running {
     engine: Engine,
-    watch: Option<Watch>,
+    /// What was said of each resource last.
+    resources: BTreeMap<String, ResourceReport>,
     healthy: bool,
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
@@ -118,7 +150,8 @@ impl Engine {
         let rotation = tokio::spawn(rotate(self.application_log.clone()));
         let since = (Instant(u64::MAX), 0);
         let waiting = HashMap::new();
-        let mut running = Running { engine: self, watch: None, healthy: false, waiting, next_command: 1, since };
+        let resources = BTreeMap::new();
+        let mut running = Running { engine: self, resources, healthy: false, waiting, next_command: 1, since };
         running.report();
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
@@ -155,28 +188,52 @@ impl Running {
     fn request(&mut self, request: ToEngine) -> Option<Input> {
         match request {
             ToEngine::Command { kind, actor, counted, reply } => {
-                let id = self.next_command;
-                self.next_command += 1;
-                self.waiting.retain(|_, reply| !reply.is_closed());
-                self.waiting.insert(id, reply);
+                let id = self.await_reply(reply);
                 Some(Input::CommandReceived(Command { id, kind, actor, counted }))
+            }
+            ToEngine::Loop { order, by, reply } => {
+                let id = self.await_reply(reply);
+                Some(Input::LoopOrdered { id, order, by })
+            }
+            ToEngine::SetResource { name, value, by } => Some(Input::ResourceSet { name, value, by }),
+            ToEngine::Checks { order, by, reply } => {
+                // A failure means that nobody waits for the answer any more.
+                let _ = reply.send(self.engine.drivers.checks.order(&order, &by));
+                None
             }
             ToEngine::Print { level, text } => {
                 self.log(level, &text);
                 None
             }
-            ToEngine::Apply { scripts, errd, version } => {
-                if let (Some(old), Some(new)) = (&mut self.engine.drivers.scripts, scripts) {
+            ToEngine::Apply { scripts, check, errd, version } => {
+                let drivers = &mut self.engine.drivers;
+                drivers.checks.set(check, errd, scripts.as_deref().cloned());
+                if let (Some(old), Some(new)) = (&mut drivers.scripts, scripts) {
                     old.set(*new);
                 }
-                if self.watch.is_some() {
-                    self.watch = Some(Watch::start(&errd, &self.engine.inbox));
-                }
-                self.engine.drivers.errd = errd;
                 self.engine.version = version;
                 self.report();
                 None
             }
+        }
+    }
+
+    /// The number under which the core answers.
+    fn await_reply(&mut self, reply: oneshot::Sender<CommandResult>) -> u64 {
+        let id = self.next_command;
+        self.next_command += 1;
+        self.waiting.retain(|_, reply| !reply.is_closed());
+        self.waiting.insert(id, reply);
+        id
+    }
+
+    fn note_resource(&mut self, input: &Input) {
+        if let Input::ResourceSet { name, value, by } = input
+            && self.resources.get(name).is_none_or(|old| old.value != *value)
+        {
+            let since_unix_ms = clock::unix_ms();
+            let said = ResourceReport { name: name.clone(), value: value.clone(), since_unix_ms, by: by.clone() };
+            self.resources.insert(name.clone(), said);
         }
     }
 
@@ -187,6 +244,7 @@ impl Running {
 
     /// Decides on one input and carries out what was decided.
     async fn handle(&mut self, input: Input) {
+        self.note_resource(&input);
         let giving_up = matches!(input, Input::SaveFailed { .. });
         let mut output = self.engine.node.handle(clock::moment(), input);
         if let Err(reason) = self.save(&mut output).await {
@@ -269,8 +327,8 @@ impl Running {
                 let inbox = self.engine.inbox.clone();
                 tokio::spawn(async move { vip::release(run, &inbox).await });
             }
-            Act::StartChecks { .. } => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
-            Act::StopChecks { .. } => self.watch = None,
+            Act::StartChecks { when } => drivers.checks.start(when),
+            Act::StopChecks { when } => drivers.checks.stop(when),
             Act::AskWitness { .. } => {}
             Act::SetHealth { ready } => {
                 self.healthy = ready;
@@ -292,6 +350,8 @@ impl Running {
             self.since = (view.since, clock::unix_ms().saturating_sub(clock::now().since(view.since)));
         }
         let Engine { module, id, version, reports, .. } = &self.engine;
-        reports.set(of_view(&view, module, *id, *version, self.since.1), self.healthy);
+        let mut report = of_view(&view, module, *id, *version, self.since.1);
+        report.resources = self.resources.values().cloned().collect();
+        reports.set(report, self.healthy);
     }
 }

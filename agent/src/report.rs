@@ -100,6 +100,7 @@ pub fn blank(module: &str, id: ModuleId, node: &str, version: u64, detail: &str)
         resync: None,
         inventory: None,
         version,
+        resources: Vec::new(),
     }
 }
 
@@ -143,5 +144,6 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, since_unix
         resync,
         inventory,
         version,
+        resources: Vec::new(),
     }
 }

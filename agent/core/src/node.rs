@@ -177,7 +177,8 @@ impl Node {
             Input::ScriptExited { run, outcome } => self.on_script_exited(run, outcome),
             Input::Replica(event) => self.on_replica(event),
             Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
-            Input::ProcessMissing { name, action } => self.on_process_missing(&name, action),
+            Input::ProcessMissing { problem, action, .. } => self.on_process_missing(&problem, action),
+            Input::LoopOrdered { id, order, by } => self.on_loop_order(id, order, &by),
             Input::ResourceSet { .. } | Input::WitnessAnswered { .. } => {}
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
         }

@@ -104,12 +104,12 @@ impl Agent {
     async fn apply(&self, inner: &mut Inner, checked: Checked) -> Result<()> {
         let name = checked.config.name.clone();
         let scripts = self.script_setting(&checked).map(Box::new);
-        let errd = checked.user_config.errd.clone();
+        let (check, errd) = (checked.user_config.check.clone(), checked.user_config.errd.clone());
         let version = checked.config.version;
         let held = inner.modules.get_mut(&name).context("the module is gone")?;
         held.checked = checked;
         if let Some(engine) = &held.engine {
-            let request = ToEngine::Apply { scripts, errd, version };
+            let request = ToEngine::Apply { scripts, check, errd, version };
             engine.requests.send(request).await.map_err(|_| anyhow!("the module's engine ended"))?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::{Agent, EngineHandle, Inner};
 use crate::clock;
+use crate::drivers::checks::{self, Checks};
 use crate::drivers::heartbeat::{Heartbeats, Link};
 use crate::drivers::replica::{self, Replica};
 use crate::drivers::script::{Scripts, Setting};
@@ -90,11 +91,20 @@ impl Agent {
         let (inbox, inputs) = mpsc::channel(INPUTS);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let key = module_key(&secret(cluster)?, config.id.0);
+        let log = ModuleLog::start(self.module_log(&config.name), &config.name, &pair.own.name)?;
+        let checks = checks::Setting {
+            module: config.name.clone(),
+            check: user_config.check.clone(),
+            errd: user_config.errd.clone(),
+            programs: self.script_setting(checked),
+            reports: self.reports.clone(),
+            log: log.clone(),
+        };
         let drivers = Drivers {
             heartbeats: Heartbeats::start(&links(checked, &pair)?, key, &inbox),
             replica: Replica::new(self.replica_setting(cluster, checked, &pair)?, inbox.clone()),
             scripts: self.script_setting(checked).map(|setting| Scripts::new(setting, inbox.clone())),
-            errd: user_config.errd.clone(),
+            checks: Checks::new(checks, self.store.switches(&config.name)?, inbox.clone()),
         };
         let engine = Engine {
             node: Node::new(self.settings(checked, &pair), durable, clock::moment()),
@@ -103,7 +113,7 @@ impl Agent {
             version: config.version,
             ledger,
             drivers,
-            log: ModuleLog::start(self.module_log(&config.name), &config.name, &pair.own.name)?,
+            log,
             application_log: self.application_log(checked),
             reports: self.reports.clone(),
             inputs,

@@ -91,9 +91,11 @@ mod tests {
 
     #[tokio::test]
     async fn silence_and_unknown_names_are_told() {
-        // Reserved for documentation: nobody has it.
-        let silent = answers("192.0.2.1", Duration::from_millis(300)).await.unwrap_err();
-        assert!(silent.contains("192.0.2.1"), "{silent}");
+        let silent = answers("127.0.0.1", Duration::ZERO).await.unwrap_err();
+        assert!(silent.contains("127.0.0.1 does not answer within 0 ms"), "{silent}");
+        // A broadcast address is nobody's, and the kernel says so.
+        let nobody = answers("127.255.255.255", PATIENCE).await.unwrap_err();
+        assert!(nobody.contains("127.255.255.255"), "{nobody}");
         let unknown = answers("no such name", PATIENCE).await.unwrap_err();
         assert!(unknown.contains("no such name"), "{unknown}");
     }

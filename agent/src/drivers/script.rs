@@ -174,7 +174,7 @@ fn spawn(setting: &Setting, run: &Run, path: &std::path::Path) -> std::io::Resul
 }
 
 /// Asks, then forces every process of the group to end; gives the signal that was needed.
-async fn end_group(child: &mut Child, group: Option<Pid>) -> i32 {
+pub(super) async fn end_group(child: &mut Child, group: Option<Pid>) -> i32 {
     let signal = |signal| group.map(|group| kill_process_group(group, signal));
     signal(Signal::TERM);
     let polite = tokio::time::timeout(GRACE, child.wait()).await.is_ok();
@@ -187,7 +187,7 @@ async fn end_group(child: &mut Child, group: Option<Pid>) -> i32 {
 }
 
 /// One marker line in the application log.
-fn note(setting: &Setting, text: &str) {
+pub(super) fn note(setting: &Setting, text: &str) {
     let date = jiff::Timestamp::from_millisecond(clock::unix_ms() as i64).unwrap_or_default();
     let write = || setting.log.append()?.write_all(format!("--- {date:.3} {text}\n").as_bytes());
     if let Err(error) = write() {

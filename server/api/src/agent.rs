@@ -7,6 +7,7 @@
 
 use crate::config::{ClusterConfig, ModuleConfig};
 use crate::ids::{Generation, ModuleId, NodeId};
+use crate::resource::ResourceValue;
 use crate::state::{DataState, ModuleState, Readiness};
 use serde::{Deserialize, Serialize};
 
@@ -358,6 +359,24 @@ pub struct NodeModuleReport {
     pub inventory: Option<InventoryReport>,
     /// Version of the module's configuration in force.
     pub version: u64,
+    /// Its resources, by name.
+    #[serde(default)]
+    pub resources: Vec<ResourceReport>,
+}
+
+/// A resource of a module on a node: what a checker, a script or the module itself says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourceReport {
+    /// Such as `tcp.web`.
+    pub name: String,
+    /// `init`, `up`, `down`, `unknown`, or a number or a word.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub value: ResourceValue,
+    /// Since when it has this value.
+    pub since_unix_ms: u64,
+    /// Who said so.
+    pub by: String,
 }
 
 /// The other node of a module, as heard.

@@ -205,6 +205,7 @@ pub mod tests {
             resync: None,
             inventory: None,
             version: 1,
+            resources: Vec::new(),
         };
         ModuleOnNode {
             node: NodeId(node),

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::arbiter;
 use crate::automaton;
-use crate::input::{Command, ModuleCommand};
+use crate::input::{Command, LoopOrder, ModuleCommand};
 use crate::output::EventLevel;
 use crate::procedure::{self, Kind};
 use crate::relation::Relation;
@@ -33,6 +33,26 @@ impl Node {
             self.event(EventLevel::Warning, format!("{by} refused: {reason}"));
         }
         self.reply(id, result);
+    }
+
+    /// A script counts restarts of its own, within the same budget as checkers and counted commands.
+    pub(super) fn on_loop_order(&mut self, id: u64, order: LoopOrder, by: &str) {
+        let now = self.now;
+        let within = match order {
+            LoopOrder::Count => self.budget.spend(now),
+            LoopOrder::Reset => {
+                self.budget.reset();
+                true
+            }
+            LoopOrder::Check => !self.budget.used_up(now),
+        };
+        let (spent, max) = (self.budget.count(), self.settings.maxloop);
+        let text = format!("{spent} of {max} restarts (maxloop) are used up within {} s", self.settings.loop_interval_ms / 1000);
+        if order != LoopOrder::Check {
+            let word = if order == LoopOrder::Count { "incloop" } else { "resetloop" };
+            self.event(EventLevel::Info, format!("{word} by {by}: {text}"));
+        }
+        self.reply(id, if within { Ok(text) } else { Err(format!("{text}: `resetloop` or an operator's command counts anew")) });
     }
 
     fn module(&self) -> String {

@@ -517,19 +517,18 @@ impl Node {
         self.answered(Answer::Script(run));
     }
 
-    /// A checker found too few processes of the application.
-    pub(super) fn on_process_missing(&mut self, name: &str, action: CheckAction) {
+    /// The process checker found too few processes of the application, or too many.
+    pub(super) fn on_process_missing(&mut self, problem: &str, action: CheckAction) {
         let ready = self.status == automaton::PRIM || self.status == automaton::ALONE;
         if !ready || self.procedure.is_some() {
             return;
         }
-        let reason = format!("process {name} is missing");
-        self.event(EventLevel::Error, reason.clone());
+        self.event(EventLevel::Error, problem.to_owned());
         match action {
             CheckAction::NoAction | CheckAction::Wait | CheckAction::Swap => {}
-            CheckAction::Stop => self.begin_stop(&reason, None),
-            CheckAction::StopStart => self.counted_stopstart(&reason),
-            CheckAction::Restart => self.counted_restart(&reason),
+            CheckAction::Stop => self.begin_stop(problem, None),
+            CheckAction::StopStart => self.counted_stopstart(problem),
+            CheckAction::Restart => self.counted_restart(problem),
         }
     }
 

@@ -1,0 +1,1 @@
+//! Tests of the checkers as a whole: real sockets, processes and programs.
