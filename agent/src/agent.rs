@@ -1,5 +1,6 @@
 //! The agent as a whole: the configurations it holds and the engines it runs; every way in (socket, server) ends here.
 
+mod checks;
 mod configure;
 mod start;
 
@@ -80,7 +81,7 @@ impl Agent {
             files::make_dir(dir)?;
         }
         let lock = lock(&layout)?;
-        link_program(&layout)?;
+        link_programs(&layout)?;
         let store = Store::open(&layout.store())?;
         let identity = Arc::new(Identity::open(&layout)?);
         let boot = Boot::read(&options.boot_id_file)?;
@@ -208,11 +209,19 @@ impl Agent {
 
     /// Gives a command to a module and waits for its answer.
     pub async fn command(&self, module: &str, kind: ModuleCommand, actor: &str, counted: bool) -> CommandResult {
+        self.ask(module, |reply| ToEngine::Command { kind, actor: actor.to_owned(), counted, reply }).await
+    }
+
+    /// Asks a module's engine and waits for its answer.
+    async fn ask(
+        &self,
+        module: &str,
+        request: impl FnOnce(oneshot::Sender<CommandResult>) -> ToEngine,
+    ) -> CommandResult {
         let requests = self.requests(module).await.map_err(|error| format!("{error:#}"))?;
         let (reply, answer) = oneshot::channel();
-        let request = ToEngine::Command { kind, actor: actor.to_owned(), counted, reply };
         let given = async {
-            requests.send(request).await.ok()?;
+            requests.send(request(reply)).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(REPLY_TIMEOUT, given).await {
@@ -268,15 +277,18 @@ fn lock(layout: &Layout) -> Result<File> {
     Ok(file)
 }
 
-/// `$SAFE/safekit`, under which scripts know the command line.
-fn link_program(layout: &Layout) -> Result<()> {
-    let link = layout.safe().join("safekit");
+/// `$SAFE/safekit`, under which scripts know the command line, and its tools (`$SAFEBIN/boundcmd` and so on).
+fn link_programs(layout: &Layout) -> Result<()> {
     let target = program_beside("holdfast");
-    if std::fs::read_link(&link).is_ok_and(|old| old == target) {
-        return Ok(());
+    for name in std::iter::once("safekit").chain(crate::cli::TOOLS) {
+        let link = layout.safe().join(name);
+        if std::fs::read_link(&link).is_ok_and(|old| old == target) {
+            continue;
+        }
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&target, &link).with_context(|| format!("cannot make {}", link.display()))?;
     }
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(&target, &link).with_context(|| format!("cannot make {}", link.display()))
+    Ok(())
 }
 
 /// Name of this node: as the cluster says, as an option says, or the host's.

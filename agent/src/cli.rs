@@ -1,6 +1,9 @@
 //! The command line `holdfast` (also `$SAFE/safekit`): asks the agent on this node; needs no server.
 
+mod checks;
 mod show;
+mod tools;
+mod words;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::{Answer, Request};
@@ -18,11 +21,18 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  refused or failed; the reason and what to do are on standard error\n  \
-2  the command line is wrong\n  3  the agent does not answer\n  4  waitstate: the state was not reached in time";
+2  the command line is wrong; boundcmd: the command ran too long\n  3  the agent does not answer\n  \
+4  waitstate: the state was not reached in time\nincloop and checkloop: 0 below the limit of restarts (maxloop), 1 at it\n\
+processtree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command";
+
+/// Tools that are also called by their own name, as `$SAFEBIN/boundcmd`.
+pub const TOOLS: [&str; 2] = ["boundcmd", "processtree"];
 
 const REFUSED: u8 = 1;
 const UNREACHABLE: u8 = 3;
 const LATE: u8 = 4;
+/// As `boundcmd` has always said it.
+const LATE_TOOL: u8 = 2;
 
 /// Asks and commands the Holdfast agent of this node.
 #[derive(Debug, Parser)]
@@ -32,7 +42,15 @@ struct Cli {
     #[arg(long, global = true, env = "HOLDFAST_SOCKET")]
     socket: Option<PathBuf>,
     #[command(subcommand)]
-    command: Verb,
+    command: Words,
+}
+
+#[derive(Debug, Subcommand)]
+enum Words {
+    #[command(flatten)]
+    Agent(Verb),
+    #[command(flatten)]
+    Tool(tools::Verb),
 }
 
 /// The module a command is about.
@@ -66,10 +84,15 @@ enum Verb {
     State {
         #[command(flatten)]
         module: MaybeModule,
+        /// With all resources: value, since when, and who said so.
+        #[arg(short = 'v')]
+        verbose: bool,
         /// As JSON: one object with -m, else an array.
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Checks(checks::Verb),
     /// Start a module, in the role its data allows.
     Start(Control),
     /// Stop a module; a primary's stop is a failover.
@@ -212,7 +235,7 @@ enum Package {
 
 /// Runs the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = Cli::parse_from(arguments);
+    let cli = Cli::parse_from(words::rewritten(arguments));
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -237,9 +260,14 @@ fn socket(told: Option<PathBuf>) -> PathBuf {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    let verb = match cli.command {
+        Words::Tool(verb) => return tools::run(verb),
+        Words::Agent(verb) => verb,
+    };
     let client = &mut Client::connect(&socket(cli.socket))?;
-    match cli.command {
-        Verb::State { module, json } => state(client, module.module, json)?,
+    match verb {
+        Verb::State { module, verbose, json } => state(client, module.module, verbose, json)?,
+        Verb::Checks(verb) => checks::run(client, verb)?,
         Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
         Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
         Verb::Restart(control) => command(client, control, ModuleCommand::Restart)?,
@@ -281,13 +309,16 @@ fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(client: &mut Client, module: Option<String>, json: bool) -> Result<()> {
+fn state(client: &mut Client, module: Option<String>, verbose: bool, json: bool) -> Result<()> {
     let single = module.is_some();
     let modules = states(client, module)?;
     match (json, single) {
         (true, true) => show::json(modules.first().context("no such module")?),
         (true, false) => show::json(&modules),
-        (false, _) => show::states(&modules),
+        (false, _) => {
+            show::states(&modules)?;
+            if verbose { show::resources(&modules) } else { Ok(()) }
+        }
     }
 }
 
@@ -468,6 +499,18 @@ mod tests {
             "holdfast boot -m a on",
             "holdfast snapshot f.zip",
             "holdfast --socket /x key",
+            "holdfast state -m a -v",
+            "holdfast get -m a -r tcp.web",
+            "safekit set -r custom.web -v down -i custom1 -m a",
+            "safekit errd enable -m a mine",
+            "safekit errd off -m a",
+            "safekit errd suspend -m a",
+            "safekit checker on -m a",
+            "safekit incloop -m a -i handler",
+            "safekit checkloop -m a",
+            "safekit kill --name=java --argregex=a.b --level=terminate",
+            "safekit processtree kill java a.b",
+            "safekit boundcmd 1.5 ls -l --all",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

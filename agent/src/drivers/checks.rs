@@ -265,8 +265,7 @@ impl Checks {
             }
             Probe::Module { name, addr, port, interval_ms, timeout_ms } => {
                 let (teller, setting) = (self.teller(resource, module::BY), Arc::clone(&self.setting));
-                let target =
-                    module::Target { name, addr, port, interval: ms(interval_ms), timeout: ms(timeout_ms) };
+                let target = module::Target { name, addr, port, interval: ms(interval_ms), timeout: ms(timeout_ms) };
                 let inbox = self.inbox.clone();
                 Watch::start(before, move |stopped| module::run(setting, inbox, target, teller, stopped))
             }

@@ -2,11 +2,11 @@
 
 mod units;
 
+use super::Inbox;
 use super::checks::Setting;
 use super::processes::{self, Process, Selection};
 use super::program::Program;
 use super::watch::{Stopped, Teller};
-use super::Inbox;
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::userconfig::{Proc, ProcAction};
 use holdfast_core::input::{CheckAction, Input};

@@ -98,7 +98,7 @@ mod tests {
         let sys = tempfile::tempdir().unwrap();
         let dir = sys.path().join("eth0");
         std::fs::create_dir(&dir).unwrap();
-        let mut up = |operstate: &str, carrier: &str| {
+        let up = |operstate: &str, carrier: &str| {
             std::fs::write(dir.join("operstate"), operstate).unwrap();
             std::fs::write(dir.join("carrier"), carrier).unwrap();
             link_up(sys.path(), "eth0")

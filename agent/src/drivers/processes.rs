@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn long_names_are_compared_as_the_kernel_keeps_them() {
-        let process = Process { pid: 1, parent: 0, started: 0, name: "holdfast-replic".to_owned(), arguments: Vec::new() };
+        let process =
+            Process { pid: 1, parent: 0, started: 0, name: "holdfast-replic".to_owned(), arguments: Vec::new() };
         let selection = Selection { name: Some("holdfast-replica".to_owned()), ..Selection::default() };
         assert!(selection.holds(&process));
     }

@@ -90,12 +90,8 @@ impl Teller {
 ///
 /// One look that fails makes the resource `down`: what filters a passing fault is the time for which a rule must hold
 /// before its action is taken.
-pub async fn periodically<F>(
-    mut teller: Teller,
-    interval: Duration,
-    mut stopped: Stopped,
-    mut look: impl FnMut() -> F,
-) where
+pub async fn periodically<F>(mut teller: Teller, interval: Duration, mut stopped: Stopped, mut look: impl FnMut() -> F)
+where
     F: Future<Output = Result<(), String>>,
 {
     let mut ticks = tokio::time::interval(interval.max(INTERVAL_MIN));

@@ -89,11 +89,14 @@ impl Cluster {
             Fault::ProcessMissing if self.hosts[host].application => {
                 let action = [CheckAction::Restart, CheckAction::StopStart, CheckAction::Stop][(time % 3) as usize];
                 self.hosts[host].application = action == CheckAction::Stop;
-                self.to_agent(host, Input::ProcessMissing {
-                    name: "app".to_owned(),
-                    problem: "process app is missing".to_owned(),
-                    action,
-                });
+                self.to_agent(
+                    host,
+                    Input::ProcessMissing {
+                        name: "app".to_owned(),
+                        problem: "process app is missing".to_owned(),
+                        action,
+                    },
+                );
             }
             Fault::StopStartLater if runs => {
                 self.command(host, ModuleCommand::Stop, "operator");

@@ -144,11 +144,14 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
                 "stop" => CheckAction::Stop,
                 other => return Err(format!("unknown action `{other}`")),
             };
-            cluster.to_agent(host, Input::ProcessMissing {
-                name: (*name).to_owned(),
-                problem: format!("process {name} is missing"),
-                action,
-            });
+            cluster.to_agent(
+                host,
+                Input::ProcessMissing {
+                    name: (*name).to_owned(),
+                    problem: format!("process {name} is missing"),
+                    action,
+                },
+            );
         }
         ("until-resync", []) => {
             for _ in 0..100_000 {

@@ -47,12 +47,18 @@ impl Node {
             LoopOrder::Check => !self.budget.used_up(now),
         };
         let (spent, max) = (self.budget.count(), self.settings.maxloop);
-        let text = format!("{spent} of {max} restarts (maxloop) are used up within {} s", self.settings.loop_interval_ms / 1000);
+        let text = format!(
+            "{spent} of {max} restarts (maxloop) are used up within {} s",
+            self.settings.loop_interval_ms / 1000
+        );
         if order != LoopOrder::Check {
             let word = if order == LoopOrder::Count { "incloop" } else { "resetloop" };
             self.event(EventLevel::Info, format!("{word} by {by}: {text}"));
         }
-        self.reply(id, if within { Ok(text) } else { Err(format!("{text}: `resetloop` or an operator's command counts anew")) });
+        self.reply(
+            id,
+            if within { Ok(text) } else { Err(format!("{text}: `resetloop` or an operator's command counts anew")) },
+        );
     }
 
     fn module(&self) -> String {

@@ -64,7 +64,13 @@ impl Seen {
 }
 
 /// Looks until told to end. A module of this node is seen the moment it changes, another one every interval.
-pub(super) async fn run(setting: Arc<Setting>, inbox: crate::drivers::Inbox, target: Target, mut teller: Teller, mut stopped: Stopped) {
+pub(super) async fn run(
+    setting: Arc<Setting>,
+    inbox: crate::drivers::Inbox,
+    target: Target,
+    mut teller: Teller,
+    mut stopped: Stopped,
+) {
     let mut seen = Seen::default();
     let mut changes = setting.reports.changes();
     let mut ticks = tokio::time::interval(target.interval.max(Duration::from_millis(100)));
@@ -99,7 +105,8 @@ async fn look(setting: &Setting, target: &Target) -> Result<(), String> {
         return if setting.reports.healthy(&target.name) {
             Ok(())
         } else {
-            let state = setting.reports.get(&target.name).map(|report| format!("{} {}", report.state, report.readiness));
+            let state =
+                setting.reports.get(&target.name).map(|report| format!("{} {}", report.state, report.readiness));
             let state = state.unwrap_or_else(|| "not configured".to_owned());
             Err(format!("module {} is {state} on this node", target.name))
         };
@@ -143,7 +150,8 @@ mod tests {
     fn a_module_that_was_down_from_the_start_does_not_come_back() {
         let mut seen = Seen::default();
         let ready = Some((ModuleState::Prim, Readiness::Ready));
-        for (up, order) in [(false, false), (true, false), (true, false), (false, false), (false, false), (true, true)] {
+        for (up, order) in [(false, false), (true, false), (true, false), (false, false), (false, false), (true, true)]
+        {
             seen.look(up);
             assert_eq!(seen.order(ready), order, "{seen:?}");
         }

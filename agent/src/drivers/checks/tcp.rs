@@ -30,7 +30,8 @@ mod tests {
 
     #[tokio::test]
     async fn listener_that_takes_no_more_connections_is_down() {
-        let listener = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+        let listener =
+            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
         let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         rustix::net::bind(&listener, &any).unwrap();
         rustix::net::listen(&listener, 0).unwrap();
