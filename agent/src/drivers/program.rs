@@ -40,8 +40,8 @@ impl Program {
         command.args([module, resource]).args(arguments).current_dir(&setting.bin);
         command.env_clear().envs(setting.env.iter().cloned()).env(MARK, mark(setting, module, resource));
         command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0).kill_on_drop(true);
+        note(setting, format!("{exec} {module} {resource} {}", arguments.join(" ")).trim_end());
         let child = command.spawn()?;
-        note(setting, &format!("{exec} {module} {resource} {}", arguments.join(" ")));
         let group = child.id().and_then(|id| Pid::from_raw(id as i32));
         Ok(Self { child, group })
     }
