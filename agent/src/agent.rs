@@ -5,7 +5,7 @@ mod configure;
 mod start;
 
 use crate::boot::{self, Boot};
-use crate::drivers::health;
+use crate::drivers::{health, vip};
 use crate::engine::{CommandResult, ToEngine};
 use crate::identity::Identity;
 use crate::logs::{LogFile, MODULE_LOG_MAX};
@@ -104,6 +104,7 @@ impl Agent {
 
     /// Runs until a signal or a failing listener ends it.
     pub async fn run(self: Arc<Self>) -> Result<()> {
+        release_addresses(&self.layout, "an agent that was killed has left");
         let socket = control::server::listen(&self.layout.socket())?;
         let health_address = self.options.health_listen;
         let health = TcpListener::bind(health_address).await;
@@ -122,6 +123,8 @@ impl Agent {
         }
         link.abort();
         enrol.abort();
+        // The peer takes over a silent node's modules: their addresses must not stay here.
+        release_addresses(&self.layout, "this agent had set");
         let _ = std::fs::remove_file(self.layout.socket());
         Ok(())
     }
@@ -275,6 +278,15 @@ fn lock(layout: &Layout) -> Result<File> {
     let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
     ensure!(locked.is_ok(), "another agent runs on {}: end it, or give --data-dir", layout.data.display());
     Ok(file)
+}
+
+/// Takes away the virtual addresses on record in the run folder.
+fn release_addresses(layout: &Layout, whose: &str) {
+    match vip::release_left(&layout.run) {
+        Ok(addresses) if addresses.is_empty() => {}
+        Ok(addresses) => tracing::info!("released what {whose}: {addresses:?}"),
+        Err(error) => tracing::error!("cannot release what {whose}: {error:#}"),
+    }
 }
 
 /// `$SAFE/safekit`, under which scripts know the command line, and its tools (`$SAFEBIN/boundcmd` and so on).

@@ -7,6 +7,7 @@ mod words;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::{Answer, Request};
+use crate::drivers::vip;
 use anyhow::{Context, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +17,7 @@ use holdfast_api::ids::ModuleId;
 use holdfast_core::input::ModuleCommand;
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -51,6 +53,12 @@ enum Words {
     Agent(Verb),
     #[command(flatten)]
     Tool(tools::Verb),
+    /// Remove the virtual addresses that an agent which was killed has left on this machine; needs no agent.
+    ReleaseAddresses {
+        /// The agent's run folder.
+        #[arg(long, default_value = "/run/holdfast")]
+        run_dir: PathBuf,
+    },
 }
 
 /// The module a command is about.
@@ -262,6 +270,7 @@ fn socket(told: Option<PathBuf>) -> PathBuf {
 fn run(cli: Cli) -> Result<ExitCode> {
     let verb = match cli.command {
         Words::Tool(verb) => return tools::run(verb),
+        Words::ReleaseAddresses { run_dir } => return release_addresses(&run_dir),
         Words::Agent(verb) => verb,
     };
     let client = &mut Client::connect(&socket(cli.socket))?;
@@ -305,6 +314,20 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Answer::Paths { paths } => show::paths(&paths)?,
             other => return Err(unexpected(other)),
         },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn release_addresses(run_dir: &Path) -> Result<ExitCode> {
+    let socket = run_dir.join("agent.sock");
+    if UnixStream::connect(&socket).is_ok() {
+        return Err(anyhow!(
+            "the agent of {} runs: stop the modules instead (`holdfast stop -m …`)",
+            run_dir.display()
+        ));
+    }
+    for address in vip::release_left(run_dir)? {
+        writeln!(std::io::stdout(), "{address}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -511,6 +534,7 @@ mod tests {
             "safekit kill --name=java --argregex=a.b --level=terminate",
             "safekit processtree kill java a.b",
             "safekit boundcmd 1.5 ls -l --all",
+            "holdfast release-addresses --run-dir /x",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

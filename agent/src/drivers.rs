@@ -5,7 +5,6 @@ pub mod errd;
 pub mod health;
 pub mod heartbeat;
 pub mod icmp;
-pub mod interfaces;
 pub mod processes;
 pub mod program;
 pub mod replica;

@@ -4,11 +4,12 @@
 //! stop when the engine does.
 
 use crate::clock;
+use crate::drivers::Inbox;
 use crate::drivers::checks::{self, Checks};
 use crate::drivers::heartbeat::Heartbeats;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
-use crate::drivers::{Inbox, vip};
+use crate::drivers::vip::{Addresses, Holder};
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
 use crate::report::{Reports, of_view};
@@ -98,6 +99,8 @@ pub struct Drivers {
     pub heartbeats: Heartbeats,
     /// Data plane.
     pub replica: Replica,
+    /// Virtual addresses.
+    pub addresses: Addresses,
     /// Scripts; `None` without `<user>`.
     pub scripts: Option<Scripts>,
     /// Checkers and process checks.
@@ -320,13 +323,11 @@ impl Running {
             }
             Act::Replica(command) => drivers.replica.command(command),
             Act::SetAddresses { run } => {
-                let inbox = self.engine.inbox.clone();
-                tokio::spawn(async move { vip::set(run, &inbox).await });
+                // A peer that was heard has let go by now, or is silent.
+                let heard = self.engine.node.view().peer.is_some();
+                drivers.addresses.set(run, if heard { Holder::Peer } else { Holder::Unknown });
             }
-            Act::ReleaseAddresses { run } => {
-                let inbox = self.engine.inbox.clone();
-                tokio::spawn(async move { vip::release(run, &inbox).await });
-            }
+            Act::ReleaseAddresses { run } => drivers.addresses.release(run),
             Act::StartChecks { when } => drivers.checks.start(when),
             Act::StopChecks { when } => drivers.checks.stop(when),
             Act::AskWitness { .. } => {}

@@ -6,6 +6,7 @@ use crate::drivers::checks::{self, Checks};
 use crate::drivers::heartbeat::{Heartbeats, Link};
 use crate::drivers::replica::{self, Replica};
 use crate::drivers::script::{Scripts, Setting};
+use crate::drivers::vip::{self, Addresses};
 use crate::engine::{Drivers, Engine};
 use crate::ledger::{Ledger, LedgerThread};
 use crate::logs::ModuleLog;
@@ -103,6 +104,7 @@ impl Agent {
         let drivers = Drivers {
             heartbeats: Heartbeats::start(&links(checked, &pair)?, key, &inbox),
             replica: Replica::new(self.replica_setting(cluster, checked, &pair)?, inbox.clone()),
+            addresses: Addresses::start(self.address_setting(checked), inbox.clone()),
             scripts: self.script_setting(checked).map(|setting| Scripts::new(setting, inbox.clone())),
             checks: Checks::new(checks, self.store.switches(&config.name)?, inbox.clone()),
         };
@@ -167,6 +169,12 @@ impl Agent {
         ];
         env.extend(user.vars.iter().map(|var| (var.name.clone(), var.value.clone())));
         Some(Setting { bin: active.join("bin"), env, user, log: self.application_log(checked) })
+    }
+
+    fn address_setting(&self, checked: &Checked) -> Option<vip::Setting> {
+        let vip = checked.user_config.vip.clone()?;
+        let (module, id) = (checked.config.name.clone(), checked.config.id);
+        Some(vip::Setting { module, id, vip, run_dir: self.layout.run.clone() })
     }
 
     fn replica_setting(

@@ -20,8 +20,12 @@ use holdfast_core::input::Input;
 use holdfast_core::output::EventLevel;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Names are resolved within this time.
+const RESOLVE: Duration = Duration::from_secs(5);
 
 /// What an operator may switch off on a module; kept over restarts of the module and of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,8 +252,10 @@ impl Checks {
             }
             Probe::Intf { local_addr, interface } => {
                 let teller = self.teller(resource, "intfcheck");
+                // Without either, what it is named after is a network of the virtual addresses.
+                let address = local_addr.unwrap_or_else(|| checker.ident.clone());
                 Watch::start(before, move |stopped| async move {
-                    let look = || intf::look(interface.as_deref(), local_addr.as_deref());
+                    let look = || intf::look(interface.clone(), address.clone());
                     periodically(teller, intf::INTERVAL, stopped, look).await;
                 })
             }
@@ -325,6 +331,15 @@ impl Checks {
             }
         });
     }
+}
+
+/// The addresses of what a checker looks at, which may be a name.
+async fn resolve(addr: &str) -> Result<Vec<IpAddr>, String> {
+    let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((addr, 0))).await;
+    let found = found.map_err(|_| format!("{addr} is not resolved within {} s", RESOLVE.as_secs()))?;
+    let found = found.map_err(|error| format!("{addr} is neither an address nor a known name: {error}"))?;
+    let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    if addresses.is_empty() { Err(format!("{addr} has no address")) } else { Ok(addresses) }
 }
 
 fn word(on: bool) -> &'static str {

@@ -1,7 +1,9 @@
 //! `userconfig.xml` of a module: the typed configuration, read from text with exact positions and written back.
 
 mod check;
+mod define;
 mod read;
+mod sign;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -192,6 +194,8 @@ pub struct Rfs {
     pub send_timeout_ms: u64,
     /// The replicated directories, absolute and none inside another.
     pub directories: Vec<String>,
+    /// `<flow>`: the lan that carries the replication, if no heartbeat says so.
+    pub flow: Option<String>,
 }
 
 /// `async` of `<rfs>`.
@@ -272,18 +276,19 @@ impl UserConfig {
         write::to_xml(self)
     }
 
-    /// Hash of the parts that must be equal on both nodes and that change only while the module is stopped: `<heart>`
-    /// and `<rfs>`. FNV-1a of their JSON form, so the same in every program.
+    /// Hash of the parts that must be equal on both nodes and that change only while the module is stopped: mode,
+    /// `<heart>`, `<rfs>` and `<splitbrain>`. FNV-1a of their canonical text, so the same in every program.
     pub fn signature(&self) -> u64 {
-        let text = write::signed_part(self);
+        let text = sign::signed_part(self);
         text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
-    /// The lan that carries the replication: the heartbeat with `ident="flow"`, else the first.
+    /// The lan that carries the replication: the heartbeat with `ident="flow"`, else that of `<flow>`, else the first.
     pub fn flow_lan(&self) -> &str {
         let links = &self.heart.links;
-        let flow = links.iter().find(|link| link.ident == "flow").or(links.first());
-        flow.map_or("default", |link| link.lan.as_str())
+        let flow = links.iter().find(|link| link.ident == "flow").map(|link| link.lan.as_str());
+        let older = || self.rfs.as_ref().and_then(|rfs| rfs.flow.as_deref());
+        flow.or_else(older).or(links.first().map(|link| link.lan.as_str())).unwrap_or("default")
     }
 }
 

@@ -10,6 +10,12 @@ use std::time::Duration;
 /// A command of the command line takes at most this long, in seconds.
 const COMMAND_SECONDS: u32 = 60;
 
+/// Runs the agent and, as its systemd unit does, takes its virtual addresses away once it has ended.
+const AGENT: &str = r#"
+/opt/holdfast/bin/holdfast-agent --data-dir "$1" --run-dir "$2" --boot-id-file "$3"
+[ ! -d "$2/addresses" ] || exec /opt/holdfast/bin/holdfast release-addresses --run-dir "$2"
+"#;
+
 /// `state --json` of a module, as far as tests look at it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct NodeState {
@@ -59,8 +65,7 @@ impl Lab {
         let folder = host.folder();
         let path = |part: &str| folder.join(part).display().to_string();
         let (data, run, boot) = (path("data"), path("run"), path("boot_id"));
-        let arguments = ["--data-dir", &data, "--run-dir", &run, "--boot-id-file", &boot];
-        host.spawn("agent", "/opt/holdfast/bin/holdfast-agent", &arguments)?;
+        host.spawn("agent", "sh", &["-c", AGENT, "holdfast-lab-agent", &data, &run, &boot])?;
         let answered = wait_for(&format!("the agent of {} to answer", host.name()), Duration::from_secs(20), || {
             let output = self.holdfast(number, &["module", "list"])?;
             if output.status.success() {

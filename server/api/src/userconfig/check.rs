@@ -1,6 +1,7 @@
 //! `<check>` and `<failover>`: the checkers, the witness and the failover rules of a module.
 
 use crate::checker::{CheckAction, When};
+use crate::rules::Rule;
 use serde::{Deserialize, Serialize};
 
 /// `<check>`, and the checkers that `<vip>` generates.
@@ -120,13 +121,13 @@ pub struct Failover {
     pub period_ms: u64,
     /// The same action must hold this long before it is taken.
     pub handle_time_ms: u64,
-    /// The user's rules, as written.
-    pub rules: String,
+    /// The user's rules, in the order written.
+    pub rules: Vec<Rule>,
 }
 
 impl Default for Failover {
     fn default() -> Self {
-        Self { extends: true, period_ms: 5000, handle_time_ms: 15_000, rules: String::new() }
+        Self { extends: true, period_ms: 5000, handle_time_ms: 15_000, rules: Vec::new() }
     }
 }
 

@@ -75,8 +75,10 @@ fn unknown_elements_and_attributes_are_errors_with_place_and_cure() {
     assert!(error.cure.contains("maxloop"), "{error}");
     let error = refused(&EXAMPLE.replace("</heart>", "</heart>\n  <hearth/>"));
     assert_eq!((error.line, error.column), (9, 3), "{error}");
-    let error = refused(&EXAMPLE.replace("</heart>", "</heart>\n<vip/>"));
+    let error = refused(&EXAMPLE.replace("</heart>", "</heart>\n<farm/>"));
     assert!(error.problem.contains("not available in this version"), "{error}");
+    let error = refused(&EXAMPLE.replace("<safe>", "<safe xmlns:x=\"urn:x\">").replace("maxloop=", "x:maxloop="));
+    assert!(error.problem.contains("unknown"), "{error}");
     let error = refused(&EXAMPLE.replace("</heart>", "</heart> stray"));
     assert!(error.problem.contains("text"), "{error}");
 }
@@ -85,7 +87,7 @@ fn unknown_elements_and_attributes_are_errors_with_place_and_cure() {
 fn times_take_units_and_refuse_what_rounds_to_nothing() {
     let config = UserConfig::parse(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="5s""#)).unwrap();
     assert_eq!(config.heart.timeout_ms, 5000);
-    let error = refused(&EXAMPLE.replace(r#"pulse="700""#, r#"pulse="900us""#));
+    let error = refused(&EXAMPLE.replace(r#"pulse="700""#, r#"pulse="400us""#));
     assert!(error.cure.contains("rounds to 0"), "{error}");
     for bad in ["", "x", "-1", "5 parsecs", "99999999999999999999d", "1e3"] {
         refused(&EXAMPLE.replace(r#"pulse="700""#, &format!("pulse=\"{bad}\"")));
@@ -108,10 +110,15 @@ fn directories_are_absolute_plain_and_apart() {
 #[test]
 fn what_this_version_cannot_do_is_refused_not_ignored() {
     for (good, bad) in [
-        (r#"failover="on""#, r#"failover="off""#),
-        (r#"defaultprim="alone""#, r#"defaultprim="node1""#),
         (r#"mode="mirror""#, r#"mode="farm""#),
-        (r#"class="prim""#, r#"class="both""#),
+        (r#"mode="read_only""#, r#"mode="read_write""#),
+        (r#"<rfs"#, r#"<rfs syncdelta="10m""#),
+        (r#"<rfs"#, r#"<rfs syncat="0 3 * * *""#),
+        (r#"<rfs"#, r#"<rfs scripts="on""#),
+        ("</service>", "<vhost/></service>"),
+        ("<heartbeat", "<heartbeat name=\"x\"><server addr=\"n1\"/></heartbeat><heartbeat"),
+        (r#"mode="read_only"/>"#, r#"mode="read_only"><notreplicated path="log"/></replicated>"#),
+        (r#"mode="read_only"/>"#, r#"mode="read_only"><tocheck path="here"/></replicated>"#),
     ] {
         let error = refused(&EXAMPLE.replacen(good, bad, 1));
         assert!(error.problem.contains("not available"), "{error}");
@@ -119,13 +126,28 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
 }
 
 #[test]
-fn signature_covers_heart_and_rfs_only() {
+fn signature_covers_mode_heart_rfs_and_witness_only() {
     let signature = |text: &str| UserConfig::parse(text).unwrap().signature();
     let base = signature(EXAMPLE);
     assert_eq!(base, signature(&EXAMPLE.replace(r#"maxloop="3""#, r#"maxloop="5""#)));
     assert_eq!(base, signature(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="30s""#)));
-    assert_ne!(base, signature(&EXAMPLE.replace(r#"timeout="30000""#, r#"timeout="20000""#)));
-    assert_ne!(base, signature(&EXAMPLE.replace("/test1replicated", "/other")));
+    assert_eq!(base, signature(&EXAMPLE.replace(r#"ident="flow""#, r#"ident="flow" pulse="700""#)));
+    assert_eq!(
+        base,
+        signature(&EXAMPLE.replace("<replicated dir=\"/test1", "<flow name=\"default\"/><replicated dir=\"/test1"))
+    );
+    let witness = |exec: &str| format!("<check><splitbrain {exec}/></check></service>");
+    for (from, to) in [
+        (r#"timeout="30000""#, r#"timeout="20000""#.to_owned()),
+        (r#"ident="flow""#, r#"ident="flow" pulse="500""#.to_owned()),
+        ("/test1replicated", "/other".to_owned()),
+        (r#"async="second""#, r#"async="none""#.to_owned()),
+        ("</service>", witness(r#"exec="register""#)),
+        ("</service>", witness(r#"exec="ping" arg="10.0.0.1""#)),
+        ("</service>", witness(r#"exec="etcd" arg="http://10.0.0.1:2379""#)),
+    ] {
+        assert_ne!(base, signature(&EXAMPLE.replace(from, &to)), "{to}");
+    }
 }
 
 #[test]
@@ -134,7 +156,7 @@ fn written_text_is_read_back_as_the_same() {
     let text = EXAMPLE.replace(r#"<user nicestoptimeout="300" forcestoptimeout="300" logging="userlog"/>"#, with_var);
     let mut config = UserConfig::parse(&text).unwrap();
     config.notes.clear();
-    config.errd.procs[0].argregex = Some("a\"<b>&\t".to_owned());
+    config.errd.procs[0].argregex = Some("a\"<b>&".to_owned());
     assert_eq!(UserConfig::parse(&config.to_xml()).unwrap(), config);
 }
 

@@ -1,107 +1,118 @@
 //! One attribute value of `userconfig.xml`: numbers, times, names, paths; errors know their place.
 
-use super::read::{HOUR, SECOND, error_at};
-use super::{ProcAction, UserConfigError};
+use super::UserConfigError;
+use super::define::{Attribute, Kind, Preset};
 use roxmltree::TextPos;
 
-type Parsed<T> = Result<T, UserConfigError>;
+pub(super) type Parsed<T> = Result<T, UserConfigError>;
 
-/// An attribute while it is read.
-pub(super) struct Value<'a> {
-    pub(super) name: &'a str,
-    pub(super) text: &'a str,
-    pub(super) pos: TextPos,
-}
-
-impl Value<'_> {
-    pub(super) fn error(&self, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
-        error_at(self.pos.row, self.pos.col, problem, cure)
-    }
-
-    pub(super) fn wrong(&self, cure: impl Into<String>) -> UserConfigError {
-        self.error(format!("{}=\"{}\" is not accepted", self.name, shorten(self.text)), cure)
-    }
-
-    pub(super) fn number(&self, min: u64, max: u64) -> Parsed<u64> {
-        let number = self.text.trim().parse::<u64>().ok().filter(|n| (min..=max).contains(n));
-        number.ok_or_else(|| self.wrong(format!("write a whole number from {min} to {max}")))
-    }
-
-    /// A time in milliseconds: a number with a unit, or a plain number in `unit_ms`.
-    pub(super) fn time_ms(&self, unit_ms: u64, min_ms: u64, max_ms: u64) -> Parsed<u64> {
-        let text = self.text.trim();
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, suffix) = text.split_at(digits);
-        let factor_us = match suffix.trim() {
-            "" => unit_ms.saturating_mul(1000),
-            "d" => 24 * HOUR * 1000,
-            "h" => HOUR * 1000,
-            "m" => 60 * SECOND * 1000,
-            "s" => SECOND * 1000,
-            "ms" => 1000,
-            "us" => 1,
-            _ => return Err(self.wrong("write a number with d, h, m, s, ms or us")),
-        };
-        let number: u64 = number.parse().map_err(|_| self.wrong("write a number with d, h, m, s, ms or us"))?;
-        let ms = number.checked_mul(factor_us).map(|us| us / 1000);
-        if number > 0 && ms == Some(0) {
-            return Err(self.wrong("the value rounds to 0: write a longer time"));
-        }
-        ms.filter(|ms| (min_ms..=max_ms).contains(ms))
-            .ok_or_else(|| self.wrong(format!("write a time from {min_ms}ms to {max_ms}ms")))
-    }
-
-    pub(super) fn on_off(&self) -> Parsed<bool> {
-        match self.text {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(self.wrong("write \"on\" or \"off\"")),
-        }
-    }
-
-    pub(super) fn only(&self, accepted: &str) -> Parsed<()> {
-        if self.text == accepted {
-            return Ok(());
-        }
-        Err(self.error(
-            format!("{}=\"{}\" is not available in this version", self.name, shorten(self.text)),
-            format!("write {}=\"{accepted}\" or leave the attribute out", self.name),
-        ))
-    }
-
-    /// A name for logs, environment and file names.
-    pub(super) fn plain(&self) -> Parsed<String> {
-        let good = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        if self.text.is_empty() || self.text.len() > 64 || !self.text.chars().all(good) {
-            return Err(self.wrong("use 1 to 64 letters, digits, dots, dashes or underscores"));
-        }
-        Ok(self.text.to_owned())
-    }
+pub(super) fn error_at(line: u32, column: u32, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
+    UserConfigError { line, column, problem: problem.into(), cure: cure.into() }
 }
 
 pub(super) fn shorten(text: &str) -> String {
     if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
 }
 
-pub(super) fn proc_action(value: &Value<'_>) -> Parsed<ProcAction> {
-    match value.text {
-        "restart" => Ok(ProcAction::Restart),
-        "stopstart" => Ok(ProcAction::StopStart),
-        "stop" => Ok(ProcAction::Stop),
-        "noaction" => Ok(ProcAction::NoAction),
-        _ => Err(value.wrong("write restart, stopstart, stop or noaction")),
-    }
+/// An attribute while it is read: as written, or its preset at the place of its element.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    pub(super) attribute: &'static Attribute,
+    /// With macros put in.
+    pub(super) text: String,
+    pub(super) pos: TextPos,
+    pub(super) written: bool,
 }
 
-pub(super) fn directory(value: &Value<'_>) -> Parsed<String> {
-    let text = value.text;
-    if !text.starts_with('/') {
-        return Err(value.wrong("write an absolute path, beginning with /"));
+impl Value {
+    pub(super) fn error(&self, problem: impl Into<String>, cure: impl Into<String>) -> UserConfigError {
+        error_at(self.pos.row, self.pos.col, problem, cure)
     }
-    let path = text.trim_end_matches('/');
-    let bad = path.split('/').skip(1).any(|part| part.is_empty() || part == "." || part == ".." || part.len() > 255);
-    if path.is_empty() || path.len() > 1024 || bad || path.chars().any(char::is_control) {
-        return Err(value.wrong("write a plain absolute path below /, without \".\", \"..\" or empty parts"));
+
+    pub(super) fn wrong(&self, cure: impl Into<String>) -> UserConfigError {
+        self.error(format!("{}=\"{}\" is not accepted", self.attribute.name, shorten(&self.text)), cure)
     }
-    Ok(path.to_owned())
+
+    fn mismatch(&self) -> UserConfigError {
+        self.wrong(format!("write {}", self.attribute.kind.describe()))
+    }
+
+    /// Checks the text against its kind.
+    pub(super) fn check(&self) -> Parsed<()> {
+        let text = self.text.as_str();
+        let good = match self.attribute.kind {
+            Kind::Time { .. } => return self.time_ms().map(|_| ()),
+            Kind::Number { .. } => return self.number().map(|_| ()),
+            Kind::Count { .. } => return self.count().map(|_| ()),
+            Kind::OneOf(words) => words.contains(&text),
+            Kind::Only(words) if words.contains(&text) => true,
+            Kind::Only(_) => {
+                let problem = format!("{}=\"{}\" is not available in this version", self.attribute.name, shorten(text));
+                let away = match self.attribute.preset {
+                    Preset::Required(_) => "",
+                    _ => ", or leave the attribute out",
+                };
+                return Err(self.error(problem, format!("write {}{away}", self.attribute.kind.describe())));
+            }
+            Kind::Name => {
+                let good = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+                (1..=64).contains(&text.len()) && text.chars().all(good)
+            }
+            Kind::Address => {
+                return crate::config::check_address(text)
+                    .map_err(|problem| self.wrong(format!("correct it: {problem}")));
+            }
+            Kind::Directory => self.is_directory(),
+            Kind::Text { max } => (1..=max).contains(&text.len()) && !text.chars().any(char::is_control),
+            Kind::Free { max } => text.len() <= max && !text.contains('\0'),
+        };
+        if good { Ok(()) } else { Err(self.mismatch()) }
+    }
+
+    pub(super) fn number(&self) -> Parsed<u64> {
+        let (Kind::Number { min, max } | Kind::Count { min, max }) = self.attribute.kind else {
+            return Err(self.mismatch());
+        };
+        let number = self.text.trim().parse::<u64>().ok().filter(|n| (min..=max).contains(n));
+        number.ok_or_else(|| self.mismatch())
+    }
+
+    /// A number, or nothing for -1.
+    pub(super) fn count(&self) -> Parsed<Option<u64>> {
+        if self.text.trim() == "-1" { Ok(None) } else { self.number().map(Some) }
+    }
+
+    /// A time in milliseconds, rounded to them. What rounds to nothing in the attribute's own unit is an error.
+    pub(super) fn time_ms(&self) -> Parsed<u64> {
+        let Kind::Time { unit_ms, min_ms, max_ms } = self.attribute.kind else { return Err(self.mismatch()) };
+        let text = self.text.trim();
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, suffix) = text.split_at(digits);
+        let factor_us = match suffix.trim() {
+            "" => unit_ms.saturating_mul(1000),
+            "d" => 24 * 3_600_000_000,
+            "h" => 3_600_000_000,
+            "m" => 60_000_000,
+            "s" => 1_000_000,
+            "ms" => 1000,
+            "us" => 1,
+            _ => return Err(self.mismatch()),
+        };
+        let number: u64 = number.parse().map_err(|_| self.mismatch())?;
+        let us = number.checked_mul(factor_us).ok_or_else(|| self.mismatch())?;
+        if us > 0 && us.saturating_mul(2) < unit_ms.saturating_mul(1000) {
+            return Err(self.wrong("the value rounds to 0: write a longer time"));
+        }
+        let ms = us.saturating_add(500) / 1000;
+        if (min_ms..=max_ms).contains(&ms) { Ok(ms) } else { Err(self.mismatch()) }
+    }
+
+    fn is_directory(&self) -> bool {
+        let path = self.text.trim_end_matches('/');
+        let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.len() > 255;
+        path.starts_with('/')
+            && path.len() <= 1024
+            && !path.split('/').skip(1).any(bad)
+            && !path.chars().any(char::is_control)
+    }
 }

@@ -1,4 +1,4 @@
-//! Writes a `UserConfig` as XML, and the part of it that is signed.
+//! Writes a `UserConfig` as XML.
 
 use super::{Acknowledge, UserConfig};
 use std::fmt::Write;
@@ -104,12 +104,4 @@ fn user(out: &mut String, config: &UserConfig) {
         let _ = writeln!(out, r#"    <var name="{}" value="{}"/>"#, escape(&var.name), escape(&var.value));
     }
     out.push_str("  </user>\n");
-}
-
-/// Canonical text of `<heart>` and `<rfs>`, whatever the order and spelling in the file.
-pub(super) fn signed_part(config: &UserConfig) -> String {
-    let mut out = String::from("holdfast-signature-1\n");
-    heart(&mut out, config);
-    rfs(&mut out, config);
-    out
 }

@@ -1,0 +1,160 @@
+//! Sets all addresses of a module, or none.
+
+use super::frames::Mac;
+use super::netlink::{Interface, Inventory, add};
+use super::plan::{Planned, plan};
+use super::probe::{Holder, announce, conflict};
+use super::record::{Entry, Record};
+use super::{Setting, source};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::time::Duration;
+
+/// How often an address that was set is announced again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// The address.
+    pub addr: IpAddr,
+    /// Where it is.
+    pub interface: Interface,
+    /// The interface's hardware address.
+    pub mac: Mac,
+    /// Time between two announcements, and how long they go on; `None`: not again.
+    pub repeat: Option<(Duration, Duration)>,
+}
+
+/// Sets every address; what there is to announce again.
+///
+/// # Errors
+/// The first address that cannot be set, why, and what to do; those that were set are released again.
+pub fn set(setting: &Setting, holder: Holder) -> Result<Vec<Announced>, String> {
+    let record = Record::of(&setting.run_dir, &setting.module);
+    let planned = plan_all(setting)?;
+    if planned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let done = demand_free(&planned, holder).and_then(|()| {
+        write_down(setting, &record, &planned)?;
+        planned.iter().try_for_each(|(_, planned)| place(planned))
+    });
+    if let Err(reason) = done {
+        return Err(match record.release() {
+            Ok(_) => reason,
+            Err(error) => format!("{reason}; nor can what was set be released: {error:#}"),
+        });
+    }
+    Ok(announce_all(setting, &planned))
+}
+
+/// Each address with the number of its `<interface>`.
+fn plan_all(setting: &Setting) -> Result<Vec<(usize, Planned)>, String> {
+    let inventory = Inventory::read().map_err(|error| format!("the kernel does not list its addresses: {error}"))?;
+    let mut planned = Vec::new();
+    for (number, interface) in setting.vip.interfaces.iter().enumerate() {
+        for address in &interface.addresses {
+            let addr = resolve(&address.addr)?;
+            planned.push((number, plan(setting.id, interface, address, addr, &inventory)?));
+        }
+    }
+    Ok(planned)
+}
+
+fn resolve(written: &str) -> Result<IpAddr, String> {
+    if let Ok(addr) = written.parse() {
+        return Ok(addr);
+    }
+    let mut found = (written, 0)
+        .to_socket_addrs()
+        .map_err(|error| format!("the name {written} has no address ({error}): correct it or write the address"))?;
+    let first = found.next().ok_or_else(|| format!("the name {written} has no address: write the address"))?;
+    Ok(first.ip())
+}
+
+/// Nobody else has any of them. The interfaces are asked at the same time: a failover waits once.
+fn demand_free(planned: &[(usize, Planned)], holder: Holder) -> Result<(), String> {
+    let mut groups: Vec<(&Interface, Mac, Vec<IpAddr>)> = Vec::new();
+    for (_, planned) in planned {
+        // Without a hardware address there are no neighbours to ask.
+        let Some(mac) = planned.interface.mac else {
+            continue;
+        };
+        let same = |(interface, _, addresses): &&mut (&Interface, Mac, Vec<IpAddr>)| {
+            interface.index == planned.interface.index && addresses[0].is_ipv4() == planned.addr().is_ipv4()
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, _, addresses)) => addresses.push(planned.addr()),
+            None => groups.push((&planned.interface, mac, vec![planned.addr()])),
+        }
+    }
+    let ask = |(interface, mac, addresses): &(&Interface, Mac, Vec<IpAddr>)| {
+        let name = &interface.name;
+        match conflict(interface, *mac, addresses, holder.patience()) {
+            Ok(None) => Ok(()),
+            Ok(Some((addr, mac))) => Err(format!(
+                "{addr} is in use on the network of {name} by the machine with hardware address {mac}: \
+                 take it away from that machine, or choose another address"
+            )),
+            Err(error) => Err(format!("{name} cannot be asked who has {}: {error}", addresses[0])),
+        }
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = groups.iter().map(|group| scope.spawn(|| ask(group))).collect();
+        let answer = |thread: std::thread::ScopedJoinHandle<'_, Result<(), String>>| {
+            thread.join().unwrap_or_else(|_| Err("the search for another holder failed".to_owned()))
+        };
+        asked.into_iter().map(answer).collect()
+    })
+}
+
+/// Records what is about to be set, beside what was set before.
+fn write_down(setting: &Setting, record: &Record, planned: &[(usize, Planned)]) -> Result<(), String> {
+    let told = |error: anyhow::Error| format!("what is set cannot be written down: {error:#}");
+    let mut entries = record.entries().map_err(told)?;
+    for (_, planned) in planned {
+        let known = entries.iter().any(|entry| entry.addr == planned.addr());
+        // What was there before us is not ours to release.
+        if !planned.present && !known {
+            entries.push(Entry {
+                addr: planned.addr(),
+                interface: planned.interface.name.clone(),
+                source: planned.source,
+                tcpreset: setting.vip.tcpreset,
+            });
+        }
+    }
+    record.save(&entries).map_err(told)
+}
+
+fn place(planned: &Planned) -> Result<(), String> {
+    let (addr, name) = (planned.addr(), &planned.interface.name);
+    if planned.present {
+        return Ok(());
+    }
+    add(&planned.assignment).map_err(|error| format!("{addr} cannot be set on {name}: {error}"))?;
+    if planned.source {
+        source::prefer(addr, planned.interface.index)
+            .map_err(|error| format!("connections through {name} cannot be given the source {addr}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn announce_all(setting: &Setting, planned: &[(usize, Planned)]) -> Vec<Announced> {
+    let mut announced = Vec::new();
+    for (number, planned) in planned {
+        let Some(mac) = planned.interface.mac else {
+            continue;
+        };
+        let interface = &setting.vip.interfaces[*number];
+        let ms = Duration::from_millis;
+        let repeat = interface.arpreroute.then(|| (ms(interface.arpinterval_ms), ms(interface.arpelapse_ms)));
+        announced.push(Announced { addr: planned.addr(), interface: planned.interface.clone(), mac, repeat });
+    }
+    announced.iter().for_each(tell);
+    announced
+}
+
+/// Announces an address; clients that miss it find the way a little later by themselves.
+pub fn tell(announced: &Announced) {
+    if let Err(error) = announce(&announced.interface, announced.mac, announced.addr) {
+        tracing::warn!("{} cannot be announced on {}: {error}", announced.addr, announced.interface.name);
+    }
+}

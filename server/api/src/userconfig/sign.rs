@@ -1,0 +1,43 @@
+//! The part of a configuration that must be equal on both nodes, as one canonical text.
+
+use super::{Acknowledge, Mode, UserConfig, Witness};
+use std::fmt::Write;
+
+/// Canonical text of `mode`, `<heart>`, `<rfs>` and `<splitbrain>`, whatever their order and spelling in the file.
+/// No name has a blank and no path a line end in it, so no two configurations have the same text.
+pub(super) fn signed_part(config: &UserConfig) -> String {
+    let mut out = String::from("holdfast-signature-2\n");
+    let mode = match config.service.mode {
+        Mode::Mirror => "mirror",
+        Mode::Light => "light",
+    };
+    let heart = &config.heart;
+    let _ = writeln!(out, "mode {mode}\nheart {} {} {}", heart.port.unwrap_or(0), heart.pulse_ms, heart.timeout_ms);
+    for link in &heart.links {
+        let pulse_ms = link.pulse_ms.unwrap_or(heart.pulse_ms);
+        let timeout_ms = link.timeout_ms.unwrap_or(heart.timeout_ms);
+        let _ = writeln!(out, "link {pulse_ms} {timeout_ms} {} {}", link.lan, link.ident);
+    }
+    if let Some(rfs) = &config.rfs {
+        let acknowledge = match rfs.acknowledge {
+            Acknowledge::Second => "second",
+            Acknowledge::None => "none",
+        };
+        let _ = writeln!(out, "rfs {acknowledge} {} {}", rfs.encryption, rfs.send_timeout_ms);
+        let _ = writeln!(out, "flow {}", config.flow_lan());
+        for directory in &rfs.directories {
+            let _ = writeln!(out, "directory {directory}");
+        }
+    }
+    match &config.witness {
+        Witness::None => {}
+        Witness::Ping { addresses, .. } => addresses.iter().for_each(|address| {
+            let _ = writeln!(out, "ping {address}");
+        }),
+        Witness::Server { .. } => out.push_str("register\n"),
+        Witness::Etcd { endpoints, .. } => endpoints.iter().for_each(|endpoint| {
+            let _ = writeln!(out, "etcd {endpoint}");
+        }),
+    }
+    out
+}
