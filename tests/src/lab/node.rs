@@ -10,10 +10,13 @@ use std::time::Duration;
 /// A command of the command line takes at most this long, in seconds.
 const COMMAND_SECONDS: u32 = 60;
 
-/// Runs the agent and, as its systemd unit does, takes its virtual addresses away once it has ended.
+/// Runs the agent and, as its systemd unit does, takes its virtual addresses away once it has ended; the next agent
+/// starts after that.
 const AGENT: &str = r#"
-/opt/holdfast/bin/holdfast-agent --data-dir "$1" --run-dir "$2" --boot-id-file "$3"
-[ ! -d "$2/addresses" ] || exec /opt/holdfast/bin/holdfast release-addresses --run-dir "$2"
+exec 9>"$2/life"
+flock 9
+/opt/holdfast/bin/holdfast-agent --data-dir "$1" --run-dir "$2" --boot-id-file "$3" 9>&-
+[ ! -d "$2/addresses" ] || /opt/holdfast/bin/holdfast release-addresses --run-dir "$2"
 "#;
 
 /// `state --json` of a module, as far as tests look at it.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Questions asked within the time given.
 const QUESTIONS: u32 = 3;
 /// Times an announcement is sent in a row: a frame may be lost.
-const BURST: usize = 3;
+pub(super) const BURST: usize = 3;
 
 /// What is known of who had the addresses before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Holder {
     pub fn patience(self) -> Duration {
         match self {
             Self::Unknown => Duration::from_millis(200),
-            Self::Peer => Duration::from_millis(45),
+            Self::Peer => Duration::from_millis(30),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use super::apply::set;
 use super::netlink::Inventory;
-use super::probe::Holder;
+use super::probe::{BURST, Holder};
 use super::record::{Record, release_left};
-use super::{Setting, address_conflict, address_present, link_is_up};
+use super::socket::FrameSocket;
+use super::{Addresses, Setting, address_conflict, address_present, frames, interface_of, link_is_up};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::userconfig::{AddressPlace, Vip, VipInterface, VirtualAddress};
+use holdfast_core::input::Input;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -288,4 +290,47 @@ fn link_without_its_other_end_is_down() {
     let reason = lab.set(1, &["10.77.0.50"]).unwrap_err();
     assert!(reason.contains("eth0 is down"), "{reason}");
     assert_eq!(lab.host(1).run(Inventory::read).unwrap().interfaces.len(), 2);
+}
+
+#[test]
+fn announcements_are_repeated_where_wanted_until_the_release() {
+    let lab = machines();
+    let mut setting = lab.setting(1, AddressPlace::OneSideAlias, &BOTH);
+    setting.vip.interfaces[0].arpreroute = true;
+    setting.vip.interfaces[0].arpinterval_ms = 1000;
+    let [v4, v6] = BOTH.map(|addr| addr.parse().unwrap());
+    let ears = lab.host(3).run(|| {
+        let eth0 = interface_of("10.77.0.3".parse().unwrap()).unwrap().unwrap();
+        [v4, v6].map(|addr| (addr, eth0.mac.unwrap(), FrameSocket::open(&eth0, addr).unwrap()))
+    });
+    lab.host(1).run(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (inbox, mut done) = tokio::sync::mpsc::channel(8);
+            let driver = Addresses::start(Some(setting), inbox);
+            driver.set(1, Holder::Peer);
+            assert_eq!(done.recv().await, Some(Input::AddressesDone { run: 1, error: None }));
+            // One burst with the address, one to be sure, and two repetitions.
+            let heard = tokio::task::spawn_blocking(move || {
+                for (addr, own, ear) in &ears {
+                    let mut heard = 0;
+                    let end = Instant::now() + Duration::from_secs(30);
+                    while heard < 4 * BURST * frames::announcements(*addr, *own).len() {
+                        assert!(Instant::now() < end, "{addr} was announced {heard} times only");
+                        let frame = ear.receive(Duration::from_secs(1)).unwrap();
+                        let claimed = frame.and_then(|frame| frames::claimant(&frame, *addr, *own));
+                        heard += usize::from(claimed.is_some());
+                    }
+                }
+            });
+            heard.await.unwrap();
+            driver.set(2, Holder::Peer);
+            driver.release(3);
+            driver.release(4);
+            for run in 2..=4 {
+                assert_eq!(done.recv().await, Some(Input::AddressesDone { run, error: None }));
+            }
+        });
+    });
+    assert!(BOTH.iter().all(|addr| !lab.host(1).has(addr)));
 }
