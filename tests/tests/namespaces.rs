@@ -5,6 +5,8 @@
 
 #[path = "namespaces/bench.rs"]
 mod bench;
+#[path = "namespaces/checks.rs"]
+mod checks;
 #[path = "namespaces/commands.rs"]
 mod commands;
 #[path = "namespaces/crashes.rs"]
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
     let all: Vec<Scenario> = [
         plumbing::SCENARIOS,
+        checks::SCENARIOS,
         commands::SCENARIOS,
         crashes::SCENARIOS,
         links::SCENARIOS,

@@ -115,9 +115,8 @@ fn tools_work_without_an_agent_and_by_their_own_names() {
     let mut one = Agent::new(root.path(), 1, 52);
     one.kill();
     let safe = one.data.join("safe");
-    let code = |name: &str, arguments: &[&str]| {
-        Command::new(safe.join(name)).args(arguments).output().unwrap().status.code()
-    };
+    let code =
+        |name: &str, arguments: &[&str]| Command::new(safe.join(name)).args(arguments).output().unwrap().status.code();
     assert_eq!(code("boundcmd", &["60", "sh", "-c", "exit 5"]), Some(5));
     assert_eq!(code("boundcmd", &["0.1", "sleep", "300"]), Some(2));
     assert_eq!(code("safekit", &["-r", "boundcmd", "60", "true"]), Some(0));
