@@ -9,7 +9,7 @@ mod ip;
 mod module;
 mod tcp;
 
-use super::errd::{self, Errand};
+use super::errd::{self, ClassWatch};
 use super::watch::{Teller, Watch, periodically};
 use super::{Inbox, icmp, script};
 use crate::logs::ModuleLog;
@@ -101,7 +101,7 @@ pub struct Checks {
     classes: BTreeSet<String>,
     /// What looks, or was told to end, by resource or by class.
     checkers: BTreeMap<String, Watch>,
-    errands: BTreeMap<String, Watch>,
+    class_watches: BTreeMap<String, Watch>,
 }
 
 impl Checks {
@@ -114,7 +114,7 @@ impl Checks {
             active: BTreeSet::new(),
             classes: BTreeSet::new(),
             checkers: BTreeMap::new(),
-            errands: BTreeMap::new(),
+            class_watches: BTreeMap::new(),
         };
         checks.say_switches("configuration");
         checks
@@ -199,7 +199,7 @@ impl Checks {
     }
 
     fn stop_all(&mut self) {
-        self.checkers.values_mut().chain(self.errands.values_mut()).for_each(Watch::stop);
+        self.checkers.values_mut().chain(self.class_watches.values_mut()).for_each(Watch::stop);
     }
 
     fn start_all(&mut self) {
@@ -285,15 +285,15 @@ impl Checks {
         }
         self.classes.insert(class.to_owned());
         if self.switches.errd {
-            let before = self.errands.remove(class);
-            let errand = Errand::new(Arc::clone(&self.setting), procs, &self.inbox);
-            self.errands.insert(class.to_owned(), Watch::start(before, |stopped| errand.run(stopped)));
+            let before = self.class_watches.remove(class);
+            let watch = ClassWatch::new(Arc::clone(&self.setting), procs, &self.inbox);
+            self.class_watches.insert(class.to_owned(), Watch::start(before, |stopped| watch.run(stopped)));
         }
     }
 
     fn disable(&mut self, class: &str) {
         self.classes.remove(class);
-        if let Some(watch) = self.errands.get_mut(class) {
+        if let Some(watch) = self.class_watches.get_mut(class) {
             watch.stop();
         }
     }

@@ -60,7 +60,7 @@ struct Watched {
 
 /// The watch on the processes of one class.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct ClassWatch {
     setting: Arc<Setting>,
     inbox: Inbox,
     watched: Vec<Watched>,
@@ -68,7 +68,7 @@ pub(super) struct Errand {
     told: bool,
 }
 
-impl Errand {
+impl ClassWatch {
     /// Over these processes of the module.
     pub(super) fn new(setting: Arc<Setting>, procs: Vec<Proc>, inbox: &Inbox) -> Self {
         let watched = procs.into_iter().map(|proc| {

@@ -25,7 +25,9 @@ fn back_off(last: Option<Duration>, ran: Duration) -> Duration {
 pub(super) async fn run(setting: Arc<Setting>, exec: String, arg: String, mut teller: Teller, mut stopped: Stopped) {
     let Some(programs) = &setting.programs else {
         setting.warn(&format!("{} does not look: a module without <user> runs no program", teller.name()));
-        return teller.say(ResourceValue::Unknown, None).await;
+        teller.say(ResourceValue::Unknown, None).await;
+        let _ = stopped.await;
+        return teller.say(ResourceValue::Init, None).await;
     };
     let resource = teller.name().to_owned();
     let (left, module, name) = (programs.clone(), setting.module.clone(), resource.clone());
