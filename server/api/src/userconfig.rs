@@ -2,13 +2,13 @@
 
 mod check;
 mod define;
+mod edit;
 mod read;
 mod sign;
 #[cfg(test)]
 mod tests;
 mod value;
 mod vip;
-mod write;
 
 pub use crate::checker::{CheckAction, When};
 pub use check::{Check, Checker, Failover, Probe, Witness};
@@ -271,9 +271,13 @@ impl UserConfig {
         read::parse(text)
     }
 
-    /// Writes the configuration as a `userconfig.xml` that [`Self::parse`] reads back as the same.
-    pub fn to_xml(&self) -> String {
-        write::to_xml(self)
+    /// Changes a text so that it says what `wanted` does: numbers of `<service>` and `<heart>`, replicated directories and
+    /// process checks. Every byte that needs no change stays, comments and macros among them.
+    ///
+    /// # Errors
+    /// What is wrong with the text; or that the change cannot be made so. Nothing else is changed then.
+    pub fn edit(text: &str, wanted: &Self) -> Result<String, UserConfigError> {
+        edit::edit(text, wanted)
     }
 
     /// Hash of the parts that must be equal on both nodes and that change only while the module is stopped: mode,

@@ -101,7 +101,7 @@ fn demand_free(planned: &[(usize, Planned)], holder: Holder) -> Result<(), Strin
         let answer = |thread: std::thread::ScopedJoinHandle<'_, Result<(), String>>| {
             thread.join().unwrap_or_else(|_| Err("the search for another holder failed".to_owned()))
         };
-        asked.into_iter().map(answer).collect()
+        asked.into_iter().try_for_each(answer)
     })
 }
 

@@ -120,7 +120,7 @@ fn machines() -> Machines {
         }
     }
     hosts[2].ip("address add 192.0.2.3/32 dev lo");
-    Machines { hosts, switch: switch, run: tempfile::tempdir().unwrap() }
+    Machines { hosts, switch, run: tempfile::tempdir().unwrap() }
 }
 
 impl Machines {
@@ -228,7 +228,10 @@ fn alias_leaves_the_source_of_connections_alone_and_one_side_takes_it() {
     assert_eq!(sources(), own);
     lab.release(1);
     lab.set_as(1, AddressPlace::OneSide, &BOTH).unwrap();
+    // By itself the kernel would choose the address that came last.
+    lab.host(1).ip("address add fd77::9/64 dev eth0 nodad");
     assert_eq!(sources(), virtual_one, "{:?}", routes());
+    lab.host(1).ip("address del fd77::9/64 dev eth0");
     lab.set_as(1, AddressPlace::OneSide, &BOTH).unwrap();
     lab.release(1);
     assert_eq!(sources(), own);

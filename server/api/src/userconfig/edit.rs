@@ -1,0 +1,194 @@
+//! Changes a `userconfig.xml` in place: only the values that differ are written, every other byte stays.
+
+mod splice;
+#[cfg(test)]
+mod tests;
+
+use super::define::show_ms;
+use super::value::{Parsed, error_at};
+use super::{Proc, UserConfig, UserConfigError, read};
+use roxmltree::{Document, Node};
+use splice::Splice;
+
+/// See [`UserConfig::edit`].
+pub(super) fn edit(text: &str, wanted: &UserConfig) -> Parsed<String> {
+    let now = read::parse(text)?;
+    let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
+    let bare = &text[mark.len()..];
+    let edited = read::with_document(bare, |document| {
+        let mut splice = Splice::new(bare);
+        Edit { document, now: &now, wanted }.write(&mut splice)?;
+        Ok(format!("{mark}{}", splice.done()))
+    })?;
+    // Macros, or an element that is not there, may keep a change from arriving: then nothing is changed.
+    let same = |mut config: UserConfig| {
+        config.notes.clone_from(&wanted.notes);
+        config == *wanted
+    };
+    if same(read::parse(&edited)?) { Ok(edited) } else { Err(impossible(1, 1)) }
+}
+
+fn impossible(line: u32, column: u32) -> UserConfigError {
+    error_at(line, column, "the change cannot be put into this text without rewriting it", "edit userconfig.xml itself")
+}
+
+struct Edit<'a> {
+    document: &'a Document<'a>,
+    now: &'a UserConfig,
+    wanted: &'a UserConfig,
+}
+
+impl<'a> Edit<'a> {
+    fn write(&self, splice: &mut Splice<'_>) -> Parsed<()> {
+        let root = self.document.root_element();
+        let Some(service) = child(root, "service") else { return Err(impossible(1, 1)) };
+        let (now, wanted) = (&self.now.service, &self.wanted.service);
+        if now.maxloop != wanted.maxloop {
+            splice.set(service, "maxloop", Some(&wanted.maxloop.to_string()));
+        }
+        if now.loop_interval_ms != wanted.loop_interval_ms {
+            splice.set(service, "loop_interval", Some(&show_ms(wanted.loop_interval_ms)));
+        }
+        if let Some(heart) = child(service, "heart") {
+            let (now, wanted) = (&self.now.heart, &self.wanted.heart);
+            if now.pulse_ms != wanted.pulse_ms {
+                splice.set(heart, "pulse", Some(&wanted.pulse_ms.to_string()));
+            }
+            if now.timeout_ms != wanted.timeout_ms {
+                splice.set(heart, "timeout", Some(&wanted.timeout_ms.to_string()));
+            }
+        }
+        self.directories(service, splice);
+        self.errd(service, splice);
+        Ok(())
+    }
+
+    fn directories(&self, service: Node<'a, 'a>, splice: &mut Splice<'_>) {
+        let directories = |config: &'a UserConfig| -> &'a [String] {
+            config.rfs.as_ref().map(|rfs| rfs.directories.as_slice()).unwrap_or_default()
+        };
+        let (now, wanted) = (directories(self.now), directories(self.wanted));
+        let Some(rfs) = child(service, "rfs").filter(|_| now != wanted) else { return };
+        let attributes =
+            |directory: &String| vec![("dir", Some(directory.clone())), ("mode", Some("read_only".into()))];
+        let items = Items {
+            name: "replicated",
+            now: now.iter().map(|directory| vec![("dir", Some(directory.clone()))]).collect(),
+            wanted: wanted.iter().map(attributes).collect(),
+        };
+        items.write(rfs, splice);
+    }
+
+    fn errd(&self, service: Node<'a, 'a>, splice: &mut Splice<'_>) {
+        let (now, wanted) = (&self.now.errd, &self.wanted.errd);
+        if now == wanted {
+            return;
+        }
+        let items = Items {
+            name: "proc",
+            now: now.procs.iter().map(attributes).collect(),
+            wanted: wanted.procs.iter().map(attributes).collect(),
+        };
+        match child(service, "errd") {
+            Some(errd) => {
+                if now.polltimer_ms != wanted.polltimer_ms {
+                    splice.set(errd, "polltimer", Some(&show_ms(wanted.polltimer_ms)));
+                }
+                items.write(errd, splice);
+            }
+            None => {
+                let procs: Vec<String> = items.wanted.iter().map(|proc| splice::element("proc", proc)).collect();
+                let polltimer = vec![("polltimer", Some(show_ms(wanted.polltimer_ms)))];
+                splice.append(service, &splice::element_with("errd", &polltimer, &procs));
+            }
+        }
+    }
+}
+
+fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
+    node.children().find(|child| child.has_tag_name(name))
+}
+
+/// Attributes as written, in order; `None`: left out.
+type Attributes = Vec<(&'static str, Option<String>)>;
+
+/// The attributes of a `<proc>`; what is as without them is left out.
+fn attributes(proc: &Proc) -> Attributes {
+    let count = |count: Option<u32>| count.map_or_else(|| "-1".to_owned(), |count| count.to_string());
+    vec![
+        ("name", Some(proc.name.clone())),
+        ("service", proc.service.then(|| "yes".to_owned())),
+        ("nameregex", proc.nameregex.clone()),
+        ("argregex", proc.argregex.clone()),
+        ("atleast", Some(count(proc.atleast))),
+        ("atmax", proc.atmax.map(|most| most.to_string())),
+        ("action", Some(proc.action.as_str().to_owned())),
+        ("class", Some(proc.class.clone())),
+        ("restart_services", Some(proc.restart_services.join(", ")).filter(|names| !names.is_empty())),
+        ("start_after", (proc.start_after > 0).then(|| proc.start_after.to_string())),
+    ]
+}
+
+/// Elements of one name inside another, each known by its first attribute.
+struct Items {
+    name: &'static str,
+    now: Vec<Attributes>,
+    wanted: Vec<Attributes>,
+}
+
+impl Items {
+    /// Changes, adds and removes elements; those that stay keep their place and text.
+    fn write(&self, parent: Node<'_, '_>, splice: &mut Splice<'_>) {
+        let nodes: Vec<_> = parent.children().filter(|child| child.has_tag_name(self.name)).collect();
+        let pairs = self.pairs();
+        for (i, node) in nodes.iter().enumerate() {
+            if !pairs.iter().any(|(now, _)| *now == i) {
+                splice.remove(*node);
+            }
+        }
+        let mut last = None;
+        for (w, wanted) in self.wanted.iter().enumerate() {
+            match pairs
+                .iter()
+                .find(|(_, other)| *other == w)
+                .and_then(|(now, _)| nodes.get(*now).zip(self.now.get(*now)))
+            {
+                Some((node, now)) => {
+                    let differs = |(name, value): &&(&'static str, Option<String>)| {
+                        now.iter().any(|(other, old)| other == name && old != value)
+                    };
+                    for (name, value) in wanted.iter().filter(differs) {
+                        splice.set(*node, name, value.as_deref());
+                    }
+                    last = Some(*node);
+                }
+                None => {
+                    let text = splice::element(self.name, wanted);
+                    match (last, nodes.first()) {
+                        (Some(last), _) => splice.insert_after(last, &text),
+                        (None, Some(first)) => splice.insert_before(*first, &text),
+                        (None, None) => splice.append(parent, &text),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which element of now becomes which wanted one: by place if their number stays, else by name, in order.
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        if self.now.len() == self.wanted.len() {
+            return (0..self.now.len()).map(|i| (i, i)).collect();
+        }
+        let mut next = 0;
+        let mut pairs = Vec::new();
+        for (w, wanted) in self.wanted.iter().enumerate() {
+            if let Some(found) =
+                (next..self.now.len()).find(|i| self.now.get(*i).and_then(|a| a.first()) == wanted.first())
+            {
+                pairs.push((found, w));
+                next = found + 1;
+            }
+        }
+        pairs
+    }
+}
