@@ -153,7 +153,8 @@ impl Options {
         let mut faults = Vec::new();
         for fault in ALL {
             if rng.chance(600) {
-                faults.push((fault, rng.within((1, 4))));
+                let weight = if fault == Fault::ResourceDown { 4 } else { 1 };
+                faults.push((fault, rng.within((1, 4)) * weight));
             }
         }
         let often = rng.chance(500);
@@ -279,10 +280,10 @@ fn draw_rules(rng: &mut Rng, timeout_ms: u64) -> Rules {
     let mut rules = Vec::new();
     for (label, resource, actions) in candidates {
         let action = actions[(rng.draw() % actions.len() as u64) as usize];
-        if rng.chance(300) {
+        if rng.chance(500) {
             rules.push(rule(label, resource, ResourceValue::Down, action));
         }
     }
-    let period_ms = rng.within((timeout_ms / 10, timeout_ms));
+    let period_ms = rng.within((timeout_ms / 20, timeout_ms / 2));
     Rules { rules, period_ms, handle_time_ms: period_ms * rng.within((0, 3)) }
 }

@@ -48,7 +48,8 @@ impl Cluster {
         }
         let levels = &mut self.hosts[host].levels;
         match script {
-            Script::Start(level) if level != When::Pre => {
+            // Without a stop script nothing tells when a level has ended.
+            Script::Start(level) if self.options.scripts.contains(&Script::Stop(level)) && level != When::Pre => {
                 let other = if level == When::Prim { When::Second } else { When::Prim };
                 let beside = matches!(level, When::Prim | When::Second) && levels.contains(&other);
                 let twice = !levels.insert(level);
@@ -60,8 +61,6 @@ impl Cluster {
             Script::Stop(level) if force => {
                 levels.remove(&level);
             }
-            // Without a stop script nothing tells when a level has ended: assume it has when its module waits or stops.
-            Script::Transition => levels.retain(|level| self.options.scripts.contains(&Script::Stop(*level))),
             _ => {}
         }
     }

@@ -32,8 +32,8 @@ pub(super) struct Application {
     /// The state that the scripts know, and the one before it.
     announced: ModuleState,
     left: ModuleState,
-    /// A secondary's application is stopped and started again.
-    pub(super) recycle: bool,
+    /// A restart of a secondary's application.
+    pub(super) recycle: Recycle,
     /// On the way from PRIM to SECOND by a swap: WAIT is only passed through, and no script hears of it.
     pub(super) returning: bool,
 }
@@ -49,7 +49,7 @@ impl Default for Application {
             to_force: None,
             announced: ModuleState::Stop,
             left: ModuleState::Stop,
-            recycle: false,
+            recycle: Recycle::No,
             returning: false,
         }
     }
@@ -59,12 +59,23 @@ impl Application {
     /// A procedure begins.
     pub(super) fn procedure_begins(&mut self, kind: Kind) {
         self.to_force = None;
-        self.recycle = false;
+        self.recycle = Recycle::No;
         self.returning = kind == Kind::Swap;
         if kind == Kind::Start {
             self.stopped = Levels::NONE;
         }
     }
+}
+
+/// Where the restart of a secondary's application is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recycle {
+    /// There is none.
+    No,
+    /// Every level is to stop.
+    Stop,
+    /// Every level is to start.
+    Start,
 }
 
 /// A script that runs.
@@ -95,23 +106,27 @@ impl Node {
         if self.status.0 != ModuleState::Wait {
             self.app.returning = false;
         }
-        let keep = if self.app.recycle { Levels::NONE } else { self.wanted_levels() };
+        let keep = if self.app.recycle == Recycle::Stop { Levels::NONE } else { self.wanted_levels() };
         let towards = self.status.0;
         let action = self.accompanying_action();
         if self.stop_next_level(keep, towards, action) {
             return;
         }
-        self.app.recycle = false;
+        if self.app.recycle == Recycle::Stop {
+            self.app.recycle = Recycle::Start;
+        }
         let passing = towards == ModuleState::Wait && self.app.returning;
         if !passing && self.run_transition(towards, action) {
             return;
         }
-        self.start_next_level(action);
+        if !self.start_next_level(action) {
+            self.app.recycle = Recycle::No;
+        }
     }
 
     fn accompanying_action(&self) -> ScriptAction {
         match self.status.0 {
-            _ if self.app.recycle => ScriptAction::StopStart,
+            _ if self.app.recycle != Recycle::No => ScriptAction::StopStart,
             ModuleState::Wait => ScriptAction::StopWait,
             _ => ScriptAction::Start,
         }
@@ -119,7 +134,7 @@ impl Node {
 
     /// Whether scripts are told that the state stays as it is.
     fn restarting(&self) -> bool {
-        self.app.recycle || self.procedure_is(Kind::Restart)
+        self.app.recycle != Recycle::No || self.procedure_is(Kind::Restart)
     }
 
     /// Runs the next stop script of the levels that are not kept; false if there is none left.

@@ -1,5 +1,6 @@
 //! Carries procedures out: one step after the other, each act answered by an input.
 
+use super::scripts::Recycle;
 use super::serving::Serving;
 use super::{After, Node};
 use crate::arbiter::{self, Decision};
@@ -177,7 +178,7 @@ impl Node {
         if self.status.0 == ModuleState::Second {
             self.event(EventLevel::Info, why.to_owned());
             self.end_script();
-            self.app.recycle = true;
+            self.app.recycle = Recycle::Stop;
         } else {
             self.begin(procedure::RESTART, why);
         }
