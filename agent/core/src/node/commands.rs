@@ -12,8 +12,8 @@ use holdfast_api::userconfig::{Boot, Mode};
 
 type Answer = Result<String, String>;
 
-/// Actor of a start when the machine boots.
-pub const BOOT: &str = "boot";
+/// Actors of a start that nobody ordered: it does not make up for the reboots before it.
+const NOBODY: [&str; 2] = ["boot", "agent restart"];
 
 /// Settings, which touch nothing that runs.
 fn is_setting(kind: ModuleCommand) -> bool {
@@ -48,7 +48,7 @@ impl Node {
         if !counted && !is_setting(kind) {
             self.budget.reset();
             self.exhausted = false;
-            if actor != BOOT {
+            if !NOBODY.contains(&actor.as_str()) {
                 self.durable.reboots = 0;
             }
         }

@@ -18,6 +18,10 @@ impl Node {
             self.asking = None;
             return self.wait_for(wait);
         }
+        if self.waiting == Some(Wait::Rule) {
+            self.waiting = None;
+            self.event(EventLevel::Info, "wakes up: no wait rule holds any more".to_owned());
+        }
         if self.settings.mode == Mode::Light {
             return self.open();
         }
