@@ -250,6 +250,29 @@ impl Node {
         deadline.max(self.now.after(1))
     }
 
+    /// The module was configured anew while it runs: its scripts, checkers, rules and limits are these from now on. What
+    /// both nodes must agree on (mode, links, peer, signature) changes only while the module is stopped, with a new node.
+    pub fn apply(&mut self, settings: Settings) {
+        debug_assert_eq!((settings.mode, settings.signature), (self.settings.mode, self.settings.signature));
+        let known = |name: &str| settings.checkers.iter().any(|(other, _)| other == name);
+        let gone: Vec<String> =
+            self.settings.checkers.iter().map(|(name, _)| name.clone()).filter(|name| !known(name)).collect();
+        self.budget.limit(settings.maxloop, settings.loop_interval_ms);
+        self.settings = settings;
+        self.settings.failover = self.durable.failover.unwrap_or(self.settings.failover);
+        for name in gone {
+            self.resources.remove(&name);
+        }
+        self.machine = Machine::default();
+        self.rollback = None;
+        self.init_resources();
+    }
+
+    /// State and readiness.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
     /// The durable state as it stands after the last `handle`.
     pub fn durable(&self) -> &Durable {
         &self.durable

@@ -59,6 +59,11 @@ impl Resources {
         Ok((value != ResourceValue::Init).then_some(ResourceValue::Init))
     }
 
+    /// Forgets one, with its history.
+    pub fn remove(&mut self, name: &str) {
+        self.all.remove(name);
+    }
+
     /// The value of one; `None` if nobody has spoken of it.
     pub fn get(&self, name: &str) -> Option<&Resource> {
         self.all.get(name)

@@ -7,7 +7,8 @@ use holdfast_api::ids::NodeId;
 use holdfast_api::rules::Rule;
 use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
 
-/// Settings of one module on one node. The driver makes a new [`crate::node::Node`] when they change.
+/// Settings of one module on one node. The driver makes a new [`crate::node::Node`] when what both nodes must agree on
+/// changes, and hands the rest to `Node::apply`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Name of the module, for messages.

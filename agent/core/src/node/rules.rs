@@ -47,10 +47,12 @@ impl Node {
         }
     }
 
-    /// At the start of a node: every checker's resource is there, and nothing is known of it.
+    /// Every checker's resource is there, and nothing is known of it.
     pub(super) fn init_resources(&mut self) {
         for (name, _) in self.settings.checkers.clone() {
-            self.set_resource(&name, ResourceValue::Init, SELF);
+            if self.resources.get(&name).is_none() {
+                self.set_resource(&name, ResourceValue::Init, SELF);
+            }
         }
         self.say_resources();
     }
