@@ -7,6 +7,7 @@ pub mod heartbeat;
 pub mod icmp;
 pub mod processes;
 pub mod program;
+pub mod reboot;
 pub mod replica;
 pub mod script;
 pub mod vip;

@@ -7,21 +7,21 @@ use crate::clock;
 use crate::drivers::Inbox;
 use crate::drivers::checks::{self, Checks};
 use crate::drivers::heartbeat::Heartbeats;
+use crate::drivers::reboot::reboot;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
 use crate::drivers::vip::{Addresses, Holder};
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
-use crate::report::{Reports, of_view};
-use holdfast_api::agent::ResourceReport;
+use crate::report::{Dates, Reports, of_view};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::userconfig::{Check, Errd};
 use holdfast_core::input::{Command, Input, LoopOrder, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
-use holdfast_core::time::Instant;
-use std::collections::{BTreeMap, HashMap};
+use holdfast_core::settings::Settings;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -87,6 +87,8 @@ pub enum ToEngine {
         check: Check,
         /// New process checks.
         errd: Errd,
+        /// New rules and limits.
+        settings: Box<Settings>,
         /// New version.
         version: u64,
     },
@@ -105,6 +107,8 @@ pub struct Drivers {
     pub scripts: Option<Scripts>,
     /// Checkers and process checks.
     pub checks: Checks,
+    /// How the machine is rebooted.
+    pub reboot_command: String,
 }
 
 /// Everything an engine is made of.
@@ -138,23 +142,18 @@ pub struct Engine {
 /// The engine while it runs.
 struct Running {
     engine: Engine,
-    /// What was said of each resource last.
-    resources: BTreeMap<String, ResourceReport>,
     healthy: bool,
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
-    /// `View::since` and the wall clock then.
-    since: (Instant, u64),
+    dates: Dates,
 }
 
 impl Engine {
     /// Runs until the last sender of requests is dropped.
     pub async fn run(self) {
         let rotation = tokio::spawn(rotate(self.application_log.clone()));
-        let since = (Instant(u64::MAX), 0);
-        let waiting = HashMap::new();
-        let resources = BTreeMap::new();
-        let mut running = Running { engine: self, resources, healthy: false, waiting, next_command: 1, since };
+        let mut running =
+            Running { engine: self, healthy: false, waiting: HashMap::new(), next_command: 1, dates: Dates::default() };
         running.report();
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
@@ -208,12 +207,13 @@ impl Running {
                 self.log(level, &text);
                 None
             }
-            ToEngine::Apply { scripts, check, errd, version } => {
+            ToEngine::Apply { scripts, check, errd, settings, version } => {
                 let drivers = &mut self.engine.drivers;
                 drivers.checks.set(check, errd, scripts.as_deref().cloned());
                 if let (Some(old), Some(new)) = (&mut drivers.scripts, scripts) {
                     old.set(*new);
                 }
+                self.engine.node.apply(*settings);
                 self.engine.version = version;
                 self.report();
                 None
@@ -230,24 +230,12 @@ impl Running {
         id
     }
 
-    fn note_resource(&mut self, input: &Input) {
-        if let Input::ResourceSet { name, value, by } = input
-            && self.resources.get(name).is_none_or(|old| old.value != *value)
-        {
-            let since_unix_ms = clock::unix_ms();
-            let said = ResourceReport { name: name.clone(), value: value.clone(), since_unix_ms, by: by.clone() };
-            self.resources.insert(name.clone(), said);
-        }
-    }
-
     fn log(&self, level: EventLevel, text: &str) {
-        let view = self.engine.node.view();
-        self.engine.log.write(level, &format!("{} {}", view.state, view.readiness), text);
+        self.engine.log.write(level, &self.engine.node.status().to_string(), text);
     }
 
     /// Decides on one input and carries out what was decided.
     async fn handle(&mut self, input: Input) {
-        self.note_resource(&input);
         let giving_up = matches!(input, Input::SaveFailed { .. });
         let mut output = self.engine.node.handle(clock::moment(), input);
         if let Err(reason) = self.save(&mut output).await {
@@ -330,6 +318,7 @@ impl Running {
             Act::ReleaseAddresses { run } => drivers.addresses.release(run),
             Act::StartChecks { when } => drivers.checks.start(when),
             Act::StopChecks { when } => drivers.checks.stop(when),
+            Act::Reboot => self.reboot(),
             Act::AskWitness { .. } => {}
             Act::SetHealth { ready } => {
                 self.healthy = ready;
@@ -337,6 +326,17 @@ impl Running {
                 self.report();
             }
         }
+    }
+
+    fn reboot(&self) {
+        let (command, log) = (self.engine.drivers.reboot_command.clone(), self.engine.log.clone());
+        let state = self.engine.node.status().to_string();
+        tokio::spawn(async move {
+            if let Err(error) = reboot(&command).await {
+                tracing::error!("no reboot: {error:#}");
+                log.write(EventLevel::Error, &state, &format!("no reboot: {error:#}"));
+            }
+        });
     }
 
     /// Hands an input in without waiting for room, which only this loop could make.
@@ -347,12 +347,7 @@ impl Running {
 
     fn report(&mut self) {
         let view = self.engine.node.view();
-        if self.since.0 != view.since {
-            self.since = (view.since, clock::unix_ms().saturating_sub(clock::now().since(view.since)));
-        }
         let Engine { module, id, version, reports, .. } = &self.engine;
-        let mut report = of_view(&view, module, *id, *version, self.since.1);
-        report.resources = self.resources.values().cloned().collect();
-        reports.set(report, self.healthy);
+        reports.set(of_view(&view, module, *id, *version, &mut self.dates), self.healthy);
     }
 }

@@ -59,7 +59,7 @@ fn resources_are_set_by_hand_within_bounds() {
     wait("the value is there", || is(&one, "custom.mine", "7"));
     assert!(one.refused(&["get", "-m", "m1", "-r", "custom.none"]).contains("state -m m1 -v"));
     assert!(one.refused(&["set", "-m", "m1", "-r", "rfs.uptodate", "-v", "up"]).contains("cannot be set"));
-    assert!(one.refused(&["set", "-m", "m1", "-r", "nonsense", "-v", "up"]).contains("CLASS.IDENT"));
+    assert!(one.refused(&["set", "-m", "m1", "-r", "nonsense", "-v", "up"]).contains("is no resource"));
     assert!(one.refused(&["set", "-m", "none", "-r", "custom.x", "-v", "up"]).contains("not configured"));
 }
 
