@@ -1,12 +1,15 @@
 //! What a module's package means: settings of the wizard out of it and into it, and its checks. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use crate::assets;
 use crate::error::{Failure, Outcome};
-use holdfast_api::config::{CheckerAction, ModuleSettings, ProcessChecker, SCRIPT_NAMES};
+use holdfast_api::config::{ModuleSettings, ProcessChecker, SCRIPT_NAMES};
 use holdfast_api::console::{CatalogueEntry, FileChange, FileView};
 use holdfast_api::package::{Package, PackageError, PackageFile, USERCONFIG};
 use holdfast_api::problem::FieldProblem;
-use holdfast_api::userconfig::{Proc, ProcAction, UserConfig, UserConfigError};
+use holdfast_api::userconfig::{Errd, Mode, Probe, Proc, ProcAction, UserConfig, UserConfigError};
 
 /// Largest package that fits into a message to an agent.
 pub const PACKAGE_BYTES_MAX: usize = 5 * 1024 * 1024;
@@ -88,7 +91,6 @@ pub fn settings(package: &Package, name: &str) -> Result<ModuleSettings, Vec<Fie
         let file = package.files.get(&format!("bin/{script}"))?;
         Some(((*script).to_owned(), String::from_utf8(file.bytes.clone()).ok()?))
     };
-    let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     Ok(ModuleSettings {
         name: name.to_owned(),
         pulse_ms: narrow(config.heart.pulse_ms),
@@ -96,13 +98,27 @@ pub fn settings(package: &Package, name: &str) -> Result<ModuleSettings, Vec<Fie
         maxloop: config.service.maxloop,
         loop_interval_h: narrow(config.service.loop_interval_ms / HOUR_MS),
         directories: config.rfs.map(|rfs| rfs.directories).unwrap_or_default(),
-        polltimer_s: match config.errd.polltimer_ms {
-            0 => POLLTIMER_S,
-            ms => narrow(ms / 1000).max(1),
-        },
-        processes: config.errd.procs.iter().map(checker_of).collect(),
+        polltimer_s: shown_polltimer(&config.errd),
+        processes: config.errd.procs.iter().filter(|proc| shown(proc)).map(checker_of).collect(),
         scripts: SCRIPT_NAMES.iter().filter_map(script).collect(),
     })
+}
+
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// The poll timer in seconds, as the wizard shows it.
+fn shown_polltimer(errd: &Errd) -> u32 {
+    match errd.polltimer_ms {
+        0 => POLLTIMER_S,
+        ms => narrow(ms / 1000).max(1),
+    }
+}
+
+/// True if the wizard has fields for such a check; others stay in the file as they are.
+fn shown(proc: &Proc) -> bool {
+    !proc.service && proc.nameregex.is_none() && proc.atleast.is_some()
 }
 
 fn checker_of(proc: &Proc) -> ProcessChecker {
@@ -110,38 +126,40 @@ fn checker_of(proc: &Proc) -> ProcessChecker {
         name: proc.name.clone(),
         argregex: proc.argregex.clone().unwrap_or_default(),
         atleast: proc.atleast.unwrap_or_default(),
-        action: match &proc.action {
-            ProcAction::Restart => CheckerAction::Restart,
-            ProcAction::StopStart => CheckerAction::StopStart,
-            ProcAction::Stop => CheckerAction::Stop,
-            ProcAction::NoAction | ProcAction::Handler(_) => CheckerAction::NoAction,
-        },
-        class: "prim".into(),
+        action: proc.action.clone(),
+        class: proc.class.clone(),
     }
 }
 
-fn proc_of(checker: &ProcessChecker, old: &[Proc]) -> Proc {
-    Proc {
-        name: checker.name.clone(),
-        service: false,
-        nameregex: None,
-        atmax: None,
-        class: checker.class.clone(),
-        restart_services: Vec::new(),
-        argregex: Some(checker.argregex.clone()).filter(|regex| !regex.is_empty()),
-        atleast: Some(checker.atleast),
-        action: match checker.action {
-            CheckerAction::Restart => ProcAction::Restart,
-            CheckerAction::StopStart => ProcAction::StopStart,
-            CheckerAction::Stop => ProcAction::Stop,
-            CheckerAction::NoAction => ProcAction::NoAction,
-        },
-        start_after: old.iter().find(|proc| proc.name == checker.name).map_or(0, |proc| proc.start_after),
+/// The checks as the wizard wants them: those it does not show keep their place, the others keep what it does not show
+/// of them, known by name, or else by place.
+fn procs_of(checkers: &[ProcessChecker], old: &[Proc]) -> Vec<Proc> {
+    let places: Vec<&Proc> = old.iter().filter(|proc| shown(proc)).collect();
+    let named = |name: &str| places.iter().find(|proc| proc.name == name);
+    let renamed = |i: usize| places.get(i).filter(|proc| !checkers.iter().any(|checker| checker.name == proc.name));
+    let proc = |(i, checker): (usize, &ProcessChecker)| {
+        let before = named(&checker.name).or_else(|| renamed(i)).map(|proc| (*proc).clone());
+        let before = before.unwrap_or_else(|| Proc::new(&checker.name));
+        Proc {
+            name: checker.name.clone(),
+            argregex: Some(checker.argregex.clone()).filter(|regex| !regex.is_empty()),
+            atleast: Some(checker.atleast),
+            action: checker.action.clone(),
+            class: checker.class.clone(),
+            ..before
+        }
+    };
+    let mut wanted = checkers.iter().enumerate().map(proc);
+    let mut procs = Vec::new();
+    for proc in old {
+        if shown(proc) { procs.extend(wanted.next()) } else { procs.push(proc.clone()) }
     }
+    procs.extend(wanted);
+    procs
 }
 
-/// Puts the wizard's settings into a package. What the wizard does not show stays; `userconfig.xml` is written anew only
-/// if something it says has changed.
+/// Puts the wizard's settings into a package. What the wizard does not show stays, and so does every byte of
+/// `userconfig.xml` that need not change.
 ///
 /// # Errors
 /// 422 naming the fields; the package is then as it was.
@@ -152,29 +170,14 @@ pub fn with_settings(package: &Package, settings: &ModuleSettings, name: &str) -
     }
     let mut package = package.clone();
     let text = package.userconfig()?.to_owned();
+    let invalid = |error: UserConfigError| Failure::invalid(vec![xml_problem(&error)]);
     let before = self::settings(&package, name).ok();
-    let mut config = UserConfig::parse(&text).map_err(|error| Failure::invalid(vec![xml_problem(&error)]))?;
     let same = before.is_some_and(|before| {
         ModuleSettings { scripts: settings.scripts.clone(), name: settings.name.clone(), ..before } == *settings
     });
     if !same {
-        config.heart.pulse_ms = settings.pulse_ms.into();
-        config.heart.timeout_ms = settings.timeout_ms.into();
-        config.service.maxloop = settings.maxloop;
-        if config.service.loop_interval_ms / HOUR_MS != u64::from(settings.loop_interval_h) {
-            config.service.loop_interval_ms = u64::from(settings.loop_interval_h) * HOUR_MS;
-        }
-        if config.errd.polltimer_ms / 1000 != u64::from(settings.polltimer_s) {
-            config.errd.polltimer_ms = u64::from(settings.polltimer_s) * 1000;
-        }
-        config.errd.procs = settings.processes.iter().map(|checker| proc_of(checker, &config.errd.procs)).collect();
-        let rfs = config.rfs.as_mut();
-        let rfs = rfs.ok_or_else(|| {
-            Failure::field("directories", "this module replicates nothing: add <rfs> to its userconfig.xml")
-        })?;
-        rfs.directories.clone_from(&settings.directories);
-        let text = config.to_xml();
-        UserConfig::parse(&text).map_err(|error| Failure::invalid(vec![xml_problem(&error)]))?;
+        let wanted = configured(UserConfig::parse(&text).map_err(invalid)?, settings)?;
+        let text = UserConfig::edit(&text, &wanted).map_err(invalid)?;
         package.files.insert(USERCONFIG.into(), PackageFile { bytes: text.into_bytes(), executable: false });
     }
     for (script, text) in &settings.scripts {
@@ -187,6 +190,28 @@ pub fn with_settings(package: &Package, settings: &ModuleSettings, name: &str) -
     }
     package.check()?;
     Ok(package)
+}
+
+/// A configuration with the wizard's settings in it. A time that the wizard shows rounded stays exact if it is not
+/// changed.
+fn configured(mut config: UserConfig, settings: &ModuleSettings) -> Outcome<UserConfig> {
+    config.heart.pulse_ms = settings.pulse_ms.into();
+    config.heart.timeout_ms = settings.timeout_ms.into();
+    config.service.maxloop = settings.maxloop;
+    if config.service.loop_interval_ms / HOUR_MS != u64::from(settings.loop_interval_h) {
+        config.service.loop_interval_ms = u64::from(settings.loop_interval_h) * HOUR_MS;
+    }
+    config.errd.procs = procs_of(&settings.processes, &config.errd.procs);
+    let (absent, empty) = (config.errd.polltimer_ms == 0, config.errd.procs.is_empty());
+    let changed = shown_polltimer(&config.errd) != settings.polltimer_s;
+    if (absent && !empty) || (!absent && changed) {
+        config.errd.polltimer_ms = u64::from(settings.polltimer_s) * 1000;
+    }
+    let rfs = config.rfs.as_mut().ok_or_else(|| {
+        Failure::field("directories", "this module replicates nothing: add <rfs> to its userconfig.xml")
+    })?;
+    rfs.directories = settings.directories.iter().map(|path| path.trim_end_matches('/').to_owned()).collect();
+    Ok(config)
 }
 
 /// Applies changes of single files.
@@ -260,7 +285,21 @@ pub fn check(package: &Package) -> (Vec<FieldProblem>, Vec<FieldProblem>, Option
             problems.push(FieldProblem::new(path, "the script has Windows line ends; use line feeds only"));
         }
     }
-    for script in ["bin/start_prim", "bin/stop_prim"] {
+    for program in programs(&config) {
+        // A handler may be written as a path from the module's folder or from its bin.
+        let relative = program.strip_prefix("bin/").unwrap_or(program);
+        if !program.starts_with('/') && !package.files.contains_key(&format!("bin/{relative}")) {
+            let message = format!(
+                "a checker runs {program}, and the module has no file bin/{relative}: add it, or correct the name"
+            );
+            problems.push(FieldProblem::new(USERCONFIG, message));
+        }
+    }
+    let scripts = match config.service.mode {
+        Mode::Mirror => ["bin/start_prim", "bin/stop_prim"],
+        Mode::Light => ["bin/start_both", "bin/stop_both"],
+    };
+    for script in scripts {
         if !package.files.contains_key(script) {
             let message = "the module has no such script: the application is not started or stopped";
             warnings.push(FieldProblem::new(script, message));
@@ -272,69 +311,13 @@ pub fn check(package: &Package) -> (Vec<FieldProblem>, Vec<FieldProblem>, Option
     (problems, warnings, Some(config))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mirror() -> Package {
-        template("mirror.safe").unwrap()
-    }
-
-    #[test]
-    fn the_catalogue_offers_mirror_and_its_settings_can_be_read() {
-        assert!(catalogue().iter().any(|entry| entry.template == "mirror.safe"));
-        let settings = settings(&mirror(), "mirror").unwrap();
-        assert!(settings.scripts.contains_key("start_prim"));
-        assert_eq!((settings.polltimer_s, settings.timeout_ms), (10, 5000));
-        assert!(template("nothing.safe").is_err());
-    }
-
-    #[test]
-    fn settings_go_in_and_come_out_again() {
-        let mut wanted = settings(&mirror(), "mirror").unwrap();
-        wanted.directories = vec!["/srv/ledger".into()];
-        wanted.timeout_ms = 5000;
-        wanted.processes = vec![ProcessChecker {
-            name: "ledger".into(),
-            argregex: "--port 80".into(),
-            atleast: 1,
-            action: CheckerAction::Restart,
-            class: "prim".into(),
-        }];
-        wanted.scripts.insert("start_prim".into(), "#!/bin/sh\nexit 0\n".into());
-        let package = with_settings(&mirror(), &wanted, "mirror").unwrap();
-        assert_eq!(settings(&package, "mirror").unwrap(), wanted);
-        let zip = write(&package).unwrap();
-        assert_eq!(settings(&read(&zip).unwrap(), "mirror").unwrap(), wanted);
-        assert_eq!(check(&package).0, vec![]);
-    }
-
-    #[test]
-    fn unchanged_settings_leave_the_text_as_it_was() {
-        let mut same = settings(&mirror(), "mirror").unwrap();
-        same.processes.retain(|process| process.name != "PROCESS_NAME");
-        let once = with_settings(&mirror(), &same, "mirror").unwrap();
-        let twice = with_settings(&once, &settings(&once, "mirror").unwrap(), "mirror").unwrap();
-        assert_eq!(once, twice);
-    }
-
-    #[test]
-    fn changes_outside_the_module_are_refused_by_name() {
-        for path in ["../x", "/etc/passwd", "conf/../../x", "other/x", ""] {
-            let change = FileChange { path: path.into(), text: Some(String::new()) };
-            let failure = with_changes(&mirror(), &[change]).unwrap_err();
-            assert_eq!(failure.0.errors[0].field, "changes[0].path", "{path}");
-        }
-        let gone = FileChange { path: USERCONFIG.into(), text: None };
-        assert!(with_changes(&mirror(), &[gone]).is_err());
-    }
-
-    #[test]
-    fn bad_xml_is_named_with_line_and_column() {
-        let change = FileChange { path: USERCONFIG.into(), text: Some("<safe>\n<nonsense/>\n</safe>".into()) };
-        let package = with_changes(&mirror(), &[change]).unwrap();
-        let (problems, ..) = check(&package);
-        assert_eq!(problems[0].field, USERCONFIG);
-        assert!(problems[0].message.contains("line 2"), "{}", problems[0].message);
-    }
+/// The programs of the module that its checkers run.
+fn programs(config: &UserConfig) -> Vec<&str> {
+    let handlers = config.errd.procs.iter().filter(|proc| matches!(proc.action, ProcAction::Handler(_)));
+    let handlers = handlers.map(|proc| proc.action.as_str());
+    let custom = config.check.checkers.iter().filter_map(|checker| match &checker.probe {
+        Probe::Custom { exec, .. } => Some(exec.as_str()),
+        _ => None,
+    });
+    handlers.chain(custom).collect()
 }

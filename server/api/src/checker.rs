@@ -37,6 +37,54 @@ pub enum CheckAction {
     NoAction,
 }
 
+/// What a failed process check does: `action` of a `<proc>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum ProcAction {
+    /// Stop and start the application here.
+    #[default]
+    Restart,
+    /// Stop the module (which fails over), then start it.
+    StopStart,
+    /// Stop the module.
+    Stop,
+    /// Only say so.
+    NoAction,
+    /// Run this program of the module's `bin`: exit code 0 is good, any other a `stopstart`.
+    Handler(String),
+}
+
+impl ProcAction {
+    /// As written in the XML.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Restart => "restart",
+            Self::StopStart => "stopstart",
+            Self::Stop => "stop",
+            Self::NoAction => "noaction",
+            Self::Handler(program) => program,
+        }
+    }
+}
+
+impl From<String> for ProcAction {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "restart" => Self::Restart,
+            "stopstart" => Self::StopStart,
+            "stop" => Self::Stop,
+            "noaction" => Self::NoAction,
+            _ => Self::Handler(text),
+        }
+    }
+}
+
+impl From<ProcAction> for String {
+    fn from(action: ProcAction) -> Self {
+        action.as_str().to_owned()
+    }
+}
+
 impl When {
     /// As written in the XML.
     pub fn as_str(self) -> &'static str {

@@ -2,6 +2,7 @@
 //!
 //! The checks are pure and the same in browser, server and agent.
 
+use crate::checker::ProcAction;
 use crate::ids::{ModuleId, NodeId};
 use crate::problem::FieldProblem;
 use serde::{Deserialize, Serialize};
@@ -101,26 +102,11 @@ pub struct ProcessChecker {
     pub argregex: String,
     /// Fewer running than this: act.
     pub atleast: u32,
-    /// What to do.
-    pub action: CheckerAction,
-    /// When it is watched: `prim`, the primary.
+    /// What to do: `restart`, `stopstart`, `stop`, `noaction`, or a program of the module's `bin`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub action: ProcAction,
+    /// When it is watched: `prim` (the primary), `second`, `both`, `sec`, `pre`, or a class of the module's own.
     pub class: String,
-}
-
-/// What a process checker does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum CheckerAction {
-    /// Stop and start the application here.
-    #[default]
-    Restart,
-    /// Stop the module (fails over), then start it.
-    StopStart,
-    /// Stop the module (fails over).
-    Stop,
-    /// Only say so.
-    NoAction,
 }
 
 /// Checks a name of a cluster, node, network or module: `[a-z][a-z0-9_-]{0,23}`.
@@ -397,8 +383,9 @@ impl ModuleSettings {
             if process.atleast == 0 || process.atleast > 10_000 {
                 problems.push(FieldProblem::new(format!("processes[{i}].atleast"), "between 1 and 10000"));
             }
-            if process.class != "prim" {
-                let message = "this version watches processes of the primary only: prim";
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+            if process.class.is_empty() || process.class.len() > 64 || !process.class.chars().all(plain) {
+                let message = "write prim, second, both, sec, pre, or a name of 1 to 64 letters and digits";
                 problems.push(FieldProblem::new(format!("processes[{i}].class"), message));
             }
         }

@@ -3,6 +3,7 @@
 mod check;
 mod define;
 mod edit;
+mod guide;
 mod read;
 mod sign;
 #[cfg(test)]
@@ -10,7 +11,7 @@ mod tests;
 mod value;
 mod vip;
 
-pub use crate::checker::{CheckAction, When};
+pub use crate::checker::{CheckAction, ProcAction, When};
 pub use check::{Check, Checker, Failover, Probe, Witness};
 pub use vip::{AddressPlace, Vip, VipInterface, VirtualAddress};
 
@@ -167,22 +168,6 @@ pub struct Proc {
     pub restart_services: Vec<String>,
 }
 
-/// `action` of a `<proc>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProcAction {
-    /// Stop and start the application here.
-    Restart,
-    /// Stop the module (which fails over), then start it.
-    StopStart,
-    /// Stop the module.
-    Stop,
-    /// Only say so.
-    NoAction,
-    /// Run this program of the module's `bin`: exit code 0 is good, any other a `stopstart`.
-    Handler(String),
-}
-
 /// `<rfs>`: the replication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rfs {
@@ -271,6 +256,11 @@ impl UserConfig {
         read::parse(text)
     }
 
+    /// The user's guide to the file in Markdown, written from the definitions the parser reads by.
+    pub fn guide() -> String {
+        guide::markdown()
+    }
+
     /// Changes a text so that it says what `wanted` does: numbers of `<service>` and `<heart>`, replicated directories and
     /// process checks. Every byte that needs no change stays, comments and macros among them.
     ///
@@ -296,15 +286,20 @@ impl UserConfig {
     }
 }
 
-impl ProcAction {
-    /// As written in the XML.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Restart => "restart",
-            Self::StopStart => "stopstart",
-            Self::Stop => "stop",
-            Self::NoAction => "noaction",
-            Self::Handler(program) => program,
+impl Proc {
+    /// A check that one process of this name runs on the primary, with all presets.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            service: false,
+            nameregex: None,
+            argregex: None,
+            atleast: Some(1),
+            atmax: None,
+            action: ProcAction::StopStart,
+            class: "prim".to_owned(),
+            start_after: 0,
+            restart_services: Vec::new(),
         }
     }
 }

@@ -3,7 +3,8 @@
 use crate::rules::text;
 use crate::rules::tone::Tone;
 use holdfast_api::agent::{InventoryReport, PathFacts};
-use holdfast_api::config::{CheckerAction, ModuleSettings, ProcessChecker};
+use holdfast_api::checker::ProcAction;
+use holdfast_api::config::{ModuleSettings, ProcessChecker};
 use holdfast_api::problem::FieldProblem;
 
 /// A step, in order; each has a URL.
@@ -178,7 +179,7 @@ pub fn checker_for(name: &str) -> ProcessChecker {
         name: name.to_owned(),
         argregex: String::new(),
         atleast: 1,
-        action: CheckerAction::Restart,
+        action: ProcAction::Restart,
         class: "prim".to_owned(),
     }
 }
@@ -188,32 +189,12 @@ pub fn number(text: &str) -> u32 {
     text.trim().parse().unwrap_or(0)
 }
 
-/// The word of a checker's action in `userconfig.xml`.
-pub fn action_word(action: CheckerAction) -> &'static str {
-    match action {
-        CheckerAction::Restart => "restart",
-        CheckerAction::StopStart => "stopstart",
-        CheckerAction::Stop => "stop",
-        CheckerAction::NoAction => "noaction",
-    }
-}
-
-/// The action of a word; restart if there is no such word.
-pub fn action_of(word: &str) -> CheckerAction {
-    [CheckerAction::StopStart, CheckerAction::Stop, CheckerAction::NoAction]
-        .into_iter()
-        .find(|action| action_word(*action) == word)
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        Step, action_of, action_word, checker_for, message_for, newest, number, overwrite_text, path_lines, problems_of,
-    };
+    use super::{Step, checker_for, message_for, newest, number, overwrite_text, path_lines, problems_of};
     use crate::rules::tone::Tone;
     use holdfast_api::agent::{InventoryReport, PathFacts};
-    use holdfast_api::config::{CheckerAction, ModuleSettings};
+    use holdfast_api::config::ModuleSettings;
 
     fn settings() -> ModuleSettings {
         ModuleSettings {
@@ -263,10 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn actions_and_numbers_survive_the_form() {
-        for action in [CheckerAction::Restart, CheckerAction::StopStart, CheckerAction::Stop, CheckerAction::NoAction] {
-            assert_eq!(action_of(action_word(action)), action);
-        }
+    fn numbers_survive_the_form() {
         assert_eq!(number(" 12 "), 12);
         assert_eq!(number("-3"), 0);
     }

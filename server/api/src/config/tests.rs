@@ -72,8 +72,8 @@ fn every_wrong_field_of_the_form_is_named() {
         name: "/usr/bin/x".into(),
         argregex: String::new(),
         atleast: 0,
-        action: CheckerAction::Restart,
-        class: "both".into(),
+        action: ProcAction::Restart,
+        class: "no class".into(),
     });
     s.scripts.insert("start_x".into(), "#!/bin/sh\n".into());
     s.scripts.insert("start_prim".into(), "echo hello\n".into());

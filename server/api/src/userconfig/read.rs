@@ -15,6 +15,8 @@ mod witness;
 
 use super::value::{Parsed, error_at};
 use super::{TEXT_MAX, UserConfig};
+pub(super) use service::SAFE;
+
 use macros::Macros;
 use reader::Reader;
 use roxmltree::{Document, ParsingOptions};

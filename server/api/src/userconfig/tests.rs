@@ -1,5 +1,8 @@
 //! Tests of reading and writing `userconfig.xml`.
 
+mod definitions;
+mod features;
+
 use super::{Acknowledge, ProcAction, UserConfig, UserConfigError};
 use proptest::prelude::*;
 

@@ -6,7 +6,7 @@ use crate::client;
 use crate::components::form::{RepeatList, SelectField, TextField};
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::Waiting;
-use crate::rules::wizard::{Step, action_of, action_word, checker_for, number};
+use crate::rules::wizard::{Step, checker_for, number};
 use crate::store::Console;
 use holdfast_api::agent::ProcessFacts;
 use holdfast_api::config::ProcessChecker;
@@ -20,6 +20,8 @@ struct Row {
     argregex: RwSignal<String>,
     atleast: RwSignal<String>,
     action: RwSignal<String>,
+    /// Not shown; kept as it is in the file.
+    class: RwSignal<String>,
 }
 
 impl Row {
@@ -28,7 +30,8 @@ impl Row {
             name: RwSignal::new(checker.name.clone()),
             argregex: RwSignal::new(checker.argregex.clone()),
             atleast: RwSignal::new(checker.atleast.to_string()),
-            action: RwSignal::new(action_word(checker.action).to_owned()),
+            action: RwSignal::new(checker.action.as_str().to_owned()),
+            class: RwSignal::new(checker.class.clone()),
         }
     }
 
@@ -40,8 +43,9 @@ impl Row {
         ProcessChecker {
             argregex: self.argregex.get(),
             atleast: number(&self.atleast.get()),
-            action: action_of(&self.action.get()),
-            ..checker_for(self.name.get().trim())
+            action: self.action.get().into(),
+            class: self.class.get(),
+            name: self.name.get().trim().to_owned(),
         }
     }
 }
@@ -99,7 +103,11 @@ fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
         ("stop", "Stop, fail over"),
         ("noaction", "Only say so"),
     ];
-    let choices = actions.map(|(word, label)| (word.to_owned(), label.to_owned())).to_vec();
+    let mut choices = actions.map(|(word, label)| (word.to_owned(), label.to_owned())).to_vec();
+    let program = row.action.get_untracked();
+    if !actions.iter().any(|(word, _)| *word == program) {
+        choices.push((program.clone(), format!("Run {program}")));
+    }
     view! {
         <div class="repeat-row"><TextField id=format!("process-{key}") label="Command name" value=row.name problem=problem("name") placeholder="postgres" code=true />{remove}</div>
         <div class="columns">

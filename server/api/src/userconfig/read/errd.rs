@@ -151,14 +151,11 @@ fn counts(fields: &Fields) -> Parsed<(Option<u32>, Option<u32>)> {
 }
 
 fn action(value: &Value) -> Parsed<ProcAction> {
-    match value.text.as_str() {
-        "restart" => Ok(ProcAction::Restart),
-        "stopstart" => Ok(ProcAction::StopStart),
-        "stop" => Ok(ProcAction::Stop),
-        "noaction" => Ok(ProcAction::NoAction),
-        program if program.split('/').any(|part| part == "..") || program.ends_with('/') => {
+    let action = ProcAction::from(value.text.clone());
+    match &action {
+        ProcAction::Handler(program) if program.split('/').any(|part| part == "..") || program.ends_with('/') => {
             Err(value.wrong("write restart, stopstart, stop, noaction, or a program below the module's bin"))
         }
-        program => Ok(ProcAction::Handler(program.to_owned())),
+        _ => Ok(action),
     }
 }
