@@ -1,5 +1,6 @@
 //! The agent as a whole: the configurations it holds and the engines it runs; every way in (socket, server) ends here.
 
+mod checks;
 mod configure;
 mod shutdown;
 mod start;
@@ -83,7 +84,7 @@ impl Agent {
             files::make_dir(dir)?;
         }
         let lock = lock(&layout)?;
-        link_program(&layout)?;
+        link_programs(&layout)?;
         let store = Store::open(&layout.store())?;
         let identity = Arc::new(Identity::open(&layout)?);
         let boot = Boot::read(&options.boot_id_file)?;
@@ -163,17 +164,40 @@ impl Agent {
         }
         self.start_engines(&mut inner).await;
         drop(inner);
-        for name in self.names().await {
+        for (name, policy, delay) in self.boot_policies().await {
             let Ok(durable) = self.durable(&name) else {
                 continue;
             };
-            if let Some(actor) = boot::starter(&durable, self.boot.id, new_boot)
-                && let Err(reason) = self.command(&name, ModuleCommand::Start, actor, false).await
-            {
-                tracing::error!(module = name, "not started by {actor}: {reason}");
+            let Some(actor) = boot::starter(&durable, policy, self.boot.id, new_boot) else {
+                continue;
+            };
+            let (agent, delay) = (Arc::clone(self), if new_boot { delay } else { Duration::ZERO });
+            if delay.is_zero() {
+                agent.start_module(&name, actor).await;
+            } else {
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    agent.start_module(&name, actor).await;
+                });
             }
         }
         self.store.save_boot(&self.boot.text)
+    }
+
+    /// Each module held: whether it starts at boot, and how long after.
+    async fn boot_policies(&self) -> Vec<(String, holdfast_api::userconfig::Boot, Duration)> {
+        let inner = self.inner.lock().await;
+        let policy = |(name, held): (&String, &Held)| {
+            let service = &held.checked.user_config.service;
+            (name.clone(), service.boot, Duration::from_millis(service.boot_delay_ms))
+        };
+        inner.modules.iter().map(policy).collect()
+    }
+
+    async fn start_module(&self, name: &str, actor: &str) {
+        if let Err(reason) = self.command(name, ModuleCommand::Start, actor, false).await {
+            tracing::error!(module = name, "not started by {actor}: {reason}");
+        }
     }
 
     fn durable(&self, name: &str) -> Result<holdfast_core::durable::Durable> {
@@ -226,19 +250,23 @@ impl Agent {
 
     /// Gives a command to a module and waits for its answer.
     pub async fn command(&self, module: &str, kind: ModuleCommand, actor: &str, counted: bool) -> CommandResult {
-        if self.ending.load(Ordering::Acquire) && kind != ModuleCommand::Stop {
+        let ends = matches!(kind, ModuleCommand::Stop | ModuleCommand::ForceStop);
+        if self.ending.load(Ordering::Acquire) && !ends {
             return Err(format!("the agent of {} is ending: order it again when it is back", self.reports.node()));
         }
-        let (reply, answer) = oneshot::channel();
-        let request = ToEngine::Command { kind, actor: actor.to_owned(), counted, reply };
-        self.order(module, request, answer).await
+        self.ask(module, |reply| ToEngine::Command { kind, actor: actor.to_owned(), counted, reply }).await
     }
 
-    /// Hands an order to a module's engine and waits for the answer.
-    async fn order(&self, module: &str, request: ToEngine, answer: oneshot::Receiver<CommandResult>) -> CommandResult {
+    /// Asks a module's engine and waits for its answer.
+    async fn ask(
+        &self,
+        module: &str,
+        request: impl FnOnce(oneshot::Sender<CommandResult>) -> ToEngine,
+    ) -> CommandResult {
         let requests = self.requests(module).await.map_err(|error| format!("{error:#}"))?;
+        let (reply, answer) = oneshot::channel();
         let given = async {
-            requests.send(request).await.ok()?;
+            requests.send(request(reply)).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(REPLY_TIMEOUT, given).await {
@@ -303,15 +331,18 @@ fn release_addresses(layout: &Layout, whose: &str) {
     }
 }
 
-/// `$SAFE/safekit`, under which scripts know the command line.
-fn link_program(layout: &Layout) -> Result<()> {
-    let link = layout.safe().join("safekit");
+/// `$SAFE/safekit`, under which scripts know the command line, and its tools (`$SAFEBIN/boundcmd` and so on).
+fn link_programs(layout: &Layout) -> Result<()> {
     let target = program_beside("holdfast");
-    if std::fs::read_link(&link).is_ok_and(|old| old == target) {
-        return Ok(());
+    for name in std::iter::once("safekit").chain(crate::cli::TOOLS) {
+        let link = layout.safe().join(name);
+        if std::fs::read_link(&link).is_ok_and(|old| old == target) {
+            continue;
+        }
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&target, &link).with_context(|| format!("cannot make {}", link.display()))?;
     }
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(&target, &link).with_context(|| format!("cannot make {}", link.display()))
+    Ok(())
 }
 
 /// Name of this node: as the cluster says, as an option says, or the host's.

@@ -1,6 +1,9 @@
 //! The command line `holdfast` (also `$SAFE/safekit`): asks the agent on this node; needs no server.
 
+mod checks;
 mod show;
+mod tools;
+mod words;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::{Answer, Request};
@@ -20,11 +23,18 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  refused or failed; the reason and what to do are on standard error\n  \
-2  the command line is wrong\n  3  the agent does not answer\n  4  waitstate: the state was not reached in time";
+2  the command line is wrong; boundcmd: the command ran too long\n  3  the agent does not answer\n  \
+4  waitstate: the state was not reached in time\nincloop and checkloop: 0 below the limit of restarts (maxloop), 1 at it\n\
+processtree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command";
+
+/// Tools that are also called by their own name, as `$SAFEBIN/boundcmd`.
+pub const TOOLS: [&str; 2] = ["boundcmd", "processtree"];
 
 const REFUSED: u8 = 1;
 const UNREACHABLE: u8 = 3;
 const LATE: u8 = 4;
+/// As `boundcmd` has always said it.
+const LATE_TOOL: u8 = 2;
 
 /// Asks and commands the Holdfast agent of this node.
 #[derive(Debug, Parser)]
@@ -34,7 +44,21 @@ struct Cli {
     #[arg(long, global = true, env = "HOLDFAST_SOCKET")]
     socket: Option<PathBuf>,
     #[command(subcommand)]
-    command: Verb,
+    command: Words,
+}
+
+#[derive(Debug, Subcommand)]
+enum Words {
+    #[command(flatten)]
+    Agent(Verb),
+    #[command(flatten)]
+    Tool(tools::Verb),
+    /// Remove the virtual addresses that an agent which was killed has left on this machine; needs no agent.
+    ReleaseAddresses {
+        /// The agent's run folder.
+        #[arg(long, default_value = "/run/holdfast")]
+        run_dir: PathBuf,
+    },
 }
 
 /// The module a command is about.
@@ -68,14 +92,21 @@ enum Verb {
     State {
         #[command(flatten)]
         module: MaybeModule,
+        /// With all resources: value, since when, and who said so.
+        #[arg(short = 'v')]
+        verbose: bool,
         /// As JSON: one object with -m, else an array.
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Checks(checks::Verb),
     /// Start a module, in the role its data allows.
     Start(Control),
     /// Stop a module; a primary's stop is a failover.
     Stop(Control),
+    /// Stop a module when `stop` has no effect: no graceful stop script is run.
+    Forcestop(Control),
     /// Stop and start the application here, without failover.
     Restart(Control),
     /// Stop a module, then start it.
@@ -83,11 +114,31 @@ enum Verb {
     /// Exchange the roles of the two nodes.
     Swap(Control),
     /// Start as primary where that is safe (first start, or the other copy is given up).
-    Prim(Control),
+    Prim {
+        #[command(flatten)]
+        control: Control,
+        /// fullsync: the secondary copies everything (which it always does in this version).
+        #[arg(value_parser = ["fullsync"])]
+        sync: Option<String>,
+    },
     /// Start as primary whatever the state of the data.
     Primforce(Control),
     /// Start as secondary; agrees that this copy is overwritten.
-    Second(Control),
+    Second {
+        #[command(flatten)]
+        control: Control,
+        /// fullsync: copy everything (which this version always does).
+        #[arg(value_parser = ["fullsync"])]
+        sync: Option<String>,
+    },
+    /// Let a secondary take over by itself, or only by an operator's `prim`; order it on both nodes.
+    Failover {
+        #[command(flatten)]
+        module: Module,
+        /// on or off.
+        #[arg(value_parser = ["on", "off"])]
+        value: String,
+    },
     /// Wait until a module is in a state, Ready (STOP: stopped; WAIT: also while it waits).
     Waitstate {
         #[command(flatten)]
@@ -141,12 +192,6 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Remove the virtual addresses that an agent which was killed has left on this machine; needs no agent.
-    ReleaseAddresses {
-        /// The agent's run folder.
-        #[arg(long, default_value = "/run/holdfast")]
-        run_dir: PathBuf,
-    },
     /// Show the fingerprint of this node's key.
     Key,
     /// Save a support zip: logs, configurations, states, versions, system facts; secrets are masked.
@@ -170,8 +215,8 @@ enum Verb {
     Boot {
         #[command(flatten)]
         module: Module,
-        /// on or off.
-        #[arg(value_parser = ["on", "off"])]
+        /// on, off, or auto (if it was running when the machine went down).
+        #[arg(value_parser = ["on", "off", "auto"])]
         value: String,
     },
     /// Look at directories that are to be replicated.
@@ -220,7 +265,7 @@ enum Package {
 
 /// Runs the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = Cli::parse_from(arguments);
+    let cli = Cli::parse_from(words::rewritten(arguments));
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -245,23 +290,36 @@ fn socket(told: Option<PathBuf>) -> PathBuf {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    if let Verb::ReleaseAddresses { run_dir } = cli.command {
-        return release_addresses(&run_dir);
-    }
+    let verb = match cli.command {
+        Words::Tool(verb) => return tools::run(verb),
+        Words::ReleaseAddresses { run_dir } => return release_addresses(&run_dir),
+        Words::Agent(verb) => verb,
+    };
     let client = &mut Client::connect(&socket(cli.socket))?;
-    match cli.command {
-        Verb::ReleaseAddresses { .. } => {}
-        Verb::State { module, json } => state(client, module.module, json)?,
+    match verb {
+        Verb::State { module, verbose, json } => state(client, module.module, verbose, json)?,
+        Verb::Checks(verb) => checks::run(client, verb)?,
         Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
         Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
+        Verb::Forcestop(control) => command(client, control, ModuleCommand::ForceStop)?,
         Verb::Restart(control) => command(client, control, ModuleCommand::Restart)?,
         Verb::Stopstart(control) => command(client, control, ModuleCommand::StopStart)?,
         Verb::Swap(control) => command(client, control, ModuleCommand::Swap)?,
-        Verb::Prim(control) => command(client, control, ModuleCommand::Prim)?,
+        Verb::Prim { control, sync: None } => command(client, control, ModuleCommand::Prim)?,
+        Verb::Prim { control, .. } => command(client, control, ModuleCommand::PrimFullSync)?,
         Verb::Primforce(control) => command(client, control, ModuleCommand::PrimForce)?,
-        Verb::Second(control) => command(client, control, ModuleCommand::Second)?,
+        Verb::Second { control, sync: None } => command(client, control, ModuleCommand::Second)?,
+        Verb::Second { control, .. } => command(client, control, ModuleCommand::SecondFullSync)?,
+        Verb::Failover { module, value } => {
+            let kind = if value == "on" { ModuleCommand::FailoverOn } else { ModuleCommand::FailoverOff };
+            command(client, Control { module, identity: None }, kind)?;
+        }
         Verb::Boot { module, value } => {
-            let kind = if value == "on" { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
+            let kind = match value.as_str() {
+                "on" => ModuleCommand::BootOn,
+                "auto" => ModuleCommand::BootAuto,
+                _ => ModuleCommand::BootOff,
+            };
             command(client, Control { module, identity: None }, kind)?;
         }
         Verb::Waitstate { module, state, timeout } => return wait_state(client, &module.module, &state, timeout),
@@ -307,13 +365,16 @@ fn release_addresses(run_dir: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(client: &mut Client, module: Option<String>, json: bool) -> Result<()> {
+fn state(client: &mut Client, module: Option<String>, verbose: bool, json: bool) -> Result<()> {
     let single = module.is_some();
     let modules = states(client, module)?;
     match (json, single) {
         (true, true) => show::json(modules.first().context("no such module")?),
         (true, false) => show::json(&modules),
-        (false, _) => show::states(&modules),
+        (false, _) => {
+            show::states(&modules)?;
+            if verbose { show::resources(&modules) } else { Ok(()) }
+        }
     }
 }
 
@@ -494,6 +555,18 @@ mod tests {
             "holdfast boot -m a on",
             "holdfast snapshot f.zip",
             "holdfast --socket /x key",
+            "holdfast state -m a -v",
+            "holdfast get -m a -r tcp.web",
+            "safekit set -r custom.web -v down -i custom1 -m a",
+            "safekit errd enable -m a mine",
+            "safekit errd off -m a",
+            "safekit errd suspend -m a",
+            "safekit checker on -m a",
+            "safekit incloop -m a -i handler",
+            "safekit checkloop -m a",
+            "safekit kill --name=java --argregex=a.b --level=terminate",
+            "safekit processtree kill java a.b",
+            "safekit boundcmd 1.5 ls -l --all",
             "holdfast release-addresses --run-dir /x",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));

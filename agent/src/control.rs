@@ -3,11 +3,12 @@
 pub mod client;
 pub mod server;
 
+use crate::drivers::checks::Order;
 use crate::pairing::PairingStatus;
 use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
 use holdfast_api::config::ClusterConfig;
 use holdfast_api::ids::ModuleId;
-use holdfast_core::input::ModuleCommand;
+use holdfast_core::input::{LoopOrder, ModuleCommand};
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages. History: 1, first.
@@ -66,6 +67,35 @@ pub enum Request {
         error: bool,
         /// Text.
         text: String,
+    },
+    /// A resource is now this; answered by `Done` or `Refused`.
+    SetResource {
+        /// Which module.
+        module: String,
+        /// Such as `custom.web`.
+        name: String,
+        /// `up`, `down`, or a word.
+        value: String,
+        /// Who says so.
+        by: String,
+    },
+    /// An order to the checkers; answered by `Done` or `Refused`.
+    Checks {
+        /// Of which module.
+        module: String,
+        /// What.
+        order: Order,
+        /// Who.
+        by: String,
+    },
+    /// A script counts its restarts; answered by `Done`, or by `Refused` once the limit is reached.
+    Loop {
+        /// Of which module.
+        module: String,
+        /// What.
+        order: LoopOrder,
+        /// Who.
+        by: String,
     },
     /// The pairing; answered by `Pairing`.
     Pairing {

@@ -1,12 +1,18 @@
 //! The drivers: each turns one kind of effect into IO and hands its results back as inputs.
 
+pub mod checks;
+pub mod errd;
 pub mod health;
 pub mod heartbeat;
+pub mod icmp;
 pub mod inventory;
 pub mod processes;
+pub mod program;
+pub mod reboot;
 pub mod replica;
 pub mod script;
 pub mod vip;
+pub mod watch;
 
 use holdfast_core::input::Input;
 use tokio::sync::mpsc;

@@ -5,22 +5,24 @@
 
 use crate::clock;
 use crate::drivers::Inbox;
+use crate::drivers::checks::{self, Checks};
 use crate::drivers::heartbeat::Heartbeats;
 use crate::drivers::inventory::Counting;
-use crate::drivers::processes::Watch;
+use crate::drivers::reboot::reboot;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
 use crate::drivers::vip::{Addresses, Holder};
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
-use crate::report::{Reports, of_view};
+use crate::report::{Dates, Reports, of_view};
 use holdfast_api::ids::ModuleId;
+use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::ModuleState;
-use holdfast_api::userconfig::Errd;
-use holdfast_core::input::{Command, Input, ModuleCommand};
+use holdfast_api::userconfig::{Check, Errd};
+use holdfast_core::input::{Command, Input, LoopOrder, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
-use holdfast_core::time::Instant;
+use holdfast_core::settings::Settings;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -61,12 +63,43 @@ pub enum ToEngine {
         /// Text.
         text: String,
     },
+    /// A script or an operator says what a resource is.
+    SetResource {
+        /// Which.
+        name: String,
+        /// What it is now.
+        value: ResourceValue,
+        /// Who says so.
+        by: String,
+    },
+    /// The checkers are switched, or asked about.
+    Checks {
+        /// What.
+        order: checks::Order,
+        /// Who.
+        by: String,
+        /// The answer.
+        reply: oneshot::Sender<CommandResult>,
+    },
+    /// A script counts restarts of its own.
+    Loop {
+        /// What.
+        order: LoopOrder,
+        /// Who.
+        by: String,
+        /// The answer.
+        reply: oneshot::Sender<CommandResult>,
+    },
     /// The module was configured again without a change of what must be equal on both nodes.
     Apply {
         /// New scripts, environment and limits.
         scripts: Option<Box<Setting>>,
+        /// New checkers.
+        check: Check,
         /// New process checks.
         errd: Errd,
+        /// New rules and limits.
+        settings: Box<Settings>,
         /// New version.
         version: u64,
     },
@@ -83,8 +116,10 @@ pub struct Drivers {
     pub addresses: Addresses,
     /// Scripts; `None` without `<user>`.
     pub scripts: Option<Scripts>,
-    /// Process checks.
-    pub errd: Errd,
+    /// Checkers and process checks.
+    pub checks: Checks,
+    /// How the machine is rebooted.
+    pub reboot_command: String,
 }
 
 /// Everything an engine is made of.
@@ -118,24 +153,26 @@ pub struct Engine {
 /// The engine while it runs.
 struct Running {
     engine: Engine,
-    watch: Option<Watch>,
     /// While the module is stopped.
     counting: Option<Counting>,
     healthy: bool,
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
-    /// `View::since` and the wall clock then.
-    since: (Instant, u64),
+    dates: Dates,
 }
 
 impl Engine {
     /// Runs until the last sender of requests is dropped.
     pub async fn run(self) {
         let rotation = tokio::spawn(rotate(self.application_log.clone()));
-        let since = (Instant(u64::MAX), 0);
-        let waiting = HashMap::new();
-        let (watch, counting) = (None, None);
-        let mut running = Running { engine: self, watch, counting, healthy: false, waiting, next_command: 1, since };
+        let mut running = Running {
+            engine: self,
+            counting: None,
+            healthy: false,
+            waiting: HashMap::new(),
+            next_command: 1,
+            dates: Dates::default(),
+        };
         running.report();
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
@@ -188,18 +225,27 @@ impl Running {
                 let id = self.await_reply(reply);
                 Some(Input::ShutdownOrdered { id, by, hurry })
             }
+            ToEngine::Loop { order, by, reply } => {
+                let id = self.await_reply(reply);
+                Some(Input::LoopOrdered { id, order, by })
+            }
+            ToEngine::SetResource { name, value, by } => Some(Input::ResourceSet { name, value, by }),
+            ToEngine::Checks { order, by, reply } => {
+                // A failure means that nobody waits for the answer any more.
+                let _ = reply.send(self.engine.drivers.checks.order(&order, &by));
+                None
+            }
             ToEngine::Print { level, text } => {
                 self.log(level, &text);
                 None
             }
-            ToEngine::Apply { scripts, errd, version } => {
-                if let (Some(old), Some(new)) = (&mut self.engine.drivers.scripts, scripts) {
+            ToEngine::Apply { scripts, check, errd, settings, version } => {
+                let drivers = &mut self.engine.drivers;
+                drivers.checks.set(check, errd, scripts.as_deref().cloned());
+                if let (Some(old), Some(new)) = (&mut drivers.scripts, scripts) {
                     old.set(*new);
                 }
-                if self.watch.is_some() {
-                    self.watch = Some(Watch::start(&errd, &self.engine.inbox));
-                }
-                self.engine.drivers.errd = errd;
+                self.engine.node.apply(*settings);
                 self.engine.version = version;
                 self.report();
                 None
@@ -207,9 +253,17 @@ impl Running {
         }
     }
 
+    /// The number under which the core answers.
+    fn await_reply(&mut self, reply: oneshot::Sender<CommandResult>) -> u64 {
+        let id = self.next_command;
+        self.next_command += 1;
+        self.waiting.retain(|_, reply| !reply.is_closed());
+        self.waiting.insert(id, reply);
+        id
+    }
+
     fn log(&self, level: EventLevel, text: &str) {
-        let view = self.engine.node.view();
-        self.engine.log.write(level, &format!("{} {}", view.state, view.readiness), text);
+        self.engine.log.write(level, &self.engine.node.status().to_string(), text);
     }
 
     /// Decides on one input and carries out what was decided.
@@ -281,8 +335,9 @@ impl Running {
                 drivers.addresses.set(run, if heard { Holder::Peer } else { Holder::Unknown });
             }
             Act::ReleaseAddresses { run } => drivers.addresses.release(run),
-            Act::StartChecks { .. } => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
-            Act::StopChecks { .. } => self.watch = None,
+            Act::StartChecks { when } => drivers.checks.start(when),
+            Act::StopChecks { when } => drivers.checks.stop(when),
+            Act::Reboot => self.reboot(),
             Act::AskWitness { .. } => {}
             Act::SetHealth { ready } => {
                 self.healthy = ready;
@@ -290,6 +345,17 @@ impl Running {
                 self.report();
             }
         }
+    }
+
+    fn reboot(&self) {
+        let (command, log) = (self.engine.drivers.reboot_command.clone(), self.engine.log.clone());
+        let state = self.engine.node.status().to_string();
+        tokio::spawn(async move {
+            if let Err(error) = reboot(&command).await {
+                tracing::error!("no reboot: {error:#}");
+                log.write(EventLevel::Error, &state, &format!("no reboot: {error:#}"));
+            }
+        });
     }
 
     /// Hands an input in without waiting for room, which only this loop could make.
@@ -300,12 +366,9 @@ impl Running {
 
     fn report(&mut self) {
         let view = self.engine.node.view();
-        if self.since.0 != view.since {
-            self.since = (view.since, clock::unix_ms().saturating_sub(clock::now().since(view.since)));
-        }
         self.count_while_stopped(view.state == ModuleState::Stop);
         let Engine { module, id, version, reports, .. } = &self.engine;
-        reports.set(of_view(&view, module, *id, *version, self.since.1), self.healthy);
+        reports.set(of_view(&view, module, *id, *version, &mut self.dates), self.healthy);
     }
 
     fn count_while_stopped(&mut self, stopped: bool) {

@@ -39,10 +39,9 @@ pub fn check(config: &ModuleConfig) -> Result<Checked> {
     let package = Package::read(&bytes)?;
     let user_config = UserConfig::parse(package.userconfig()?)?;
     for proc in &user_config.errd.procs {
-        if let Some(pattern) = &proc.argregex {
-            crate::drivers::processes::pattern(pattern)
-                .map_err(|error| anyhow!("userconfig.xml: argregex of <proc name=\"{}\">: {error}", proc.name))?;
-        }
+        crate::drivers::processes::Selection::of(proc).map_err(|error| {
+            anyhow!("userconfig.xml: a regular expression of <proc name=\"{}\">: {error}", proc.name)
+        })?;
     }
     Ok(Checked { config: config.clone(), package, user_config })
 }

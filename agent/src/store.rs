@@ -1,5 +1,6 @@
 //! What the agent holds durably besides the ledgers: cluster and module configurations, enrolment, incarnation counter.
 
+use crate::drivers::checks::Switches;
 use crate::files;
 use anyhow::{Context, Result, bail};
 use holdfast_api::config::{ClusterConfig, ModuleConfig};
@@ -22,6 +23,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self> {
         files::make_dir(dir)?;
         files::make_dir(&dir.join("modules"))?;
+        files::make_dir(&dir.join("switches"))?;
         Ok(Self { dir: dir.to_owned() })
     }
 
@@ -98,7 +100,22 @@ impl Store {
 
     /// Forgets a module.
     pub fn remove_module(&self, name: &str) -> Result<()> {
+        remove(&self.switches_path(name))?;
         remove(&self.module_path(name))
+    }
+
+    fn switches_path(&self, module: &str) -> PathBuf {
+        self.dir.join("switches").join(format!("{module}.json"))
+    }
+
+    /// What is switched off on a module; nothing, if nobody ever switched.
+    pub fn switches(&self, module: &str) -> Result<Switches> {
+        Ok(files::load(&self.switches_path(module), "switches", SMALL)?.unwrap_or_default())
+    }
+
+    /// Keeps what is switched off on a module.
+    pub fn save_switches(&self, module: &str, switches: &Switches) -> Result<()> {
+        files::save(&self.switches_path(module), "switches", switches)
     }
 
     /// Forgets the cluster and the server.
@@ -140,6 +157,7 @@ pub fn check_version<T: PartialEq>(what: &str, held: Option<(&T, u64)>, new: &T,
 #[cfg(test)]
 mod tests {
     use super::{Store, check_version};
+    use crate::drivers::checks::Switches;
 
     #[test]
     fn incarnations_rise_across_openings_and_clock_steps() {
@@ -148,6 +166,17 @@ mod tests {
         assert_eq!((next(0), next(0)), (1, 2));
         assert_eq!((next(1000), next(5)), (1000, 1001));
         assert!(Store::open(dir.path()).unwrap().modules().unwrap().is_empty());
+    }
+
+    #[test]
+    fn switches_are_kept_until_the_module_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = || Store::open(dir.path()).unwrap();
+        assert_eq!(store().switches("a").unwrap(), Switches { checkers: true, errd: true });
+        store().save_switches("a", &Switches { checkers: true, errd: false }).unwrap();
+        assert!(!store().switches("a").unwrap().errd && store().switches("b").unwrap().errd);
+        store().remove_module("a").unwrap();
+        assert!(store().switches("a").unwrap().errd);
     }
 
     #[test]

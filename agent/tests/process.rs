@@ -1,6 +1,9 @@
 //! A real agent process on loopback addresses: command line, configuration, refusals, restart. No data plane.
 #![allow(clippy::unwrap_used)] // its helpers are test code too
 
+#[path = "process/checks.rs"]
+mod checks;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -81,11 +84,18 @@ fn wait(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A package without replication, so that no data plane is needed.
 fn package(root: &Path, userconfig: &str) -> PathBuf {
+    package_with(root, userconfig, &[])
+}
+
+/// The same with further programs in its `bin`.
+fn package_with(root: &Path, userconfig: &str, programs: &[(&str, &str)]) -> PathBuf {
     let path = root.join("test.safe");
     let mut writer = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
     let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
     let script = "#!/bin/sh\necho \"$(basename \"$0\") $*\"\n\"$SAFE/safekit\" printi \"hello from $SAFEMODULE\"\n";
-    for (name, text) in [("conf/userconfig.xml", userconfig), ("bin/start_prim", script), ("bin/stop_prim", script)] {
+    let scripts = [("start_prim", script), ("stop_prim", script)];
+    let programs = scripts.iter().chain(programs).map(|(name, text)| (format!("bin/{name}"), *text));
+    for (name, text) in std::iter::once(("conf/userconfig.xml".to_owned(), userconfig)).chain(programs) {
         writer.start_file(name, options).unwrap();
         writer.write_all(text.as_bytes()).unwrap();
     }

@@ -7,6 +7,8 @@
 mod bench;
 #[path = "namespaces/boots.rs"]
 mod boots;
+#[path = "namespaces/checks.rs"]
+mod checks;
 #[path = "namespaces/commands.rs"]
 mod commands;
 #[path = "namespaces/crashes.rs"]
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
     let all: Vec<Scenario> = [
         plumbing::SCENARIOS,
+        checks::SCENARIOS,
         commands::SCENARIOS,
         crashes::SCENARIOS,
         links::SCENARIOS,

@@ -36,6 +36,15 @@ pub struct Durable {
     pub running: bool,
     /// The module starts when the machine boots.
     pub boot_start: bool,
+    /// It also starts at boot if it was running when the machine went down.
+    #[serde(default)]
+    pub boot_auto: bool,
+    /// An operator's `failover on|off`; `None`: as configured.
+    #[serde(default)]
+    pub failover: Option<bool>,
+    /// Reboots that the module has ordered by itself since an operator last stepped in.
+    #[serde(default)]
+    pub reboots: u32,
     /// Boot id under which `running` was last true: a new one means that the machine went down.
     pub boot_id: u64,
 }

@@ -38,12 +38,23 @@ pub enum Input {
         /// What went wrong, if anything did.
         error: Option<String>,
     },
-    /// A process checker found fewer processes than wanted.
+    /// The process checker found fewer processes than wanted, or more.
     ProcessMissing {
         /// Name of the `<proc>`.
         name: String,
+        /// What is wrong, in plain words ("process java is missing").
+        problem: String,
         /// Its `action`.
         action: CheckAction,
+    },
+    /// A script or a handler counts a restart of its own towards `maxloop`, or asks how many are left.
+    LoopOrdered {
+        /// Number given by the driver; the reply carries it.
+        id: u64,
+        /// What is wanted.
+        order: LoopOrder,
+        /// Who, for the module log.
+        by: String,
     },
     /// A checker, a script or an operator says what a resource is.
     ResourceSet {
@@ -93,6 +104,18 @@ pub struct Command {
     pub actor: String,
     /// An `-i identity` was given: the command counts towards `maxloop` instead of resetting it.
     pub counted: bool,
+}
+
+/// What a script wants of the count that `maxloop` bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoopOrder {
+    /// Count one more; refused once the limit is reached.
+    Count,
+    /// Count anew from zero.
+    Reset,
+    /// Only say; refused once the limit is reached.
+    Check,
 }
 
 /// What a witness said.

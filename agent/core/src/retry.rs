@@ -17,17 +17,28 @@ impl Budget {
         Self { max, interval_ms, spent: VecDeque::new() }
     }
 
+    /// New limits; what was spent stays spent.
+    pub fn limit(&mut self, max: u32, interval_ms: u64) {
+        self.max = max;
+        self.interval_ms = interval_ms;
+    }
+
     /// Spends one restart; false if the budget was used up already (nothing is spent then).
     #[must_use]
     pub fn spend(&mut self, now: Instant) -> bool {
-        while self.spent.front().is_some_and(|at| now.since(*at) >= self.interval_ms) {
-            self.spent.pop_front();
-        }
-        if self.spent.len() >= self.max as usize {
+        if self.used_up(now) {
             return false;
         }
         self.spent.push_back(now);
         true
+    }
+
+    /// Whether the next restart would be too many.
+    pub fn used_up(&mut self, now: Instant) -> bool {
+        while self.spent.front().is_some_and(|at| now.since(*at) >= self.interval_ms) {
+            self.spent.pop_front();
+        }
+        self.spent.len() >= self.max as usize
     }
 
     /// An operator stepped in: start counting anew.
@@ -49,7 +60,7 @@ mod tests {
     fn the_fourth_within_the_interval_is_too_many() {
         let mut budget = Budget::new(3, 1000);
         assert!(budget.spend(Instant(0)) && budget.spend(Instant(10)) && budget.spend(Instant(20)));
-        assert!(!budget.spend(Instant(999)));
+        assert!(budget.used_up(Instant(999)) && !budget.spend(Instant(999)));
         assert!(budget.spend(Instant(1000)), "the first one has aged out");
         budget.reset();
         assert_eq!(budget.count(), 0);

@@ -6,7 +6,6 @@ use anyhow::Result;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// The signals that end the agent.
@@ -70,9 +69,8 @@ impl Agent {
         for name in names {
             let agent = Arc::clone(self);
             orders.spawn(async move {
-                let (reply, answer) = oneshot::channel();
-                let request = ToEngine::Shutdown { by: by.to_owned(), hurry, reply };
-                if let Err(reason) = agent.order(&name, request, answer).await {
+                let request = |reply| ToEngine::Shutdown { by: by.to_owned(), hurry, reply };
+                if let Err(reason) = agent.ask(&name, request).await {
                     tracing::error!(module = name, "not stopped in order: {reason}");
                 }
             });

@@ -65,6 +65,24 @@ pub(super) fn states(modules: &[NodeModuleReport]) -> Result<()> {
     table(&rows)
 }
 
+/// The resources of the modules.
+pub(super) fn resources(modules: &[NodeModuleReport]) -> Result<()> {
+    let mut rows = vec![header(&["MODULE", "RESOURCE", "VALUE", "SINCE", "BY"])];
+    for module in modules {
+        rows.extend(module.resources.iter().map(|resource| {
+            vec![
+                module.module.clone(),
+                resource.name.clone(),
+                resource.value.to_string(),
+                date(resource.since_unix_ms),
+                resource.by.clone(),
+            ]
+        }));
+    }
+    writeln!(stdout())?;
+    table(&rows)
+}
+
 /// The modules known.
 pub(super) fn modules(modules: &[ListedModule]) -> Result<()> {
     let mut rows = vec![header(&["MODULE", "ID", "INSTALLED", "CONFIGURED"])];

@@ -2,13 +2,13 @@
 
 use super::{Answer, Ask, CHUNK, LINE_MAX, ListedModule, PROTOCOL, Request};
 use crate::agent::Agent;
+use crate::engine::CommandResult;
 use crate::{facts, modules, snapshot};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_api::ids::ModuleId;
 use holdfast_api::package::Package;
-use holdfast_core::input::ModuleCommand;
 use holdfast_core::output::EventLevel;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -126,7 +126,14 @@ async fn answer(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
     let done = |text: String| Answer::Done { text };
     Ok(match request {
         Request::State { module } => states(agent, module.as_deref())?,
-        Request::Command { module, kind, actor, counted } => command(agent, &module, kind, &actor, counted).await,
+        Request::Command { module, kind, actor, counted } => {
+            result(agent.command(&module, kind, &actor, counted).await)
+        }
+        Request::SetResource { module, name, value, by } => {
+            done(agent.set_resource(&module, &name, &value, &by).await?)
+        }
+        Request::Checks { module, order, by } => result(agent.order_checks(&module, order, &by).await),
+        Request::Loop { module, order, by } => result(agent.order_loop(&module, order, &by).await),
         Request::Log { module, which, from, limit } => {
             let log = agent.log(&module, which).await?;
             Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
@@ -164,8 +171,8 @@ async fn answer(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
     })
 }
 
-async fn command(agent: &Agent, module: &str, kind: ModuleCommand, actor: &str, counted: bool) -> Answer {
-    match agent.command(module, kind, actor, counted).await {
+fn result(result: CommandResult) -> Answer {
+    match result {
         Ok(text) => Answer::Done { text },
         Err(reason) => Answer::Refused { reason },
     }

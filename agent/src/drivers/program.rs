@@ -1,0 +1,77 @@
+//! A program of the module's `bin` that is no script: custom checkers and handlers of `<proc>`.
+//!
+//! It runs in a process group of its own, with the scripts' environment, its output in the application log. What it is
+//! for stands in its environment, so that a copy left behind by an agent that was killed is found and ended.
+
+use super::script::{Setting, end_group, note};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use tokio::process::{Child, Command};
+
+/// Names what a program is for: module and resource.
+const MARK: &str = "HOLDFAST_PROGRAM";
+
+/// A program that runs.
+#[derive(Debug)]
+pub(super) struct Program {
+    child: Child,
+    group: Option<Pid>,
+}
+
+/// The program `exec` of a module: below its `bin`, or absolute.
+pub(super) fn path(setting: &Setting, exec: &str) -> PathBuf {
+    setting.bin.join(exec)
+}
+
+impl Program {
+    /// Starts a program on behalf of a resource of the module: its arguments are module, resource and `arguments`.
+    pub(super) fn start(
+        setting: &Setting,
+        module: &str,
+        resource: &str,
+        exec: &str,
+        arguments: &[&str],
+    ) -> std::io::Result<Self> {
+        let output = || -> std::io::Result<Stdio> {
+            Ok(if setting.user.logging { setting.log.append()?.into() } else { Stdio::null() })
+        };
+        let mut command = Command::new(path(setting, exec));
+        command.args([module, resource]).args(arguments).current_dir(&setting.bin);
+        command.env_clear().envs(setting.env.iter().cloned()).env(MARK, mark(setting, module, resource));
+        command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0).kill_on_drop(true);
+        note(setting, format!("{exec} {module} {resource} {}", arguments.join(" ")).trim_end());
+        let child = command.spawn()?;
+        let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+        Ok(Self { child, group })
+    }
+
+    /// Waits for its own end.
+    pub(super) async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Ends it with its whole group: asks, then forces.
+    pub(super) async fn end(mut self) {
+        end_group(&mut self.child, self.group).await;
+    }
+}
+
+/// The folder tells agents on one machine apart.
+fn mark(setting: &Setting, module: &str, resource: &str) -> String {
+    format!("{module} {resource} {}", setting.bin.display())
+}
+
+/// Ends every process that a former agent started on behalf of a resource, and what those started.
+pub(super) fn end_left_behind(setting: &Setting, module: &str, resource: &str) {
+    let wanted = format!("{MARK}={}", mark(setting, module, resource));
+    for process in super::processes::list(Path::new("/proc")) {
+        let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+            && let Some(pid) = Pid::from_raw(process.pid as i32)
+        {
+            tracing::info!(resource, pid = process.pid, "ends what a former agent left behind");
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
