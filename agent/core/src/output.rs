@@ -79,6 +79,13 @@ pub enum Act {
         /// Drawn and saved with the ask, the same when it is repeated.
         nonce: u64,
     },
+    /// Tell the register that asked (`RegisterRestarted`) which generation this node holds.
+    ReportGeneration {
+        /// The register's life, as in the input.
+        life: u64,
+        /// Number of this node's generation; saved.
+        number: u64,
+    },
     /// Put the health URL to this answer (true: 200).
     SetHealth {
         /// 200 or 404.

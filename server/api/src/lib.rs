@@ -12,6 +12,7 @@ pub mod ids;
 #[cfg(feature = "package")]
 pub mod package;
 pub mod problem;
+pub mod register;
 pub mod resource;
 pub mod rules;
 pub mod state;
