@@ -7,6 +7,7 @@ use crate::boot::{self, Boot};
 use crate::drivers::health;
 use crate::engine::{CommandResult, ToEngine};
 use crate::identity::Identity;
+use crate::link::register::ServerRegister;
 use crate::logs::{LogFile, MODULE_LOG_MAX};
 use crate::modules::Checked;
 use crate::options::{Layout, Options, program_beside};
@@ -67,6 +68,8 @@ pub struct Agent {
     pub store: Store,
     /// Enrolment by pairing code.
     pub pairing: Pairing,
+    /// The register at the management server.
+    pub register: ServerRegister,
     incarnation: Incarnation,
     inner: Mutex<Inner>,
     _lock: File,
@@ -93,7 +96,19 @@ impl Agent {
         let pairing = Pairing::new(store.enrolment()?.is_some());
         let inner = Mutex::new(Inner { cluster, modules: BTreeMap::new() });
         let identity = RwLock::new(identity);
-        Ok(Arc::new(Self { options, layout, identity, reports, boot, store, pairing, incarnation, inner, _lock: lock }))
+        Ok(Arc::new(Self {
+            options,
+            layout,
+            identity,
+            reports,
+            boot,
+            store,
+            pairing,
+            register: ServerRegister::default(),
+            incarnation,
+            inner,
+            _lock: lock,
+        }))
     }
 
     /// The node's key and certificate.

@@ -2,10 +2,12 @@
 
 pub mod health;
 pub mod heartbeat;
+pub mod icmp;
 pub mod processes;
 pub mod replica;
 pub mod script;
 pub mod vip;
+pub mod witness;
 
 use holdfast_core::input::Input;
 use tokio::sync::mpsc;

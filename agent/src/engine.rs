@@ -8,6 +8,7 @@ use crate::drivers::heartbeat::Heartbeats;
 use crate::drivers::processes::Watch;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
+use crate::drivers::witness::Witness;
 use crate::drivers::{Inbox, vip};
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
@@ -71,6 +72,8 @@ pub struct Drivers {
     pub scripts: Option<Scripts>,
     /// Process checks.
     pub errd: Errd,
+    /// Who is asked when every link is silent.
+    pub witness: Witness,
 }
 
 /// Everything an engine is made of.
@@ -271,7 +274,8 @@ impl Running {
             }
             Act::StartChecks { .. } => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
             Act::StopChecks { .. } => self.watch = None,
-            Act::AskWitness { .. } => {}
+            Act::AskWitness { ask, number, nonce } => drivers.witness.ask(ask, number, nonce),
+            Act::ReportGeneration { life, number } => drivers.witness.report_generation(life, number),
             Act::SetHealth { ready } => {
                 self.healthy = ready;
                 // At once: a load balancer must not see the old answer while the acts that follow run.

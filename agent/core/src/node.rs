@@ -178,7 +178,7 @@ impl Node {
             Input::Replica(event) => self.on_replica(event),
             Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
             Input::ProcessMissing { name, action } => self.on_process_missing(&name, action),
-            Input::ResourceSet { .. } | Input::WitnessAnswered { .. } => {}
+            Input::ResourceSet { .. } | Input::WitnessAnswered { .. } | Input::RegisterRestarted { .. } => {}
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
         }
         self.settle();

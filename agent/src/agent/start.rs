@@ -5,6 +5,7 @@ use crate::clock;
 use crate::drivers::heartbeat::{Heartbeats, Link};
 use crate::drivers::replica::{self, Replica};
 use crate::drivers::script::{Scripts, Setting};
+use crate::drivers::witness;
 use crate::engine::{Drivers, Engine};
 use crate::ledger::{Ledger, LedgerThread};
 use crate::logs::ModuleLog;
@@ -90,7 +91,10 @@ impl Agent {
         let (inbox, inputs) = mpsc::channel(INPUTS);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let key = module_key(&secret(cluster)?, config.id.0);
+        let log = ModuleLog::start(self.module_log(&config.name), &config.name, &pair.own.name)?;
+        let witness = self.witness_setting(cluster, checked, &pair, &log);
         let drivers = Drivers {
+            witness: witness::Witness::start(witness, inbox.clone())?,
             heartbeats: Heartbeats::start(&links(checked, &pair)?, key, &inbox),
             replica: Replica::new(self.replica_setting(cluster, checked, &pair)?, inbox.clone()),
             scripts: self.script_setting(checked).map(|setting| Scripts::new(setting, inbox.clone())),
@@ -103,7 +107,7 @@ impl Agent {
             version: config.version,
             ledger,
             drivers,
-            log: ModuleLog::start(self.module_log(&config.name), &config.name, &pair.own.name)?,
+            log,
             application_log: self.application_log(checked),
             reports: self.reports.clone(),
             inputs,
@@ -133,6 +137,27 @@ impl Agent {
             incarnation: self.incarnation,
             witness: Witness::default(),
             broken: BrokenRules::default(),
+        }
+    }
+
+    fn witness_setting(
+        &self,
+        cluster: &ClusterConfig,
+        checked: &Checked,
+        pair: &Pair<'_>,
+        log: &ModuleLog,
+    ) -> witness::Setting {
+        let timeout = Duration::from_millis(checked.user_config.heart.timeout_ms);
+        witness::Setting {
+            module: checked.config.name.clone(),
+            id: checked.config.id,
+            cluster: cluster.name.clone(),
+            node: pair.own.id,
+            witness: checked.user_config.witness.clone(),
+            limit: timeout.clamp(witness::LIMIT_MIN, witness::LIMIT_MAX),
+            register: self.register.clone(),
+            log: log.clone(),
+            reports: self.reports.clone(),
         }
     }
 

@@ -18,3 +18,5 @@ pub mod rules;
 pub mod state;
 #[cfg(feature = "userconfig")]
 pub mod userconfig;
+#[cfg(feature = "userconfig")]
+pub mod witness;
