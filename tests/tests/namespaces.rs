@@ -15,6 +15,8 @@ mod links;
 mod plumbing;
 #[path = "namespaces/serverless.rs"]
 mod serverless;
+#[path = "namespaces/witness.rs"]
+mod witness;
 
 use bench::{Bench, Scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,9 +29,15 @@ fn main() -> ExitCode {
         return plumbing::hang();
     }
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
-    let all: Vec<Scenario> =
-        [plumbing::SCENARIOS, commands::SCENARIOS, crashes::SCENARIOS, links::SCENARIOS, serverless::SCENARIOS]
-            .concat();
+    let all: Vec<Scenario> = [
+        plumbing::SCENARIOS,
+        commands::SCENARIOS,
+        crashes::SCENARIOS,
+        links::SCENARIOS,
+        serverless::SCENARIOS,
+        witness::SCENARIOS,
+    ]
+    .concat();
     let wanted: Vec<&Scenario> = all
         .iter()
         .filter(|scenario| words.is_empty() || words.iter().any(|word| scenario.name.contains(word.as_str())))

@@ -92,7 +92,7 @@ impl Agent {
         let (requests, asked) = mpsc::channel(REQUESTS);
         let key = module_key(&secret(cluster)?, config.id.0);
         let log = ModuleLog::start(self.module_log(&config.name), &config.name, &pair.own.name)?;
-        let witness = self.witness_setting(cluster, checked, &pair, &log);
+        let witness = self.witness_setting(cluster, checked, &pair, &log)?;
         let drivers = Drivers {
             witness: witness::Witness::start(witness, inbox.clone())?,
             heartbeats: Heartbeats::start(&links(checked, &pair)?, key, &inbox),
@@ -146,19 +146,19 @@ impl Agent {
         checked: &Checked,
         pair: &Pair<'_>,
         log: &ModuleLog,
-    ) -> witness::Setting {
+    ) -> Result<witness::Setting> {
         let timeout = Duration::from_millis(checked.user_config.heart.timeout_ms);
-        witness::Setting {
+        Ok(witness::Setting {
             module: checked.config.name.clone(),
             id: checked.config.id,
-            cluster: cluster.name.clone(),
+            etcd_key: witness::etcd_key(&secret(cluster)?, &checked.config.name, checked.config.id.0),
             node: pair.own.id,
             witness: checked.user_config.witness.clone(),
             limit: timeout.clamp(witness::LIMIT_MIN, witness::LIMIT_MAX),
             register: self.register.clone(),
             log: log.clone(),
             reports: self.reports.clone(),
-        }
+        })
     }
 
     /// Folder, environment and limits of a module's scripts; `None` without `<user>`.

@@ -90,9 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_and_unknown_names_are_told() {
-        let silent = answers("127.0.0.1", Duration::ZERO).await.unwrap_err();
-        assert!(silent.contains("127.0.0.1 does not answer within 0 ms"), "{silent}");
+    async fn what_cannot_answer_is_named_with_the_reason() {
         // A broadcast address is nobody's, and the kernel says so.
         let nobody = answers("127.255.255.255", PATIENCE).await.unwrap_err();
         assert!(nobody.contains("127.255.255.255"), "{nobody}");

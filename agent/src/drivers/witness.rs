@@ -6,6 +6,8 @@ mod gateway;
 #[cfg(test)]
 mod tests;
 
+pub use gateway::key as etcd_key;
+
 use super::{Inbox, icmp};
 use crate::link::register::ServerRegister;
 use crate::logs::ModuleLog;
@@ -45,8 +47,8 @@ pub struct Setting {
     pub module: String,
     /// Number of the module.
     pub id: ModuleId,
-    /// Name of the cluster.
-    pub cluster: String,
+    /// Key of the record in etcd: see [`etcd_key`].
+    pub etcd_key: String,
     /// This node.
     pub node: NodeId,
     /// As configured.
@@ -155,8 +157,7 @@ impl Asker {
             W::Server { ident } => (Kind::Server(setting.register.clone()), ident.clone()),
             W::Etcd { ident, endpoints } => {
                 let endpoints = Endpoint::parse_all(endpoints).map_err(|reason| anyhow!(reason))?;
-                let key = gateway::key(&setting.cluster, &setting.module, setting.id.0);
-                (Kind::Etcd(Etcd::new(endpoints, key)), ident.clone())
+                (Kind::Etcd(Etcd::new(endpoints, setting.etcd_key.clone())), ident.clone())
             }
         };
         let resource = format!("splitbrain.{ident}");

@@ -2,9 +2,10 @@
 
 use crate::support::{Client, Node, PASSWORD, Running, Session, cluster, config, eventually, join, server};
 use holdfast_api::agent::{
-    Answer, FromAgent, FromServer, PROTOCOL_VERSION, RegisterAnswer, RegisterMatter, RegisterQuestion,
+    Answer, FromAgent, FromServer, NodeReport, PROTOCOL_VERSION, RegisterAnswer, RegisterMatter, RegisterQuestion,
 };
 use holdfast_api::ids::ModuleId;
+use holdfast_api::userconfig::Witness;
 use holdfast_server::start;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -278,4 +279,38 @@ async fn everybody_sees_the_register_and_only_an_administrator_arms_it() {
     let (status, problem) = pair.admin.post("/api/v1/modules/2/register/arm", json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(problem["detail"].as_str().unwrap().contains("configure it first"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_register_on_a_node_of_the_module_is_refused_where_it_is_configured() {
+    let mut pair = pair().await;
+    let app = std::sync::Arc::clone(&pair.running.server.app);
+    let problems = async |witness: Witness| {
+        let found = holdfast_server::placement::problems(&app, &witness).await;
+        found.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; ")
+    };
+    let server = || Witness::Server { ident: "witness".into() };
+    let etcd = |endpoints: &[&str]| Witness::Etcd {
+        ident: "witness".into(),
+        endpoints: endpoints.iter().map(|text| (*text).to_owned()).collect(),
+    };
+    assert_eq!(problems(server()).await, "");
+    assert_eq!(problems(etcd(&["http://10.0.0.7:2379"])).await, "");
+    assert!(problems(etcd(&["https://10.0.0.7:2379"])).await.contains("TLS"));
+    let on_node = problems(etcd(&["http://10.0.0.2:2379", "http://10.0.0.7:2379"])).await;
+    assert!(on_node.contains("is on node2") && on_node.contains("at least 3 machines"), "{on_node}");
+    let members = ["http://10.0.0.1:2379", "http://10.0.0.2:2379", "http://10.0.0.7:2379"];
+    assert_eq!(problems(etcd(&members)).await, "");
+    // A node that runs under this very kernel.
+    let report = NodeReport {
+        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned(),
+        ..NodeReport::default()
+    };
+    pair.two.session.say(&FromAgent::Report(report)).await;
+    let refused = eventually("the report has come", || async {
+        Some(problems(server()).await).filter(|problem| !problem.is_empty())
+    })
+    .await;
+    assert!(refused.contains("machine of node2") && refused.contains("run the server on"), "{refused}");
+    assert_eq!(problems(Witness::None).await, "");
 }

@@ -32,6 +32,7 @@ impl Application {
                 pulse_ms: 700,
                 timeout_ms: TIMEOUT_MS,
                 directory: "/srv/postgresql".into(),
+                splitbrain: None,
             },
         }
     }

@@ -29,13 +29,15 @@ pub struct ModulePlan {
     pub timeout_ms: u32,
     /// The replicated directory, made on every host before the start.
     pub directory: String,
+    /// Its witness: attributes of `<splitbrain>`.
+    pub splitbrain: Option<String>,
 }
 
 impl ModulePlan {
     /// The bank ledger with the given timeout.
     pub fn bank(timeout_ms: u32) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/bank.safe");
-        Self { name: "bank".into(), source, pulse_ms: 500, timeout_ms, directory: "/srv/bank".into() }
+        Self { name: "bank".into(), source, pulse_ms: 500, timeout_ms, directory: "/srv/bank".into(), splitbrain: None }
     }
 
     /// Its files with their texts, with the wanted heartbeat.
@@ -64,13 +66,19 @@ impl ModulePlan {
         package::pack_with(&self.source, |name, content| self.adapt(name, content))
     }
 
-    /// Puts the wanted heartbeat into the module's configuration.
+    /// Puts the wanted heartbeat and witness into the module's configuration.
     fn adapt(&self, name: &str, content: Vec<u8>) -> Vec<u8> {
         if name != "conf/userconfig.xml" {
             return content;
         }
         let heart = format!(r#"<heart pulse="{}" timeout="{}">"#, self.pulse_ms, self.timeout_ms);
-        String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart).into_bytes()
+        let text = String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart);
+        let check =
+            |attributes| format!("  <check>\n    <splitbrain ident=\"witness\" {attributes}/>\n  </check>\n</service>");
+        match &self.splitbrain {
+            Some(attributes) => text.replace("</service>", &check(attributes)).into_bytes(),
+            None => text.into_bytes(),
+        }
     }
 }
 

@@ -55,8 +55,12 @@ struct TxnResponse {
     response_range: Option<Range>,
 }
 
-/// The key of a module's record. The number is in it, since a module made again under its old name begins anew.
-pub fn key(cluster: &str, module: &str, id: u16) -> String {
+/// The key of a module's record. The cluster stands in it by its secret, told by nobody from a hash: its name may be
+/// changed while a node is away, and two nodes must never ask under two keys. The module's number is in it, since a
+/// module made again under its old name begins anew.
+pub fn key(secret: &[u8], module: &str, id: u16) -> String {
+    let cluster = blake3::derive_key("holdfast 2026 register in etcd: cluster", secret);
+    let cluster: String = cluster[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("holdfast/{cluster}/{module}/{id}")
 }
 
@@ -144,6 +148,15 @@ mod tests {
         let value = STANDARD.decode(put["value"].as_str().unwrap()).unwrap();
         assert_eq!(String::from_utf8(value).unwrap(), r#"{"number":7,"owner":2,"nonce":18446744073709551615}"#);
         assert_eq!(body["failure"][0]["request_range"], range("holdfast/demo/mirror/1"));
+    }
+
+    #[test]
+    fn clusters_and_modules_have_keys_of_their_own() {
+        let ours = key(b"secret", "mirror", 1);
+        assert!(ours.starts_with("holdfast/") && ours.ends_with("/mirror/1") && !ours.contains("secret"), "{ours}");
+        for other in [key(b"other", "mirror", 1), key(b"secret", "mirror", 2), key(b"secret", "mirror2", 1)] {
+            assert_ne!(ours, other);
+        }
     }
 
     #[test]
