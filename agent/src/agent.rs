@@ -9,6 +9,7 @@ use crate::boot::{self, Boot};
 use crate::drivers::{health, vip};
 use crate::engine::{CommandResult, ToEngine};
 use crate::identity::Identity;
+use crate::link::register::ServerRegister;
 use crate::logs::{LogFile, MODULE_LOG_MAX};
 use crate::modules::Checked;
 use crate::options::{Layout, Options, program_beside};
@@ -70,6 +71,8 @@ pub struct Agent {
     pub store: Store,
     /// Enrolment by pairing code.
     pub pairing: Pairing,
+    /// The register at the management server.
+    pub register: ServerRegister,
     incarnation: Incarnation,
     inner: Mutex<Inner>,
     ending: AtomicBool,
@@ -106,6 +109,7 @@ impl Agent {
             boot,
             store,
             pairing,
+            register: ServerRegister::default(),
             incarnation,
             inner,
             ending,

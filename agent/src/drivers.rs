@@ -13,6 +13,7 @@ pub mod replica;
 pub mod script;
 pub mod vip;
 pub mod watch;
+pub mod witness;
 
 use holdfast_core::input::Input;
 use tokio::sync::mpsc;

@@ -12,6 +12,7 @@ use crate::drivers::reboot::reboot;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
 use crate::drivers::vip::{Addresses, Holder};
+use crate::drivers::witness::Witness;
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
 use crate::report::{Dates, Reports, of_view};
@@ -120,6 +121,8 @@ pub struct Drivers {
     pub checks: Checks,
     /// How the machine is rebooted.
     pub reboot_command: String,
+    /// Who is asked when every link is silent.
+    pub witness: Witness,
 }
 
 /// Everything an engine is made of.
@@ -253,15 +256,6 @@ impl Running {
         }
     }
 
-    /// The number under which the core answers.
-    fn await_reply(&mut self, reply: oneshot::Sender<CommandResult>) -> u64 {
-        let id = self.next_command;
-        self.next_command += 1;
-        self.waiting.retain(|_, reply| !reply.is_closed());
-        self.waiting.insert(id, reply);
-        id
-    }
-
     fn log(&self, level: EventLevel, text: &str) {
         self.engine.log.write(level, &self.engine.node.status().to_string(), text);
     }
@@ -338,7 +332,8 @@ impl Running {
             Act::StartChecks { when } => drivers.checks.start(when),
             Act::StopChecks { when } => drivers.checks.stop(when),
             Act::Reboot => self.reboot(),
-            Act::AskWitness { .. } => {}
+            Act::AskWitness { ask, number, nonce } => drivers.witness.ask(ask, number, nonce),
+            Act::ReportGeneration { life, number } => drivers.witness.report_generation(life, number),
             Act::SetHealth { ready } => {
                 self.healthy = ready;
                 // At once: a load balancer must not see the old answer while the acts that follow run.

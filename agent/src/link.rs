@@ -1,5 +1,6 @@
 //! The link to the management server: dials it again and again, never in the way of failover.
 
+pub mod register;
 mod requests;
 mod session;
 
@@ -52,6 +53,7 @@ pub async fn run(agent: Arc<Agent>) {
             }
             Err(error) => {
                 let text = format!("{error:#}");
+                agent.register.closed(&text);
                 if text != told {
                     tracing::warn!("the management server cannot be reached (modules run on without it): {text}");
                     told = text;

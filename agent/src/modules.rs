@@ -5,10 +5,11 @@ use crate::options::Layout;
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_api::config::{ClusterConfig, ModuleConfig};
+use holdfast_api::config::{ClusterConfig, ClusterNode, ModuleConfig};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::package::{FILES_MAX, Package, PackageFile, UNPACKED_MAX};
-use holdfast_api::userconfig::UserConfig;
+use holdfast_api::userconfig::{UserConfig, Witness};
+use holdfast_api::witness::{Endpoint, Machine, etcd_problem};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -68,6 +69,7 @@ pub fn check_among(checked: &Checked, cluster: Option<&ClusterConfig>, others: &
         }
     }
     if let Some(cluster) = cluster {
+        check_witness(&checked.user_config.witness, cluster)?;
         for link in &checked.user_config.heart.links {
             ensure!(
                 cluster.lans.contains(&link.lan),
@@ -78,6 +80,22 @@ pub fn check_among(checked: &Checked, cluster: Option<&ClusterConfig>, others: &
         }
     }
     Ok(())
+}
+
+/// A register on a node of the module is refused. (Names are compared as written: only the server resolves them.)
+fn check_witness(witness: &Witness, cluster: &ClusterConfig) -> Result<()> {
+    let Witness::Etcd { endpoints, .. } = witness else {
+        return Ok(());
+    };
+    let endpoints = Endpoint::parse_all(endpoints).map_err(|reason| anyhow!("userconfig.xml: {reason}"))?;
+    let member = |endpoint: Endpoint| Machine::new(&endpoint.to_string(), [endpoint.host]);
+    let members: Vec<Machine> = endpoints.into_iter().map(member).collect();
+    let node = |node: &ClusterNode| Machine::new(&node.name, node.addresses.values().cloned());
+    let nodes: Vec<Machine> = cluster.nodes.iter().map(node).collect();
+    match etcd_problem(&members, &nodes) {
+        None => Ok(()),
+        Some(problem) => Err(anyhow!("userconfig.xml: {problem}")),
+    }
 }
 
 fn directories(checked: &Checked) -> &[String] {
@@ -192,10 +210,12 @@ pub fn configured(layout: &Layout, name: &str, version: u64) -> Result<ModuleCon
 
 #[cfg(test)]
 mod tests {
-    use super::{check, check_among, configured, extract, install, installed, pack};
+    use super::{check, check_among, check_witness, configured, extract, install, installed, pack};
     use crate::options::Layout;
-    use holdfast_api::ids::ModuleId;
+    use holdfast_api::config::{ClusterConfig, ClusterNode};
+    use holdfast_api::ids::{ModuleId, NodeId};
     use holdfast_api::package::{Package, PackageFile};
+    use holdfast_api::userconfig::Witness;
 
     fn package(dir: &str) -> Package {
         let xml = format!(
@@ -235,6 +255,32 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", layout.installed("a").join("bin/x")).unwrap();
         assert!(configured(&layout, "a", 1).unwrap_err().to_string().contains("bin/x"));
         assert!(configured(&layout, "b", 1).unwrap_err().to_string().contains("not installed"));
+    }
+
+    #[test]
+    fn a_register_on_a_node_of_the_module_is_refused_on_the_node_too() {
+        let node = |id: u16| ClusterNode {
+            id: NodeId(id),
+            name: format!("node{id}"),
+            addresses: [("default".to_owned(), format!("10.0.0.{id}"))].into(),
+            fingerprint: String::new(),
+        };
+        let cluster = ClusterConfig {
+            version: 1,
+            name: "demo".into(),
+            secret: String::new(),
+            lans: vec!["default".into()],
+            nodes: vec![node(1), node(2)],
+        };
+        let etcd = |endpoints: &[&str]| {
+            let endpoints = endpoints.iter().map(|text| (*text).to_owned()).collect();
+            let witness = Witness::Etcd { ident: "witness".into(), endpoints };
+            check_witness(&witness, &cluster).map_err(|error| error.to_string())
+        };
+        assert_eq!(etcd(&["http://10.0.0.9:2379"]), Ok(()));
+        assert!(etcd(&["http://10.0.0.2:2379"]).unwrap_err().contains("is on node2"));
+        assert_eq!(etcd(&["http://10.0.0.2:2379", "http://10.0.0.8", "http://10.0.0.9"]), Ok(()));
+        assert!(etcd(&["https://10.0.0.9:2379"]).unwrap_err().contains("TLS"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::db::{self, Db, cluster::SavedCluster, nodes::NodeRow};
 use crate::error::Outcome;
 use crate::hub::Hub;
 use crate::live::Live;
+use crate::register::Register;
 use crate::tasks::Tasks;
 use crate::tls::{Tls, names};
 use holdfast_api::console::{ClusterNodeForm, ClusterView, ModuleView};
@@ -80,6 +81,8 @@ pub struct App {
     pub gate: Gate,
     /// Agents' sessions.
     pub hub: Hub,
+    /// What the register knows in this life.
+    pub register: Arc<Register>,
     /// Long actions.
     pub tasks: Tasks,
     /// Fan-out to consoles.
@@ -102,6 +105,7 @@ impl App {
         let app = Arc::new(Self {
             gate: Gate::default(),
             hub: Hub::default(),
+            register: Arc::default(),
             tasks: Tasks::new(saved_tasks),
             live: Live::default(),
             console: Console::new(config.console_dir.clone()),

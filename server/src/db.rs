@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod modules;
 pub mod nodes;
 pub mod records;
+pub mod register;
 pub mod users;
 
 use crate::error::{Failure, Outcome};
@@ -13,7 +14,10 @@ use std::path::Path;
 use tokio::sync::{mpsc, oneshot};
 
 /// The schema's steps, in order; `user_version` counts the applied ones. One entry for each folder of `migrations/`.
-pub const MIGRATIONS: &[(&str, &str)] = &[("001-start", include_str!("../../migrations/001-start/up.sql"))];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("001-start", include_str!("../../migrations/001-start/up.sql")),
+    ("002-register", include_str!("../../migrations/002-register/up.sql")),
+];
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -137,6 +141,21 @@ mod tests {
         connection.execute("INSERT INTO cluster_version VALUES (1, '{}', 'a', 0, '')", []).unwrap();
         assert!(connection.execute("UPDATE cluster_version SET config = 'x'", []).is_err());
         assert!(connection.execute("DELETE FROM cluster_version", []).is_err());
+    }
+
+    #[test]
+    fn records_of_the_register_only_rise_and_stay() {
+        let mut connection = memory();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        connection.execute("INSERT INTO module VALUES (1, 'mirror', 'mirror.safe', 0, NULL)", []).unwrap();
+        connection.execute("INSERT INTO node VALUES (1, 'node1', 'f', 'a', 'v', 0, 'a', 0, NULL)", []).unwrap();
+        let add = "INSERT INTO register_record VALUES (1, ?1, 1, 0, 0)";
+        connection.execute(add, [5]).unwrap();
+        assert!(connection.execute(add, [5]).is_err());
+        assert!(connection.execute(add, [4]).is_err());
+        connection.execute(add, [6]).unwrap();
+        assert!(connection.execute("UPDATE register_record SET owner = 2", []).is_err());
+        assert!(connection.execute("DELETE FROM register_record", []).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod modules;
 pub mod nodes;
 pub mod openapi;
 pub mod operate;
+pub mod register;
 pub mod session;
 
 use crate::app::App;
@@ -78,6 +79,8 @@ table! {
     get "/api/v1/modules/{id}/nodes/{node}/log" => operate::log,
     get "/api/v1/modules/{id}/nodes/{node}/log.txt" => operate::log_text,
     get "/api/v1/modules/{id}/nodes/{node}/snapshot.zip" => nodes::module_snapshot,
+    get "/api/v1/modules/{id}/register" => register::view,
+    post "/api/v1/modules/{id}/register/arm" => register::arm,
     get "/api/v1/tasks" => operate::tasks,
     get "/api/v1/tasks/{id}" => operate::task,
     get "/api/v1/audit" => operate::audit,

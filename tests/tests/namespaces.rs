@@ -25,6 +25,8 @@ mod plumbing;
 mod serverless;
 #[path = "namespaces/vip.rs"]
 mod vip;
+#[path = "namespaces/witness.rs"]
+mod witness;
 
 use bench::{Bench, Scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         data::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,
+        witness::SCENARIOS,
     ]
     .concat();
     let wanted: Vec<&Scenario> = all

@@ -86,6 +86,13 @@ pub enum Input {
         /// What they hold.
         inventory: Inventory,
     },
+    /// A register that lives anew asks which generation this node holds: see [`holdfast_api::register::Arming`]. What
+    /// this node had asked or been granted in an earlier life of the register and has not used yet is forgotten first;
+    /// the answer is [`crate::output::Act::ReportGeneration`].
+    RegisterRestarted {
+        /// The register's life, as it names it; goes back with the answer.
+        life: u64,
+    },
     /// The durable state could not be saved (error or deadline): the output it belonged to was dropped.
     SaveFailed {
         /// In plain words.

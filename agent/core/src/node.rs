@@ -227,7 +227,7 @@ impl Node {
             Input::ProcessMissing { problem, action, .. } => self.on_process_missing(&problem, action),
             Input::LoopOrdered { id, order, by } => self.on_loop_order(id, order, &by),
             Input::ResourceSet { name, value, by } => self.on_resource_set(&name, value, &by),
-            Input::WitnessAnswered { .. } => {}
+            Input::WitnessAnswered { .. } | Input::RegisterRestarted { .. } => {}
             Input::ShutdownOrdered { id, by, hurry } => self.on_shutdown_ordered(id, &by, hurry),
             Input::DirectoriesCounted { inventory } => self.on_directories_counted(inventory),
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),

@@ -81,6 +81,13 @@ pub enum Act {
     },
     /// Reboot the machine: the module is stopped, and its configuration wants a reboot rather than a start.
     Reboot,
+    /// Tell the register that asked (`RegisterRestarted`) which generation this node holds.
+    ReportGeneration {
+        /// The register's life, as in the input.
+        life: u64,
+        /// Number of this node's generation; saved.
+        number: u64,
+    },
     /// Put the health URL to this answer (true: 200).
     SetHealth {
         /// 200 or 404.

@@ -7,6 +7,7 @@ use crate::drivers::heartbeat::{Heartbeats, Link};
 use crate::drivers::replica::{self, Replica};
 use crate::drivers::script::{Scripts, Setting};
 use crate::drivers::vip::{self, Addresses};
+use crate::drivers::witness;
 use crate::engine::{Drivers, Engine};
 use crate::ledger::{Ledger, LedgerThread};
 use crate::logs::ModuleLog;
@@ -103,6 +104,7 @@ impl Agent {
         let (requests, asked) = mpsc::channel(REQUESTS);
         let key = module_key(&secret(cluster)?, config.id.0);
         let log = ModuleLog::start(self.module_log(&config.name), &config.name, &nodes.own.name)?;
+        let witness = self.witness_setting(cluster, checked, nodes.own.id, &log)?;
         let checks = checks::Setting {
             module: config.name.clone(),
             check: user_config.check.clone(),
@@ -112,6 +114,7 @@ impl Agent {
             log: log.clone(),
         };
         let drivers = Drivers {
+            witness: witness::Witness::start(witness, inbox.clone())?,
             heartbeats: Heartbeats::start(&links(checked, &nodes)?, key, &inbox),
             replica: Replica::new(self.replica_setting(cluster, checked, &nodes)?, inbox.clone()),
             addresses: Addresses::start(self.address_setting(checked), inbox.clone()),
@@ -172,6 +175,27 @@ impl Agent {
             witness: Witness::default(),
             broken: BrokenRules::default(),
         }
+    }
+
+    fn witness_setting(
+        &self,
+        cluster: &ClusterConfig,
+        checked: &Checked,
+        node: NodeId,
+        log: &ModuleLog,
+    ) -> Result<witness::Setting> {
+        let timeout = Duration::from_millis(checked.user_config.heart.timeout_ms);
+        Ok(witness::Setting {
+            module: checked.config.name.clone(),
+            id: checked.config.id,
+            etcd_key: witness::etcd_key(&secret(cluster)?, &checked.config.name, checked.config.id.0),
+            node,
+            witness: checked.user_config.witness.clone(),
+            limit: timeout.clamp(witness::LIMIT_MIN, witness::LIMIT_MAX),
+            register: self.register.clone(),
+            log: log.clone(),
+            reports: self.reports.clone(),
+        })
     }
 
     /// Folder, environment and limits of a module's scripts; `None` without `<user>`.

@@ -1,4 +1,5 @@
-//! One session with the server: hello, reports at every change, requests and their answers; all queues bounded.
+//! One session with the server: hello, reports at every change, requests and their answers, questions to the register; all
+//! queues bounded.
 
 use super::Socket;
 use super::requests;
@@ -48,12 +49,17 @@ async fn hello(agent: &Agent) -> Hello {
 pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
     send(&mut socket, &FromAgent::Hello(hello(agent).await)).await?;
     let first = tokio::time::timeout(WELCOME_TIMEOUT, next(&mut socket)).await.context("the server said nothing")??;
-    match first {
-        FromServer::Welcome { servers, certificate, name, .. } => agent.welcomed(&name, servers, certificate)?,
+    let life = match first {
+        FromServer::Welcome { servers, certificate, name, register_life, .. } => {
+            agent.welcomed(&name, servers, certificate)?;
+            register_life
+        }
         FromServer::Refused { reason } => bail!("refused: {reason}"),
-        FromServer::Request { .. } => bail!("the server asked before it welcomed"),
-    }
-    let outcome = carry(agent, &mut socket).await;
+        FromServer::Request { .. } | FromServer::RegisterAnswered { .. } => {
+            bail!("the server asked before it welcomed")
+        }
+    };
+    let outcome = carry(agent, &mut socket, life).await;
     if let Err(error) = outcome {
         tracing::info!("session with the management server ended: {error:#}");
     }
@@ -79,11 +85,12 @@ fn take(frame: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -
     }
 }
 
-async fn carry(agent: &Arc<Agent>, socket: &mut Socket) -> Result<()> {
+async fn carry(agent: &Arc<Agent>, socket: &mut Socket, register_life: u64) -> Result<()> {
     let (answers, mut answered) = mpsc::channel::<(u64, Answer)>(ANSWERS);
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
     let mut changes = agent.reports.changes();
     let mut pairing = agent.pairing.changes();
+    let mut questions = agent.register.open(register_life);
     let mut load = facts::Load::default();
     let mut heard = Instant::now();
     // The next report is due; a change brings it forward.
@@ -105,11 +112,13 @@ async fn carry(agent: &Arc<Agent>, socket: &mut Socket) -> Result<()> {
                             drop(slot);
                         });
                     }
+                    Some(FromServer::RegisterAnswered { id, answer }) => questions.answered(id, answer),
                     Some(FromServer::Refused { reason }) => bail!("refused: {reason}"),
                     Some(FromServer::Welcome { .. }) | None => {}
                 }
             }
             Some((id, answer)) = answered.recv() => send(socket, &FromAgent::Answer { id, answer }).await?,
+            Some(question) = questions.next() => send(socket, &question).await?,
             _ = changes.changed() => due = due.min(Instant::now() + COALESCE),
             () = tokio::time::sleep_until(due) => {
                 changes.mark_unchanged();

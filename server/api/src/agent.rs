@@ -3,7 +3,8 @@
 //! The agent dials `wss://<server>/agent` with SNI [`AGENT_SNI`] and speaks first ([`FromAgent::Hello`]); the server
 //! answers `Welcome` or `Refused`. Then the server sends `Request`s (each answered by one `Answer` with its id, a
 //! snapshot by several) and the agent sends `Report`s: at once on every change and at least every
-//! [`REPORT_INTERVAL_MS`]. A report is a level: the whole of what the node is, so a lost one costs nothing.
+//! [`REPORT_INTERVAL_MS`]. A report is a level: the whole of what the node is, so a lost one costs nothing. The one
+//! thing an agent asks of the server is the register, and only for modules whose witness it is.
 
 use crate::config::{ClusterConfig, ModuleConfig};
 use crate::ids::{Generation, ModuleId, NodeId};
@@ -11,8 +12,8 @@ use crate::resource::ResourceValue;
 use crate::state::{DataState, ModuleState, Readiness};
 use serde::{Deserialize, Serialize};
 
-/// Version of these messages. History: 1, first.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// Version of these messages. History: 1, first; 2, the register.
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Longest frame, in bytes; longer ones end the session.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a snapshot in one [`Answer::SnapshotChunk`], before base64.
@@ -43,6 +44,13 @@ pub enum FromAgent {
         /// The answer.
         answer: Answer,
     },
+    /// A question to the register; answered by `FromServer::RegisterAnswered` with the same id.
+    AskRegister {
+        /// Number, unique within the session.
+        id: u64,
+        /// The question.
+        question: RegisterQuestion,
+    },
 }
 
 /// What the server says.
@@ -61,6 +69,8 @@ pub enum FromServer {
         servers: Vec<String>,
         /// A renewed certificate (PEM) for the node's key, when the old one is near its end.
         certificate: Option<String>,
+        /// This life of the server's register (drawn at its start): nodes whose witness it is tell it what they hold.
+        register_life: u64,
     },
     /// The session is refused; the connection closes.
     Refused {
@@ -73,6 +83,13 @@ pub enum FromServer {
         id: u64,
         /// What.
         request: Request,
+    },
+    /// Answer of the register to the question with this id.
+    RegisterAnswered {
+        /// Number of the question.
+        id: u64,
+        /// The answer.
+        answer: RegisterAnswer,
     },
 }
 
@@ -103,6 +120,61 @@ pub struct HeldModule {
     pub name: String,
     /// Version of its configuration.
     pub version: u64,
+}
+
+/// What a node asks the register, for itself: who asks is known from the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterQuestion {
+    /// Of this module.
+    pub module: ModuleId,
+    /// The module's name: to a server restored from a backup the number alone may mean another module.
+    pub name: String,
+    /// What is asked.
+    pub matter: RegisterMatter,
+}
+
+/// See [`crate::register`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum RegisterMatter {
+    /// Whether the register would decide a claim. Answered by `Ready` or `Refused`.
+    Look,
+    /// The generation that this node holds, once in each life of the register. Answered as `Look`.
+    Holds {
+        /// The register's life, as in [`FromServer::Welcome`].
+        life: u64,
+        /// Number of the generation.
+        number: u64,
+    },
+    /// A generation for this node. Answered by `Granted` or `Refused`.
+    Claim {
+        /// Its number.
+        number: u64,
+        /// Drawn for this wish; the same when it is repeated.
+        nonce: u64,
+    },
+}
+
+/// What the register says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum RegisterAnswer {
+    /// It decides claims for this module.
+    Ready,
+    /// The claim stands: the number is this node's, durably.
+    Granted,
+    /// The claim does not stand, or none would.
+    Refused {
+        /// Highest number known to be taken; 0 where the asker may ask again later.
+        number: u64,
+        /// Why, and the cure.
+        reason: String,
+    },
+    /// The question could not be decided: it is as if it had not come.
+    Failed {
+        /// Why, and the cure.
+        reason: String,
+    },
 }
 
 /// What a server asks of an agent.

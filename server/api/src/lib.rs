@@ -14,8 +14,11 @@ pub mod ids;
 #[cfg(feature = "package")]
 pub mod package;
 pub mod problem;
+pub mod register;
 pub mod resource;
 pub mod rules;
 pub mod state;
 #[cfg(feature = "userconfig")]
 pub mod userconfig;
+#[cfg(feature = "userconfig")]
+pub mod witness;

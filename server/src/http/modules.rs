@@ -9,6 +9,7 @@ use crate::http::nodes::ask_paths;
 use crate::http::operate::{start_push, started};
 use crate::http::{Asked, In, Json, LongJson, Raw, download};
 use crate::modules as package_of;
+use crate::placement;
 use crate::tasks::Thing;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -367,6 +368,9 @@ pub async fn validate(
     if view.problems.is_empty() {
         let (problems, warnings, config) = package_of::check(&package);
         (view.problems, view.warnings) = (problems, warnings);
+        if let Some(config) = &config {
+            view.problems.extend(placement::problems(&app, &config.witness).await);
+        }
         directories = config.and_then(|config| config.rfs).map(|rfs| rfs.directories).unwrap_or_default();
     }
     view.userconfig = package.userconfig().map(str::to_owned).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Route: the OpenAPI document of all routes.
 
-use crate::http::{cluster, modules, nodes, operate, session};
+use crate::http::{cluster, modules, nodes, operate, register, session};
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
@@ -49,6 +49,8 @@ use utoipa::OpenApi;
         operate::command,
         operate::log,
         operate::log_text,
+        register::view,
+        register::arm,
         operate::tasks,
         operate::task,
         operate::audit,

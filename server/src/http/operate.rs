@@ -9,6 +9,7 @@ use crate::http::nodes::name_of;
 use crate::http::{Asked, In, Json, download};
 use crate::live::{Live, snapshot};
 use crate::modules as package_of;
+use crate::placement;
 use crate::tasks::{NewTask, Thing};
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
@@ -117,7 +118,10 @@ pub async fn configure(
         return Err(Failure::stale(wanted, version));
     }
     let nodes = targets(&app, &form.nodes)?;
-    let (problems, _, config) = package_of::check(&package);
+    let (mut problems, _, config) = package_of::check(&package);
+    if let Some(config) = &config {
+        problems.extend(placement::problems(&app, &config.witness).await);
+    }
     if !problems.is_empty() {
         return Err(Failure::invalid(problems));
     }

@@ -5,6 +5,7 @@ use crate::db;
 use crate::db::nodes::NodeRow;
 use crate::error::{Failure, Outcome};
 use crate::hub::{Handle, Outgoing, RETRY_MS};
+use crate::register;
 use crate::serve::{Ends, PeerCertificate};
 use crate::tasks::Thing;
 use anyhow::{Context, bail};
@@ -99,6 +100,7 @@ async fn serve(
         server_version: VERSION.to_owned(),
         servers: app.server_addresses(Some(ends.local)),
         certificate,
+        register_life: app.register.life(),
     };
     send(&mut socket, &welcome).await?;
     let (address, version) = (ends.peer.ip().to_string(), hello.version.clone());
@@ -183,7 +185,11 @@ async fn carry(
                 let Some(frame) = frame else { return Ok(()) };
                 heard = tokio::time::Instant::now();
                 match frame.context("a frame cannot be read")? {
-                    Message::Text(text) => take(app, node.id, &text, &mut pending)?,
+                    Message::Text(text) => {
+                        if let Some(answer) = take(app, node.id, &text, &mut pending).await? {
+                            send(socket, &answer).await?;
+                        }
+                    }
                     Message::Binary(_) => bail!("a binary frame came"),
                     Message::Close(_) => return Ok(()),
                     Message::Ping(_) | Message::Pong(_) => {}
@@ -199,7 +205,13 @@ async fn carry(
     }
 }
 
-fn take(app: &App, node: NodeId, text: &str, pending: &mut HashMap<u64, mpsc::Sender<Answer>>) -> anyhow::Result<()> {
+/// Takes a frame; what is to be sent in return, if anything.
+async fn take(
+    app: &App,
+    node: NodeId,
+    text: &str,
+    pending: &mut HashMap<u64, mpsc::Sender<Answer>>,
+) -> anyhow::Result<Option<FromServer>> {
     match serde_json::from_str(text).context("a frame of the agent cannot be read")? {
         FromAgent::Hello(_) => bail!("a second hello came"),
         FromAgent::Report(report) => {
@@ -216,8 +228,12 @@ fn take(app: &App, node: NodeId, text: &str, pending: &mut HashMap<u64, mpsc::Se
                 }
             }
         }
+        FromAgent::AskRegister { id, question } => {
+            let answer = register::ask(app, node, question).await;
+            return Ok(Some(FromServer::RegisterAnswered { id, answer }));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Brings the node what it lacks, one push at a time, for as long as the session lasts.

@@ -6,4 +6,5 @@ mod access;
 mod agents;
 mod enrolment;
 mod operation;
+mod register;
 mod support;

@@ -80,7 +80,7 @@ impl ModulePlan {
         package::pack_with(&self.source, |name, content| self.adapt(name, content))
     }
 
-    /// Puts the wanted heartbeat into the module's configuration.
+    /// Puts the wanted heartbeat and witness into the module's configuration.
     fn adapt(&self, name: &str, content: Vec<u8>) -> Vec<u8> {
         if name != "conf/userconfig.xml" {
             return content;

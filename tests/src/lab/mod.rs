@@ -6,9 +6,10 @@
 //! the lab is touched; `relay` lets programs outside (a browser) in through a port on loopback.
 //!
 //! `host` powers hosts on and off, `network` joins and cuts them, `node` runs the agent on one, `cluster` brings two
-//! nodes up without a server, `health` follows the health URL and fails when two nodes serve, `trees` compares copies.
+//! nodes up without a server, `etcd` a register on a third host, `health` follows the health URL and fails when two nodes serve, `trees` compares copies.
 
 pub mod cluster;
+pub mod etcd;
 pub mod health;
 pub mod host;
 mod janitor;

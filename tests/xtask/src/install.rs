@@ -7,6 +7,8 @@ use std::process::Command;
 
 /// What the labs need: addresses, links and packet filters of network namespaces.
 pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname", "mmdebstrap"];
+/// What the register witness in etcd is tried with.
+pub const ETCD: &[&str] = &["etcd-server"];
 /// What the browser ring needs.
 pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
 /// What the benches measure Holdfast beside.

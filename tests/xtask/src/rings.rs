@@ -133,6 +133,7 @@ fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<
         Ring::Namespaces => {
             need_root("namespaces")?;
             install::packages(install::LAB, "The namespaces ring")?;
+            install::packages(install::ETCD, "The namespaces ring")?;
             cargo(&["test", "-p", "holdfast-tests", "--test", "namespaces"])
         }
         Ring::Browser => {
