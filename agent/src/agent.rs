@@ -1,9 +1,12 @@
 //! The agent as a whole: the configurations it holds and the engines it runs; every way in (socket, server) ends here.
 
 mod configure;
+mod marks;
 mod start;
 
 use crate::boot::{self, Boot};
+use crate::cluster_link::members::Members;
+use crate::command_log::CommandLog;
 use crate::drivers::health;
 use crate::engine::{CommandResult, ToEngine};
 use crate::identity::Identity;
@@ -13,7 +16,7 @@ use crate::options::{Layout, Options, program_beside};
 use crate::pairing::Pairing;
 use crate::report::{Reports, blank};
 use crate::store::Store;
-use crate::{control, files, link, modules};
+use crate::{clock, cluster_link, control, files, link, modules};
 use anyhow::{Context, Result, anyhow, ensure};
 use holdfast_api::agent::LogKind;
 use holdfast_api::config::ClusterConfig;
@@ -24,10 +27,11 @@ use holdfast_core::input::ModuleCommand;
 use holdfast_core::output::EventLevel;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Longest time a command may wait for its answer.
@@ -67,6 +71,14 @@ pub struct Agent {
     pub store: Store,
     /// Enrolment by pairing code.
     pub pairing: Pairing,
+    /// The other nodes of the cluster.
+    pub members: Members,
+    /// Who asked for what.
+    pub commands: CommandLog,
+    /// When this agent started.
+    pub started_unix_ms: u64,
+    server_session: AtomicBool,
+    cluster_changed: watch::Sender<()>,
     incarnation: Incarnation,
     inner: Mutex<Inner>,
     _lock: File,
@@ -84,16 +96,30 @@ impl Agent {
         let store = Store::open(&layout.store())?;
         let identity = Arc::new(Identity::open(&layout)?);
         let boot = Boot::read(&options.boot_id_file)?;
-        let incarnation = Incarnation {
-            count: store.next_incarnation(crate::clock::unix_ms() / 1000)?,
-            id: crate::clock::random_u64(),
-        };
+        let incarnation =
+            Incarnation { count: store.next_incarnation(clock::unix_ms() / 1000)?, id: clock::random_u64() };
         let cluster = store.cluster()?;
         let reports = Reports::new(&node_name(&options, cluster.as_ref(), &identity.fingerprint));
         let pairing = Pairing::new(store.enrolment()?.is_some());
         let inner = Mutex::new(Inner { cluster, modules: BTreeMap::new() });
         let identity = RwLock::new(identity);
-        Ok(Arc::new(Self { options, layout, identity, reports, boot, store, pairing, incarnation, inner, _lock: lock }))
+        Ok(Arc::new(Self {
+            commands: CommandLog::open(&layout.var(), &reports.node())?,
+            members: Members::default(),
+            started_unix_ms: clock::unix_ms(),
+            server_session: AtomicBool::new(false),
+            cluster_changed: watch::Sender::default(),
+            options,
+            layout,
+            identity,
+            reports,
+            boot,
+            store,
+            pairing,
+            incarnation,
+            inner,
+            _lock: lock,
+        }))
     }
 
     /// The node's key and certificate.
@@ -112,6 +138,7 @@ impl Agent {
         let control = tokio::spawn(control::server::serve(socket, Arc::clone(&self)));
         let link = tokio::spawn(link::run(Arc::clone(&self)));
         let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));
+        let cluster = tokio::spawn(cluster_link::run(Arc::clone(&self)));
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
@@ -121,6 +148,7 @@ impl Agent {
         }
         link.abort();
         enrol.abort();
+        cluster.abort();
         let _ = std::fs::remove_file(self.layout.socket());
         Ok(())
     }

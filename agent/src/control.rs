@@ -1,17 +1,23 @@
 //! The command line's Unix socket: one JSON line asks, one or more answer; versioned and bounded.
+//!
+//! Agents ask each other the same over the cluster link: a request for another node is passed on to it unchanged.
 
 pub mod client;
 pub mod server;
+mod words;
 
+pub use words::command;
+
+use crate::cluster_link::members::Member;
 use crate::pairing::PairingStatus;
 use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
-use holdfast_api::config::ClusterConfig;
+use holdfast_api::config::{ClusterConfig, ModuleConfig};
 use holdfast_api::ids::ModuleId;
 use holdfast_core::input::ModuleCommand;
 use serde::{Deserialize, Serialize};
 
-/// Version of these messages. History: 1, first.
-pub const PROTOCOL: u32 = 1;
+/// Version of these messages. History: 1, first; 2, the actor and the node beside the request.
+pub const PROTOCOL: u32 = 2;
 /// Longest line, in bytes: a package of 16 MiB in base64 and a little more.
 pub const LINE_MAX: usize = 24 * 1024 * 1024;
 /// Bytes of a snapshot in one line, before base64.
@@ -23,6 +29,10 @@ pub const CHUNK: usize = 256 * 1024;
 pub struct Ask {
     /// [`PROTOCOL`].
     pub protocol: u32,
+    /// Who asks: a person, or what a script gave with `-i`.
+    pub actor: String,
+    /// Name of the node that is to carry it out; none: the one asked.
+    pub on: Option<String>,
     /// What is asked.
     pub request: Request,
 }
@@ -42,8 +52,6 @@ pub enum Request {
         module: String,
         /// What.
         kind: ModuleCommand,
-        /// Who.
-        actor: String,
         /// It came with `-i`.
         counted: bool,
     },
@@ -117,6 +125,34 @@ pub enum Request {
         /// Absolute paths.
         paths: Vec<String>,
     },
+    /// The nodes of the cluster and what is known of them; answered by `Members`.
+    ClusterState,
+    /// Hold a module as another node does, with the same number and version; answered by `Done` or `Refused`.
+    ModuleTake {
+        /// The module.
+        config: ModuleConfig,
+    },
+    /// The cluster configuration held, with its secret, for another node; answered by `ClusterGiven`.
+    ClusterGive,
+    /// A module's configuration held, for another node; answered by `ModuleGiven`.
+    ModuleGive {
+        /// Which.
+        module: String,
+    },
+    /// Give another node the cluster configuration, or a module as it is here; answered by that node.
+    Export {
+        /// Which module; none: the cluster configuration.
+        module: Option<String>,
+        /// Name of the node.
+        to: String,
+    },
+    /// A page of the command log; answered by `Log`.
+    CommandLog {
+        /// Position to read from; none: the last `limit` lines.
+        from: Option<u64>,
+        /// Most lines.
+        limit: u32,
+    },
 }
 
 /// A module as listed.
@@ -143,6 +179,11 @@ pub enum Answer {
     },
     /// It was not done.
     Refused {
+        /// Why, and the cure.
+        reason: String,
+    },
+    /// The node that was to do it cannot be reached.
+    Unreachable {
         /// Why, and the cure.
         reason: String,
     },
@@ -179,6 +220,21 @@ pub enum Answer {
     Paths {
         /// In the order asked.
         paths: Vec<holdfast_api::agent::PathFacts>,
+    },
+    /// The nodes of the cluster.
+    Members {
+        /// By number.
+        members: Vec<Member>,
+    },
+    /// The cluster configuration.
+    ClusterGiven {
+        /// With its secret.
+        config: ClusterConfig,
+    },
+    /// A module's configuration.
+    ModuleGiven {
+        /// With its package.
+        config: ModuleConfig,
     },
     /// A piece of a snapshot.
     Chunk {

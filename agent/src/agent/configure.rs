@@ -44,6 +44,7 @@ impl Agent {
         self.reports.set_node(&node_name(&self.options, Some(&config), &fingerprint));
         let version = config.version;
         inner.cluster = Some(config);
+        self.cluster_changed.send_replace(());
         if !alike {
             stop_engines(&mut inner).await;
             self.start_engines(&mut inner).await;
@@ -155,6 +156,7 @@ impl Agent {
         }
         self.store.leave()?;
         self.inner.lock().await.cluster = None;
+        self.cluster_changed.send_replace(());
         self.pairing.left();
         Ok("this node has left its cluster; enrolment is open again".to_owned())
     }

@@ -53,6 +53,7 @@ pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
         FromServer::Refused { reason } => bail!("refused: {reason}"),
         FromServer::Request { .. } => bail!("the server asked before it welcomed"),
     }
+    let _here = agent.server_session();
     let outcome = carry(agent, &mut socket).await;
     if let Err(error) = outcome {
         tracing::info!("session with the management server ended: {error:#}");
