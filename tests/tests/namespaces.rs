@@ -5,6 +5,8 @@
 
 #[path = "namespaces/bench.rs"]
 mod bench;
+#[path = "namespaces/cluster.rs"]
+mod cluster;
 #[path = "namespaces/commands.rs"]
 mod commands;
 #[path = "namespaces/crashes.rs"]
@@ -27,9 +29,15 @@ fn main() -> ExitCode {
         return plumbing::hang();
     }
     let words: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
-    let all: Vec<Scenario> =
-        [plumbing::SCENARIOS, commands::SCENARIOS, crashes::SCENARIOS, links::SCENARIOS, serverless::SCENARIOS]
-            .concat();
+    let all: Vec<Scenario> = [
+        plumbing::SCENARIOS,
+        commands::SCENARIOS,
+        cluster::SCENARIOS,
+        crashes::SCENARIOS,
+        links::SCENARIOS,
+        serverless::SCENARIOS,
+    ]
+    .concat();
     let wanted: Vec<&Scenario> = all
         .iter()
         .filter(|scenario| words.is_empty() || words.iter().any(|word| scenario.name.contains(word.as_str())))

@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What was refused is tried again after this time.
-const AGAIN: Duration = Duration::from_secs(60);
+/// What was refused is tried again after this time, and at once when the reason may be gone: see [`Tried`].
+const AGAIN: Duration = Duration::from_secs(600);
 
 /// A configuration that another node has in a higher version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,9 @@ pub enum Newer {
     /// Of a module, in this version.
     Module(String, u64),
 }
+
+/// What was tried, while modules ran here or not, and under which cluster configuration.
+type Tried = (Newer, bool, u64);
 
 /// What this node should take from another one.
 pub fn newer(own: &Status, theirs: &Status) -> Vec<Newer> {
@@ -55,21 +58,24 @@ pub(super) async fn follow(
     connection: &Connection,
     mut statuses: watch::Receiver<Option<Status>>,
 ) -> Result<()> {
-    let mut refused = BTreeMap::<Newer, Instant>::new();
+    let mut refused = BTreeMap::<Tried, Instant>::new();
     loop {
         statuses.changed().await?;
         let Some(theirs) = statuses.borrow_and_update().clone() else {
             continue;
         };
         refused.retain(|_, when| when.elapsed() < AGAIN);
-        for what in newer(&status(agent).await, &theirs) {
-            if refused.contains_key(&what) {
+        let own = status(agent).await;
+        let runs = own.modules.iter().any(|module| module.report.state != ModuleState::Stop);
+        for what in newer(&own, &theirs) {
+            let tried = (what.clone(), runs, own.cluster.version);
+            if refused.contains_key(&tried) {
                 continue;
             }
             // On a task of its own: a connection lost in between must not leave a configuration half taken.
-            let taking = take(Arc::clone(agent), node.to_owned(), connection.clone(), what.clone());
+            let taking = take(Arc::clone(agent), node.to_owned(), connection.clone(), what);
             if !tokio::spawn(taking).await? {
-                refused.insert(what, Instant::now());
+                refused.insert(tried, Instant::now());
             }
         }
     }

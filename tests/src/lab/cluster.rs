@@ -75,11 +75,11 @@ impl ModulePlan {
 }
 
 impl Lab {
-    /// Starts the agents, makes them a cluster and configures the module on both; it is in STOP afterwards.
+    /// Starts the agents and makes them a cluster; the module's directory is there, the module is not.
     ///
     /// # Errors
     /// An agent or a command failed.
-    pub fn configure(&self, plan: &ModulePlan) -> Result<()> {
+    pub fn form_cluster(&self, plan: &ModulePlan) -> Result<()> {
         for number in self.numbers() {
             self.start_agent(number)?;
             let folder = self.backing(number, &plan.directory);
@@ -87,13 +87,32 @@ impl Lab {
         }
         let cluster = self.folder().join("cluster.json");
         std::fs::write(&cluster, serde_json::to_vec_pretty(&self.cluster_config()?)?)?;
+        for number in self.numbers() {
+            self.cli(number, &["cluster", "config", &cluster.display().to_string()])?;
+        }
+        Ok(())
+    }
+
+    /// Installs and configures the module on one node.
+    ///
+    /// # Errors
+    /// A command failed.
+    pub fn configure_module(&self, number: u8, plan: &ModulePlan) -> Result<()> {
         let package = self.folder().join(format!("{}.safe", plan.name));
         std::fs::write(&package, plan.package()?)?;
-        let text = |path: &Path| path.display().to_string();
+        self.cli(number, &["module", "install", "-m", &plan.name, &package.display().to_string()])?;
+        self.cli(number, &["config", "-m", &plan.name])?;
+        Ok(())
+    }
+
+    /// Starts the agents, makes them a cluster and configures the module on both; it is in STOP afterwards.
+    ///
+    /// # Errors
+    /// An agent or a command failed.
+    pub fn configure(&self, plan: &ModulePlan) -> Result<()> {
+        self.form_cluster(plan)?;
         for number in self.numbers() {
-            self.cli(number, &["cluster", "config", &text(&cluster)])?;
-            self.cli(number, &["module", "install", "-m", &plan.name, &text(&package)])?;
-            self.cli(number, &["config", "-m", &plan.name])?;
+            self.configure_module(number, plan)?;
         }
         Ok(())
     }
