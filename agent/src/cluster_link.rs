@@ -209,7 +209,7 @@ async fn welcome(agent: &Agent, incoming: Incoming) -> Result<Welcomed> {
         connection.close(REMOVED, b"not a node with a lower number in the cluster configuration held here");
         anyhow::bail!("the node that dials is not one with a lower number in the cluster configuration");
     };
-    match session::welcome(agent, &connection).await {
+    match session::welcome(&connection).await {
         Ok(streams) => Ok((node, connection, streams)),
         Err(error) => {
             let why = session::reason(&connection, &error);

@@ -208,9 +208,15 @@ fn snapshot_holds_states_and_logs_but_no_secret() {
     one.ok(&["snapshot", text(&file)]);
     let mut archive = zip::ZipArchive::new(std::fs::File::open(&file).unwrap()).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
-    for name in
-        ["states.json", "cluster.json", "system.txt", "modules/m1/state.ledger", "modules/m1/conf/userconfig.xml"]
-    {
+    for name in [
+        "states.json",
+        "cluster.json",
+        "members.json",
+        "commands.log",
+        "system.txt",
+        "modules/m1/state.ledger",
+        "modules/m1/conf/userconfig.xml",
+    ] {
         assert!(names.iter().any(|other| other == name), "{name} in {names:?}");
     }
     let mut cluster = String::new();

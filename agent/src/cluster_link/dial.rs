@@ -95,7 +95,7 @@ async fn connect(agent: &Agent, endpoint: &Endpoint, node: &ClusterNode, address
         Ok(connection) => connection,
         Err(end) => bail!(explain(&end)),
     };
-    match session::greet(agent, &connection).await {
+    match session::greet(&connection).await {
         Ok(streams) => Ok((connection, streams)),
         // A key that is refused there is told only now: TLS 1.3 has let this end in already.
         Err(error) => {

@@ -14,15 +14,13 @@ pub const HELLO_MAX: usize = 4 * 1024;
 /// Longest status, in bytes: that of 200 modules with long reasons.
 pub const STATUS_MAX: usize = 1024 * 1024;
 
-/// First frame in both directions.
+/// First frame in both directions; who speaks, its key says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL`] of the sender.
     pub protocol: u32,
     /// Version of its program.
     pub version: String,
-    /// Its name, for messages; who it is, its key says.
-    pub node: String,
 }
 
 /// What a node is; sent whole at every change and every other second.
@@ -60,8 +58,8 @@ pub struct Mark {
 
 impl Hello {
     /// That of this program.
-    pub fn own(node: &str) -> Self {
-        Self { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), node: node.to_owned() }
+    pub fn own() -> Self {
+        Self { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 }
 
@@ -70,25 +68,19 @@ impl Hello {
 /// # Errors
 /// Why it is refused, for both ends to read.
 pub fn read_hello(bytes: &[u8]) -> Result<Hello, String> {
-    // Other versions may have other fields beside the number.
-    #[derive(Deserialize)]
-    struct Version {
-        protocol: u32,
-        #[serde(default)]
-        version: String,
+    // Other versions may have other fields beside these two, which stay as they are for ever.
+    let said: Hello =
+        serde_json::from_slice(bytes).map_err(|error| format!("the greeting is not understood: {error}"))?;
+    if said.protocol == PROTOCOL {
+        return Ok(said);
     }
-    let malformed = |error: serde_json::Error| format!("the greeting is not understood: {error}");
-    let said: Version = serde_json::from_slice(bytes).map_err(malformed)?;
-    if said.protocol != PROTOCOL {
-        return Err(format!(
-            "cluster link protocol {} (version {}) meets protocol {PROTOCOL} (version {}): install the same version on \
-             both nodes",
-            said.protocol,
-            said.version.chars().take(40).collect::<String>(),
-            env!("CARGO_PKG_VERSION")
-        ));
-    }
-    serde_json::from_slice(bytes).map_err(malformed)
+    let version: String = said.version.chars().take(40).collect();
+    Err(format!(
+        "cluster link protocol {} (version {version}) meets protocol {PROTOCOL} (version {}): install the same version \
+         on both nodes",
+        said.protocol,
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// Signature of a cluster configuration: equal for equal contents, whatever the version; the secret cannot be found
@@ -123,7 +115,7 @@ mod tests {
 
     #[test]
     fn greeting_of_another_version_is_refused_by_name() {
-        let own = Hello::own("node1");
+        let own = Hello::own();
         assert_eq!(read_hello(&serde_json::to_vec(&own).unwrap()), Ok(own));
         let other = format!("{{\"protocol\":{},\"version\":\"9.9\",\"more\":1}}", PROTOCOL + 1);
         let reason = read_hello(other.as_bytes()).unwrap_err();

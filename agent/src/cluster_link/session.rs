@@ -25,27 +25,27 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) const REQUESTS_MAX: usize = 8;
 
 /// Greets the node that was dialled; the streams of the statuses.
-pub(super) async fn greet(agent: &Agent, connection: &Connection) -> Result<(SendStream, RecvStream)> {
+pub(super) async fn greet(connection: &Connection) -> Result<(SendStream, RecvStream)> {
     let (mut to, mut from) = connection.open_bi().await?;
-    frame::write(&mut to, &Hello::own(&agent.reports.node()), HELLO_MAX).await?;
+    frame::write(&mut to, &Hello::own(), HELLO_MAX).await?;
     hear_greeting(connection, &mut from).await?;
     Ok((to, from))
 }
 
 /// Answers the greeting of a node that dialled; the streams of the statuses.
-pub(super) async fn welcome(agent: &Agent, connection: &Connection) -> Result<(SendStream, RecvStream)> {
+pub(super) async fn welcome(connection: &Connection) -> Result<(SendStream, RecvStream)> {
     let accepted = tokio::time::timeout(HELLO_TIMEOUT, connection.accept_bi()).await;
     let (mut to, mut from) = accepted.context("no greeting came")??;
     hear_greeting(connection, &mut from).await?;
-    frame::write(&mut to, &Hello::own(&agent.reports.node()), HELLO_MAX).await?;
+    frame::write(&mut to, &Hello::own(), HELLO_MAX).await?;
     Ok((to, from))
 }
 
-async fn hear_greeting(connection: &Connection, from: &mut RecvStream) -> Result<Hello> {
+async fn hear_greeting(connection: &Connection, from: &mut RecvStream) -> Result<()> {
     let read = tokio::time::timeout(HELLO_TIMEOUT, frame::read_bytes(from, HELLO_MAX)).await;
     let refused = match read.context("no greeting came")? {
         Ok(Some(bytes)) => match read_hello(&bytes) {
-            Ok(hello) => return Ok(hello),
+            Ok(_) => return Ok(()),
             Err(reason) => reason,
         },
         Ok(None) => "no greeting came".to_owned(),

@@ -176,11 +176,11 @@ async fn foreign_keys_other_versions_and_oversized_frames_are_refused_by_name() 
     let stranger = Node::new(root.path(), 92, 9);
 
     let (_endpoint, foreign) = dial(&stranger.agent, &two).await;
-    let why = refusal(&foreign, &framed(&Hello::own("node1"))).await;
+    let why = refusal(&foreign, &framed(&Hello::own())).await;
     assert!(why.contains("not the one in the cluster configuration"), "{why}");
 
     let (_endpoint, other) = dial(&one.agent, &two).await;
-    let why = refusal(&other, &framed(&Hello { protocol: PROTOCOL + 1, ..Hello::own("node1") })).await;
+    let why = refusal(&other, &framed(&Hello { protocol: PROTOCOL + 1, ..Hello::own() })).await;
     assert!(why.contains("install the same version"), "{why}");
 
     let (_endpoint, long) = dial(&one.agent, &two).await;
@@ -191,7 +191,7 @@ async fn foreign_keys_other_versions_and_oversized_frames_are_refused_by_name() 
     // The same key with a right greeting is let in; a request that is too long is refused, the connection goes on.
     let (_endpoint, good) = dial(&one.agent, &two).await;
     let (mut to, _from) = good.open_bi().await.unwrap();
-    to.write_all(&framed(&Hello::own("node1"))).await.unwrap();
+    to.write_all(&framed(&Hello::own())).await.unwrap();
     until("node 1 is let in", || two.reaches("node1")).await;
     let (mut request, mut answer) = good.open_bi().await.unwrap();
     request.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
@@ -275,4 +275,26 @@ async fn module_and_cluster_configuration_are_exported_and_the_actor_is_named_th
         told("START", "admin@node1 | config -m web (version 4 of another node)") && told("END", "configuration 4")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_network_is_tried_when_the_first_does_not_answer() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, two] = [1, 2].map(|number| Node::new(root.path(), 95, number));
+    let mut config = cluster(1, &[&one, &two]);
+    config.lans.insert(0, "dead".to_owned());
+    for node in &mut config.nodes {
+        // Nobody listens there.
+        node.addresses.insert("dead".to_owned(), format!("127.0.95.{}", 100 + node.id.0));
+    }
+    one.agent.configure_cluster(config.clone()).await.unwrap();
+    until("node 2, which is in no cluster yet, does not answer", || async {
+        let why = one.why("node2").await;
+        why.contains("127.0.95.102:14800 on network dead") && why.contains("127.0.95.2:14800 on network default")
+    })
+    .await;
+    two.agent.configure_cluster(config).await.unwrap();
+    until("they meet on the second", || one.reaches("node2")).await;
+    let address = members(&one.agent).await.into_iter().find(|member| !member.here).unwrap().address;
+    assert_eq!(address.as_deref(), Some("127.0.95.2:14800"));
 }

@@ -129,7 +129,7 @@ pub fn parse(line: &[u8]) -> Result<Ask, Answer> {
         serde_json::from_slice::<Version>(line).map_err(|error| refused(&format!("not understood: {error}")))?;
     if version.protocol != PROTOCOL {
         let reason =
-            format!("the agent speaks protocol {PROTOCOL}, not {}: use its own command line", version.protocol);
+            format!("the agent speaks protocol {PROTOCOL}, not {}: install the same version", version.protocol);
         return Err(refused(&reason));
     }
     serde_json::from_slice::<Ask>(line).map_err(|error| refused(&format!("not understood: {error}")))

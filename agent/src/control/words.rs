@@ -16,9 +16,6 @@ impl Request {
                 let counted = if *counted { " -i" } else { "" };
                 format!("{} -m {module}{counted}", command(*kind))
             }
-            Self::Print { module, error, text } => {
-                format!("{} -m {module} {text}", if *error { "printe" } else { "printi" })
-            }
             Self::Pairing { reopen: true } => "pairing --reopen".to_owned(),
             Self::Snapshot { module: Some(module) } => format!("snapshot -m {module}"),
             Self::Snapshot { module: None } => "snapshot".to_owned(),
@@ -34,6 +31,8 @@ impl Request {
             Self::Export { module: None, to } => format!("-H {to} -G"),
             Self::State { .. }
             | Self::Log { .. }
+            // In the module log anyway, and scripts print much.
+            | Self::Print { .. }
             | Self::Pairing { reopen: false }
             | Self::Key
             | Self::Cluster
