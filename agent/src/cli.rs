@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use holdfast_api::agent::{LOG_LINES_MAX, LogKind, NodeModuleReport};
+use holdfast_api::config::ClusterConfig;
 use holdfast_api::ids::ModuleId;
 use holdfast_core::input::ModuleCommand;
 use std::ffi::OsString;
@@ -171,6 +172,14 @@ enum Verb {
     Config(Module),
     /// Check an installed module without configuring it.
     Confcheck(Module),
+    /// Show signature and date of a module's configuration in use and of its files as edited.
+    Confinfo {
+        #[command(flatten)]
+        module: Module,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Start a module when the machine boots, or not.
     Boot {
         #[command(flatten)]
@@ -206,6 +215,13 @@ enum Cluster {
         /// The file.
         file: PathBuf,
     },
+    /// Check the cluster configuration of a JSON file without holding it.
+    Confcheck {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Leave the cluster: forget its configuration, the stopped modules and the management server.
+    Deconfig,
     /// Show the cluster configuration held (the secret is not shown).
     Show,
     /// Show the nodes and what their modules are, as this node hears them.
@@ -331,6 +347,11 @@ fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
         Verb::Module(verb) => package(client, verb)?,
         Verb::Config(module) => done(client.ask(Request::ModuleConfigure { module: module.module })?)?,
         Verb::Confcheck(module) => done(client.ask(Request::ModuleCheck { module: module.module })?)?,
+        Verb::Confinfo { module, json } => match client.ask(Request::ModuleInfo { module: module.module })? {
+            Answer::ModuleInfo(info) if json => show::json(&info)?,
+            Answer::ModuleInfo(info) => members::module_info(&info)?,
+            other => return Err(unexpected(other)),
+        },
         Verb::Cmdlog { lines, json } => match client.ask(Request::CommandLog { from: None, limit: lines })? {
             Answer::Log { page } => show::log(&page, json)?,
             other => return Err(unexpected(other)),
@@ -356,12 +377,9 @@ fn state(client: &mut Client, module: Option<String>, json: bool) -> Result<()> 
 
 fn cluster(client: &mut Client, verb: Cluster) -> Result<()> {
     match verb {
-        Cluster::Config { file } => {
-            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let config = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not a cluster configuration", file.display()))?;
-            done(client.ask(Request::ClusterConfigure { config })?)
-        }
+        Cluster::Config { file } => done(client.ask(Request::ClusterConfigure { config: cluster_file(&file)? })?),
+        Cluster::Confcheck { file } => done(client.ask(Request::ClusterCheck { config: cluster_file(&file)? })?),
+        Cluster::Deconfig => done(client.ask(Request::ClusterLeave)?),
         Cluster::Show => match client.ask(Request::Cluster)? {
             Answer::Cluster { config: Some(config) } => show::json(&config),
             Answer::Cluster { config: None } => Err(anyhow!("no cluster configuration is held")),
@@ -372,6 +390,11 @@ fn cluster(client: &mut Client, verb: Cluster) -> Result<()> {
         Cluster::Confinfo { json: true } => show::json(&members::configurations(&remote::members(client)?)),
         Cluster::Confinfo { json: false } => members::confinfo(&remote::members(client)?),
     }
+}
+
+fn cluster_file(file: &Path) -> Result<ClusterConfig> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not a cluster configuration", file.display()))
 }
 
 fn package(client: &mut Client, verb: Package) -> Result<()> {
@@ -541,6 +564,9 @@ mod tests {
             "safekit -H node2 -G",
             "holdfast cluster state --json",
             "holdfast cluster confinfo",
+            "holdfast cluster confcheck f.json",
+            "holdfast cluster deconfig",
+            "holdfast confinfo -m a --json",
             "holdfast cmdlog -s 10",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));

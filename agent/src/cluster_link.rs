@@ -105,8 +105,21 @@ pub async fn run(agent: Arc<Agent>) {
         let waits = link.is_none() && !told.is_empty();
         tokio::select! {
             _ = changes.changed() => {}
+            () = closed(&mut link) => {
+                tracing::warn!("the port of the cluster link failed; it is opened again");
+                link = None;
+                tokio::time::sleep(RETRY).await;
+            }
             () = tokio::time::sleep(RETRY), if waits => {}
         }
+    }
+}
+
+/// Returns when an open port is no more, by an error of its socket.
+async fn closed(link: &mut Option<Link>) {
+    match link {
+        Some(link) => drop(link.accepting.join_next().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -114,7 +127,7 @@ pub async fn run(agent: Arc<Agent>) {
 struct Link {
     endpoint: Endpoint,
     dials: BTreeMap<NodeId, JoinHandle<()>>,
-    _accepting: JoinSet<()>,
+    accepting: JoinSet<()>,
 }
 
 impl Link {
@@ -145,7 +158,7 @@ impl Link {
         let endpoint = Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)?;
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(Arc::clone(agent), endpoint.clone()));
-        Ok(Self { endpoint, dials: BTreeMap::new(), _accepting: accepting })
+        Ok(Self { endpoint, dials: BTreeMap::new(), accepting })
     }
 }
 

@@ -9,6 +9,7 @@ mod words;
 pub use words::command;
 
 use crate::cluster_link::members::Member;
+use crate::cluster_link::message::Mark;
 use crate::pairing::PairingStatus;
 use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
 use holdfast_api::config::{ClusterConfig, ModuleConfig};
@@ -127,6 +128,18 @@ pub enum Request {
     },
     /// The nodes of the cluster and what is known of them; answered by `Members`.
     ClusterState,
+    /// Check a cluster configuration without holding it; answered by `Done` or `Refused`.
+    ClusterCheck {
+        /// The configuration.
+        config: ClusterConfig,
+    },
+    /// Forget the cluster, the stopped modules and the server; answered by `Done` or `Refused`.
+    ClusterLeave,
+    /// A module's configuration in use and as edited; answered by `ModuleInfo`.
+    ModuleInfo {
+        /// Which.
+        module: String,
+    },
     /// Hold a module as another node does, with the same number and version; answered by `Done` or `Refused`.
     ModuleTake {
         /// The module.
@@ -166,6 +179,17 @@ pub struct ListedModule {
     pub installed: bool,
     /// Version of its configuration; none: not configured.
     pub version: Option<u64>,
+}
+
+/// A module's configuration in use and as edited, for comparing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleInfo {
+    /// Name.
+    pub module: String,
+    /// In use; none: not configured.
+    pub used: Option<Mark>,
+    /// As edited, without a version; none: not installed, or not usable as it is (see `confcheck`).
+    pub edited: Option<Mark>,
 }
 
 /// An answer.
@@ -226,6 +250,8 @@ pub enum Answer {
         /// By number.
         members: Vec<Member>,
     },
+    /// A module's configurations.
+    ModuleInfo(ModuleInfo),
     /// The cluster configuration.
     ClusterGiven {
         /// With its secret.

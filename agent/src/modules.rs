@@ -161,6 +161,13 @@ pub fn installed(layout: &Layout) -> Vec<(String, ModuleId)> {
     found
 }
 
+/// When a file of a module's editable folder was last written; 0: there is none.
+pub fn edited_unix_ms(layout: &Layout, name: &str) -> u64 {
+    let dir = layout.installed(name);
+    let files = pack(&dir).unwrap_or_default().files;
+    files.keys().map(|file| crate::store::saved_unix_ms(&dir.join(file))).max().unwrap_or(0)
+}
+
 /// Packs `conf/` and `bin/` of an editable folder.
 pub fn pack(dir: &Path) -> Result<Package> {
     let mut package = Package::default();

@@ -118,7 +118,8 @@ impl Store {
     }
 }
 
-fn saved_unix_ms(path: &Path) -> u64 {
+/// When a file was last written; 0: there is none.
+pub fn saved_unix_ms(path: &Path) -> u64 {
     let modified = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let age = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0))

@@ -139,10 +139,13 @@ fn configuration_is_taken_checked_and_kept_across_a_kill() {
     assert!(one.refused(&["start", "-m", "m1"]).contains("no cluster configuration yet"));
 
     let file = cluster(root.path(), &[&one, &two], 3);
+    assert!(one.ok(&["cluster", "confcheck", text(&file)]).contains("can be held"));
+    assert!(one.run(&["cluster", "state"]).status.code() == Some(1), "a check holds nothing");
     assert!(one.ok(&["cluster", "config", text(&file)]).contains("version 3"));
     let older = cluster(root.path(), &[&one, &two], 2);
     assert!(one.refused(&["cluster", "config", text(&older)]).contains("older"));
     let foreign = cluster(root.path(), &[&two], 4);
+    assert!(one.refused(&["cluster", "confcheck", text(&foreign)]).contains("fingerprint"));
     assert!(one.refused(&["cluster", "config", text(&foreign)]).contains("fingerprint"));
 
     let state = one.ok(&["state", "-m", "m1", "--json"]);
@@ -164,6 +167,13 @@ fn configuration_is_taken_checked_and_kept_across_a_kill() {
     let state: serde_json::Value = serde_json::from_str(&one.ok(&["state", "-m", "m1", "--json"])).unwrap();
     assert_eq!((state["version"].as_u64(), state["boot_start"].as_bool()), (Some(1), Some(true)));
     assert!(one.ok(&["log", "-m", "m1"]).contains("a message"));
+
+    assert!(!one.ok(&["confinfo", "-m", "m1"]).contains("not in use"));
+    let script = one.data.join("safe/modules/m1/bin/start_prim");
+    std::fs::write(script, "#!/bin/sh\nexit 0\n").unwrap();
+    assert!(one.ok(&["confinfo", "-m", "m1"]).contains("the edited files are not in use"));
+    assert!(one.ok(&["cluster", "deconfig"]).contains("left its cluster"));
+    assert!(one.refused(&["state", "-m", "m1"]).contains("not configured"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::show::{date, table};
 use crate::cluster_link::members::Member;
 use crate::cluster_link::message::Mark;
+use crate::control::ModuleInfo;
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,6 +126,24 @@ pub(super) fn confinfo(members: &[Member]) -> Result<()> {
     }
     for difference in differences(&all) {
         writeln!(stdout(), "{difference}")?;
+    }
+    Ok(())
+}
+
+/// A module's configuration in use beside its files as edited.
+pub(super) fn module_info(info: &ModuleInfo) -> Result<()> {
+    let row = |what: &str, mark: &Option<Mark>| {
+        let mark = mark.clone().unwrap_or_default();
+        let version = if mark.version == 0 { "-".to_owned() } else { mark.version.to_string() };
+        let since = if mark.unix_ms == 0 { "-".to_owned() } else { date(mark.unix_ms) };
+        vec![what.to_owned(), version, mark.signature.chars().take(SIGNATURE_SHOWN).collect(), since]
+    };
+    let head = ["CONFIGURATION", "VERSION", "SIGNATURE", "SINCE"];
+    table(&[head.map(str::to_owned).to_vec(), row("in use", &info.used), row("as edited", &info.edited)])?;
+    if let (Some(used), Some(edited)) = (&info.used, &info.edited)
+        && used.signature != edited.signature
+    {
+        writeln!(stdout(), "the edited files are not in use: `holdfast config -m {}`", info.module)?;
     }
     Ok(())
 }

@@ -298,3 +298,16 @@ async fn second_network_is_tried_when_the_first_does_not_answer() {
     let address = members(&one.agent).await.into_iter().find(|member| !member.here).unwrap().address;
     assert_eq!(address.as_deref(), Some("127.0.95.2:14800"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn port_in_use_is_taken_once_it_is_free() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, two] = [1, 2].map(|number| Node::new(root.path(), 96, number));
+    let busy = std::net::UdpSocket::bind((two.address, PORT)).unwrap();
+    for node in [&one, &two] {
+        node.agent.configure_cluster(cluster(1, &[&one, &two])).await.unwrap();
+    }
+    until("nobody answers", || async { one.why("node2").await.contains("no answer") }).await;
+    drop(busy);
+    until("they meet", || one.reaches("node2")).await;
+}

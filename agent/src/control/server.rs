@@ -1,7 +1,8 @@
 //! The agent's end of the command line's socket.
 
-use super::{Answer, Ask, CHUNK, LINE_MAX, ListedModule, PROTOCOL, Request};
+use super::{Answer, Ask, CHUNK, LINE_MAX, ListedModule, ModuleInfo, PROTOCOL, Request};
 use crate::agent::Agent;
+use crate::cluster_link::message::Mark;
 use crate::{cluster_link, facts, modules, snapshot};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
@@ -216,6 +217,9 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
         Request::VerifyPaths { paths } => {
             Answer::Paths { paths: tokio::task::spawn_blocking(move || facts::inspect(&paths)).await? }
         }
+        Request::ClusterCheck { config } => done(agent.check_cluster(&config).await?),
+        Request::ClusterLeave => done(agent.leave().await?),
+        Request::ModuleInfo { module } => Answer::ModuleInfo(info(agent, module).await?),
         Request::ClusterState => Answer::Members { members: cluster_link::members(agent).await },
         Request::ModuleTake { config } => done(agent.configure(config).await?),
         Request::ClusterGive => {
@@ -284,6 +288,16 @@ async fn install(agent: &Agent, module: &str, id: Option<ModuleId>, package: &st
         "{module} is installed as {id} in {}; edit it there, then `holdfast config -m {module}` (on every node, with the same number)",
         dir.display()
     ))
+}
+
+/// The configuration in use and what the editable folder would make of it.
+async fn info(agent: &Agent, module: String) -> Result<ModuleInfo> {
+    let used = agent.module_marks().await.remove(&module);
+    let edited = modules::configured(&agent.layout, &module, 1).and_then(|config| modules::check(&config)).ok();
+    ensure!(used.is_some() || edited.is_some(), "module {module} is neither configured nor installed on this node");
+    let unix_ms = modules::edited_unix_ms(&agent.layout, &module);
+    let edited = edited.map(|checked| Mark { version: 0, signature: checked.signature, unix_ms });
+    Ok(ModuleInfo { module, used, edited })
 }
 
 fn check(agent: &Agent, module: &str) -> Result<String> {

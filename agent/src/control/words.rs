@@ -20,6 +20,7 @@ impl Request {
             Self::Snapshot { module: Some(module) } => format!("snapshot -m {module}"),
             Self::Snapshot { module: None } => "snapshot".to_owned(),
             Self::ClusterConfigure { config } => format!("cluster config (version {})", config.version),
+            Self::ClusterLeave => "cluster deconfig".to_owned(),
             Self::ModuleInstall { module, id: Some(id), .. } => format!("module install -m {module} -M {}", id.0),
             Self::ModuleInstall { module, id: None, .. } => format!("module install -m {module}"),
             Self::ModuleConfigure { module } => format!("config -m {module}"),
@@ -40,6 +41,8 @@ impl Request {
             | Self::ModuleList
             | Self::VerifyPaths { .. }
             | Self::ClusterState
+            | Self::ClusterCheck { .. }
+            | Self::ModuleInfo { .. }
             | Self::ClusterGive
             | Self::ModuleGive { .. }
             | Self::CommandLog { .. } => return None,
@@ -51,6 +54,7 @@ impl Request {
         match self {
             Self::Pairing { .. } => Some("the pairing code is shown and reopened on the node itself only"),
             Self::Print { .. } => Some("printi and printe are for the scripts of the node itself"),
+            Self::ClusterLeave => Some("a node leaves its cluster by a command on itself only"),
             Self::Export { .. } => Some("a node exports what it holds itself: run the export there"),
             _ => None,
         }
