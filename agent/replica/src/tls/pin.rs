@@ -72,10 +72,14 @@ impl Pin {
         if self.fingerprints.contains(&seen) {
             return Ok(());
         }
+        // The other end reads this too: it is not told the keys of the whole cluster.
+        let wanted = match self.fingerprints.as_slice() {
+            [one] => format!(" ({one})"),
+            _ => String::new(),
+        };
         Err(rustls::Error::General(format!(
-            "the peer's key {seen} is not the one in the cluster configuration ({}): another machine answers there, or \
-             the node was removed, or it was installed anew and must be enrolled again",
-            self.fingerprints.join(", ")
+            "the peer's key {seen} is not the one in the cluster configuration{wanted}: another machine answers there, \
+             or the node was removed, or it was installed anew and must be enrolled again"
         )))
     }
 
