@@ -2,10 +2,13 @@
 
 mod checks;
 mod configure;
+mod marks;
 mod shutdown;
 mod start;
 
 use crate::boot::{self, Boot};
+use crate::cluster_link::members::Members;
+use crate::command_log::CommandLog;
 use crate::drivers::{health, vip};
 use crate::engine::{CommandResult, ToEngine};
 use crate::identity::Identity;
@@ -16,7 +19,7 @@ use crate::options::{Layout, Options, program_beside};
 use crate::pairing::Pairing;
 use crate::report::{Reports, blank};
 use crate::store::Store;
-use crate::{control, files, link, modules};
+use crate::{clock, cluster_link, control, files, link, modules};
 use anyhow::{Context, Result, anyhow, ensure};
 use holdfast_api::agent::LogKind;
 use holdfast_api::config::ClusterConfig;
@@ -31,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Longest time a command may wait for its answer.
@@ -73,6 +76,14 @@ pub struct Agent {
     pub pairing: Pairing,
     /// The register at the management server.
     pub register: ServerRegister,
+    /// The other nodes of the cluster.
+    pub members: Members,
+    /// Who asked for what.
+    pub commands: CommandLog,
+    /// When this agent started.
+    pub started_unix_ms: u64,
+    server_session: AtomicBool,
+    cluster_changed: watch::Sender<()>,
     incarnation: Incarnation,
     inner: Mutex<Inner>,
     ending: AtomicBool,
@@ -91,10 +102,8 @@ impl Agent {
         let store = Store::open(&layout.store())?;
         let identity = Arc::new(Identity::open(&layout)?);
         let boot = Boot::read(&options.boot_id_file)?;
-        let incarnation = Incarnation {
-            count: store.next_incarnation(crate::clock::unix_ms() / 1000)?,
-            id: crate::clock::random_u64(),
-        };
+        let incarnation =
+            Incarnation { count: store.next_incarnation(clock::unix_ms() / 1000)?, id: clock::random_u64() };
         let cluster = store.cluster()?;
         let reports = Reports::new(&node_name(&options, cluster.as_ref(), &identity.fingerprint));
         let pairing = Pairing::new(store.enrolment()?.is_some());
@@ -102,6 +111,11 @@ impl Agent {
         let identity = RwLock::new(identity);
         let ending = AtomicBool::new(false);
         Ok(Arc::new(Self {
+            commands: CommandLog::open(&layout.var(), &reports.node())?,
+            members: Members::default(),
+            started_unix_ms: clock::unix_ms(),
+            server_session: AtomicBool::new(false),
+            cluster_changed: watch::Sender::default(),
             options,
             layout,
             identity,
@@ -134,6 +148,7 @@ impl Agent {
         let control = tokio::spawn(control::server::serve(socket, Arc::clone(&self)));
         let link = tokio::spawn(link::run(Arc::clone(&self)));
         let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));
+        let cluster = tokio::spawn(cluster_link::run(Arc::clone(&self)));
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
         let mut signals = shutdown::Signals::listen()?;
         tokio::select! {
@@ -142,6 +157,7 @@ impl Agent {
         }
         link.abort();
         enrol.abort();
+        cluster.abort();
         // The peer takes over a silent node's modules: their addresses must not stay here.
         release_addresses(&self.layout, "this agent had set");
         let _ = std::fs::remove_file(self.layout.socket());

@@ -1,6 +1,8 @@
 //! The command line `holdfast` (also `$SAFE/safekit`): asks the agent on this node; needs no server.
 
 mod checks;
+mod members;
+mod remote;
 mod show;
 mod tools;
 mod words;
@@ -11,8 +13,10 @@ use crate::drivers::vip;
 use anyhow::{Context, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use holdfast_api::agent::{LOG_LINES_MAX, LogKind, NodeModuleReport};
+use holdfast_api::config::ClusterConfig;
 use holdfast_api::ids::ModuleId;
 use holdfast_core::input::ModuleCommand;
 use std::ffi::OsString;
@@ -23,13 +27,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  refused or failed; the reason and what to do are on standard error\n  \
-2  the command line is wrong; boundcmd: the command ran too long\n  3  the agent does not answer\n  \
+2  the command line is wrong; boundcmd: the command ran too long\n  3  the agent does not answer (with -H: a node cannot be reached)\n  \
 4  waitstate: the state was not reached in time\nincloop and checkloop: 0 below the limit of restarts (maxloop), 1 at it\n\
-processtree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command";
+processtree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command\nWith -H the exit code is the worst of the nodes'.";
 
 /// Tools that are also called by their own name, as `$SAFEBIN/boundcmd`.
 pub const TOOLS: [&str; 2] = ["boundcmd", "processtree"];
 
+const DONE: u8 = 0;
 const REFUSED: u8 = 1;
 const UNREACHABLE: u8 = 3;
 const LATE: u8 = 4;
@@ -43,8 +48,17 @@ struct Cli {
     /// Socket of the agent.
     #[arg(long, global = true, env = "HOLDFAST_SOCKET")]
     socket: Option<PathBuf>,
+    /// Nodes to run the command on: "*" for all, or names with commas.
+    #[arg(short = 'H', long = "hosts", value_name = "NODES", global = true)]
+    hosts: Option<String>,
+    /// Give the nodes of -H this module as it is here: package, number and configuration.
+    #[arg(short = 'E', value_name = "MODULE", requires = "hosts", conflicts_with = "export_cluster")]
+    export_module: Option<String>,
+    /// Give the nodes of -H the cluster configuration held here.
+    #[arg(short = 'G', requires = "hosts")]
+    export_cluster: bool,
     #[command(subcommand)]
-    command: Words,
+    command: Option<Words>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,7 +100,7 @@ struct Control {
     identity: Option<String>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Verb {
     /// Show what the modules are.
     State {
@@ -211,6 +225,14 @@ enum Verb {
     Config(Module),
     /// Check an installed module without configuring it.
     Confcheck(Module),
+    /// Show signature and date of a module's configuration in use and of its files as edited.
+    Confinfo {
+        #[command(flatten)]
+        module: Module,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Start a module when the machine boots, or not.
     Boot {
         #[command(flatten)]
@@ -218,6 +240,15 @@ enum Verb {
         /// on, off, or auto (if it was running when the machine went down).
         #[arg(value_parser = ["on", "off", "auto"])]
         value: String,
+    },
+    /// Show who gave which command on this node, and what came of it.
+    Cmdlog {
+        /// Number of lines.
+        #[arg(short = 's', default_value_t = 300)]
+        lines: u32,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Look at directories that are to be replicated.
     VerifyPaths {
@@ -230,18 +261,37 @@ enum Verb {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Cluster {
     /// Hold the cluster configuration of a JSON file.
     Config {
         /// The file.
         file: PathBuf,
     },
+    /// Check the cluster configuration of a JSON file without holding it.
+    Confcheck {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Leave the cluster: forget its configuration, the stopped modules and the management server.
+    Deconfig,
     /// Show the cluster configuration held (the secret is not shown).
     Show,
+    /// Show the nodes and what their modules are, as this node hears them.
+    State {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare the nodes' configurations: version, signature and date of each.
+    Confinfo {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Package {
     /// Install a package for editing under $SAFE/modules/<module>.
     Install {
@@ -267,12 +317,18 @@ enum Package {
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = Cli::parse_from(words::rewritten(arguments));
     match run(cli) {
-        Ok(code) => code,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("holdfast: {error:#}");
-            let unreachable = matches!(error.downcast_ref(), Some(ClientError::Unreachable { .. }));
-            ExitCode::from(if unreachable { UNREACHABLE } else { REFUSED })
+            ExitCode::from(code_of(&error))
         }
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(ClientError::Unreachable { .. } | ClientError::Away(_)) => UNREACHABLE,
+        _ => REFUSED,
     }
 }
 
@@ -289,13 +345,32 @@ fn socket(told: Option<PathBuf>) -> PathBuf {
     found.unwrap_or_else(|| usual[0].clone())
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
-    let verb = match cli.command {
-        Words::Tool(verb) => return tools::run(verb),
-        Words::ReleaseAddresses { run_dir } => return release_addresses(&run_dir),
-        Words::Agent(verb) => verb,
+fn run(cli: Cli) -> Result<u8> {
+    let exported = match (cli.export_module, cli.export_cluster) {
+        (Some(module), _) => Some(remote::Exported::Module(module)),
+        (None, true) => Some(remote::Exported::Cluster),
+        (None, false) => None,
     };
-    let client = &mut Client::connect(&socket(cli.socket))?;
+    let usage = |kind, text: &str| -> Result<u8> { Cli::command().error(kind, text).exit() };
+    let client = |path| Client::connect(&socket(path), actor(None));
+    match (cli.command, exported, cli.hosts) {
+        (Some(Words::Tool(verb)), None, None) => tools::run(verb),
+        (Some(Words::ReleaseAddresses { run_dir }), None, None) => release_addresses(&run_dir),
+        (Some(Words::Tool(_) | Words::ReleaseAddresses { .. }), None, Some(_)) => {
+            usage(ErrorKind::ArgumentConflict, "this command works on this machine only: leave out -H")
+        }
+        (Some(_), Some(_), _) => {
+            usage(ErrorKind::ArgumentConflict, "-E and -G are commands themselves: leave out the other")
+        }
+        (None, Some(exported), Some(hosts)) => remote::export(&mut client(cli.socket)?, &hosts, &exported),
+        (Some(Words::Agent(command)), None, Some(hosts)) => remote::run(&mut client(cli.socket)?, &hosts, &command),
+        (Some(Words::Agent(command)), None, None) => verb(&mut client(cli.socket)?, command),
+        (None, _, _) => usage(ErrorKind::MissingSubcommand, "say what to do; --help shows the commands"),
+    }
+}
+
+/// Carries out one command on the node that `client` asks; its exit code.
+fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
     match verb {
         Verb::State { module, verbose, json } => state(client, module.module, verbose, json)?,
         Verb::Checks(verb) => checks::run(client, verb)?,
@@ -342,16 +417,25 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Module(verb) => package(client, verb)?,
         Verb::Config(module) => done(client.ask(Request::ModuleConfigure { module: module.module })?)?,
         Verb::Confcheck(module) => done(client.ask(Request::ModuleCheck { module: module.module })?)?,
+        Verb::Confinfo { module, json } => match client.ask(Request::ModuleInfo { module: module.module })? {
+            Answer::ModuleInfo(info) if json => show::json(&info)?,
+            Answer::ModuleInfo(info) => members::module_info(&info)?,
+            other => return Err(unexpected(other)),
+        },
+        Verb::Cmdlog { lines, json } => match client.ask(Request::CommandLog { from: None, limit: lines })? {
+            Answer::Log { page } => show::log(&page, json)?,
+            other => return Err(unexpected(other)),
+        },
         Verb::VerifyPaths { paths, json } => match client.ask(Request::VerifyPaths { paths })? {
             Answer::Paths { paths } if json => show::json(&paths)?,
             Answer::Paths { paths } => show::paths(&paths)?,
             other => return Err(unexpected(other)),
         },
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }
 
-fn release_addresses(run_dir: &Path) -> Result<ExitCode> {
+fn release_addresses(run_dir: &Path) -> Result<u8> {
     let socket = run_dir.join("agent.sock");
     if UnixStream::connect(&socket).is_ok() {
         return Err(anyhow!(
@@ -362,7 +446,7 @@ fn release_addresses(run_dir: &Path) -> Result<ExitCode> {
     for address in vip::release_left(run_dir)? {
         writeln!(std::io::stdout(), "{address}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }
 
 fn state(client: &mut Client, module: Option<String>, verbose: bool, json: bool) -> Result<()> {
@@ -380,18 +464,24 @@ fn state(client: &mut Client, module: Option<String>, verbose: bool, json: bool)
 
 fn cluster(client: &mut Client, verb: Cluster) -> Result<()> {
     match verb {
-        Cluster::Config { file } => {
-            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let config = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not a cluster configuration", file.display()))?;
-            done(client.ask(Request::ClusterConfigure { config })?)
-        }
+        Cluster::Config { file } => done(client.ask(Request::ClusterConfigure { config: cluster_file(&file)? })?),
+        Cluster::Confcheck { file } => done(client.ask(Request::ClusterCheck { config: cluster_file(&file)? })?),
+        Cluster::Deconfig => done(client.ask(Request::ClusterLeave)?),
         Cluster::Show => match client.ask(Request::Cluster)? {
             Answer::Cluster { config: Some(config) } => show::json(&config),
             Answer::Cluster { config: None } => Err(anyhow!("no cluster configuration is held")),
             other => Err(unexpected(other)),
         },
+        Cluster::State { json: true } => show::json(&remote::members(client)?),
+        Cluster::State { json: false } => members::states(&remote::members(client)?),
+        Cluster::Confinfo { json: true } => show::json(&members::configurations(&remote::members(client)?)),
+        Cluster::Confinfo { json: false } => members::confinfo(&remote::members(client)?),
     }
+}
+
+fn cluster_file(file: &Path) -> Result<ClusterConfig> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not a cluster configuration", file.display()))
 }
 
 fn package(client: &mut Client, verb: Package) -> Result<()> {
@@ -447,14 +537,14 @@ fn actor(identity: Option<&str>) -> String {
 fn command(client: &mut Client, control: Control, kind: ModuleCommand) -> Result<()> {
     let counted = control.identity.is_some();
     let actor = actor(control.identity.as_deref());
-    done(client.ask(Request::Command { module: control.module.module, kind, actor, counted })?)
+    done(client.ask_as(actor, Request::Command { module: control.module.module, kind, counted })?)
 }
 
 fn print(client: &mut Client, module: Module, error: bool, text: &[String]) -> Result<()> {
     done(client.ask(Request::Print { module: module.module, error, text: text.join(" ") })?)
 }
 
-fn wait_state(client: &mut Client, module: &str, wanted: &str, timeout_s: f64) -> Result<ExitCode> {
+fn wait_state(client: &mut Client, module: &str, wanted: &str, timeout_s: f64) -> Result<u8> {
     let wanted = wanted.to_uppercase();
     if !["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP"].contains(&wanted.as_str()) {
         return Err(anyhow!("{wanted} is no state: write STOP, WAIT, ALONE, PRIM, SECOND or UP"));
@@ -466,12 +556,12 @@ fn wait_state(client: &mut Client, module: &str, wanted: &str, timeout_s: f64) -
         let state = report.state.to_string();
         let settled = matches!(wanted.as_str(), "STOP" | "WAIT") || report.readiness.to_string() == "Ready";
         if state == wanted && settled {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(DONE);
         }
         if Instant::now() >= end {
             let waiting = report.waiting_for.as_deref().unwrap_or(&report.detail);
             eprintln!("holdfast: {module} is {state} {} after {timeout_s} s: {waiting}", report.readiness);
-            return Ok(ExitCode::from(LATE));
+            return Ok(LATE);
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -568,9 +658,20 @@ mod tests {
             "safekit processtree kill java a.b",
             "safekit boundcmd 1.5 ls -l --all",
             "holdfast release-addresses --run-dir /x",
+            "holdfast -H * stop -m a",
+            "holdfast state -H node1,node2",
+            "safekit -H * -E a",
+            "safekit -H node2 -G",
+            "holdfast cluster state --json",
+            "holdfast cluster confinfo",
+            "holdfast cluster confcheck f.json",
+            "holdfast cluster deconfig",
+            "holdfast confinfo -m a --json",
+            "holdfast cmdlog -s 10",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
         assert!(Cli::try_parse_from(["holdfast", "boot", "-m", "a", "maybe"]).is_err());
+        assert!(Cli::try_parse_from(["holdfast", "-E", "a"]).is_err());
     }
 }

@@ -1,18 +1,25 @@
 //! The command line's Unix socket: one JSON line asks, one or more answer; versioned and bounded.
+//!
+//! Agents ask each other the same over the cluster link: a request for another node is passed on to it unchanged.
 
 pub mod client;
 pub mod server;
+mod words;
 
 use crate::drivers::checks::Order;
+pub use words::command;
+
+use crate::cluster_link::members::Member;
+use crate::cluster_link::message::Mark;
 use crate::pairing::PairingStatus;
 use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
-use holdfast_api::config::ClusterConfig;
+use holdfast_api::config::{ClusterConfig, ModuleConfig};
 use holdfast_api::ids::ModuleId;
 use holdfast_core::input::{LoopOrder, ModuleCommand};
 use serde::{Deserialize, Serialize};
 
-/// Version of these messages. History: 1, first.
-pub const PROTOCOL: u32 = 1;
+/// Version of these messages. History: 1, first; 2, the actor and the node beside the request.
+pub const PROTOCOL: u32 = 2;
 /// Longest line, in bytes: a package of 16 MiB in base64 and a little more.
 pub const LINE_MAX: usize = 24 * 1024 * 1024;
 /// Bytes of a snapshot in one line, before base64.
@@ -24,6 +31,10 @@ pub const CHUNK: usize = 256 * 1024;
 pub struct Ask {
     /// [`PROTOCOL`].
     pub protocol: u32,
+    /// Who asks: a person, or what a script gave with `-i`.
+    pub actor: String,
+    /// Name of the node that is to carry it out; none: the one asked.
+    pub on: Option<String>,
     /// What is asked.
     pub request: Request,
 }
@@ -43,8 +54,6 @@ pub enum Request {
         module: String,
         /// What.
         kind: ModuleCommand,
-        /// Who.
-        actor: String,
         /// It came with `-i`.
         counted: bool,
     },
@@ -76,8 +85,6 @@ pub enum Request {
         name: String,
         /// `up`, `down`, or a word.
         value: String,
-        /// Who says so.
-        by: String,
     },
     /// An order to the checkers; answered by `Done` or `Refused`.
     Checks {
@@ -85,8 +92,6 @@ pub enum Request {
         module: String,
         /// What.
         order: Order,
-        /// Who.
-        by: String,
     },
     /// A script counts its restarts; answered by `Done`, or by `Refused` once the limit is reached.
     Loop {
@@ -94,8 +99,6 @@ pub enum Request {
         module: String,
         /// What.
         order: LoopOrder,
-        /// Who.
-        by: String,
     },
     /// The pairing; answered by `Pairing`.
     Pairing {
@@ -147,6 +150,46 @@ pub enum Request {
         /// Absolute paths.
         paths: Vec<String>,
     },
+    /// The nodes of the cluster and what is known of them; answered by `Members`.
+    ClusterState,
+    /// Check a cluster configuration without holding it; answered by `Done` or `Refused`.
+    ClusterCheck {
+        /// The configuration.
+        config: ClusterConfig,
+    },
+    /// Forget the cluster, the stopped modules and the server; answered by `Done` or `Refused`.
+    ClusterLeave,
+    /// A module's configuration in use and as edited; answered by `ModuleInfo`.
+    ModuleInfo {
+        /// Which.
+        module: String,
+    },
+    /// Hold a module as another node does, with the same number and version; answered by `Done` or `Refused`.
+    ModuleTake {
+        /// The module.
+        config: ModuleConfig,
+    },
+    /// The cluster configuration held, with its secret, for another node; answered by `ClusterGiven`.
+    ClusterGive,
+    /// A module's configuration held, for another node; answered by `ModuleGiven`.
+    ModuleGive {
+        /// Which.
+        module: String,
+    },
+    /// Give another node the cluster configuration, or a module as it is here; answered by that node.
+    Export {
+        /// Which module; none: the cluster configuration.
+        module: Option<String>,
+        /// Name of the node.
+        to: String,
+    },
+    /// A page of the command log; answered by `Log`.
+    CommandLog {
+        /// Position to read from; none: the last `limit` lines.
+        from: Option<u64>,
+        /// Most lines.
+        limit: u32,
+    },
 }
 
 /// A module as listed.
@@ -162,6 +205,17 @@ pub struct ListedModule {
     pub version: Option<u64>,
 }
 
+/// A module's configuration in use and as edited, for comparing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleInfo {
+    /// Name.
+    pub module: String,
+    /// In use; none: not configured.
+    pub used: Option<Mark>,
+    /// As edited, without a version; none: not installed, or not usable as it is (see `confcheck`).
+    pub edited: Option<Mark>,
+}
+
 /// An answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -173,6 +227,11 @@ pub enum Answer {
     },
     /// It was not done.
     Refused {
+        /// Why, and the cure.
+        reason: String,
+    },
+    /// The node that was to do it cannot be reached.
+    Unreachable {
         /// Why, and the cure.
         reason: String,
     },
@@ -209,6 +268,23 @@ pub enum Answer {
     Paths {
         /// In the order asked.
         paths: Vec<holdfast_api::agent::PathFacts>,
+    },
+    /// The nodes of the cluster.
+    Members {
+        /// By number.
+        members: Vec<Member>,
+    },
+    /// A module's configurations.
+    ModuleInfo(ModuleInfo),
+    /// The cluster configuration.
+    ClusterGiven {
+        /// With its secret.
+        config: ClusterConfig,
+    },
+    /// A module's configuration.
+    ModuleGiven {
+        /// With its package.
+        config: ModuleConfig,
     },
     /// A piece of a snapshot.
     Chunk {

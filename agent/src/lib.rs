@@ -3,7 +3,7 @@
 //! ```text
 //! socket ─▶ control ─┐                        ┌─▶ ledger
 //! server ─▶ link ────┼─▶ agent ─▶ engine ─▶ core ─▶ heartbeat, replica, scripts, processes, health
-//!                    │    (one engine per module)
+//! nodes ⇄ cluster_link┘   (one engine per module)
 //! ```
 //! The engine is the only place that waits for several things; every effect goes through it in the order persist →
 //! send → act → report.
@@ -12,6 +12,8 @@ pub mod agent;
 pub mod boot;
 pub mod cli;
 pub mod clock;
+pub mod cluster_link;
+pub mod command_log;
 pub mod control;
 pub mod drivers;
 pub mod engine;

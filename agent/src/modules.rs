@@ -26,6 +26,8 @@ pub struct Checked {
     pub package: Package,
     /// Its `userconfig.xml`.
     pub user_config: UserConfig,
+    /// Hash of name, number and files: equal for equal contents, whatever the version.
+    pub signature: String,
 }
 
 /// Reads and checks a configuration by itself.
@@ -44,7 +46,23 @@ pub fn check(config: &ModuleConfig) -> Result<Checked> {
             anyhow!("userconfig.xml: a regular expression of <proc name=\"{}\">: {error}", proc.name)
         })?;
     }
-    Ok(Checked { config: config.clone(), package, user_config })
+    let signature = signature(config, &package);
+    Ok(Checked { config: config.clone(), package, user_config, signature })
+}
+
+fn signature(config: &ModuleConfig, package: &Package) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    part(config.name.as_bytes());
+    part(&config.id.0.to_le_bytes());
+    for (name, file) in &package.files {
+        part(name.as_bytes());
+        part(&[u8::from(file.executable)]);
+        part(&file.bytes);
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Checks a module against the cluster and the other modules held.
@@ -158,6 +176,13 @@ pub fn installed(layout: &Layout) -> Vec<(String, ModuleId)> {
     let mut found: Vec<_> = names.filter_map(|name| Some((name.clone(), installed_id(layout, &name)?))).collect();
     found.sort();
     found
+}
+
+/// When a file of a module's editable folder was last written; 0: there is none.
+pub fn edited_unix_ms(layout: &Layout, name: &str) -> u64 {
+    let dir = layout.installed(name);
+    let files = pack(&dir).unwrap_or_default().files;
+    files.keys().map(|file| crate::store::saved_unix_ms(&dir.join(file))).max().unwrap_or(0)
 }
 
 /// Packs `conf/` and `bin/` of an editable folder.

@@ -55,6 +55,9 @@ pub struct Options {
     /// Where enrolment is answered while the node is not enrolled.
     #[arg(long, default_value = "0.0.0.0:9001")]
     pub enrol_listen: SocketAddr,
+    /// Where the other nodes reach this one (UDP, same port on all nodes); [::]:4800 for IPv6 and IPv4.
+    #[arg(long, default_value = "0.0.0.0:4800")]
+    pub cluster_listen: SocketAddr,
     /// File that changes with each boot of the machine.
     #[arg(long, default_value = "/proc/sys/kernel/random/boot_id")]
     pub boot_id_file: PathBuf,

@@ -36,11 +36,15 @@ pub async fn make(agent: &Arc<Agent>, module: Option<&str>) -> Result<Vec<u8>> {
         ("about.json".to_owned(), serde_json::to_vec_pretty(&about)?),
         ("states.json".to_owned(), serde_json::to_vec_pretty(&reports)?),
         ("cluster.json".to_owned(), serde_json::to_vec_pretty(&cluster)?),
+        ("members.json".to_owned(), serde_json::to_vec_pretty(&crate::cluster_link::members(agent).await)?),
     ];
     let layout = agent.layout.clone();
     tokio::task::spawn_blocking(move || {
         parts.push(("system.txt".to_owned(), facts::system().into_bytes()));
         parts.push(("processes.txt".to_owned(), processes().into_bytes()));
+        for log in ["commands.old.log", "commands.log"] {
+            parts.extend(tail(&layout.var().join(log)).map(|text| (log.to_owned(), text)));
+        }
         for name in &chosen {
             let from = |path: PathBuf, to: &str| (path, format!("modules/{name}/{to}"));
             let var = layout.module_var(name);

@@ -1,8 +1,11 @@
-//! TLS of the agent: to the server under the CA pinned at enrolment, on 9001 with its own key, and by token for `join`.
+//! TLS of the agent: to the server under the CA pinned at enrolment, on 9001 with its own key, by token for `join`, and
+//! between nodes by the keys in the cluster configuration.
 
-use crate::identity::{Identity, sha256_hex};
+use crate::identity::Identity;
 use anyhow::{Context, Result};
 use holdfast_api::agent::AGENT_SNI;
+use holdfast_api::config::ClusterConfig;
+use holdfast_replica::tls::pin::{self, fingerprint};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -10,6 +13,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use std::sync::Arc;
+
+/// What is spoken on the cluster link; its version is in the greeting, where a mismatch can be explained.
+const CLUSTER_ALPN: &[u8] = b"holdfast-cluster";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -37,6 +43,23 @@ pub fn enrolment(identity: &Identity) -> Result<ServerConfig> {
     Ok(builder.with_no_client_auth().with_single_cert(certificates, key)?)
 }
 
+/// Of the cluster link, for the nodes of this cluster that dial.
+pub fn from_nodes(identity: &Identity, cluster: &ClusterConfig) -> Result<ServerConfig> {
+    let (certificates, key) = own(identity)?;
+    let nodes = cluster.nodes.iter().map(|node| node.fingerprint.clone()).collect();
+    let mut config = pin::server(certificates, key, nodes)?;
+    config.alpn_protocols = vec![CLUSTER_ALPN.to_vec()];
+    Ok(config)
+}
+
+/// Of the cluster link, to the node whose key has this fingerprint.
+pub fn to_node(identity: &Identity, fingerprint: &str) -> Result<ClientConfig> {
+    let (certificates, key) = own(identity)?;
+    let mut config = pin::client(certificates, key, fingerprint)?;
+    config.alpn_protocols = vec![CLUSTER_ALPN.to_vec()];
+    Ok(config)
+}
+
 /// To a server known by the fingerprint of its CA's key only.
 pub fn join(ca_fingerprint: &str) -> Result<ClientConfig> {
     let verifier = ByAuthority { ca_fingerprint: ca_fingerprint.to_owned(), provider: provider() };
@@ -44,12 +67,6 @@ pub fn join(ca_fingerprint: &str) -> Result<ClientConfig> {
     let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// Fingerprint of a certificate's key.
-fn key_fingerprint(certificate: &[u8]) -> Option<String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(sha256_hex(parsed.tbs_certificate.subject_pki.raw))
 }
 
 /// Accepts a chain that holds a CA with the right key which has signed the leaf.
@@ -69,7 +86,7 @@ impl ServerCertVerifier for ByAuthority {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let wanted = |certificate: &&CertificateDer<'_>| {
-            key_fingerprint(certificate).is_some_and(|found| found == self.ca_fingerprint)
+            fingerprint(certificate).is_some_and(|found| found == self.ca_fingerprint)
         };
         let ca = intermediates.iter().find(wanted).ok_or_else(|| {
             rustls::Error::General(

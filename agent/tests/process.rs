@@ -32,6 +32,7 @@ impl Agent {
         command.arg("--data-dir").arg(&self.data);
         command.args(["--health-listen", &format!("{}:19010", self.address)]);
         command.args(["--enrol-listen", &format!("{}:19001", self.address)]);
+        command.args(["--cluster-listen", &format!("{}:14801", self.address)]);
         command.args(["--replica-bin", "/nonexistent/holdfast-replica"]);
         self.child = Some(command.stderr(Stdio::null()).spawn().unwrap());
         wait("the agent answers", || self.run(&["key"]).status.success());
@@ -148,10 +149,13 @@ fn configuration_is_taken_checked_and_kept_across_a_kill() {
     assert!(one.refused(&["start", "-m", "m1"]).contains("no cluster configuration yet"));
 
     let file = cluster(root.path(), &[&one, &two], 3);
+    assert!(one.ok(&["cluster", "confcheck", text(&file)]).contains("can be held"));
+    assert!(one.run(&["cluster", "state"]).status.code() == Some(1), "a check holds nothing");
     assert!(one.ok(&["cluster", "config", text(&file)]).contains("version 3"));
     let older = cluster(root.path(), &[&one, &two], 2);
     assert!(one.refused(&["cluster", "config", text(&older)]).contains("older"));
     let foreign = cluster(root.path(), &[&two], 4);
+    assert!(one.refused(&["cluster", "confcheck", text(&foreign)]).contains("fingerprint"));
     assert!(one.refused(&["cluster", "config", text(&foreign)]).contains("fingerprint"));
 
     let state = one.ok(&["state", "-m", "m1", "--json"]);
@@ -173,6 +177,13 @@ fn configuration_is_taken_checked_and_kept_across_a_kill() {
     let state: serde_json::Value = serde_json::from_str(&one.ok(&["state", "-m", "m1", "--json"])).unwrap();
     assert_eq!((state["version"].as_u64(), state["boot_start"].as_bool()), (Some(1), Some(true)));
     assert!(one.ok(&["log", "-m", "m1"]).contains("a message"));
+
+    assert!(!one.ok(&["confinfo", "-m", "m1"]).contains("not in use"));
+    let script = one.data.join("safe/modules/m1/bin/start_prim");
+    std::fs::write(script, "#!/bin/sh\nexit 0\n").unwrap();
+    assert!(one.ok(&["confinfo", "-m", "m1"]).contains("the edited files are not in use"));
+    assert!(one.ok(&["cluster", "deconfig"]).contains("left its cluster"));
+    assert!(one.refused(&["state", "-m", "m1"]).contains("not configured"));
 }
 
 #[test]
@@ -217,9 +228,15 @@ fn snapshot_holds_states_and_logs_but_no_secret() {
     one.ok(&["snapshot", text(&file)]);
     let mut archive = zip::ZipArchive::new(std::fs::File::open(&file).unwrap()).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
-    for name in
-        ["states.json", "cluster.json", "system.txt", "modules/m1/state.ledger", "modules/m1/conf/userconfig.xml"]
-    {
+    for name in [
+        "states.json",
+        "cluster.json",
+        "members.json",
+        "commands.log",
+        "system.txt",
+        "modules/m1/state.ledger",
+        "modules/m1/conf/userconfig.xml",
+    ] {
         assert!(names.iter().any(|other| other == name), "{name} in {names:?}");
     }
     let mut cluster = String::new();
@@ -267,4 +284,63 @@ fn module_without_replication_starts_follows_and_survives_a_kill_of_its_primary(
     two.ok(&["stop", "-m", "m1"]);
     two.ok(&["waitstate", "-m", "m1", "STOP"]);
     one.ok(&["waitstate", "-m", "m1", "ALONE"]);
+}
+
+/// Waits until a node reaches another over the cluster link.
+fn wait_reachable(from: &Agent, node: &str) {
+    wait("the nodes reach each other", || {
+        let members: serde_json::Value = serde_json::from_str(&from.ok(&["cluster", "state", "--json"])).unwrap();
+        let mut members = members.as_array().unwrap().iter();
+        members.any(|member| member["node"] == node && member["reachable"] == true)
+    });
+}
+
+#[test]
+fn module_is_exported_run_and_stopped_on_all_nodes_from_one_and_the_command_logs_say_who() {
+    let root = tempfile::tempdir().unwrap();
+    let one = Agent::new(root.path(), 1, 47);
+    let mut two = Agent::new(root.path(), 2, 47);
+    let file = cluster(root.path(), &[&one, &two], 1);
+    assert!(one.refused(&["-H", "*", "state"]).contains("in no cluster"));
+    one.ok(&["cluster", "config", text(&file)]);
+    two.ok(&["cluster", "config", text(&file)]);
+    wait_reachable(&one, "node2");
+    wait_reachable(&two, "node1");
+    one.ok(&["module", "install", "-m", "m1", "-M", "9", text(&package(root.path(), &userconfig("2000")))]);
+    one.ok(&["-H", "node2", "-E", "m1"]);
+    assert!(two.ok(&["module", "list"]).contains("m1"), "installed there, not configured, as here");
+    one.ok(&["config", "-m", "m1"]);
+    assert!(one.ok(&["-H", "*", "-E", "m1"]).contains("== node2\nm1 has configuration 1 now"));
+    assert!(one.ok(&["-H", "*", "-G"]).contains("version 1 already"));
+    let info = one.ok(&["cluster", "confinfo"]);
+    assert!(info.contains("m1") && info.contains("node2") && !info.contains("differ"), "{info}");
+
+    one.ok(&["prim", "-m", "m1"]);
+    one.ok(&["waitstate", "-m", "m1", "ALONE"]);
+    one.ok(&["-H", "node2", "start", "-m", "m1"]);
+    one.ok(&["waitstate", "-m", "m1", "SECOND", "-H", "node2"]);
+    one.ok(&["waitstate", "-m", "m1", "PRIM"]);
+    let states = two.ok(&["-H", "*", "state", "-m", "m1", "--json"]);
+    let states: Vec<serde_json::Value> = states.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((states[0]["node"].as_str(), states[1]["state"].as_str()), (Some("node1"), Some("SECOND")));
+    wait("the table shows both", || {
+        let table = two.ok(&["cluster", "state"]);
+        table.contains("PRIM Ready") && table.contains("SECOND Ready")
+    });
+
+    // Everywhere at once: nothing fails over on the way.
+    one.ok(&["-H", "*", "stop", "-m", "m1"]);
+    for node in ["node1", "node2"] {
+        two.ok(&["-H", node, "waitstate", "-m", "m1", "STOP"]);
+    }
+    let was_alone = |node: &str| one.ok(&["-H", node, "log", "-m", "m1"]).contains(" ALONE Ready | ");
+    assert!(was_alone("node1") && !was_alone("node2"), "the secondary stopped first");
+    wait("node 2 knows who it was", || two.ok(&["cmdlog"]).contains("@node1 | stop -m m1"));
+    assert!(two.ok(&["cmdlog", "-s", "1000"]).lines().any(|line| line.contains("END") && line.contains("done | ")));
+
+    assert!(one.refused(&["-H", "node2", "pairing"]).contains("on the node itself"));
+    assert!(one.refused(&["-H", "node7", "state"]).contains("node1, node2"));
+    two.kill();
+    wait("the loss is noticed", || one.run(&["-H", "*", "state"]).status.code() == Some(3));
+    assert!(one.ok(&["cluster", "state"]).contains("lost, last heard"));
 }

@@ -9,6 +9,8 @@ mod bench;
 mod boots;
 #[path = "namespaces/checks.rs"]
 mod checks;
+#[path = "namespaces/cluster.rs"]
+mod cluster;
 #[path = "namespaces/commands.rs"]
 mod commands;
 #[path = "namespaces/crashes.rs"]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         ledger::SCENARIOS,
         vip::SCENARIOS,
         witness::SCENARIOS,
+        cluster::SCENARIOS,
     ]
     .concat();
     let wanted: Vec<&Scenario> = all

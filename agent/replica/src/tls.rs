@@ -1,17 +1,14 @@
 //! TLS 1.3 with both keys pinned, over one blocking TCP connection that one writer and one reader share.
 //!
-//! Between nodes only the fingerprint of a key counts (hex SHA-256 of its SubjectPublicKeyInfo): who signed the certificate
-//! and until when is not looked at, since clocks are wrong after outages. Without encryption both ends prove that they
-//! know the cluster's secret before anything else is said; what follows then travels in the clear.
+//! Without encryption both ends prove that they know the cluster's secret before anything else is said; what follows then
+//! travels in the clear.
+
+pub mod pin;
 
 use rustix::net::sockopt;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{ClientConfig, ClientConnection, Connection, DigitallySignedStruct, DistinguishedName};
-use rustls::{ServerConfig, ServerConnection, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
@@ -58,13 +55,6 @@ enum Kind {
     Plain { key: [u8; 32] },
 }
 
-/// Lower-case hex SHA-256 of the SubjectPublicKeyInfo of a certificate (DER); `None` if it is no certificate.
-pub fn fingerprint(certificate: &[u8]) -> Option<String> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, certificate.public_key().raw);
-    Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 impl Protection {
     /// TLS with this node's key, for a peer whose key has `peer_fingerprint`.
     pub fn tls(key: &Path, certificate: &Path, peer_fingerprint: &str) -> Result<Self, TlsError> {
@@ -80,21 +70,8 @@ impl Protection {
             return Err(file(certificate, "no certificate in it".into()));
         }
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error.to_string()))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let pin = Arc::new(Pin { fingerprint: peer_fingerprint.into(), provider: provider.clone() });
-        let versions = &[&rustls::version::TLS13];
-        let mut server = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)?
-            .with_client_cert_verifier(pin.clone())
-            .with_single_cert(chain.clone(), private.clone_key())?;
-        server.send_tls13_tickets = 0;
-        let mut client = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)?
-            .dangerous()
-            .with_custom_certificate_verifier(pin)
-            .with_client_auth_cert(chain, private)?;
-        client.resumption = rustls::client::Resumption::disabled();
-        client.enable_sni = false;
+        let server = pin::server(chain.clone(), private.clone_key(), vec![peer_fingerprint.into()])?;
+        let client = pin::client(chain, private, peer_fingerprint)?;
         Ok(Self(Kind::Tls { server: Arc::new(server), client: Arc::new(client) }))
     }
 
@@ -285,112 +262,6 @@ fn take_plaintext(tls: &mut Connection, into: &mut FrameReader) -> io::Result<bo
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Trusts exactly one key, as either end.
-#[derive(Debug)]
-struct Pin {
-    fingerprint: String,
-    provider: Arc<CryptoProvider>,
-}
-
-impl Pin {
-    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-        let seen = fingerprint(certificate).unwrap_or_else(|| "none".into());
-        if seen == self.fingerprint {
-            return Ok(());
-        }
-        Err(rustls::Error::General(format!(
-            "the peer's key {seen} is not the one in the cluster configuration ({}): another machine answers there, or \
-             the node was installed anew and must be enrolled again",
-            self.fingerprint
-        )))
-    }
-
-    fn signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-}
-
-fn no_tls12() -> rustls::Error {
-    rustls::Error::General("TLS 1.2 is not spoken between replicas".into())
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(end_entity).map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-impl ClientCertVerifier for Pin {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check(end_entity).map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

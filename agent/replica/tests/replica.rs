@@ -4,7 +4,7 @@
 use holdfast_api::ids::{Generation, ModuleId, NodeId};
 use holdfast_core::replica::{ReplicaCommand as C, ReplicaEvent as E};
 use holdfast_replica::control::{self, AsyncMode, Configure, FromReplica, PROTOCOL, Stats, ToReplica};
-use holdfast_replica::tls::fingerprint;
+use holdfast_replica::tls::pin::fingerprint;
 use holdfast_replica::verify::{Compare, compare_trees_with};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

@@ -10,11 +10,8 @@ use holdfast_api::state::ModuleState;
 use std::sync::Arc;
 
 impl Agent {
-    /// Holds a cluster configuration and runs the modules by it.
-    ///
-    /// # Errors
-    /// Why it was refused, and the cure; nothing was changed.
-    pub async fn configure_cluster(self: &Arc<Self>, config: ClusterConfig) -> Result<String> {
+    /// What is wrong with a cluster configuration for this node by itself; this node's fingerprint if nothing is.
+    fn check_alone(&self, config: &ClusterConfig) -> Result<String> {
         if let Some(problem) = config.validate().first() {
             bail!("cluster configuration, {}: {}", problem.field, problem.message);
         }
@@ -23,6 +20,27 @@ impl Agent {
             config.nodes.iter().any(|node| node.fingerprint == fingerprint),
             "no node of this cluster configuration has this node's key fingerprint {fingerprint}: enter it for this node"
         );
+        Ok(fingerprint)
+    }
+
+    /// Checks a cluster configuration, also against the modules held; nothing is changed.
+    ///
+    /// # Errors
+    /// What is wrong, and the cure.
+    pub async fn check_cluster(&self, config: &ClusterConfig) -> Result<String> {
+        self.check_alone(config)?;
+        for held in self.inner.lock().await.modules.values() {
+            modules::check_among(&held.checked, Some(config), &[])?;
+        }
+        Ok(format!("the cluster configuration, version {}, can be held by this node", config.version))
+    }
+
+    /// Holds a cluster configuration and runs the modules by it.
+    ///
+    /// # Errors
+    /// Why it was refused, and the cure; nothing was changed.
+    pub async fn configure_cluster(self: &Arc<Self>, config: ClusterConfig) -> Result<String> {
+        let fingerprint = self.check_alone(&config)?;
         let mut inner = self.inner.lock().await;
         let held = inner.cluster.as_ref();
         let fresh = check_version("cluster", held.map(|held| (held, held.version)), &config, config.version);
@@ -44,6 +62,7 @@ impl Agent {
         self.reports.set_node(&node_name(&self.options, Some(&config), &fingerprint));
         let version = config.version;
         inner.cluster = Some(config);
+        self.cluster_changed.send_replace(());
         if !alike {
             stop_engines(&mut inner).await;
             self.start_engines(&mut inner).await;
@@ -163,6 +182,7 @@ impl Agent {
         }
         self.store.leave()?;
         self.inner.lock().await.cluster = None;
+        self.cluster_changed.send_replace(());
         self.pairing.left();
         Ok("this node has left its cluster; enrolment is open again".to_owned())
     }

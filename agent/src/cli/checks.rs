@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use holdfast_core::input::LoopOrder;
 use std::io::Write;
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum Verb {
     /// Show the value of a resource.
     Get {
@@ -45,7 +45,7 @@ pub(super) enum Verb {
     Checkloop(Control),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Set {
     #[command(flatten)]
     module: Module,
@@ -84,7 +84,7 @@ pub(super) fn run(client: &mut Client, verb: Verb) -> Result<()> {
         Verb::Set(set) => {
             let by = actor(set.identity.as_deref());
             let (module, name, value) = (set.module.module, set.resource, set.value);
-            done(client.ask(Request::SetResource { module, name, value, by })?)
+            done(client.ask_as(by, Request::SetResource { module, name, value })?)
         }
         Verb::Checker { module, word } => order(client, module, Order::Checkers(matches!(word, Switch::On))),
         Verb::Errd { module, word, class } => order(client, module, errd(word, class)?),
@@ -121,10 +121,10 @@ fn get(client: &mut Client, module: Module, resource: &str) -> Result<()> {
 }
 
 fn order(client: &mut Client, module: Module, order: Order) -> Result<()> {
-    done(client.ask(Request::Checks { module: module.module, order, by: actor(None) })?)
+    done(client.ask(Request::Checks { module: module.module, order })?)
 }
 
 fn count(client: &mut Client, control: Control, order: LoopOrder) -> Result<()> {
     let by = actor(control.identity.as_deref());
-    done(client.ask(Request::Loop { module: control.module.module, order, by })?)
+    done(client.ask_as(by, Request::Loop { module: control.module.module, order })?)
 }

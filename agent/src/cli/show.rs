@@ -14,7 +14,7 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<()> {
 }
 
 /// Rows with columns as wide as their longest cell.
-fn table(rows: &[Vec<String>]) -> Result<()> {
+pub(super) fn table(rows: &[Vec<String>]) -> Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -30,7 +30,8 @@ fn header(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
 
-fn date(unix_ms: u64) -> String {
+/// A moment in local time.
+pub(super) fn date(unix_ms: u64) -> String {
     let date = jiff::Timestamp::from_millisecond(unix_ms as i64).unwrap_or_default();
     date.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }

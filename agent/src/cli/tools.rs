@@ -1,6 +1,6 @@
 //! Tools for scripts that need no agent: processes with all they started, and commands with a time limit.
 
-use super::{LATE_TOOL, REFUSED};
+use super::{DONE, LATE_TOOL, REFUSED};
 use crate::drivers::processes::{self, Process, Selection, pattern};
 use anyhow::{Context, Result, anyhow};
 use clap::{Subcommand, ValueEnum};
@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ pub(super) enum Level {
 }
 
 /// Carries a tool out.
-pub(super) fn run(verb: Verb) -> Result<ExitCode> {
+pub(super) fn run(verb: Verb) -> Result<u8> {
     match verb {
         Verb::Processtree { word, name, arguments } => {
             let name = (name != "all").then_some(name);
@@ -152,7 +152,7 @@ impl<'a> Forest<'a> {
 }
 
 /// Lists processes, and ends them as far as wanted.
-fn end(found: Vec<(usize, &Process)>, level: Level) -> Result<ExitCode> {
+fn end(found: Vec<(usize, &Process)>, level: Level) -> Result<u8> {
     let mut out = std::io::stdout();
     for (depth, process) in &found {
         let arguments = String::from_utf8_lossy(&process.arguments);
@@ -168,7 +168,7 @@ fn end(found: Vec<(usize, &Process)>, level: Level) -> Result<ExitCode> {
     }
     if found.is_empty() {
         eprintln!("holdfast: no process is meant");
-        return Ok(ExitCode::from(REFUSED));
+        return Ok(REFUSED);
     }
     let signal = |signal| found.iter().try_for_each(|(_, process)| send(process, signal));
     match level {
@@ -184,7 +184,7 @@ fn end(found: Vec<(usize, &Process)>, level: Level) -> Result<ExitCode> {
             signal(Signal::KILL)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }
 
 fn lives(process: &Process) -> bool {
@@ -208,28 +208,28 @@ fn send(process: &Process, signal: Signal) -> Result<()> {
     }
 }
 
-fn bounded(seconds: f64, words: &[OsString]) -> Result<ExitCode> {
+fn bounded(seconds: f64, words: &[OsString]) -> Result<u8> {
     let limit = Duration::try_from_secs_f64(seconds).context("the time limit is not a time")?;
     let (program, arguments) = words.split_first().context("no command")?;
     let mut child = match Command::new(program).args(arguments).process_group(0).spawn() {
         Ok(child) => child,
         Err(error) => {
             eprintln!("holdfast: {} cannot be run: {error}", program.display());
-            return Ok(ExitCode::from(NOT_FOUND));
+            return Ok(NOT_FOUND);
         }
     };
     let group = Pid::from_child(&child);
     let (ended, status) = mpsc::channel();
     std::thread::spawn(move || ended.send(child.wait()));
     if let Ok(status) = status.recv_timeout(limit) {
-        return Ok(ExitCode::from(code(status?)));
+        return Ok(code(status?));
     }
     eprintln!("holdfast: {} ran longer than {seconds} s and is ended", program.display());
     let _ = kill_process_group(group, Signal::TERM);
     let _ = status.recv_timeout(GRACE);
     // Also when the command itself is gone: what it started in its group goes with it.
     let _ = kill_process_group(group, Signal::KILL);
-    Ok(ExitCode::from(LATE_TOOL))
+    Ok(LATE_TOOL)
 }
 
 /// The exit code, as shells give it.
@@ -244,7 +244,7 @@ mod tests {
     use crate::drivers::processes::{self, Process};
     use std::ffi::OsString;
     use std::path::Path;
-    use std::process::{Child, Command, ExitCode};
+    use std::process::{Child, Command};
     use std::time::{Duration, Instant};
 
     fn process(pid: u32, parent: u32) -> Process {
@@ -316,12 +316,12 @@ mod tests {
 
     #[test]
     fn bounded_command_gives_its_code_or_two() {
-        let run = |seconds, line: &[&str]| format!("{:?}", bounded(seconds, &words(line)).unwrap());
-        let code = |code: u8| format!("{:?}", ExitCode::from(code));
-        assert_eq!(run(60.0, &["sh", "-c", "exit 7"]), code(7));
-        assert_eq!(run(60.0, &["sh", "-c", "kill -9 $$"]), code(137));
-        assert_eq!(run(0.1, &["sleep", "302"]), code(2));
-        assert_eq!(run(60.0, &["/no/such/program"]), code(127));
+        let run = |seconds, line: &[&str]| bounded(seconds, &words(line)).unwrap();
+
+        assert_eq!(run(60.0, &["sh", "-c", "exit 7"]), 7);
+        assert_eq!(run(60.0, &["sh", "-c", "kill -9 $$"]), 137);
+        assert_eq!(run(0.1, &["sleep", "302"]), 2);
+        assert_eq!(run(60.0, &["/no/such/program"]), 127);
         assert!(bounded(-1.0, &words(&["true"])).is_err());
     }
 }

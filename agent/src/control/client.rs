@@ -20,6 +20,9 @@ pub enum ClientError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The node that was to answer cannot be reached.
+    #[error("{0}")]
+    Away(String),
     /// The answer is not one.
     #[error("the agent's answer is not understood ({0}): use the command line of the same version")]
     Malformed(String),
@@ -30,22 +33,36 @@ pub enum ClientError {
 pub struct Client {
     path: PathBuf,
     stream: BufReader<UnixStream>,
+    actor: String,
+    on: Option<String>,
 }
 
 impl Client {
-    /// Connects.
-    pub fn connect(path: &Path) -> Result<Self, ClientError> {
+    /// Connects, for somebody who is at this node.
+    pub fn connect(path: &Path, actor: String) -> Result<Self, ClientError> {
         let lost = |error| ClientError::Unreachable { path: path.to_owned(), error };
         let stream = UnixStream::connect(path).map_err(lost)?;
         stream.set_read_timeout(Some(TIMEOUT)).map_err(lost)?;
         stream.set_write_timeout(Some(TIMEOUT)).map_err(lost)?;
-        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
+        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream), actor, on: None })
+    }
+
+    /// From now on the node of this name is to carry out the requests; `None`: the one connected to.
+    pub fn ask_node(&mut self, node: Option<String>) {
+        self.on = node;
     }
 
     /// Asks; the first answer.
     pub fn ask(&mut self, request: Request) -> Result<Answer, ClientError> {
+        let actor = self.actor.clone();
+        self.ask_as(actor, request)
+    }
+
+    /// Asks in the name of somebody else (`-i`); the first answer.
+    pub fn ask_as(&mut self, actor: String, request: Request) -> Result<Answer, ClientError> {
         let malformed = |error: serde_json::Error| ClientError::Malformed(error.to_string());
-        let mut line = serde_json::to_vec(&Ask { protocol: PROTOCOL, request }).map_err(malformed)?;
+        let ask = Ask { protocol: PROTOCOL, actor, on: self.on.clone(), request };
+        let mut line = serde_json::to_vec(&ask).map_err(malformed)?;
         line.push(b'\n');
         let sent = self.stream.get_mut().write_all(&line);
         sent.map_err(|error| ClientError::Unreachable { path: self.path.clone(), error })?;
@@ -60,6 +77,9 @@ impl Client {
         if length == 0 {
             return Err(ClientError::Malformed("the connection was closed".to_owned()));
         }
-        serde_json::from_slice(&line).map_err(|error| ClientError::Malformed(error.to_string()))
+        match serde_json::from_slice(&line).map_err(|error| ClientError::Malformed(error.to_string()))? {
+            Answer::Unreachable { reason } => Err(ClientError::Away(reason)),
+            answer => Ok(answer),
+        }
     }
 }

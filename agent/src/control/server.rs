@@ -1,9 +1,10 @@
 //! The agent's end of the command line's socket.
 
-use super::{Answer, Ask, CHUNK, LINE_MAX, ListedModule, PROTOCOL, Request};
+use super::{Answer, Ask, CHUNK, LINE_MAX, ListedModule, ModuleInfo, PROTOCOL, Request};
 use crate::agent::Agent;
+use crate::cluster_link::message::Mark;
 use crate::engine::CommandResult;
-use crate::{facts, modules, snapshot};
+use crate::{cluster_link, facts, modules, snapshot};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,9 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 const CONNECTIONS_MAX: usize = 64;
+/// Answers given and not yet written.
+const ANSWERS: usize = 2;
 const IDLE: Duration = Duration::from_secs(120);
 
 /// Opens the socket, for the owner only.
@@ -63,26 +66,62 @@ async fn serve_one(stream: UnixStream, agent: &Arc<Agent>) -> Result<()> {
         if length == 0 {
             return Ok(());
         }
-        let answers = if length > LINE_MAX { Err(refused("the request is too long")) } else { parse(&line) };
-        match answers {
-            Ok(Request::Snapshot { module }) => send_snapshot(agent, module, &mut writer).await?,
-            Ok(request) => {
-                let answer = answer(agent, request).await.unwrap_or_else(|error| refused(&format!("{error:#}")));
-                write(&mut writer, &answer).await?;
-            }
+        let ask = if length > LINE_MAX { Err(refused("the request is too long")) } else { parse(&line) };
+        let ask = match ask {
+            Ok(ask) => ask,
             Err(answer) => {
                 write(&mut writer, &answer).await?;
                 return Ok(());
             }
+        };
+        let (answers, mut answered) = mpsc::channel(ANSWERS);
+        let work = async move { carry_out(agent, ask, &answers).await };
+        let writing = async move {
+            while let Some(answer) = answered.recv().await {
+                write(&mut writer, &answer).await?;
+            }
+            anyhow::Ok(writer)
+        };
+        let ((), written) = tokio::join!(work, writing);
+        writer = written?;
+    }
+}
+
+/// Carries out a request here or has another node do it; gives the answers, a snapshot's in pieces.
+pub async fn carry_out(agent: &Arc<Agent>, ask: Ask, answers: &mpsc::Sender<Answer>) {
+    let entry = ask.request.words().map(|words| {
+        let on = ask.on.as_ref().map(|node| format!("-H {node} ")).unwrap_or_default();
+        agent.commands.start(&ask.actor, &format!("{on}{words}"))
+    });
+    let last = match ask.on.as_deref() {
+        Some(node) if node != agent.reports.node() => cluster_link::forward(agent, node, &ask, answers).await,
+        _ => match ask.request {
+            Request::Snapshot { module } => send_snapshot(agent, module, answers).await,
+            Request::Export { module, to } => export(agent, module, &to, &ask.actor, answers).await,
+            request => answer(agent, request, &ask.actor).await,
+        },
+    };
+    let last = last.unwrap_or_else(|error| refused(&format!("{error:#}")));
+    if let Some(entry) = entry {
+        match &last {
+            Answer::Done { text } => entry.end(Ok(text)),
+            Answer::Refused { reason } | Answer::Unreachable { reason } => entry.end(Err(reason)),
+            _ => entry.end(Ok("")),
         }
     }
+    // An error means that nobody waits any more.
+    let _ = answers.send(last).await;
 }
 
 fn refused(reason: &str) -> Answer {
     Answer::Refused { reason: reason.to_owned() }
 }
 
-fn parse(line: &[u8]) -> Result<Request, Answer> {
+/// Reads a request.
+///
+/// # Errors
+/// The answer that says why it is none.
+pub fn parse(line: &[u8]) -> Result<Ask, Answer> {
     #[derive(serde::Deserialize)]
     struct Version {
         protocol: u32,
@@ -91,12 +130,10 @@ fn parse(line: &[u8]) -> Result<Request, Answer> {
         serde_json::from_slice::<Version>(line).map_err(|error| refused(&format!("not understood: {error}")))?;
     if version.protocol != PROTOCOL {
         let reason =
-            format!("the agent speaks protocol {PROTOCOL}, not {}: use its own command line", version.protocol);
+            format!("the agent speaks protocol {PROTOCOL}, not {}: install the same version", version.protocol);
         return Err(refused(&reason));
     }
-    serde_json::from_slice::<Ask>(line)
-        .map(|ask| ask.request)
-        .map_err(|error| refused(&format!("not understood: {error}")))
+    serde_json::from_slice::<Ask>(line).map_err(|error| refused(&format!("not understood: {error}")))
 }
 
 async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> Result<()> {
@@ -106,34 +143,50 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> Re
     Ok(())
 }
 
-async fn send_snapshot(
-    agent: &Arc<Agent>,
-    module: Option<String>,
-    writer: &mut (impl AsyncWriteExt + Unpin),
-) -> Result<()> {
-    let bytes = match snapshot::make(agent, module.as_deref()).await {
-        Ok(bytes) => bytes,
-        Err(error) => return write(writer, &refused(&format!("{error:#}"))).await,
-    };
+/// Gives all pieces but the last, which is the answer.
+async fn send_snapshot(agent: &Arc<Agent>, module: Option<String>, answers: &mpsc::Sender<Answer>) -> Result<Answer> {
+    let bytes = snapshot::make(agent, module.as_deref()).await?;
     let count = bytes.chunks(CHUNK).count();
-    for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
-        write(writer, &Answer::Chunk { data: STANDARD.encode(chunk), last: index + 1 == count }).await?;
+    for chunk in bytes.chunks(CHUNK).take(count.saturating_sub(1)) {
+        answers.send(Answer::Chunk { data: STANDARD.encode(chunk), last: false }).await?;
     }
-    Ok(())
+    let last = bytes.chunks(CHUNK).next_back().unwrap_or_default();
+    Ok(Answer::Chunk { data: STANDARD.encode(last), last: true })
 }
 
-async fn answer(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
+/// Gives another node what this one holds, as a request of the same person.
+async fn export(
+    agent: &Arc<Agent>,
+    module: Option<String>,
+    to: &str,
+    actor: &str,
+    answers: &mpsc::Sender<Answer>,
+) -> Result<Answer> {
+    ensure!(to != agent.reports.node(), "{to} is this node: name the others");
+    let request = match module {
+        None => Request::ClusterConfigure {
+            config: agent.cluster().await.context("this node holds no cluster configuration")?,
+        },
+        Some(module) => match agent.module_config(&module).await {
+            Ok(config) => Request::ModuleTake { config },
+            Err(_) => {
+                let config = modules::configured(&agent.layout, &module, 1)?;
+                Request::ModuleInstall { module, id: Some(config.id), package: config.package }
+            }
+        },
+    };
+    let ask = Ask { protocol: PROTOCOL, actor: actor.to_owned(), on: None, request };
+    cluster_link::forward(agent, to, &ask, answers).await
+}
+
+async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Answer> {
     let done = |text: String| Answer::Done { text };
     Ok(match request {
         Request::State { module } => states(agent, module.as_deref())?,
-        Request::Command { module, kind, actor, counted } => {
-            result(agent.command(&module, kind, &actor, counted).await)
-        }
-        Request::SetResource { module, name, value, by } => {
-            done(agent.set_resource(&module, &name, &value, &by).await?)
-        }
-        Request::Checks { module, order, by } => result(agent.order_checks(&module, order, &by).await),
-        Request::Loop { module, order, by } => result(agent.order_loop(&module, order, &by).await),
+        Request::Command { module, kind, counted } => result(agent.command(&module, kind, actor, counted).await),
+        Request::SetResource { module, name, value } => done(agent.set_resource(&module, &name, &value, actor).await?),
+        Request::Checks { module, order } => result(agent.order_checks(&module, order, actor).await),
+        Request::Loop { module, order } => result(agent.order_loop(&module, order, actor).await),
         Request::Log { module, which, from, limit } => {
             let log = agent.log(&module, which).await?;
             Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
@@ -167,7 +220,20 @@ async fn answer(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
         Request::VerifyPaths { paths } => {
             Answer::Paths { paths: tokio::task::spawn_blocking(move || facts::inspect(&paths)).await? }
         }
-        Request::Snapshot { .. } => refused("a snapshot is answered in pieces"),
+        Request::ClusterCheck { config } => done(agent.check_cluster(&config).await?),
+        Request::ClusterLeave => done(agent.leave().await?),
+        Request::ModuleInfo { module } => Answer::ModuleInfo(info(agent, module).await?),
+        Request::ClusterState => Answer::Members { members: cluster_link::members(agent).await },
+        Request::ModuleTake { config } => done(agent.configure(config).await?),
+        Request::ClusterGive => {
+            Answer::ClusterGiven { config: agent.cluster().await.context("this node holds no cluster configuration")? }
+        }
+        Request::ModuleGive { module } => Answer::ModuleGiven { config: agent.module_config(&module).await? },
+        Request::CommandLog { from, limit } => {
+            let log = agent.commands.file();
+            Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
+        }
+        Request::Snapshot { .. } | Request::Export { .. } => refused("this is answered in another way"),
     })
 }
 
@@ -225,6 +291,16 @@ async fn install(agent: &Agent, module: &str, id: Option<ModuleId>, package: &st
         "{module} is installed as {id} in {}; edit it there, then `holdfast config -m {module}` (on every node, with the same number)",
         dir.display()
     ))
+}
+
+/// The configuration in use and what the editable folder would make of it.
+async fn info(agent: &Agent, module: String) -> Result<ModuleInfo> {
+    let used = agent.module_marks().await.remove(&module);
+    let edited = modules::configured(&agent.layout, &module, 1).and_then(|config| modules::check(&config)).ok();
+    ensure!(used.is_some() || edited.is_some(), "module {module} is neither configured nor installed on this node");
+    let unix_ms = modules::edited_unix_ms(&agent.layout, &module);
+    let edited = edited.map(|checked| Mark { version: 0, signature: checked.signature, unix_ms });
+    Ok(ModuleInfo { module, used, edited })
 }
 
 fn check(agent: &Agent, module: &str) -> Result<String> {

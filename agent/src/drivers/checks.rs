@@ -59,6 +59,20 @@ pub enum Order {
     List,
 }
 
+impl Order {
+    /// The order as a command line would say it; `None` for a question.
+    pub fn words(&self) -> Option<String> {
+        let switch = |on: bool| if on { "on" } else { "off" };
+        Some(match self {
+            Self::Checkers(on) => format!("checker {}", switch(*on)),
+            Self::Errd(on) => format!("errd {}", switch(*on)),
+            Self::Enable(class) => format!("errd enable {class}"),
+            Self::Disable(class) => format!("errd disable {class}"),
+            Self::List => return None,
+        })
+    }
+}
+
 /// What the checkers of a module are to look at, and with what.
 #[derive(Clone, Debug)]
 pub struct Setting {

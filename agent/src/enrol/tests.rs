@@ -25,6 +25,7 @@ fn options(dir: &std::path::Path, last: u8) -> Options {
         run_dir: None,
         health_listen: "127.0.0.1:0".parse().unwrap(),
         enrol_listen: format!("127.0.80.{last}:19001").parse().unwrap(),
+        cluster_listen: "127.0.0.1:0".parse().unwrap(),
         boot_id_file: boot,
         replica_bin: None,
         reboot_command: "false".to_owned(),

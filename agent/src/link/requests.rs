@@ -1,7 +1,7 @@
 //! What the server asks of this node, carried out by the same functions as the command line's requests.
 
 use crate::agent::Agent;
-use crate::{facts, snapshot};
+use crate::{control, facts, snapshot};
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +14,7 @@ type Answers = mpsc::Sender<(u64, Answer)>;
 
 /// Carries out a request and answers it.
 pub(super) async fn answer(agent: &Arc<Agent>, id: u64, request: Request, answers: &Answers) {
+    let entry = words(&request).map(|(actor, words)| agent.commands.start(&format!("{actor}@console"), &words));
     let answered = match request {
         Request::Snapshot { module } => match send_snapshot(agent, id, module, answers).await {
             Ok(()) => return,
@@ -22,7 +23,28 @@ pub(super) async fn answer(agent: &Arc<Agent>, id: u64, request: Request, answer
         request => one(agent, request).await,
     };
     let answer = answered.unwrap_or_else(|error| Answer::Refused { reason: format!("{error:#}") });
+    if let Some(entry) = entry {
+        match &answer {
+            Answer::Done { text } => entry.end(Ok(text)),
+            Answer::Refused { reason } => entry.end(Err(reason)),
+            _ => entry.end(Ok("")),
+        }
+    }
     let _ = answers.send((id, answer)).await;
+}
+
+/// Who asks and for what, for the command log; `None` for questions.
+fn words(request: &Request) -> Option<(&str, String)> {
+    Some(match request {
+        Request::PushCluster { config } => ("server", format!("cluster config (version {})", config.version)),
+        Request::PushModule { config } => ("server", format!("config -m {} (version {})", config.name, config.version)),
+        Request::RemoveModule { module } => ("server", format!("module uninstall ({module})")),
+        Request::Command { module, kind, actor } => (actor.as_str(), format!("{} ({module})", control::command(*kind))),
+        Request::Leave => ("server", "leave the cluster".to_owned()),
+        Request::ReadLog { .. } | Request::InspectPaths { .. } | Request::ListProcesses | Request::Snapshot { .. } => {
+            return None;
+        }
+    })
 }
 
 async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {

@@ -59,6 +59,7 @@ pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
             bail!("the server asked before it welcomed")
         }
     };
+    let _here = agent.server_session();
     let outcome = carry(agent, &mut socket, life).await;
     if let Err(error) = outcome {
         tracing::info!("session with the management server ended: {error:#}");

@@ -46,7 +46,8 @@ pub fn run() -> Result<Vec<Row>> {
 }
 
 fn configure(lab: &Lab, names: &[String]) -> Result<()> {
-    for (index, name) in names.iter().enumerate() {
+    lab.form_cluster()?;
+    for name in names {
         let source = lab.folder().join(format!("{name}.safe"));
         std::fs::create_dir_all(source.join("conf"))?;
         std::fs::create_dir_all(source.join("bin"))?;
@@ -56,11 +57,7 @@ fn configure(lab: &Lab, names: &[String]) -> Result<()> {
         );
         std::fs::write(source.join("conf/userconfig.xml"), xml)?;
         let bytes = package::pack(&source)?;
-        if index == 0 {
-            lab.configure_package(name, &bytes)?;
-        } else {
-            lab.install_package(name, &bytes)?;
-        }
+        lab.install_package(name, &bytes)?;
     }
     Ok(())
 }

@@ -61,7 +61,8 @@ impl Pair {
         std::fs::create_dir_all(source.join("conf"))?;
         std::fs::create_dir_all(source.join("bin"))?;
         std::fs::write(source.join("conf/userconfig.xml"), userconfig(lab, pulse_ms, timeout_ms))?;
-        lab.configure_package(MODULE, &crate::lab::package::pack(&source)?)?;
+        lab.form_cluster()?;
+        lab.install_package(MODULE, &crate::lab::package::pack(&source)?)?;
         for number in lab.numbers() {
             lab.cli(number, &["boot", "-m", MODULE, "on"])?;
         }

@@ -97,18 +97,28 @@ impl Lab {
     /// # Errors
     /// An agent or a command failed.
     pub fn configure(&self, plan: &ModulePlan) -> Result<()> {
+        self.make_directory(plan)?;
+        self.form_cluster()?;
+        self.install_package(&plan.name, &plan.package()?)
+    }
+
+    /// Makes the plan's replicated directory on every host.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_directory(&self, plan: &ModulePlan) -> Result<()> {
         for number in self.numbers() {
             let folder = self.backing(number, &plan.directory);
             std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        self.configure_package(&plan.name, &plan.package()?)
+        Ok(())
     }
 
-    /// Starts the agents, makes them a cluster and configures a package on both; it is in STOP afterwards.
+    /// Starts the agents and makes them a cluster.
     ///
     /// # Errors
     /// An agent or a command failed.
-    pub fn configure_package(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    pub fn form_cluster(&self) -> Result<()> {
         for number in self.numbers() {
             self.start_agent(number)?;
         }
@@ -117,20 +127,26 @@ impl Lab {
         for number in self.numbers() {
             self.cli(number, &["cluster", "config", &cluster.display().to_string()])?;
         }
-        self.install_package(name, bytes)
+        Ok(())
     }
 
-    /// Configures a package on both nodes of a cluster; it is in STOP afterwards.
+    /// Configures a package on every node; it is in STOP afterwards.
     ///
     /// # Errors
     /// A command failed.
     pub fn install_package(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.numbers().into_iter().try_for_each(|number| self.install_package_on(number, name, bytes))
+    }
+
+    /// Configures a package on one node.
+    ///
+    /// # Errors
+    /// A command failed.
+    pub fn install_package_on(&self, number: u8, name: &str, bytes: &[u8]) -> Result<()> {
         let package = self.folder().join(format!("{name}.zip"));
         std::fs::write(&package, bytes)?;
-        for number in self.numbers() {
-            self.cli(number, &["module", "install", "-m", name, &package.display().to_string()])?;
-            self.cli(number, &["config", "-m", name])?;
-        }
+        self.cli(number, &["module", "install", "-m", name, &package.display().to_string()])?;
+        self.cli(number, &["config", "-m", name])?;
         Ok(())
     }
 

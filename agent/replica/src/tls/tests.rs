@@ -1,5 +1,6 @@
 //! Two ends find each other by pinned keys; everybody else is refused.
 
+use super::pin::fingerprint;
 use super::*;
 use std::net::TcpListener;
 use std::thread;
