@@ -5,6 +5,7 @@
 //! and the *role* of a node that does not serve (`role`: wait, follow, ask, take over).
 
 mod commands;
+mod leaving;
 mod peer;
 mod preferred;
 mod role;

@@ -116,6 +116,15 @@ impl Node {
         self.facts().wait_rule(&self.settings.rules.rules)
     }
 
+    /// For what a node waits that is kept from any role.
+    pub(super) fn held_text(&self, wait: Wait) -> String {
+        if wait == Wait::Checks {
+            return format!("waits for the first result of {}", self.unchecked().join(", "));
+        }
+        let rule = self.wait_rule().unwrap_or_default();
+        format!("waits until this no longer holds: {rule}; repair what it names, and the module goes on by itself")
+    }
+
     /// `pre` checkers that a wait rule reads and that have not looked yet. Others look only once the application runs.
     pub(super) fn unchecked(&self) -> Vec<String> {
         let mut names = self.facts().unchecked(&self.settings.rules.rules);

@@ -164,15 +164,7 @@ impl Node {
                 "waits for {peer} to be primary, as ordered by `second`: start the module there, or stop this one and start \
                  it without `second`"
             ),
-            Wait::Rule => {
-                let rule = self.wait_rule().unwrap_or_default();
-                format!(
-                    "waits until this no longer holds: {rule}; repair what it names, and the module goes on by itself"
-                )
-            }
-            Wait::Checks => {
-                format!("waits for the first result of {}", self.unchecked().join(", "))
-            }
+            Wait::Rule | Wait::Checks => self.held_text(wait),
             Wait::Promise => match self.heard_peer() {
                 Some(heartbeat) if !heartbeat.hears_you => format!(
                     "waits for the word of {peer}, which does not hear {node}: repair the link from {node} to {peer}"
