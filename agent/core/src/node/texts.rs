@@ -23,7 +23,7 @@ impl Node {
             generation: self.durable.generation,
             solo: self.durable.solo,
             healthy: self.healthy,
-            boot_start: self.durable.boot_start,
+            boot_start: self.durable.starts_at_boot(self.settings.boot),
             running: self.durable.running,
             peer: self.peer.as_ref().map(|peer| PeerView {
                 id: peer.from,
