@@ -7,7 +7,8 @@ pub mod agent;
 pub mod checker;
 pub mod config;
 pub mod console;
-#[cfg(all(test, feature = "package", feature = "userconfig"))]
+#[cfg(test)]
+#[cfg(all(feature = "package", feature = "userconfig"))]
 mod corpus;
 pub mod enrol;
 pub mod ids;

@@ -54,7 +54,7 @@ pub(super) fn markdown() -> String {
 
 fn section(out: &mut String, element: &Element, path: &str) {
     let path = format!("{path}<{}>", element.name);
-    let _ = writeln!(out, "\n## `{path}`\n\n{}", element.meaning);
+    let _ = writeln!(out, "\n## `{path}`\n\n{}", prose(element.meaning));
     if !element.attributes.is_empty() {
         out.push_str("\n| attribute | value | without it | live | meaning |\n|---|---|---|---|---|\n");
     }
@@ -76,7 +76,7 @@ fn section(out: &mut String, element: &Element, path: &str) {
             Effect::None(why) => why,
             Effect::Refused(cure) => &format!("not available in this version: {cure}"),
         };
-        let _ = writeln!(out, "| `<{}>` | {many} | {remark} |", child.element.name);
+        let _ = writeln!(out, "| `<{}>` | {many} | {} |", child.element.name, prose(remark));
     }
     for child in element.children.iter().filter(|child| child.element.effect == Effect::Used) {
         section(out, child.element, &path);
@@ -101,7 +101,7 @@ fn row(out: &mut String, attribute: &Attribute) {
     };
     let more = if matches!(attribute.kind, Kind::Only(_)) { " (no other in this version)" } else { "" };
     let live = if attribute.dynamic && attribute.effect == Effect::Used { "yes" } else { "" };
-    let cell = |text: &str| text.replace('|', "\\|");
+    let cell = |text: &str| prose(text).replace('|', "\\|");
     let _ = writeln!(
         out,
         "| `{}` | {}{more} | {} | {live} | {} |",
@@ -110,4 +110,9 @@ fn row(out: &mut String, attribute: &Attribute) {
         cell(&without),
         cell(&meaning)
     );
+}
+
+/// Text in which a name such as `<heart>` is no tag.
+fn prose(text: &str) -> String {
+    text.replace('<', "\\<")
 }

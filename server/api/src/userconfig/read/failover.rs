@@ -54,7 +54,7 @@ impl<'d> Reader<'d> {
             handle_time_ms: fields.time("handle_time")?,
             rules: Vec::new(),
         };
-        if failover.handle_time_ms % failover.period_ms != 0 {
+        if !failover.handle_time_ms.is_multiple_of(failover.period_ms) {
             let value = fields.value("handle_time")?;
             let rounded = failover.handle_time_ms.div_ceil(failover.period_ms) * failover.period_ms;
             let text = format!("handle_time is no multiple of the period: it works as {rounded}ms");
