@@ -67,7 +67,7 @@ impl Addresses {
         [self.v4, self.v6, self.second]
     }
 
-    /// Both nodes with a module that has all addresses and no data.
+    /// Both nodes with a module that has all addresses.
     fn configure(&self) -> Result<()> {
         let source = self.lab.folder().join("web.module");
         let file = |name: &str, text: &str| -> Result<()> {
@@ -81,7 +81,7 @@ impl Addresses {
             r#"<!DOCTYPE safe>
 <safe>
 <service mode="mirror" maxloop="1">
-  <heart pulse="700" timeout="5000"><heartbeat name="default"/></heart>
+  <heart pulse="700" timeout="5000"><heartbeat name="default" ident="flow"/></heart>
   <vip tcpreset="on"><interface_list>
     <interface arpreroute="on"><real_interface>
       <virtual_addr addr="{v4}" where="one_side_alias"/>
@@ -91,6 +91,7 @@ impl Addresses {
       <virtual_addr addr="{second}" where="one_side" netmask="255.255.255.0"/>
     </real_interface></interface>
   </interface_list></vip>
+  <rfs async="second"><replicated dir="/srv/web" mode="read_only"/></rfs>
   <user nicestoptimeout="5" forcestoptimeout="10"/>
 </service>
 </safe>

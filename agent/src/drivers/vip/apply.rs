@@ -1,26 +1,27 @@
 //! Sets all addresses of a module, or none.
 
-use super::frames::Mac;
-use super::netlink::{Interface, Inventory, add};
+use super::netlink::{Inventory, add};
 use super::plan::{Planned, plan};
-use super::probe::{Holder, announce, conflict};
+use super::probe::{Holder, Neighbours};
 use super::record::{Entry, Record};
 use super::{Setting, source};
 use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How often an address that was set is announced again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An address that was set, and how often it is announced again.
+#[derive(Clone, Debug)]
 pub struct Announced {
     /// The address.
     pub addr: IpAddr,
-    /// Where it is.
-    pub interface: Interface,
-    /// The interface's hardware address.
-    pub mac: Mac,
+    /// Who is told.
+    pub neighbours: Arc<Neighbours>,
     /// Time between two announcements, and how long they go on; `None`: not again.
     pub repeat: Option<(Duration, Duration)>,
 }
+
+/// Neighbours and the planned addresses that are theirs.
+type Group = (Arc<Neighbours>, Vec<IpAddr>);
 
 /// Sets every address; what there is to announce again.
 ///
@@ -32,7 +33,8 @@ pub fn set(setting: &Setting, holder: Holder) -> Result<Vec<Announced>, String> 
     if planned.is_empty() {
         return Ok(Vec::new());
     }
-    let done = demand_free(&planned, holder).and_then(|()| {
+    let groups = groups(&planned)?;
+    let done = demand_free(&groups, holder).and_then(|()| {
         write_down(setting, &record, &planned)?;
         planned.iter().try_for_each(|(_, planned)| place(planned))
     });
@@ -42,7 +44,7 @@ pub fn set(setting: &Setting, holder: Holder) -> Result<Vec<Announced>, String> 
             Err(error) => format!("{reason}; nor can what was set be released: {error:#}"),
         });
     }
-    Ok(announce_all(setting, &planned))
+    Ok(announce_all(setting, &planned, &groups))
 }
 
 /// Each address with the number of its `<interface>`.
@@ -69,25 +71,27 @@ fn resolve(written: &str) -> Result<IpAddr, String> {
     Ok(first.ip())
 }
 
-/// Nobody else has any of them. The interfaces are asked at the same time: a failover waits once.
-fn demand_free(planned: &[(usize, Planned)], holder: Holder) -> Result<(), String> {
-    let mut groups: Vec<(&Interface, Mac, Vec<IpAddr>)> = Vec::new();
+/// The addresses by whom they are asked of and announced to; those without neighbours are left out.
+fn groups(planned: &[(usize, Planned)]) -> Result<Vec<Group>, String> {
+    let mut groups: Vec<Group> = Vec::new();
     for (_, planned) in planned {
-        // Without a hardware address there are no neighbours to ask.
-        let Some(mac) = planned.interface.mac else {
+        let (interface, addr) = (&planned.interface, planned.addr());
+        if let Some((_, addresses)) = groups.iter_mut().find(|(known, _)| known.are_those_of(interface, addr)) {
+            addresses.push(addr);
             continue;
-        };
-        let same = |(interface, _, addresses): &&mut (&Interface, Mac, Vec<IpAddr>)| {
-            interface.index == planned.interface.index && addresses[0].is_ipv4() == planned.addr().is_ipv4()
-        };
-        match groups.iter_mut().find(same) {
-            Some((_, _, addresses)) => addresses.push(planned.addr()),
-            None => groups.push((&planned.interface, mac, vec![planned.addr()])),
         }
+        let neighbours = Neighbours::of(interface, addr)
+            .map_err(|error| format!("{} cannot be asked who has {addr}: {error}", interface.name))?;
+        groups.extend(neighbours.map(|neighbours| (Arc::new(neighbours), vec![addr])));
     }
-    let ask = |(interface, mac, addresses): &(&Interface, Mac, Vec<IpAddr>)| {
-        let name = &interface.name;
-        match conflict(interface, *mac, addresses, holder.patience()) {
+    Ok(groups)
+}
+
+/// Nobody else has any of them. All are asked at the same time: a failover waits once.
+fn demand_free(groups: &[Group], holder: Holder) -> Result<(), String> {
+    let ask = |(neighbours, addresses): &Group| {
+        let name = neighbours.interface();
+        match neighbours.conflict(addresses, holder.patience()) {
             Ok(None) => Ok(()),
             Ok(Some((addr, mac))) => Err(format!(
                 "{addr} is in use on the network of {name} by the machine with hardware address {mac}: \
@@ -137,16 +141,17 @@ fn place(planned: &Planned) -> Result<(), String> {
     Ok(())
 }
 
-fn announce_all(setting: &Setting, planned: &[(usize, Planned)]) -> Vec<Announced> {
+fn announce_all(setting: &Setting, planned: &[(usize, Planned)], groups: &[Group]) -> Vec<Announced> {
     let mut announced = Vec::new();
     for (number, planned) in planned {
-        let Some(mac) = planned.interface.mac else {
+        let addr = planned.addr();
+        let Some((neighbours, _)) = groups.iter().find(|(_, addresses)| addresses.contains(&addr)) else {
             continue;
         };
         let interface = &setting.vip.interfaces[*number];
         let ms = Duration::from_millis;
         let repeat = interface.arpreroute.then(|| (ms(interface.arpinterval_ms), ms(interface.arpelapse_ms)));
-        announced.push(Announced { addr: planned.addr(), interface: planned.interface.clone(), mac, repeat });
+        announced.push(Announced { addr, neighbours: Arc::clone(neighbours), repeat });
     }
     announced.iter().for_each(tell);
     announced
@@ -154,7 +159,7 @@ fn announce_all(setting: &Setting, planned: &[(usize, Planned)]) -> Vec<Announce
 
 /// Announces an address; clients that miss it find the way a little later by themselves.
 pub fn tell(announced: &Announced) {
-    if let Err(error) = announce(&announced.interface, announced.mac, announced.addr) {
-        tracing::warn!("{} cannot be announced on {}: {error}", announced.addr, announced.interface.name);
+    if let Err(error) = announced.neighbours.announce(announced.addr) {
+        tracing::warn!("{} cannot be announced on {}: {error}", announced.addr, announced.neighbours.interface());
     }
 }

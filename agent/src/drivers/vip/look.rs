@@ -2,7 +2,7 @@
 
 use super::frames::Mac;
 use super::netlink::{Interface, Inventory};
-use super::probe;
+use super::probe::Neighbours;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -42,10 +42,10 @@ pub fn address_conflict(addr: IpAddr, patience: Duration) -> io::Result<Option<M
     let Some(interface) = interface_of(addr)? else {
         return Ok(None);
     };
-    let Some(own) = interface.mac else {
+    let Some(neighbours) = Neighbours::of(&interface, addr)? else {
         return Ok(None);
     };
-    Ok(probe::conflict(&interface, own, &[addr], patience)?.map(|(_, mac)| mac))
+    Ok(neighbours.conflict(&[addr], patience)?.map(|(_, mac)| mac))
 }
 
 #[cfg(test)]

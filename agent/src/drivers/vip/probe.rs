@@ -31,48 +31,71 @@ impl Holder {
     }
 }
 
-/// Asks who has the addresses, all of the same family, on one interface; the first claim ends it.
-///
-/// # Errors
-/// Frames cannot be sent or received.
-pub fn conflict(
-    interface: &Interface,
+/// The machines on the network of one interface, asked and told about addresses of one family.
+#[derive(Debug)]
+pub struct Neighbours {
+    interface: Interface,
     own: Mac,
-    addresses: &[IpAddr],
-    patience: Duration,
-) -> io::Result<Option<(IpAddr, Mac)>> {
-    let Some(first) = addresses.first() else {
-        return Ok(None);
-    };
-    let socket = FrameSocket::open(interface, *first)?;
-    for _ in 0..QUESTIONS {
-        for addr in addresses {
-            socket.send(&probe(*addr, own))?;
-        }
-        let end = Instant::now() + patience / QUESTIONS;
-        while let Some(left) = end.checked_duration_since(Instant::now()) {
-            let Some(frame) = socket.receive(left)? else {
-                continue;
-            };
-            let found = addresses.iter().find_map(|addr| Some((*addr, claimant(&frame, *addr, own)?)));
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-    }
-    Ok(None)
+    socket: FrameSocket,
+    v4: bool,
 }
 
-/// Announces an address, several times in a row.
-///
-/// # Errors
-/// Frames cannot be sent.
-pub fn announce(interface: &Interface, own: Mac, addr: IpAddr) -> io::Result<()> {
-    let socket = FrameSocket::open(interface, addr)?;
-    for _ in 0..BURST {
-        for frame in announcements(addr, own) {
-            socket.send(&frame)?;
-        }
+impl Neighbours {
+    /// Those that `addr` has on this interface; `None`: it has none that can be asked.
+    ///
+    /// # Errors
+    /// Frames cannot be sent there.
+    pub fn of(interface: &Interface, addr: IpAddr) -> io::Result<Option<Self>> {
+        let Some(own) = interface.mac else {
+            return Ok(None);
+        };
+        let socket = FrameSocket::open(interface, addr)?;
+        Ok(Some(Self { interface: interface.clone(), own, socket, v4: addr.is_ipv4() }))
     }
-    Ok(())
+
+    /// Name of the interface.
+    pub fn interface(&self) -> &str {
+        &self.interface.name
+    }
+
+    /// Whether `addr` on this interface has the same ones.
+    pub fn are_those_of(&self, interface: &Interface, addr: IpAddr) -> bool {
+        self.interface.index == interface.index && self.v4 == addr.is_ipv4()
+    }
+
+    /// Asks who has the addresses; the first claim ends it.
+    ///
+    /// # Errors
+    /// Frames cannot be sent or received.
+    pub fn conflict(&self, addresses: &[IpAddr], patience: Duration) -> io::Result<Option<(IpAddr, Mac)>> {
+        for _ in 0..QUESTIONS {
+            for addr in addresses {
+                self.socket.send(&probe(*addr, self.own))?;
+            }
+            let end = Instant::now() + patience / QUESTIONS;
+            while let Some(left) = end.checked_duration_since(Instant::now()) {
+                let Some(frame) = self.socket.receive(left)? else {
+                    continue;
+                };
+                let found = addresses.iter().find_map(|addr| Some((*addr, claimant(&frame, *addr, self.own)?)));
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Announces an address, several times in a row.
+    ///
+    /// # Errors
+    /// Frames cannot be sent.
+    pub fn announce(&self, addr: IpAddr) -> io::Result<()> {
+        for _ in 0..BURST {
+            for frame in announcements(addr, self.own) {
+                self.socket.send(&frame)?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,6 +1,7 @@
 //! A socket that sends and receives whole frames on one interface.
 
 use super::netlink::Interface;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -22,7 +23,16 @@ const NEIGHBOUR_DISCOVERY: [(u16, u8, u8, u32); 7] = [
 
 /// Frames of ARP or of neighbour discovery on one interface.
 #[derive(Debug)]
-pub struct FrameSocket(Socket);
+pub struct FrameSocket(Option<Socket>);
+
+impl Drop for FrameSocket {
+    fn drop(&mut self) {
+        // Closing waits until no processor looks at the socket any more: tens of milliseconds that a takeover has not.
+        if let Some(socket) = self.0.take() {
+            std::thread::spawn(move || drop(socket));
+        }
+    }
+}
 
 impl FrameSocket {
     /// Opens it for the family of `addr`.
@@ -39,7 +49,12 @@ impl FrameSocket {
         }
         let protocol = if addr.is_ipv4() { libc::ETH_P_ARP } else { libc::ETH_P_IPV6 };
         socket.bind(&link_address(interface.index, protocol)?)?;
-        Ok(Self(socket))
+        socket.set_nonblocking(true)?;
+        Ok(Self(Some(socket)))
+    }
+
+    fn socket(&self) -> io::Result<&Socket> {
+        self.0.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Sends a frame.
@@ -47,7 +62,7 @@ impl FrameSocket {
     /// # Errors
     /// The interface is down or gone.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.0.send(frame).map(|_| ())
+        self.socket()?.send(frame).map(|_| ())
     }
 
     /// The next frame within `limit`; `None`: there was none.
@@ -55,15 +70,23 @@ impl FrameSocket {
     /// # Errors
     /// The interface is down or gone.
     pub fn receive(&self, limit: Duration) -> io::Result<Option<Vec<u8>>> {
-        // A limit of zero would mean none at all.
-        self.0.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
+        let mut socket = self.socket()?;
+        let limit = Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        };
+        match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&limit)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
         let mut frame = vec![0; FRAME_MAX];
-        match (&self.0).read(&mut frame) {
+        match socket.read(&mut frame) {
             Ok(length) => {
                 frame.truncate(length);
                 Ok(Some(frame))
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
