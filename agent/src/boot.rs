@@ -32,13 +32,7 @@ impl Boot {
 /// `policy` is the configuration's; `new_boot`: this is the first start of the agent since the machine booted.
 pub fn starter(durable: &Durable, policy: Policy, boot_id: u64, new_boot: bool) -> Option<&'static str> {
     if new_boot {
-        let starts = match policy {
-            Policy::On => true,
-            Policy::Off => false,
-            Policy::Auto => durable.running,
-            Policy::Ignore => durable.boot_start || durable.boot_auto && durable.running,
-        };
-        return starts.then_some("boot");
+        return durable.starts_at_boot(policy).then_some("boot");
     }
     (durable.running && durable.boot_id == boot_id).then_some("agent restart")
 }
@@ -57,23 +51,7 @@ mod tests {
         assert_eq!(start(durable(true, false, 2), 2, false), Some("agent restart"));
         assert_eq!(start(durable(true, false, 1), 2, false), None);
         assert_eq!(start(durable(false, true, 2), 2, false), None);
-    }
-
-    #[test]
-    fn the_configuration_decides_on_boot_unless_it_leaves_that_to_the_node() {
-        let durable = |running| Durable { running, boot_start: true, boot_id: 1, ..Durable::default() };
-        for (policy, stopped, running) in [
-            (Policy::On, Some("boot"), Some("boot")),
-            (Policy::Off, None, None),
-            (Policy::Auto, None, Some("boot")),
-            (Policy::Ignore, Some("boot"), Some("boot")),
-        ] {
-            assert_eq!(starter(&durable(false), policy, 2, true), stopped, "{policy:?}");
-            assert_eq!(starter(&durable(true), policy, 2, true), running, "{policy:?}");
-        }
-        let auto = |running| Durable { running, boot_auto: true, ..Durable::default() };
-        assert_eq!(starter(&auto(true), Policy::Ignore, 2, true), Some("boot"));
-        assert_eq!(starter(&auto(false), Policy::Ignore, 2, true), None);
+        assert_eq!(starter(&durable(true, false, 1), Policy::Auto, 2, true), Some("boot"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! and the *role* of a node that does not serve (`role`: wait, follow, ask, take over).
 
 mod commands;
+mod leaving;
 mod peer;
 mod preferred;
 mod role;
@@ -78,7 +79,7 @@ pub struct Node {
     exhausted: bool,
     resources: Resources,
     machine: Machine,
-    /// Lost its secondary, and serves on.
+    /// Lost its secondary, and serves on; while the peer lives, replication is what was lost (`rfs.degraded`).
     degraded: bool,
     /// Was primary when it was last stopped, and has not been primary since.
     claims: bool,

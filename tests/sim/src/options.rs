@@ -275,7 +275,7 @@ fn draw_rules(rng: &mut Rng, timeout_ms: u64) -> Rules {
         ("t_web", "tcp.web", &[Restart, StopStart, Swap, Stop, Wait]),
         ("c_both", "custom.both", &[Restart, StopStart, Wait]),
         ("c_second", "custom.second", &[Restart, StopStart, Wait]),
-        ("r_web", "remote.tcp.web", &[Restart, StopStart]),
+        ("r_both", "remote.custom.both", &[Restart, StopStart]),
     ];
     let mut rules = Vec::new();
     for (label, resource, actions) in candidates {

@@ -142,21 +142,7 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
 }
 
 fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Result<(), String> {
-    let command = match verb {
-        "start" => Some(ModuleCommand::Start),
-        "prim" => Some(ModuleCommand::Prim),
-        "primforce" => Some(ModuleCommand::PrimForce),
-        "forcestop" => Some(ModuleCommand::ForceStop),
-        "failover-off" => Some(ModuleCommand::FailoverOff),
-        "failover-on" => Some(ModuleCommand::FailoverOn),
-        "second" => Some(ModuleCommand::Second),
-        "stop" => Some(ModuleCommand::Stop),
-        "restart" => Some(ModuleCommand::Restart),
-        "stopstart" => Some(ModuleCommand::StopStart),
-        "swap" => Some(ModuleCommand::Swap),
-        _ => None,
-    };
-    if let Some(kind) = command {
+    if let Some(kind) = operators_command(verb) {
         cluster.command(host, kind, "operator");
         return Ok(());
     }
@@ -219,6 +205,23 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         _ => return Err(format!("unknown order `{verb}`")),
     }
     Ok(())
+}
+
+fn operators_command(verb: &str) -> Option<ModuleCommand> {
+    Some(match verb {
+        "start" => ModuleCommand::Start,
+        "prim" => ModuleCommand::Prim,
+        "primforce" => ModuleCommand::PrimForce,
+        "forcestop" => ModuleCommand::ForceStop,
+        "failover-off" => ModuleCommand::FailoverOff,
+        "failover-on" => ModuleCommand::FailoverOn,
+        "second" => ModuleCommand::Second,
+        "stop" => ModuleCommand::Stop,
+        "restart" => ModuleCommand::Restart,
+        "stopstart" => ModuleCommand::StopStart,
+        "swap" => ModuleCommand::Swap,
+        _ => return None,
+    })
 }
 
 fn index(node: &str) -> Result<usize, String> {

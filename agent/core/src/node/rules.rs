@@ -78,6 +78,8 @@ impl Node {
             Boot::Off => "off",
             Boot::Auto => "auto",
         };
+        let peer_lives = self.heard_peer().is_some_and(|peer| peer.running);
+        let degraded = self.degraded && peer_lives && self.status.0 == ModuleState::Alone;
         let mut said = vec![
             ("state.local".to_owned(), word(&self.status.to_string())),
             ("usersetting.boot".to_owned(), word(boot)),
@@ -89,7 +91,7 @@ impl Node {
             said.push(("state.remote".to_owned(), remote.unwrap_or(ResourceValue::Unknown)));
             said.push(("usersetting.failover".to_owned(), on(self.settings.failover)));
             said.push(("rfs.uptodate".to_owned(), up(self.durable.data == DataState::UpToDate)));
-            said.push(("rfs.degraded".to_owned(), up(self.degraded && self.status.0 == ModuleState::Alone)));
+            said.push(("rfs.degraded".to_owned(), up(degraded)));
             for link in 0..self.settings.links {
                 let ident = self.settings.link_idents.get(link).cloned().unwrap_or_else(|| link.to_string());
                 said.push((format!("heartbeat.{ident}"), up(self.links.link_heard(link, self.now))));
@@ -114,6 +116,15 @@ impl Node {
     /// The wait rule that holds, in plain words.
     pub(super) fn wait_rule(&self) -> Option<String> {
         self.facts().wait_rule(&self.settings.rules.rules)
+    }
+
+    /// For what a node waits that is kept from any role.
+    pub(super) fn held_text(&self, wait: Wait) -> String {
+        if wait == Wait::Checks {
+            return format!("waits for the first result of {}", self.unchecked().join(", "));
+        }
+        let rule = self.wait_rule().unwrap_or_default();
+        format!("waits until this no longer holds: {rule}; repair what it names, and the module goes on by itself")
     }
 
     /// `pre` checkers that a wait rule reads and that have not looked yet. Others look only once the application runs.

@@ -106,6 +106,9 @@ impl Node {
         if self.status.0 != ModuleState::Wait {
             self.app.returning = false;
         }
+        if self.status.0 != ModuleState::Second {
+            self.app.recycle = Recycle::No;
+        }
         let keep = if self.app.recycle == Recycle::Stop { Levels::NONE } else { self.wanted_levels() };
         let towards = self.status.0;
         let action = self.accompanying_action();

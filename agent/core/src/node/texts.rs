@@ -23,7 +23,7 @@ impl Node {
             generation: self.durable.generation,
             solo: self.durable.solo,
             healthy: self.healthy,
-            boot_start: self.durable.boot_start,
+            boot_start: self.durable.starts_at_boot(self.settings.boot),
             running: self.durable.running,
             peer: self.peer.as_ref().map(|peer| PeerView {
                 id: peer.from,
@@ -164,15 +164,7 @@ impl Node {
                 "waits for {peer} to be primary, as ordered by `second`: start the module there, or stop this one and start \
                  it without `second`"
             ),
-            Wait::Rule => {
-                let rule = self.wait_rule().unwrap_or_default();
-                format!(
-                    "waits until this no longer holds: {rule}; repair what it names, and the module goes on by itself"
-                )
-            }
-            Wait::Checks => {
-                format!("waits for the first result of {}", self.unchecked().join(", "))
-            }
+            Wait::Rule | Wait::Checks => self.held_text(wait),
             Wait::Promise => match self.heard_peer() {
                 Some(heartbeat) if !heartbeat.hears_you => format!(
                     "waits for the word of {peer}, which does not hear {node}: repair the link from {node} to {peer}"
