@@ -29,7 +29,6 @@ fn options(dir: &std::path::Path, last: u8) -> Options {
         boot_id_file: boot,
         reboot_command: "true".to_owned(),
         replica_bin: None,
-        reboot_command: "false".to_owned(),
         server: None,
         node_name: Some("node7".to_owned()),
     }

@@ -83,9 +83,10 @@ impl Node {
     pub(super) fn on_loop_order(&mut self, id: u64, order: LoopOrder, by: &str) {
         let now = self.now;
         let within = match order {
-            LoopOrder::Count => self.budget.spend(now),
+            LoopOrder::Count => self.spend_restart(),
             LoopOrder::Reset => {
                 self.budget.reset();
+                self.exhausted = false;
                 true
             }
             LoopOrder::Check => !self.budget.used_up(now),

@@ -128,7 +128,7 @@ impl Node {
         )
     }
 
-    /// A checker found too few processes of the application.
+    /// The process checker found too few processes of the application, or too many.
     pub(super) fn on_process_missing(&mut self, problem: &str, action: CheckAction) {
         if self.status.1 != Readiness::Ready || self.procedure.is_some() {
             return;
