@@ -34,11 +34,16 @@ const RETRY_PERIOD: Duration = Duration::from_secs(5);
 /// A node that has just started is given this long to reach the server before the register counts as down.
 const FIRST_SESSION: Duration = Duration::from_secs(10);
 /// Least and most time for an answer: that of the heartbeat's timeout, within these.
-pub const LIMIT_MIN: Duration = Duration::from_secs(1);
+const LIMIT_MIN: Duration = Duration::from_secs(1);
 /// See [`LIMIT_MIN`].
-pub const LIMIT_MAX: Duration = Duration::from_secs(10);
+const LIMIT_MAX: Duration = Duration::from_secs(10);
 /// Who sets the resource, as the module log says it.
 const BY: &str = "splitbrain";
+
+/// How long this module's witness has for an answer.
+pub fn limit(config: &userconfig::UserConfig) -> Duration {
+    Duration::from_millis(config.heart.timeout_ms).clamp(LIMIT_MIN, LIMIT_MAX)
+}
 
 /// What a witness is made of.
 #[derive(Clone, Debug)]
