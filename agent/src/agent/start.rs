@@ -184,14 +184,13 @@ impl Agent {
         node: NodeId,
         log: &ModuleLog,
     ) -> Result<witness::Setting> {
-        let timeout = Duration::from_millis(checked.user_config.heart.timeout_ms);
         Ok(witness::Setting {
             module: checked.config.name.clone(),
             id: checked.config.id,
             etcd_key: witness::etcd_key(&secret(cluster)?, &checked.config.name, checked.config.id.0),
             node,
             witness: checked.user_config.witness.clone(),
-            limit: timeout.clamp(witness::LIMIT_MIN, witness::LIMIT_MAX),
+            limit: witness::limit(&checked.user_config),
             register: self.register.clone(),
             log: log.clone(),
             reports: self.reports.clone(),

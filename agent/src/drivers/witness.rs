@@ -34,11 +34,16 @@ const RETRY_PERIOD: Duration = Duration::from_secs(5);
 /// A node that has just started is given this long to reach the server before the register counts as down.
 const FIRST_SESSION: Duration = Duration::from_secs(10);
 /// Least and most time for an answer: that of the heartbeat's timeout, within these.
-pub const LIMIT_MIN: Duration = Duration::from_secs(1);
+const LIMIT_MIN: Duration = Duration::from_secs(1);
 /// See [`LIMIT_MIN`].
-pub const LIMIT_MAX: Duration = Duration::from_secs(10);
+const LIMIT_MAX: Duration = Duration::from_secs(10);
 /// Who sets the resource, as the module log says it.
 const BY: &str = "splitbrain";
+
+/// How long this module's witness has for an answer.
+pub fn limit(config: &userconfig::UserConfig) -> Duration {
+    Duration::from_millis(config.heart.timeout_ms).clamp(LIMIT_MIN, LIMIT_MAX)
+}
 
 /// What a witness is made of.
 #[derive(Clone, Debug)]
@@ -80,8 +85,8 @@ struct Asker {
     /// `splitbrain.<ident>`.
     resource: String,
     inbox: Inbox,
-    /// The last that was told about the resource.
-    told: Mutex<Option<Result<(), String>>>,
+    /// What was told last: it can be asked.
+    told: Mutex<Option<bool>>,
     /// The life of the server's register that knows this node's generation.
     reported: Mutex<Option<u64>>,
 }
@@ -194,13 +199,15 @@ impl Asker {
         tokio::time::timeout(*limit, register.ask(question)).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Sets the resource; says in the module log when it becomes another.
+    /// Sets the resource; says in the module log when it becomes another (reasons may differ at every look).
     async fn tell(&self, state: Result<(), String>) {
-        let value = if state.is_ok() { ResourceValue::Up } else { ResourceValue::Down };
-        let _ = self.inbox.send(Input::ResourceSet { name: self.resource.clone(), value, by: BY.to_owned() }).await;
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).replace(state.clone());
-        let first_good = told.is_none() && state.is_ok();
-        if first_good || told.as_ref() == Some(&state) {
+        let (value, by) = match &state {
+            Ok(()) => (ResourceValue::Up, BY.to_owned()),
+            Err(reason) => (ResourceValue::Down, format!("{BY} ({reason})")),
+        };
+        let _ = self.inbox.send(Input::ResourceSet { name: self.resource.clone(), value, by }).await;
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).replace(state.is_ok());
+        if told.unwrap_or(true) == state.is_ok() {
             return;
         }
         let shown = self.setting.reports.get(&self.setting.module);
@@ -219,7 +226,7 @@ impl Asker {
     }
 
     fn is_down(&self) -> bool {
-        matches!(*self.told.lock().unwrap_or_else(PoisonError::into_inner), Some(Err(_)))
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) == Some(false)
     }
 
     fn period(&self) -> Duration {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 /// Port of etcd's clients, where an endpoint names none.
 pub const ETCD_PORT: u16 = 2379;
 /// Most endpoints of one register.
-pub const ENDPOINTS_MAX: usize = 9;
+pub const ENDPOINTS_MAX: usize = 8;
 /// With members on fewer machines than this, the loss of one machine stops etcd.
 const MACHINES_MIN: usize = 3;
 

@@ -205,6 +205,7 @@ async fn a_register_that_cannot_be_asked_is_in_the_module_log_once_until_it_chan
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert_eq!(lines.len(), 1, "{lines:?}");
+    drop(witness);
     assert!(lines[0].level == "W" && lines[0].text.contains("no node could take over"), "{lines:?}");
 }
 
