@@ -231,7 +231,7 @@ impl Cluster {
             }
             Act::StartChecks { when } => self.start_checks(host, when),
             Act::StopChecks { when } => self.stop_checks(host, when),
-            Act::AskWitness { .. } => {}
+            Act::AskWitness { .. } | Act::ReportGeneration { .. } => {}
             Act::Reboot => {
                 let time = self.rng.within((1, self.options.timeout_ms * 2));
                 self.crash(host, time);
@@ -340,6 +340,7 @@ pub fn show_act(act: &Act) -> Option<String> {
         Act::StartChecks { when } => format!("start checks {when}"),
         Act::StopChecks { when } => format!("stop checks {when}"),
         Act::Reboot => "reboot".to_owned(),
+        Act::ReportGeneration { life, number } => format!("report generation {number} (life {life})"),
         Act::AskWitness { ask, number, .. } => format!("ask the witness {number} (ask {ask})"),
         Act::SetHealth { ready } => format!("health {}", if *ready { 200 } else { 404 }),
     })
