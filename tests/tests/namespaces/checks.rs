@@ -93,7 +93,7 @@ fn plan(lab: &Lab, name: &str, inner: &str, start: &str, stop: &str) -> Result<M
     file("bin/stop_prim", stop)?;
     file("bin/look", LOOK)?;
     let directory = format!("/srv/{name}");
-    Ok(ModulePlan { name: name.to_owned(), source, pulse_ms: 500, timeout_ms: 2500, directory })
+    Ok(ModulePlan { name: name.to_owned(), source, pulse_ms: 500, timeout_ms: 2500, directory, edits: Vec::new() })
 }
 
 fn application(lab: &Lab, number: u8) -> Vec<i32> {

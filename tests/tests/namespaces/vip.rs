@@ -101,7 +101,7 @@ impl Addresses {
         file("bin/start_prim", START)?;
         file("bin/stop_prim", STOP)?;
         let (name, directory) = (MODULE.to_owned(), "/srv/web".to_owned());
-        self.lab.configure(&ModulePlan { name, source, pulse_ms: 500, timeout_ms: 2000, directory })
+        self.lab.configure(&ModulePlan { name, source, pulse_ms: 500, timeout_ms: 2000, directory, edits: Vec::new() })
     }
 
     /// A pair with node 1 as primary.

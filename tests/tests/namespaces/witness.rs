@@ -72,7 +72,7 @@ impl Contender {
 }
 
 fn contenders(_: &mut Bench) -> Result<()> {
-    let lab = Lab::with("etcd", &LabOptions { hosts: 0, console: true, tmpfs: false })?;
+    let lab = Lab::with("etcd", &LabOptions { hosts: 0, console: true, ..LabOptions::default() })?;
     lab.start_etcd(CONSOLE)?;
     let door =
         Relay::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), lab.etcd_address(CONSOLE), lab.network().connector())?;
