@@ -279,7 +279,7 @@ fn commands_out_of_place_fail_with_a_cure() {
     one.expect_event(E::Serving);
     one.command(C::CompleteResync);
     assert!(one.failed().contains("no resync has been copied"));
-    one.command(C::ContinueAlone { generation: FIRST });
+    one.command(C::ContinueAlone { generation: Generation { id: FIRST.id + 1, ..FIRST } });
     assert!(one.failed().contains("not higher"));
     one.command(C::Refuse);
     one.expect_event(E::Refusing);
