@@ -5,6 +5,7 @@
 //! simulation. Running a transcript gives the same transcript, or the difference is the change to review.
 
 use super::cluster::Cluster;
+use super::faults::process_missing;
 use super::options::Options;
 use super::replica::Mode as Plane;
 use holdfast_api::checker::When;
@@ -173,14 +174,7 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         }
         ("process-missing", [name, action]) => {
             let action = check_action(action)?;
-            cluster.to_agent(
-                host,
-                Input::ProcessMissing {
-                    name: (*name).to_owned(),
-                    problem: format!("process {name} is missing"),
-                    action,
-                },
-            );
+            cluster.to_agent(host, process_missing(name, action));
         }
         ("finds", [resource, "bad"]) => {
             cluster.hosts[host].bad.insert((*resource).to_owned());
