@@ -145,17 +145,40 @@ impl Agent {
         }
         self.start_engines(&mut inner).await;
         drop(inner);
-        for name in self.names().await {
+        for (name, policy, delay) in self.boot_policies().await {
             let Ok(durable) = self.durable(&name) else {
                 continue;
             };
-            if let Some(actor) = boot::starter(&durable, self.boot.id, new_boot)
-                && let Err(reason) = self.command(&name, ModuleCommand::Start, actor, false).await
-            {
-                tracing::error!(module = name, "not started by {actor}: {reason}");
+            let Some(actor) = boot::starter(&durable, policy, self.boot.id, new_boot) else {
+                continue;
+            };
+            let (agent, delay) = (Arc::clone(self), if new_boot { delay } else { Duration::ZERO });
+            if delay.is_zero() {
+                agent.start_module(&name, actor).await;
+            } else {
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    agent.start_module(&name, actor).await;
+                });
             }
         }
         self.store.save_boot(&self.boot.text)
+    }
+
+    /// Each module held: whether it starts at boot, and how long after.
+    async fn boot_policies(&self) -> Vec<(String, holdfast_api::userconfig::Boot, Duration)> {
+        let inner = self.inner.lock().await;
+        let policy = |(name, held): (&String, &Held)| {
+            let service = &held.checked.user_config.service;
+            (name.clone(), service.boot, Duration::from_millis(service.boot_delay_ms))
+        };
+        inner.modules.iter().map(policy).collect()
+    }
+
+    async fn start_module(&self, name: &str, actor: &str) {
+        if let Err(reason) = self.command(name, ModuleCommand::Start, actor, false).await {
+            tracing::error!(module = name, "not started by {actor}: {reason}");
+        }
     }
 
     fn durable(&self, name: &str) -> Result<holdfast_core::durable::Durable> {

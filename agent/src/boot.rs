@@ -1,6 +1,7 @@
 //! Whether the machine has booted since: the boot id, and what is started when the agent starts.
 
 use anyhow::{Context, Result};
+use holdfast_api::userconfig::Boot as Policy;
 use holdfast_core::durable::Durable;
 use std::path::Path;
 
@@ -28,27 +29,29 @@ impl Boot {
 
 /// Who starts a module when the agent starts, if anybody does.
 ///
-/// `new_boot`: this is the first start of the agent since the machine booted.
-pub fn starter(durable: &Durable, boot_id: u64, new_boot: bool) -> Option<&'static str> {
+/// `policy` is the configuration's; `new_boot`: this is the first start of the agent since the machine booted.
+pub fn starter(durable: &Durable, policy: Policy, boot_id: u64, new_boot: bool) -> Option<&'static str> {
     if new_boot {
-        return durable.boot_start.then_some("boot");
+        return durable.starts_at_boot(policy).then_some("boot");
     }
     (durable.running && durable.boot_id == boot_id).then_some("agent restart")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Boot, starter};
+    use super::{Boot, Policy, starter};
     use holdfast_core::durable::Durable;
 
     #[test]
     fn boot_starts_what_is_marked_and_an_agent_restart_what_was_running() {
         let durable = |running, boot_start, boot_id| Durable { running, boot_start, boot_id, ..Durable::default() };
-        assert_eq!(starter(&durable(false, true, 1), 2, true), Some("boot"));
-        assert_eq!(starter(&durable(true, false, 1), 2, true), None);
-        assert_eq!(starter(&durable(true, false, 2), 2, false), Some("agent restart"));
-        assert_eq!(starter(&durable(true, false, 1), 2, false), None);
-        assert_eq!(starter(&durable(false, true, 2), 2, false), None);
+        let start = |durable, boot_id, new_boot| starter(&durable, Policy::Ignore, boot_id, new_boot);
+        assert_eq!(start(durable(false, true, 1), 2, true), Some("boot"));
+        assert_eq!(start(durable(true, false, 1), 2, true), None);
+        assert_eq!(start(durable(true, false, 2), 2, false), Some("agent restart"));
+        assert_eq!(start(durable(true, false, 1), 2, false), None);
+        assert_eq!(start(durable(false, true, 2), 2, false), None);
+        assert_eq!(starter(&durable(true, false, 1), Policy::Auto, 2, true), Some("boot"));
     }
 
     #[test]

@@ -74,6 +74,8 @@ enum Verb {
     Start(Control),
     /// Stop a module; a primary's stop is a failover.
     Stop(Control),
+    /// Stop a module when `stop` has no effect: no graceful stop script is run.
+    Forcestop(Control),
     /// Stop and start the application here, without failover.
     Restart(Control),
     /// Stop a module, then start it.
@@ -81,11 +83,31 @@ enum Verb {
     /// Exchange the roles of the two nodes.
     Swap(Control),
     /// Start as primary where that is safe (first start, or the other copy is given up).
-    Prim(Control),
+    Prim {
+        #[command(flatten)]
+        control: Control,
+        /// fullsync: the secondary copies everything (which it always does in this version).
+        #[arg(value_parser = ["fullsync"])]
+        sync: Option<String>,
+    },
     /// Start as primary whatever the state of the data.
     Primforce(Control),
     /// Start as secondary; agrees that this copy is overwritten.
-    Second(Control),
+    Second {
+        #[command(flatten)]
+        control: Control,
+        /// fullsync: copy everything (which this version always does).
+        #[arg(value_parser = ["fullsync"])]
+        sync: Option<String>,
+    },
+    /// Let a secondary take over by itself, or only by an operator's `prim`; order it on both nodes.
+    Failover {
+        #[command(flatten)]
+        module: Module,
+        /// on or off.
+        #[arg(value_parser = ["on", "off"])]
+        value: String,
+    },
     /// Wait until a module is in a state, Ready (STOP: stopped; WAIT: also while it waits).
     Waitstate {
         #[command(flatten)]
@@ -162,8 +184,8 @@ enum Verb {
     Boot {
         #[command(flatten)]
         module: Module,
-        /// on or off.
-        #[arg(value_parser = ["on", "off"])]
+        /// on, off, or auto (if it was running when the machine went down).
+        #[arg(value_parser = ["on", "off", "auto"])]
         value: String,
     },
     /// Look at directories that are to be replicated.
@@ -242,14 +264,25 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::State { module, json } => state(client, module.module, json)?,
         Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
         Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
+        Verb::Forcestop(control) => command(client, control, ModuleCommand::ForceStop)?,
         Verb::Restart(control) => command(client, control, ModuleCommand::Restart)?,
         Verb::Stopstart(control) => command(client, control, ModuleCommand::StopStart)?,
         Verb::Swap(control) => command(client, control, ModuleCommand::Swap)?,
-        Verb::Prim(control) => command(client, control, ModuleCommand::Prim)?,
+        Verb::Prim { control, sync: None } => command(client, control, ModuleCommand::Prim)?,
+        Verb::Prim { control, .. } => command(client, control, ModuleCommand::PrimFullSync)?,
         Verb::Primforce(control) => command(client, control, ModuleCommand::PrimForce)?,
-        Verb::Second(control) => command(client, control, ModuleCommand::Second)?,
+        Verb::Second { control, sync: None } => command(client, control, ModuleCommand::Second)?,
+        Verb::Second { control, .. } => command(client, control, ModuleCommand::SecondFullSync)?,
+        Verb::Failover { module, value } => {
+            let kind = if value == "on" { ModuleCommand::FailoverOn } else { ModuleCommand::FailoverOff };
+            command(client, Control { module, identity: None }, kind)?;
+        }
         Verb::Boot { module, value } => {
-            let kind = if value == "on" { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
+            let kind = match value.as_str() {
+                "on" => ModuleCommand::BootOn,
+                "auto" => ModuleCommand::BootAuto,
+                _ => ModuleCommand::BootOff,
+            };
             command(client, Control { module, identity: None }, kind)?;
         }
         Verb::Waitstate { module, state, timeout } => return wait_state(client, &module.module, &state, timeout),

@@ -3,6 +3,7 @@
 pub mod health;
 pub mod heartbeat;
 pub mod processes;
+pub mod reboot;
 pub mod replica;
 pub mod script;
 pub mod vip;

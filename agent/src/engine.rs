@@ -6,19 +6,21 @@
 use crate::clock;
 use crate::drivers::heartbeat::Heartbeats;
 use crate::drivers::processes::Watch;
+use crate::drivers::reboot::reboot;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
 use crate::drivers::{Inbox, vip};
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
-use crate::report::{Reports, of_view};
+use crate::report::{Dates, Reports, of_view};
+use holdfast_api::checker::When;
 use holdfast_api::ids::ModuleId;
 use holdfast_api::userconfig::Errd;
 use holdfast_core::input::{Command, Input, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
-use holdfast_core::time::Instant;
-use std::collections::HashMap;
+use holdfast_core::settings::Settings;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -55,6 +57,8 @@ pub enum ToEngine {
         scripts: Option<Box<Setting>>,
         /// New process checks.
         errd: Errd,
+        /// New rules and limits.
+        settings: Box<Settings>,
         /// New version.
         version: u64,
     },
@@ -71,6 +75,8 @@ pub struct Drivers {
     pub scripts: Option<Scripts>,
     /// Process checks.
     pub errd: Errd,
+    /// How the machine is rebooted.
+    pub reboot_command: String,
 }
 
 /// Everything an engine is made of.
@@ -104,21 +110,26 @@ pub struct Engine {
 /// The engine while it runs.
 struct Running {
     engine: Engine,
-    watch: Option<Watch>,
+    /// Process checks that look, by level.
+    watches: BTreeMap<When, Watch>,
     healthy: bool,
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
-    /// `View::since` and the wall clock then.
-    since: (Instant, u64),
+    dates: Dates,
 }
 
 impl Engine {
     /// Runs until the last sender of requests is dropped.
     pub async fn run(self) {
         let rotation = tokio::spawn(rotate(self.application_log.clone()));
-        let since = (Instant(u64::MAX), 0);
-        let waiting = HashMap::new();
-        let mut running = Running { engine: self, watch: None, healthy: false, waiting, next_command: 1, since };
+        let mut running = Running {
+            engine: self,
+            watches: BTreeMap::new(),
+            healthy: false,
+            waiting: HashMap::new(),
+            next_command: 1,
+            dates: Dates::default(),
+        };
         running.report();
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
@@ -165,14 +176,15 @@ impl Running {
                 self.log(level, &text);
                 None
             }
-            ToEngine::Apply { scripts, errd, version } => {
+            ToEngine::Apply { scripts, errd, settings, version } => {
                 if let (Some(old), Some(new)) = (&mut self.engine.drivers.scripts, scripts) {
                     old.set(*new);
                 }
-                if self.watch.is_some() {
-                    self.watch = Some(Watch::start(&errd, &self.engine.inbox));
-                }
+                self.engine.node.apply(*settings);
                 self.engine.drivers.errd = errd;
+                for when in self.watches.keys().copied().collect::<Vec<_>>() {
+                    self.watch(when);
+                }
                 self.engine.version = version;
                 self.report();
                 None
@@ -181,8 +193,7 @@ impl Running {
     }
 
     fn log(&self, level: EventLevel, text: &str) {
-        let view = self.engine.node.view();
-        self.engine.log.write(level, &format!("{} {}", view.state, view.readiness), text);
+        self.engine.log.write(level, &self.engine.node.status().to_string(), text);
     }
 
     /// Decides on one input and carries out what was decided.
@@ -269,8 +280,11 @@ impl Running {
                 let inbox = self.engine.inbox.clone();
                 tokio::spawn(async move { vip::release(run, &inbox).await });
             }
-            Act::StartChecks { .. } => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
-            Act::StopChecks { .. } => self.watch = None,
+            Act::StartChecks { when } => self.watch(when),
+            Act::StopChecks { when } => {
+                self.watches.remove(&when);
+            }
+            Act::Reboot => self.reboot(),
             Act::AskWitness { .. } => {}
             Act::SetHealth { ready } => {
                 self.healthy = ready;
@@ -278,6 +292,24 @@ impl Running {
                 self.report();
             }
         }
+    }
+
+    /// Begins to look at the processes of a level.
+    fn watch(&mut self, when: When) {
+        let mut errd = self.engine.drivers.errd.clone();
+        errd.procs.retain(|proc| proc.class == when.as_str());
+        self.watches.insert(when, Watch::start(&errd, &self.engine.inbox));
+    }
+
+    fn reboot(&self) {
+        let (command, log) = (self.engine.drivers.reboot_command.clone(), self.engine.log.clone());
+        let state = self.engine.node.status().to_string();
+        tokio::spawn(async move {
+            if let Err(error) = reboot(&command).await {
+                tracing::error!("no reboot: {error:#}");
+                log.write(EventLevel::Error, &state, &format!("no reboot: {error:#}"));
+            }
+        });
     }
 
     /// Hands an input in without waiting for room, which only this loop could make.
@@ -288,10 +320,7 @@ impl Running {
 
     fn report(&mut self) {
         let view = self.engine.node.view();
-        if self.since.0 != view.since {
-            self.since = (view.since, clock::unix_ms().saturating_sub(clock::now().since(view.since)));
-        }
         let Engine { module, id, version, reports, .. } = &self.engine;
-        reports.set(of_view(&view, module, *id, *version, self.since.1), self.healthy);
+        reports.set(of_view(&view, module, *id, *version, &mut self.dates), self.healthy);
     }
 }

@@ -58,6 +58,9 @@ pub struct Options {
     /// File that changes with each boot of the machine.
     #[arg(long, default_value = "/proc/sys/kernel/random/boot_id")]
     pub boot_id_file: PathBuf,
+    /// How the machine is rebooted where a module has automatic_reboot="on".
+    #[arg(long, default_value = "systemctl reboot")]
+    pub reboot_command: String,
     /// The data-plane program; beside this program if not given.
     #[arg(long)]
     pub replica_bin: Option<PathBuf>,

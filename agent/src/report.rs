@@ -1,11 +1,12 @@
 //! What the node is now: the report of each module, kept for the health URL, the page, the command line and the server.
 
 use crate::clock;
-use holdfast_api::agent::{InventoryReport, NodeModuleReport, PeerReport, ResyncReport};
+use holdfast_api::agent::{InventoryReport, NodeModuleReport, PeerReport, ResourceReport, ResyncReport};
 use holdfast_api::ids::{Generation, ModuleId};
 use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_core::time::Instant;
 use holdfast_core::view::View;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
@@ -100,11 +101,32 @@ pub fn blank(module: &str, id: ModuleId, node: &str, version: u64, detail: &str)
         resync: None,
         inventory: None,
         version,
+        resources: Vec::new(),
     }
 }
 
-/// Report of a running module; `since_unix_ms` is the wall clock at `view.since`.
-pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, since_unix_ms: u64) -> NodeModuleReport {
+/// Wall-clock dates of instants, read once each, so that a report does not change when nothing else does.
+#[derive(Debug, Default)]
+pub struct Dates {
+    known: HashMap<String, (Instant, u64)>,
+}
+
+impl Dates {
+    /// Unix milliseconds of `since`, since when `what` is as it is.
+    fn date(&mut self, what: &str, since: Instant) -> u64 {
+        match self.known.get(what) {
+            Some((known, date)) if *known == since => *date,
+            _ => {
+                let date = clock::unix_ms().saturating_sub(clock::now().since(since));
+                self.known.insert(what.to_owned(), (since, date));
+                date
+            }
+        }
+    }
+}
+
+/// Report of a running module.
+pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, dates: &mut Dates) -> NodeModuleReport {
     let peer = view.peer.as_ref().map(|peer| PeerReport {
         node: peer.node.clone(),
         state: peer.state,
@@ -126,6 +148,13 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, since_unix
         bytes: inventory.bytes,
         changed_unix_ms: inventory.changed_unix_ms,
     });
+    let resource = |resource: &holdfast_core::view::ResourceView| ResourceReport {
+        name: resource.name.clone(),
+        value: resource.value.clone(),
+        since_unix_ms: dates.date(&resource.name, resource.since),
+        by: resource.by.clone(),
+    };
+    let resources = view.resources.iter().map(resource).collect();
     NodeModuleReport {
         module: module.to_owned(),
         id,
@@ -134,7 +163,7 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, since_unix
         readiness: view.readiness,
         data: view.data,
         generation: view.generation,
-        since_unix_ms,
+        since_unix_ms: dates.date("", view.since),
         waiting_for: view.waiting_for.clone(),
         detail: view.detail.clone(),
         boot_start: view.boot_start,
@@ -143,5 +172,6 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, since_unix
         resync,
         inventory,
         version,
+        resources,
     }
 }

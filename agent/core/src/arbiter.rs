@@ -26,6 +26,8 @@ pub struct Situation<'a> {
     pub agreed: bool,
     /// An operator's `prim` or `primforce`.
     pub forced: bool,
+    /// A wait rule keeps this node from any role.
+    pub held: bool,
     /// What the directories hold.
     pub inventory: Inventory,
     /// The peer's newest word, however old.
@@ -106,12 +108,16 @@ pub enum Wait {
     NoPrimary,
     /// Asked the peer for its promise.
     Promise,
+    /// A wait rule holds.
+    Rule,
+    /// A checker that a wait rule reads has not looked yet.
+    Checks,
 }
 
 impl Wait {
     /// Whether it passes without anybody's doing.
     pub fn passes(self) -> bool {
-        matches!(self, Self::Listening | Self::PeerNotOffering | Self::Promise)
+        matches!(self, Self::Listening | Self::PeerNotOffering | Self::Promise | Self::Checks)
     }
 }
 
@@ -298,9 +304,12 @@ pub fn rank_own(s: &Situation<'_>) -> Rank {
     let up_to_date = s.durable.data == DataState::UpToDate;
     Rank {
         up_to_date,
-        running: s.durable.running,
-        // With failover off the node that was primary goes first, always.
-        in_sync_second: s.settings.failover && up_to_date && s.state == ModuleState::Second,
+        running: s.durable.running && !s.held,
+        // With failover off on either node the one that was primary goes first, always.
+        in_sync_second: s.settings.failover
+            && s.peer.is_none_or(|peer| peer.failover)
+            && up_to_date
+            && s.state == ModuleState::Second,
         was_primary: s.durable.was_primary,
         lower_id: std::cmp::Reverse(s.settings.node.0),
     }
@@ -312,7 +321,7 @@ pub fn rank_of(settings: &Settings, peer: &Heartbeat) -> Rank {
     Rank {
         up_to_date,
         running: peer.running,
-        in_sync_second: settings.failover && up_to_date && peer.state == ModuleState::Second,
+        in_sync_second: settings.failover && peer.failover && up_to_date && peer.state == ModuleState::Second,
         was_primary: peer.was_primary,
         lower_id: std::cmp::Reverse(peer.from.0),
     }

@@ -26,6 +26,11 @@ pub const PRIM_BUSY: Status = Status(ModuleState::Prim, Readiness::Transient);
 /// Primary with a secondary.
 pub const PRIM: Status = Status(ModuleState::Prim, Readiness::Ready);
 
+/// Active in a light module, scripts running.
+pub const UP_BUSY: Status = Status(ModuleState::Up, Readiness::Transient);
+/// Active in a light module.
+pub const UP: Status = Status(ModuleState::Up, Readiness::Ready);
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.0, self.1)
@@ -51,7 +56,9 @@ pub enum Trigger {
     PrimaryGone,
     /// The right to serve alone was saved.
     Granted,
-    /// The start script has ended.
+    /// Nothing keeps a light module from running.
+    Opened,
+    /// The start scripts have ended.
     Started,
     /// The secondary has saved that it is up to date.
     SecondaryReady,
@@ -99,6 +106,9 @@ pub const TRANSITIONS: &[Transition] = &[
     row(BLOCKED, Trigger::Granted, ALONE_BUSY, "become primary"),
     row(FOLLOWING, Trigger::Granted, ALONE_BUSY, "take over"),
     row(SECOND, Trigger::Granted, ALONE_BUSY, "take over"),
+    row(WAIT, Trigger::Opened, UP_BUSY, "start the application"),
+    row(BLOCKED, Trigger::Opened, UP_BUSY, "start the application"),
+    row(UP_BUSY, Trigger::Started, UP, "application started"),
     row(ALONE_BUSY, Trigger::Started, ALONE, "application started"),
     row(PRIM_BUSY, Trigger::Started, PRIM, "application started"),
     row(ALONE, Trigger::SecondaryReady, PRIM, "the secondary is up to date; application untouched"),
@@ -107,6 +117,8 @@ pub const TRANSITIONS: &[Transition] = &[
     row(PRIM_BUSY, Trigger::SecondaryGone, ALONE_BUSY, "go on alone"),
     row(ALONE, Trigger::Leaving, ALONE_BUSY, "stop the application"),
     row(PRIM, Trigger::Leaving, PRIM_BUSY, "stop the application"),
+    row(UP, Trigger::Leaving, UP_BUSY, "stop the application"),
+    row(UP_BUSY, Trigger::Released, WAIT, "application stopped"),
     row(ALONE_BUSY, Trigger::Released, WAIT, "application stopped, directories released"),
     row(PRIM_BUSY, Trigger::Released, WAIT, "application stopped, directories released"),
     row(BLOCKED, Trigger::StopOrdered, WAIT, "stop"),

@@ -2,6 +2,7 @@
 
 use holdfast_api::ids::Generation;
 use holdfast_api::state::DataState;
+use holdfast_api::userconfig::Boot;
 use serde::{Deserialize, Serialize};
 
 /// Generations kept in [`Durable::history`]; an older common ancestor counts as unrelated data.
@@ -36,6 +37,59 @@ pub struct Durable {
     pub running: bool,
     /// The module starts when the machine boots.
     pub boot_start: bool,
+    /// It also starts at boot if it was running when the machine went down.
+    #[serde(default)]
+    pub boot_auto: bool,
+    /// An operator's `failover on|off`; `None`: as configured.
+    #[serde(default)]
+    pub failover: Option<bool>,
+    /// Reboots that the module has ordered by itself since an operator last stepped in.
+    #[serde(default)]
+    pub reboots: u32,
     /// Boot id under which `running` was last true: a new one means that the machine went down.
     pub boot_id: u64,
+}
+
+impl Durable {
+    /// Whether the module starts when the machine boots, where its configuration says `policy`.
+    pub fn starts_at_boot(&self, policy: Boot) -> bool {
+        match policy {
+            Boot::On => true,
+            Boot::Off => false,
+            Boot::Auto => self.running,
+            Boot::Ignore => self.boot_start || self.boot_auto && self.running,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_decides_on_boot_unless_it_leaves_that_to_the_node() {
+        let durable = |running, boot_start, boot_auto| Durable { running, boot_start, boot_auto, ..Durable::default() };
+        for (policy, durable, starts) in [
+            (Boot::On, durable(false, false, false), true),
+            (Boot::Off, durable(true, true, true), false),
+            (Boot::Auto, durable(false, true, false), false),
+            (Boot::Auto, durable(true, false, false), true),
+            (Boot::Ignore, durable(false, true, false), true),
+            (Boot::Ignore, durable(true, false, false), false),
+            (Boot::Ignore, durable(true, false, true), true),
+            (Boot::Ignore, durable(false, false, true), false),
+        ] {
+            assert_eq!(durable.starts_at_boot(policy), starts, "{policy:?} {durable:?}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_without_the_newer_fields_is_read() {
+        let mut saved = serde_json::to_value(Durable { boot_start: true, ..Durable::default() }).unwrap();
+        for newer in ["boot_auto", "failover", "reboots"] {
+            saved.as_object_mut().unwrap().remove(newer).unwrap();
+        }
+        let read: Durable = serde_json::from_value(saved).unwrap();
+        assert_eq!(read, Durable { boot_start: true, ..Durable::default() });
+    }
 }

@@ -5,9 +5,13 @@
 
 mod codec;
 
-pub use codec::{DATAGRAM_MAX, DecodeError, FORMAT, KEY_CONTEXT, module_key};
+pub use codec::{
+    DATAGRAM_MAX, DecodeError, FORMAT, KEY_CONTEXT, RESOURCE_NAME_MAX, RESOURCE_VALUE_MAX, RESOURCES_SAID_MAX, fits,
+    module_key,
+};
 
 use holdfast_api::ids::{Generation, NodeId};
+use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +63,10 @@ pub struct Heartbeat {
     pub continued: bool,
     /// See [`crate::durable::Durable::was_primary`].
     pub was_primary: bool,
+    /// The speaker was primary when it was last stopped, and has not been since (`defaultprim="lastprim"`).
+    pub claims: bool,
+    /// A secondary takes over by itself, as the speaker sees it.
+    pub failover: bool,
     /// The speaker asks the listener to save "Outdated since this number" and to say so (0: asks nothing).
     pub asks: u64,
     /// The session the speaker offers (primary) or follows (secondary); 0: none.
@@ -67,4 +75,6 @@ pub struct Heartbeat {
     pub swap_request: u64,
     /// What the speaker's directories hold, for the first start.
     pub inventory: crate::replica::Inventory,
+    /// Resources that rules of the listener may read (`remote.…`), at most [`RESOURCES_SAID_MAX`].
+    pub resources: Vec<(String, ResourceValue)>,
 }

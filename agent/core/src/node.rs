@@ -5,8 +5,12 @@
 //! and the *role* of a node that does not serve (`role`: wait, follow, ask, take over).
 
 mod commands;
+mod leaving;
 mod peer;
+mod preferred;
 mod role;
+mod rules;
+mod scripts;
 mod serving;
 mod steps;
 mod texts;
@@ -17,14 +21,17 @@ use crate::durable::Durable;
 use crate::heartbeat::{Heartbeat, Incarnation};
 use crate::input::Input;
 use crate::liveness::Liveness;
+use crate::machine::Machine;
 use crate::output::{Act, Event, EventLevel, Output, Reply};
 use crate::procedure::Kind;
 use crate::replay::Replay;
 use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
+use crate::resources::Resources;
 use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
 use holdfast_api::ids::Generation;
+use scripts::{Application, Call};
 use serving::Serving;
 use steps::Running;
 
@@ -35,6 +42,7 @@ pub struct Node {
     durable: Durable,
     status: Status,
     since: Instant,
+    born: Instant,
     now: Instant,
     nonce: u64,
     /// When an input was last handled: a gap means a suspension.
@@ -47,8 +55,7 @@ pub struct Node {
     peer: Option<Heartbeat>,
 
     procedure: Option<Running>,
-    /// The stop under way is followed by a start, by this actor.
-    stop_then_start: Option<String>,
+    after_stop: After,
     serving: Serving,
     following: Option<Following>,
     /// See [`Situation::live`].
@@ -61,13 +68,23 @@ pub struct Node {
 
     healthy: bool,
     addresses_set: bool,
-    application_started: bool,
+    app: Application,
     /// The data plane may hold directories or mounts.
     data_plane_used: bool,
     releases_pending: u32,
-    script: Option<u64>,
+    script: Option<Call>,
     runs: u64,
     budget: Budget,
+    /// The budget was used up, and no operator has stepped in since.
+    exhausted: bool,
+    resources: Resources,
+    machine: Machine,
+    /// Lost its secondary, and serves on; while the peer lives, replication is what was lost (`rfs.degraded`).
+    degraded: bool,
+    /// Was primary when it was last stopped, and has not been primary since.
+    claims: bool,
+    /// The last pairing in which the role was handed to the preferred node.
+    preferred_session: u64,
     inventory: Option<Inventory>,
     resync: Option<ResyncProgress>,
 
@@ -89,6 +106,18 @@ pub struct Node {
     out: Output,
 }
 
+/// What follows a stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum After {
+    /// Nothing.
+    #[default]
+    Stay,
+    /// A start, by this actor.
+    Start(String),
+    /// A reboot of the machine.
+    Reboot,
+}
+
 /// The stream a secondary follows.
 #[derive(Clone, Debug)]
 struct Following {
@@ -106,10 +135,12 @@ impl Node {
     ///
     /// The driver hands in a `Start` command by "agent restart" if `durable.running` and the boot id is the same, or by
     /// "boot" if `durable.boot_start` and the boot id is new.
-    pub fn new(settings: Settings, durable: Durable, moment: Moment) -> Self {
-        Self {
+    pub fn new(mut settings: Settings, durable: Durable, moment: Moment) -> Self {
+        settings.failover = durable.failover.unwrap_or(settings.failover);
+        let mut node = Self {
             status: automaton::STOP,
             since: moment.now,
+            born: moment.now,
             now: moment.now,
             nonce: moment.nonce,
             handled_at: moment.now,
@@ -118,7 +149,7 @@ impl Node {
             replay: Replay::new(settings.incarnation, settings.links),
             peer: None,
             procedure: None,
-            stop_then_start: None,
+            after_stop: After::Stay,
             serving: Serving::No,
             following: None,
             live: false,
@@ -128,12 +159,18 @@ impl Node {
             waiting: None,
             healthy: false,
             addresses_set: false,
-            application_started: false,
+            app: Application::default(),
             data_plane_used: false,
             releases_pending: 0,
             script: None,
             runs: 0,
             budget: Budget::new(settings.maxloop, settings.loop_interval_ms),
+            exhausted: false,
+            resources: Resources::default(),
+            machine: Machine::default(),
+            degraded: false,
+            claims: false,
+            preferred_session: 0,
             inventory: None,
             resync: None,
             swap_request: None,
@@ -148,7 +185,9 @@ impl Node {
             out: Output::default(),
             settings,
             durable,
-        }
+        };
+        node.init_resources();
+        node
     }
 
     /// Handles one input. The driver hands in the next input of this module only when `persist` of this output is
@@ -178,7 +217,8 @@ impl Node {
             Input::Replica(event) => self.on_replica(event),
             Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
             Input::ProcessMissing { name, action } => self.on_process_missing(&name, action),
-            Input::ResourceSet { .. } | Input::WitnessAnswered { .. } => {}
+            Input::ResourceSet { name, value, by } => self.on_resource_set(&name, value, &by),
+            Input::WitnessAnswered { .. } => {}
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
         }
         self.settle();
@@ -188,7 +228,7 @@ impl Node {
     /// What has ended stays ended, even if what followed from it could not be saved.
     fn note_fact(&mut self, input: &Input) {
         match input {
-            Input::ScriptExited { run, .. } if self.script == Some(*run) => self.script = None,
+            Input::ScriptExited { run, .. } if self.script.is_some_and(|call| call.run == *run) => self.script = None,
             Input::Replica(ReplicaEvent::Released) => self.releases_pending = self.releases_pending.saturating_sub(1),
             Input::Replica(ReplicaEvent::Exited { .. }) => self.releases_pending = 0,
             _ => {}
@@ -203,11 +243,35 @@ impl Node {
             self.serving_deadline(),
             self.procedure.as_ref().and_then(Running::deadline),
             self.swap_request.map(|(_, until)| until),
+            Some(self.machine.next_at()).filter(|at| *at > self.now && !self.settings.rules.rules.is_empty()),
         ];
         for at in candidates.into_iter().flatten() {
             deadline = deadline.min(at);
         }
         deadline.max(self.now.after(1))
+    }
+
+    /// The module was configured anew while it runs: its scripts, checkers, rules and limits are these from now on. What
+    /// both nodes must agree on (mode, links, peer, signature) changes only while the module is stopped, with a new node.
+    pub fn apply(&mut self, settings: Settings) {
+        debug_assert_eq!((settings.mode, settings.signature), (self.settings.mode, self.settings.signature));
+        let known = |name: &str| settings.checkers.iter().any(|(other, _)| other == name);
+        let gone: Vec<String> =
+            self.settings.checkers.iter().map(|(name, _)| name.clone()).filter(|name| !known(name)).collect();
+        self.budget.limit(settings.maxloop, settings.loop_interval_ms);
+        self.settings = settings;
+        self.settings.failover = self.durable.failover.unwrap_or(self.settings.failover);
+        for name in gone {
+            self.resources.remove(&name);
+        }
+        self.machine = Machine::default();
+        self.rollback = None;
+        self.init_resources();
+    }
+
+    /// State and readiness.
+    pub fn status(&self) -> Status {
+        self.status
     }
 
     /// The durable state as it stands after the last `handle`.
@@ -263,6 +327,11 @@ impl Node {
                 break;
             }
         }
+        self.prefer();
+        self.say_resources();
+        self.run_rules();
+        self.accompany();
+        self.say_resources();
     }
 
     fn finish(&mut self, before: Node, command: bool) -> Output {
@@ -273,7 +342,7 @@ impl Node {
         }
         let mut heartbeat = self.heartbeat();
         let due = self.now >= self.next_pulse;
-        if !self.mute && (due || self.sent.as_ref() != Some(&heartbeat)) {
+        if !self.mute && self.settings.links > 0 && (due || self.sent.as_ref() != Some(&heartbeat)) {
             self.sent = Some(heartbeat.clone());
             self.sequence += 1;
             heartbeat.sequence = self.sequence;
@@ -301,7 +370,7 @@ impl Node {
             signature: self.settings.signature,
             state: self.status.0,
             readiness: self.status.1,
-            running: self.durable.running,
+            running: self.durable.running && self.held().is_none(),
             data: self.durable.data,
             generation: self.durable.generation,
             history: self.durable.history.clone(),
@@ -309,10 +378,13 @@ impl Node {
             outdated_since: self.durable.outdated_since.max(self.unsaved_promise),
             continued: self.durable.continued,
             was_primary: self.durable.was_primary,
+            claims: self.claims,
+            failover: self.settings.failover,
             asks: self.asking.unwrap_or(0),
             session: self.session(),
             swap_request: self.swap_request.map_or(0, |(number, _)| number),
             inventory: self.inventory.unwrap_or_default(),
+            resources: self.said_resources(),
         }
     }
 
@@ -332,6 +404,7 @@ impl Node {
             live: self.live,
             agreed: self.agreed,
             forced: self.forced,
+            held: self.held().is_some(),
             inventory: self.inventory.unwrap_or_default(),
             peer: self.peer.as_ref(),
             heard: self.heard(),
@@ -392,6 +465,11 @@ impl Node {
             return;
         };
         self.status = row.to;
+        self.degraded = match trigger {
+            Trigger::SecondaryGone => true,
+            Trigger::SecondaryReady | Trigger::Granted | Trigger::Released => false,
+            _ => self.degraded,
+        };
         self.since = self.now;
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
         self.event(EventLevel::State, format!("{from} -> {}: {}{why}", row.to, row.reason));

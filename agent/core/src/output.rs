@@ -79,6 +79,8 @@ pub enum Act {
         /// Drawn and saved with the ask, the same when it is repeated.
         nonce: u64,
     },
+    /// Reboot the machine: the module is stopped, and its configuration wants a reboot rather than a start.
+    Reboot,
     /// Put the health URL to this answer (true: 200).
     SetHealth {
         /// 200 or 404.
@@ -86,28 +88,47 @@ pub enum Act {
     },
 }
 
-/// The scripts of a mirror module that this version calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// A script of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Script {
-    /// Before start: stops what may be left of the application.
-    Prestart,
-    /// Starts the application on the primary.
-    StartPrim,
-    /// Stops the application on the primary.
-    StopPrim,
-    /// After the module has stopped.
-    Poststop,
+    /// `prestart` (which stops what may be left of the application), or starts a level of the application.
+    Start(When),
+    /// Stops a level of the application; or `poststop`, after the module has stopped.
+    Stop(When),
+    /// Is told of every major change of state.
+    Transition,
 }
 
 impl Script {
+    /// Every script there is.
+    pub const ALL: [Self; 11] = [
+        Self::Start(When::Pre),
+        Self::Start(When::Both),
+        Self::Start(When::Prim),
+        Self::Start(When::Second),
+        Self::Start(When::Sec),
+        Self::Stop(When::Sec),
+        Self::Stop(When::Second),
+        Self::Stop(When::Prim),
+        Self::Stop(When::Both),
+        Self::Stop(When::Pre),
+        Self::Transition,
+    ];
+
     /// File name in the module's `bin`.
     pub fn file_name(self) -> &'static str {
         match self {
-            Self::Prestart => "prestart",
-            Self::StartPrim => "start_prim",
-            Self::StopPrim => "stop_prim",
-            Self::Poststop => "poststop",
+            Self::Start(When::Pre) => "prestart",
+            Self::Start(When::Both) => "start_both",
+            Self::Start(When::Prim) => "start_prim",
+            Self::Start(When::Second) => "start_second",
+            Self::Start(When::Sec) => "start_sec",
+            Self::Stop(When::Sec) => "stop_sec",
+            Self::Stop(When::Second) => "stop_second",
+            Self::Stop(When::Prim) => "stop_prim",
+            Self::Stop(When::Both) => "stop_both",
+            Self::Stop(When::Pre) => "poststop",
+            Self::Transition => "transition",
         }
     }
 }

@@ -17,6 +17,12 @@ impl Budget {
         Self { max, interval_ms, spent: VecDeque::new() }
     }
 
+    /// New limits; what was spent stays spent.
+    pub fn limit(&mut self, max: u32, interval_ms: u64) {
+        self.max = max;
+        self.interval_ms = interval_ms;
+    }
+
     /// Spends one restart; false if the budget was used up already (nothing is spent then).
     #[must_use]
     pub fn spend(&mut self, now: Instant) -> bool {

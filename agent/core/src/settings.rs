@@ -1,13 +1,20 @@
 //! What a node must know about itself and its module before anything happens: its settings, fixed for its life.
 
 use crate::heartbeat::Incarnation;
+use crate::output::Script;
+use holdfast_api::checker::When;
 use holdfast_api::ids::NodeId;
+use holdfast_api::rules::Rule;
+use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
 
-/// Settings of one module on one node. The driver makes a new [`crate::node::Node`] when they change.
+/// Settings of one module on one node. The driver makes a new [`crate::node::Node`] when what both nodes must agree on
+/// changes, and hands the rest to `Node::apply`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Name of the module, for messages.
     pub module: String,
+    /// What kind of module it is. A light one has neither peer nor links nor data.
+    pub mode: Mode,
     /// This node.
     pub node: NodeId,
     /// Its name, for messages.
@@ -18,6 +25,8 @@ pub struct Settings {
     pub peer_name: String,
     /// Number of heartbeat links; `HeartbeatReceived::link` is below it.
     pub links: usize,
+    /// Their idents, for the resources `heartbeat.<ident>`.
+    pub link_idents: Vec<String>,
     /// Milliseconds between two heartbeats.
     pub pulse_ms: u64,
     /// Milliseconds of silence on every link after which the peer is lost.
@@ -26,10 +35,20 @@ pub struct Settings {
     pub maxloop: u32,
     /// See `maxloop`.
     pub loop_interval_ms: u64,
-    /// A secondary takes over by itself (`<service failover="on">`).
+    /// A secondary takes over by itself (`<service failover="on">`); an operator's word in the durable state wins.
     pub failover: bool,
-    /// The module has `<user>`: without it no script is run.
-    pub has_scripts: bool,
+    /// Who is primary once both nodes are in sync.
+    pub defaultprim: DefaultPrim,
+    /// A `stopstart` that nobody ordered reboots the machine instead of starting the module again.
+    pub automatic_reboot: bool,
+    /// Whether the module starts at boot, if its configuration decides that.
+    pub boot: Boot,
+    /// The scripts that the module has: one that is absent costs no round trip. None without `<user>`.
+    pub scripts: Vec<Script>,
+    /// The resources of its checkers, and when they look.
+    pub checkers: Vec<(String, When)>,
+    /// Failover rules.
+    pub rules: Rules,
     /// Hash of the parts of the configuration that must be equal on both nodes.
     pub signature: u64,
     /// Hash of the kernel's boot id.
@@ -48,6 +67,17 @@ impl Settings {
     pub fn suspend_gap_ms(&self) -> u64 {
         self.pulse_ms.saturating_mul(3).max(1000).min(self.timeout_ms / 2)
     }
+}
+
+/// Failover rules and how they are evaluated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The default rules, those generated for checkers, and the user's.
+    pub rules: Vec<Rule>,
+    /// Milliseconds between two evaluations.
+    pub period_ms: u64,
+    /// Milliseconds for which the same action must hold before it is taken.
+    pub handle_time_ms: u64,
 }
 
 /// Who is asked when every link is silent, and so what an isolated node may do.

@@ -3,6 +3,7 @@
 use crate::replica::{Inventory, ResyncProgress};
 use crate::time::Instant;
 use holdfast_api::ids::{Generation, NodeId};
+use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -40,8 +41,23 @@ pub struct View {
     pub resync: Option<ResyncProgress>,
     /// What the replicated directories held when last counted.
     pub inventory: Option<Inventory>,
+    /// Its resources, by name.
+    pub resources: Vec<ResourceView>,
     /// Per link: the peer has been heard on it within the timeout.
     pub links_heard: Vec<bool>,
+}
+
+/// A resource as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceView {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: ResourceValue,
+    /// Since when.
+    pub since: Instant,
+    /// Who said so.
+    pub by: String,
 }
 
 /// The peer as last heard.

@@ -78,7 +78,13 @@ impl Agent {
         let state = self.state(&name);
         let same_parts =
             held.is_some_and(|held| held.checked.user_config.signature() == checked.user_config.signature());
+        let same_mode =
+            held.is_some_and(|held| held.checked.user_config.service.mode == checked.user_config.service.mode);
         let live = state != ModuleState::Stop;
+        ensure!(
+            !live || same_mode,
+            "`mode` of <service> changed and {name} is {state}: stop it on every node, then configure it again"
+        );
         ensure!(
             !live || same_parts,
             "<heart> or <rfs> changed and {name} is {state}: stop it on every node, then configure it again"
@@ -106,10 +112,12 @@ impl Agent {
         let scripts = self.script_setting(&checked).map(Box::new);
         let errd = checked.user_config.errd.clone();
         let version = checked.config.version;
+        let cluster = inner.cluster.as_ref().context("no cluster configuration")?;
+        let settings = Box::new(self.settings(cluster, &checked)?);
         let held = inner.modules.get_mut(&name).context("the module is gone")?;
         held.checked = checked;
         if let Some(engine) = &held.engine {
-            let request = ToEngine::Apply { scripts, errd, version };
+            let request = ToEngine::Apply { scripts, errd, settings, version };
             engine.requests.send(request).await.map_err(|_| anyhow!("the module's engine ended"))?;
         }
         Ok(())

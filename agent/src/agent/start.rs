@@ -13,10 +13,12 @@ use crate::options::program_beside;
 use crate::report::blank;
 use anyhow::{Context, Result, anyhow, ensure};
 use holdfast_api::config::{ClusterConfig, ClusterNode};
-use holdfast_api::userconfig::Acknowledge;
+use holdfast_api::ids::NodeId;
+use holdfast_api::userconfig::{Acknowledge, Mode, UserConfig};
 use holdfast_core::heartbeat::module_key;
 use holdfast_core::node::Node;
-use holdfast_core::settings::{BrokenRules, Settings, Witness};
+use holdfast_core::output::Script;
+use holdfast_core::settings::{BrokenRules, Rules, Settings, Witness};
 use holdfast_replica::control::{AsyncMode, Configure, PROTOCOL};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -26,25 +28,33 @@ use tokio::sync::mpsc;
 const INPUTS: usize = 512;
 const REQUESTS: usize = 64;
 
-/// The two nodes of a mirror module, as seen from here.
-struct Pair<'a> {
+/// The nodes of a module, as seen from here: two of a mirror module, one of a light one.
+struct Nodes<'a> {
     own: &'a ClusterNode,
-    peer: &'a ClusterNode,
+    peer: Option<&'a ClusterNode>,
 }
 
-impl Pair<'_> {
+impl Nodes<'_> {
+    fn peer(&self) -> Result<&ClusterNode> {
+        self.peer.context("the cluster has no second node yet: add it in the cluster configuration")
+    }
+
     fn address(node: &ClusterNode, lan: &str) -> Result<String> {
         node.addresses.get(lan).cloned().with_context(|| format!("{} has no address on network {lan}", node.name))
     }
 }
 
-fn pair<'a>(cluster: &'a ClusterConfig, fingerprint: &str) -> Result<Pair<'a>> {
+fn nodes<'a>(cluster: &'a ClusterConfig, fingerprint: &str, mode: Mode) -> Result<Nodes<'a>> {
     let own = cluster.nodes.iter().find(|node| node.fingerprint == fingerprint);
     let own = own.context("this node is not in the cluster configuration")?;
+    if mode == Mode::Light {
+        return Ok(Nodes { own, peer: None });
+    }
     let mut others = cluster.nodes.iter().filter(|node| node.id != own.id);
-    let peer = others.next().context("the cluster has no second node yet: add it in the cluster configuration")?;
+    let nodes = Nodes { own, peer: others.next() };
+    nodes.peer()?;
     ensure!(others.next().is_none(), "a mirror module runs on two nodes, and the cluster has more");
-    Ok(Pair { own, peer })
+    Ok(nodes)
 }
 
 fn secret(cluster: &ClusterConfig) -> Result<Vec<u8>> {
@@ -81,7 +91,7 @@ impl Agent {
 
     fn start_engine(&self, cluster: &ClusterConfig, checked: &Checked) -> Result<EngineHandle> {
         let (config, user_config) = (&checked.config, &checked.user_config);
-        let pair = pair(cluster, &self.identity().fingerprint)?;
+        let nodes = nodes(cluster, &self.identity().fingerprint, user_config.service.mode)?;
         crate::files::make_dir(&self.layout.module_var(&config.name))?;
         let (ledger, durable) = Ledger::open(&self.layout.ledger(&config.name))?;
         // Longer than a busy disk takes, shorter than what the peer takes for death.
@@ -91,19 +101,20 @@ impl Agent {
         let (requests, asked) = mpsc::channel(REQUESTS);
         let key = module_key(&secret(cluster)?, config.id.0);
         let drivers = Drivers {
-            heartbeats: Heartbeats::start(&links(checked, &pair)?, key, &inbox),
-            replica: Replica::new(self.replica_setting(cluster, checked, &pair)?, inbox.clone()),
+            heartbeats: Heartbeats::start(&links(checked, &nodes)?, key, &inbox),
+            replica: Replica::new(self.replica_setting(cluster, checked, &nodes)?, inbox.clone()),
             scripts: self.script_setting(checked).map(|setting| Scripts::new(setting, inbox.clone())),
             errd: user_config.errd.clone(),
+            reboot_command: self.options.reboot_command.clone(),
         };
         let engine = Engine {
-            node: Node::new(self.settings(checked, &pair), durable, clock::moment()),
+            node: Node::new(self.node_settings(checked, &nodes), durable, clock::moment()),
             module: config.name.clone(),
             id: config.id,
             version: config.version,
             ledger,
             drivers,
-            log: ModuleLog::start(self.module_log(&config.name), &config.name, &pair.own.name)?,
+            log: ModuleLog::start(self.module_log(&config.name), &config.name, &nodes.own.name)?,
             application_log: self.application_log(checked),
             reports: self.reports.clone(),
             inputs,
@@ -113,21 +124,36 @@ impl Agent {
         Ok(EngineHandle { requests, task: tokio::spawn(engine.run()) })
     }
 
-    fn settings(&self, checked: &Checked, pair: &Pair<'_>) -> Settings {
+    /// What the core has to know of a module.
+    pub(super) fn settings(&self, cluster: &ClusterConfig, checked: &Checked) -> Result<Settings> {
+        let nodes = nodes(cluster, &self.identity().fingerprint, checked.user_config.service.mode)?;
+        Ok(self.node_settings(checked, &nodes))
+    }
+
+    fn node_settings(&self, checked: &Checked, nodes: &Nodes<'_>) -> Settings {
         let user_config = &checked.user_config;
+        let links = if nodes.peer.is_some() { user_config.heart.links.as_slice() } else { &[] };
+        let checkers = user_config.check.checkers.iter();
         Settings {
             module: checked.config.name.clone(),
-            node: pair.own.id,
-            node_name: pair.own.name.clone(),
-            peer: pair.peer.id,
-            peer_name: pair.peer.name.clone(),
-            links: user_config.heart.links.len(),
+            mode: user_config.service.mode,
+            node: nodes.own.id,
+            node_name: nodes.own.name.clone(),
+            peer: nodes.peer.map_or(NodeId(0), |peer| peer.id),
+            peer_name: nodes.peer.map_or_else(String::new, |peer| peer.name.clone()),
+            links: links.len(),
+            link_idents: links.iter().map(|link| link.ident.clone()).collect(),
             pulse_ms: user_config.heart.pulse_ms,
             timeout_ms: user_config.heart.timeout_ms,
             maxloop: user_config.service.maxloop,
             loop_interval_ms: user_config.service.loop_interval_ms,
-            failover: true,
-            has_scripts: user_config.user.is_some(),
+            failover: user_config.service.failover,
+            defaultprim: user_config.service.defaultprim.clone(),
+            automatic_reboot: user_config.service.automatic_reboot,
+            boot: user_config.service.boot,
+            scripts: scripts(checked),
+            checkers: checkers.map(|checker| (checker.resource(), checker.when)).collect(),
+            rules: rules(user_config),
             signature: user_config.signature(),
             boot_id: self.boot.id,
             incarnation: self.incarnation,
@@ -163,12 +189,13 @@ impl Agent {
         &self,
         cluster: &ClusterConfig,
         checked: &Checked,
-        pair: &Pair<'_>,
+        nodes: &Nodes<'_>,
     ) -> Result<Option<replica::Setting>> {
         let Some(rfs) = &checked.user_config.rfs else {
             return Ok(None);
         };
         let (config, lan) = (&checked.config, checked.user_config.flow_lan());
+        let (own, peer) = (nodes.own, nodes.peer()?);
         let port = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.id.replication_port()));
         let configure = Configure {
             protocol: PROTOCOL,
@@ -177,11 +204,11 @@ impl Agent {
             directories: rfs.directories.iter().map(Into::into).collect(),
             listen: port,
             peer: port,
-            node: pair.own.id,
-            peer_node: pair.peer.id,
+            node: own.id,
+            peer_node: peer.id,
             key_file: self.layout.key(),
             certificate_file: self.layout.certificate(),
-            peer_fingerprint: pair.peer.fingerprint.clone(),
+            peer_fingerprint: peer.fingerprint.clone(),
             encryption: rfs.encryption,
             secret: cluster.secret.clone(),
             async_mode: match rfs.acknowledge {
@@ -197,17 +224,37 @@ impl Agent {
         Ok(Some(replica::Setting {
             program: self.options.replica_bin.clone().unwrap_or_else(|| program_beside("holdfast-replica")),
             configure,
-            local: Pair::address(pair.own, lan)?,
-            peer: Pair::address(pair.peer, lan)?,
+            local: Nodes::address(own, lan)?,
+            peer: Nodes::address(peer, lan)?,
         }))
     }
 }
 
-fn links(checked: &Checked, pair: &Pair<'_>) -> Result<Vec<Link>> {
+/// The scripts that the package has; without `<user>` none is run.
+fn scripts(checked: &Checked) -> Vec<Script> {
+    let there = |script: &Script| checked.package.files.contains_key(&format!("bin/{}", script.file_name()));
+    let all = checked.user_config.user.iter().flat_map(|_| Script::ALL);
+    all.filter(there).collect()
+}
+
+fn rules(user_config: &UserConfig) -> Rules {
+    let failover = &user_config.failover;
+    Rules {
+        // Rules as text are not read yet: `holdfast_api::rules::effective_rules(user_config)`.
+        rules: Vec::new(),
+        period_ms: failover.period_ms,
+        handle_time_ms: failover.handle_time_ms,
+    }
+}
+
+fn links(checked: &Checked, nodes: &Nodes<'_>) -> Result<Vec<Link>> {
+    let Some(peer) = nodes.peer else {
+        return Ok(Vec::new());
+    };
     let heart = &checked.user_config.heart;
     let port = heart.port.unwrap_or_else(|| checked.config.id.heartbeat_port());
     let link = |link: &holdfast_api::userconfig::HeartbeatLink| {
-        let (local, peer) = (Pair::address(pair.own, &link.lan)?, Pair::address(pair.peer, &link.lan)?);
+        let (local, peer) = (Nodes::address(nodes.own, &link.lan)?, Nodes::address(peer, &link.lan)?);
         Ok(Link { lan: link.lan.clone(), local, peer, port })
     };
     heart.links.iter().map(link).collect()

@@ -175,10 +175,13 @@ mod tests {
             outdated_since: 0,
             continued: false,
             was_primary: false,
+            claims: false,
+            failover: true,
             asks: 0,
             session: 0,
             swap_request: 0,
             inventory: Inventory::default(),
+            resources: Vec::new(),
         }
     }
 

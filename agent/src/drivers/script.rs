@@ -6,6 +6,7 @@
 use super::Inbox;
 use crate::clock;
 use crate::logs::LogFile;
+use holdfast_api::checker::When;
 use holdfast_api::userconfig::User;
 use holdfast_core::input::{Input, ScriptOutcome};
 use holdfast_core::output::{Script, ScriptAction};
@@ -77,15 +78,16 @@ impl Run {
 }
 
 impl Setting {
-    /// Time limit of a run; `start_prim` has none: a database may recover for long, and an operator's stop ends it.
+    /// Time limit of a run; a start script has none: a database may recover for long, and an operator's stop ends it.
     fn limit(&self, run: &Run) -> Option<Duration> {
         let nice = Duration::from_millis(self.user.nicestop_timeout_ms);
         let force = Duration::from_millis(self.user.forcestop_timeout_ms);
         match run.script {
-            Script::StartPrim => None,
-            Script::StopPrim if run.force => Some(force),
-            Script::StopPrim | Script::Poststop => Some(nice),
-            Script::Prestart => Some(nice + force),
+            // It stops what is left of the application, gracefully and by force.
+            Script::Start(When::Pre) => Some(nice + force),
+            Script::Start(_) => None,
+            Script::Stop(_) if run.force => Some(force),
+            Script::Stop(_) | Script::Transition => Some(nice),
         }
     }
 }
@@ -197,7 +199,7 @@ fn note(setting: &Setting, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Run, Scripts, Setting};
+    use super::{Run, Scripts, Setting, When};
     use crate::logs::LogFile;
     use holdfast_api::userconfig::User;
     use holdfast_core::input::{Input, ScriptOutcome};
@@ -224,7 +226,7 @@ mod tests {
 
     fn stop(run: u64, force: bool) -> Run {
         let states = ["PRIM".to_owned(), "WAIT".to_owned()];
-        Run { run, script: Script::StopPrim, force, states, action: ScriptAction::Stop }
+        Run { run, script: Script::Stop(When::Prim), force, states, action: ScriptAction::Stop }
     }
 
     async fn outcome(inbox: &mut mpsc::Receiver<Input>) -> (u64, ScriptOutcome) {
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!(outcome(&mut ends).await, (7, ScriptOutcome::Exited(3)));
         let text = std::fs::read_to_string(log.path()).unwrap();
         assert!(text.contains("\nm: force PRIM WAIT stop\noops\n"), "{text}");
-        scripts.run(Run { script: Script::Poststop, ..stop(8, false) });
+        scripts.run(Run { script: Script::Stop(When::Pre), ..stop(8, false) });
         assert_eq!(outcome(&mut ends).await, (8, ScriptOutcome::Absent));
     }
 

@@ -26,6 +26,7 @@ fn options(dir: &std::path::Path, last: u8) -> Options {
         health_listen: "127.0.0.1:0".parse().unwrap(),
         enrol_listen: format!("127.0.80.{last}:19001").parse().unwrap(),
         boot_id_file: boot,
+        reboot_command: "true".to_owned(),
         replica_bin: None,
         server: None,
         node_name: Some("node7".to_owned()),

@@ -7,6 +7,7 @@
 
 use crate::config::{ClusterConfig, ModuleConfig};
 use crate::ids::{Generation, ModuleId, NodeId};
+use crate::resource::ResourceValue;
 use crate::state::{DataState, ModuleState, Readiness};
 use serde::{Deserialize, Serialize};
 
@@ -207,10 +208,16 @@ pub enum ModuleCommand {
     Prim,
     /// Start as primary whatever the data state is.
     PrimForce,
+    /// As `Prim`, and the secondary copies everything (which it always does in this version).
+    PrimFullSync,
     /// Start as secondary; agrees to overwrite this copy.
     Second,
+    /// As `Second`, and everything is copied (which it always is in this version).
+    SecondFullSync,
     /// Stop.
     Stop,
+    /// Stop when `Stop` has no effect: without a graceful stop of the application.
+    ForceStop,
     /// Stop and start the application here; no failover.
     Restart,
     /// Stop the module, then start it.
@@ -221,6 +228,36 @@ pub enum ModuleCommand {
     BootOn,
     /// Do not start the module at boot.
     BootOff,
+    /// Start the module at boot if it was running when the machine went down.
+    BootAuto,
+    /// A secondary takes over by itself from now on.
+    FailoverOn,
+    /// Only an operator makes a secondary primary from now on.
+    FailoverOff,
+}
+
+impl ModuleCommand {
+    /// As typed on the command line and shown in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Prim => "prim",
+            Self::PrimForce => "primforce",
+            Self::PrimFullSync => "prim fullsync",
+            Self::Second => "second",
+            Self::SecondFullSync => "second fullsync",
+            Self::Stop => "stop",
+            Self::ForceStop => "forcestop",
+            Self::Restart => "restart",
+            Self::StopStart => "stopstart",
+            Self::Swap => "swap",
+            Self::BootOn => "boot on",
+            Self::BootOff => "boot off",
+            Self::BootAuto => "boot auto",
+            Self::FailoverOn => "failover on",
+            Self::FailoverOff => "failover off",
+        }
+    }
 }
 
 /// Which log of a module.
@@ -358,6 +395,24 @@ pub struct NodeModuleReport {
     pub inventory: Option<InventoryReport>,
     /// Version of the module's configuration in force.
     pub version: u64,
+    /// Its resources, by name.
+    #[serde(default)]
+    pub resources: Vec<ResourceReport>,
+}
+
+/// A resource of a module on a node: what a checker, a script or the module itself says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourceReport {
+    /// Such as `tcp.web`.
+    pub name: String,
+    /// `init`, `up`, `down`, `unknown`, or a number or a word.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub value: ResourceValue,
+    /// Since when it has this value.
+    pub since_unix_ms: u64,
+    /// Who said so.
+    pub by: String,
 }
 
 /// The other node of a module, as heard.

@@ -152,30 +152,19 @@ pub async fn configure(
 fn title(command: ModuleCommand, module: &str, nodes: &str) -> String {
     match command {
         ModuleCommand::Start => format!("Start {module} on {nodes}"),
-        ModuleCommand::Prim => format!("Start {module} as primary on {nodes}"),
+        ModuleCommand::Prim | ModuleCommand::PrimFullSync => format!("Start {module} as primary on {nodes}"),
         ModuleCommand::PrimForce => format!("Force {module} to start as primary on {nodes}"),
-        ModuleCommand::Second => format!("Start {module} as secondary on {nodes}"),
+        ModuleCommand::Second | ModuleCommand::SecondFullSync => format!("Start {module} as secondary on {nodes}"),
         ModuleCommand::Stop => format!("Stop {module} on {nodes}"),
+        ModuleCommand::ForceStop => format!("Stop {module} by force on {nodes}"),
         ModuleCommand::Restart => format!("Restart the application of {module} on {nodes}"),
         ModuleCommand::StopStart => format!("Stop and start {module} on {nodes}"),
         ModuleCommand::Swap => format!("Swap the roles of {module} from {nodes}"),
         ModuleCommand::BootOn => format!("Let {module} start at boot on {nodes}"),
         ModuleCommand::BootOff => format!("Let {module} not start at boot on {nodes}"),
-    }
-}
-
-fn command_name(command: ModuleCommand) -> &'static str {
-    match command {
-        ModuleCommand::Start => "start",
-        ModuleCommand::Prim => "prim",
-        ModuleCommand::PrimForce => "primforce",
-        ModuleCommand::Second => "second",
-        ModuleCommand::Stop => "stop",
-        ModuleCommand::Restart => "restart",
-        ModuleCommand::StopStart => "stopstart",
-        ModuleCommand::Swap => "swap",
-        ModuleCommand::BootOn => "boot on",
-        ModuleCommand::BootOff => "boot off",
+        ModuleCommand::BootAuto => format!("Let {module} start at boot on {nodes} if it was running"),
+        ModuleCommand::FailoverOn => format!("Let a secondary of {module} take over by itself on {nodes}"),
+        ModuleCommand::FailoverOff => format!("Let only an operator fail {module} over on {nodes}"),
     }
 }
 
@@ -213,7 +202,7 @@ pub async fn command(
             Failure::conflict(format!("no node is PRIM with a secondary in {}: there is nothing to swap", module.name))
         })?];
     }
-    let name = command_name(form.command);
+    let name = form.command.as_str();
     let desired = app.desired();
     let names: Vec<String> =
         nodes.iter().map(|node| desired.node(*node).map_or_else(|| node.to_string(), |row| row.name.clone())).collect();

@@ -359,6 +359,7 @@ impl Session {
             resync: None,
             inventory: None,
             version: *version,
+            resources: Vec::new(),
         });
         let report = NodeReport {
             unix_ms: holdfast_server::db::now_ms(),

@@ -8,12 +8,14 @@ use super::options::Options;
 use super::oracle::Oracle;
 use super::replica::{Replica, Stream};
 use super::scripts::Run;
+use holdfast_api::checker::When;
+use holdfast_api::resource::ResourceValue;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::Heartbeat;
 use holdfast_core::input::{Input, ScriptOutcome};
 use holdfast_core::node::Node;
 use holdfast_core::output::Output;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The world.
 pub struct Cluster {
@@ -77,6 +79,16 @@ pub struct Host {
     pub replica: Replica,
     /// Scripts that run.
     pub scripts: Vec<Run>,
+    /// Levels whose start script has begun and whose stop script has not been called by force since.
+    pub levels: BTreeSet<When>,
+    /// Checkers that look, since which round.
+    pub checks: BTreeMap<When, u64>,
+    /// Counts rounds, so that looks of an older one are dropped.
+    pub rounds: u64,
+    /// What the checkers find bad.
+    pub bad: BTreeSet<String>,
+    /// What each checker has said last.
+    pub told: BTreeMap<String, ResourceValue>,
     /// The application runs.
     pub application: bool,
     /// Its addresses are set.
@@ -137,6 +149,10 @@ pub enum Step {
     Join { from: usize, link: usize },
     /// The operator looks at the console.
     Look,
+    /// A checker looks.
+    CheckerLooks { host: usize, life: u64, index: usize, round: u64 },
+    /// What a checker found bad is good again.
+    ResourceHeals { host: usize, name: String },
     /// The operator starts the module.
     OperatorStarts { host: usize },
 }
@@ -305,6 +321,12 @@ impl Cluster {
                 self.say(|| format!("net   link {link} of {} passes again", Self::name(from)));
             }
             Step::Look => self.look(),
+            Step::CheckerLooks { host, life, index, round } if life == self.hosts[host].life => {
+                self.checker_looks(host, index, round);
+            }
+            Step::ResourceHeals { host, name } => {
+                self.hosts[host].bad.remove(&name);
+            }
             Step::OperatorStarts { host } => self.operator_starts(host),
             _ => {}
         }
@@ -325,6 +347,7 @@ impl Cluster {
             Step::Tick { host, .. }
             | Step::Report { host, .. }
             | Step::SaveEnds { host, .. }
+            | Step::CheckerLooks { host, .. }
             | Step::ScriptEnds { host, .. } => (*host, true),
             Step::Datagram { to, .. } => (*to, true),
             Step::OrderDone { host, .. } | Step::Connect { host, .. } => (*host, false),

@@ -2,7 +2,9 @@
 
 use super::cluster::{Cluster, Saving, Step};
 use super::scripts::{self, Run};
+use holdfast_api::checker::When;
 use holdfast_api::ids::NodeId;
+use holdfast_api::userconfig::{Boot, Mode};
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::{Input, ModuleCommand, ScriptOutcome};
@@ -34,13 +36,20 @@ impl Cluster {
             node_name: Self::name(host).to_owned(),
             peer: NodeId(2 - host as u16),
             peer_name: Self::name(1 - host).to_owned(),
-            links: options.links,
+            links: if options.mode == Mode::Light { 0 } else { options.links },
             pulse_ms: options.pulse_ms,
             timeout_ms: options.timeout_ms,
             maxloop: options.maxloop,
             loop_interval_ms: options.loop_interval_ms,
+            link_idents: (0..options.links).map(|link| format!("net{}", link + 1)).collect(),
+            mode: options.mode,
             failover: options.failover,
-            has_scripts: options.has_scripts,
+            defaultprim: options.defaultprim.clone(),
+            automatic_reboot: options.automatic_reboot,
+            boot: Boot::Ignore,
+            scripts: options.scripts.clone(),
+            checkers: options.checkers.clone(),
+            rules: options.rules.clone(),
             signature: 7,
             boot_id: machine.boot_id,
             incarnation: Incarnation { count: machine.disk.starts, id: draw },
@@ -196,14 +205,18 @@ impl Cluster {
     fn carry_out_act(&mut self, host: usize, act: Act) {
         let life = self.hosts[host].life;
         match act {
-            Act::RunScript { run, script, .. } => {
+            Act::RunScript { run, script, force, .. } => {
+                self.check_script(host, script, force);
                 let (took, outcome) = scripts::draw(&mut self.rng, &self.options);
                 let outcome = if self.faulty { outcome } else { ScriptOutcome::Exited(0) };
-                self.hosts[host].scripts.push(Run { run, script });
+                self.hosts[host].scripts.push(Run { run, script, told: false });
                 self.oracle_script_begins(host, script);
                 self.schedule.after(took, Step::ScriptEnds { host, life, run, outcome });
             }
             Act::EndScript { run } => {
+                if let Some(ended) = self.hosts[host].scripts.iter_mut().find(|other| other.run == run) {
+                    ended.told = true;
+                }
                 let outcome = ScriptOutcome::Signalled(15);
                 self.schedule.after(1, Step::ScriptEnds { host, life, run, outcome });
             }
@@ -216,7 +229,13 @@ impl Cluster {
                 self.hosts[host].addresses = false;
                 self.to_agent(host, Input::AddressesDone { run, error: None });
             }
-            Act::StartChecks { .. } | Act::StopChecks { .. } | Act::AskWitness { .. } => {}
+            Act::StartChecks { when } => self.start_checks(host, when),
+            Act::StopChecks { when } => self.stop_checks(host, when),
+            Act::AskWitness { .. } => {}
+            Act::Reboot => {
+                let time = self.rng.within((1, self.options.timeout_ms * 2));
+                self.crash(host, time);
+            }
             Act::SetHealth { ready } => self.hosts[host].healthy = ready,
         }
     }
@@ -227,9 +246,9 @@ impl Cluster {
         };
         let script = self.hosts[host].scripts.remove(at).script;
         match script {
-            Script::StartPrim => self.hosts[host].application = true,
-            Script::StopPrim | Script::Prestart => self.hosts[host].application = false,
-            Script::Poststop => {}
+            Script::Start(When::Prim) => self.hosts[host].application = true,
+            Script::Stop(When::Prim) | Script::Start(When::Pre) => self.hosts[host].application = false,
+            _ => {}
         }
         self.input(host, Input::ScriptExited { run, outcome });
     }
@@ -251,6 +270,9 @@ impl Cluster {
         machine.before_failure = None;
         machine.tick_at = None;
         machine.scripts.clear();
+        machine.levels.clear();
+        machine.checks.clear();
+        machine.told.clear();
         machine.application = false;
         machine.healthy = false;
         machine.addresses = false;
@@ -317,6 +339,7 @@ pub fn show_act(act: &Act) -> Option<String> {
         Act::ReleaseAddresses { .. } => "release addresses".to_owned(),
         Act::StartChecks { when } => format!("start checks {when}"),
         Act::StopChecks { when } => format!("stop checks {when}"),
+        Act::Reboot => "reboot".to_owned(),
         Act::AskWitness { ask, number, .. } => format!("ask the witness {number} (ask {ask})"),
         Act::SetHealth { ready } => format!("health {}", if *ready { 200 } else { 404 }),
     })

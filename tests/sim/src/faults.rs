@@ -95,6 +95,21 @@ impl Cluster {
                 self.command(host, ModuleCommand::Stop, "operator");
                 self.schedule.after(time, Step::OperatorStarts { host });
             }
+            Fault::ForceStopLater if runs => {
+                self.command(host, ModuleCommand::ForceStop, "operator");
+                self.schedule.after(time, Step::OperatorStarts { host });
+            }
+            Fault::ResourceDown => {
+                let checker = (self.rng.draw() % self.options.checkers.len().max(1) as u64) as usize;
+                if let Some((name, _)) = self.options.checkers.get(checker).cloned() {
+                    self.hosts[host].bad.insert(name.clone());
+                    self.schedule.after(time, Step::ResourceHeals { host, name });
+                }
+            }
+            Fault::Failover if runs => {
+                let kind = if self.rng.coin() == 0 { ModuleCommand::FailoverOff } else { ModuleCommand::FailoverOn };
+                self.command(host, kind, "operator");
+            }
             Fault::Swap if runs => self.command(host, ModuleCommand::Swap, "operator"),
             Fault::Restart if runs => self.command(host, ModuleCommand::Restart, "operator"),
             Fault::StopStart if runs => self.command(host, ModuleCommand::StopStart, "operator"),
@@ -127,6 +142,7 @@ impl Cluster {
         for host in 0..2 {
             self.hosts[host].asleep_until = self.hosts[host].asleep_until.min(now);
             self.hosts[host].frozen_until = self.hosts[host].frozen_until.min(now);
+            self.hosts[host].bad.clear();
         }
     }
 }

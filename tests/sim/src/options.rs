@@ -1,7 +1,12 @@
 //! The fault model: what the world may do to the nodes. A seed draws all of it.
 
 use super::clock::Rng;
-use holdfast_core::settings::BrokenRules;
+use holdfast_api::checker::{CheckAction, When};
+use holdfast_api::resource::ResourceValue;
+use holdfast_api::rules::{Condition, Id, Rule, Selector};
+use holdfast_api::userconfig::{DefaultPrim, Mode};
+use holdfast_core::output::Script;
+use holdfast_core::settings::{BrokenRules, Rules};
 
 /// Options of one run. Rates are per thousand draws; ranges include both ends; times are milliseconds.
 #[derive(Clone, Debug)]
@@ -21,7 +26,19 @@ pub struct Options {
     /// See `Settings`.
     pub failover: bool,
     /// See `Settings`.
-    pub has_scripts: bool,
+    pub mode: Mode,
+    /// See `Settings`.
+    pub defaultprim: DefaultPrim,
+    /// See `Settings`.
+    pub automatic_reboot: bool,
+    /// See `Settings`.
+    pub scripts: Vec<Script>,
+    /// See `Settings`.
+    pub checkers: Vec<(String, When)>,
+    /// See `Settings`.
+    pub rules: Rules,
+    /// Time between two looks of a checker.
+    pub look_ms: (u64, u64),
     /// Datagrams lost.
     pub loss: u64,
     /// Datagrams delivered twice.
@@ -95,9 +112,15 @@ pub enum Fault {
     Restart,
     /// An operator's stopstart.
     StopStart,
+    /// An operator's forcestop, followed by a start some time later.
+    ForceStopLater,
+    /// A checker finds something bad on a node for a while.
+    ResourceDown,
+    /// An operator switches failover off, or on, on one node.
+    Failover,
 }
 
-const ALL: [Fault; 16] = [
+const ALL: [Fault; 19] = [
     Fault::Crash,
     Fault::CrashBoth,
     Fault::Kill,
@@ -114,6 +137,9 @@ const ALL: [Fault; 16] = [
     Fault::Swap,
     Fault::Restart,
     Fault::StopStart,
+    Fault::ForceStopLater,
+    Fault::ResourceDown,
+    Fault::Failover,
 ];
 
 impl Options {
@@ -127,7 +153,8 @@ impl Options {
         let mut faults = Vec::new();
         for fault in ALL {
             if rng.chance(600) {
-                faults.push((fault, rng.within((1, 4))));
+                let weight = if fault == Fault::ResourceDown { 4 } else { 1 };
+                faults.push((fault, rng.within((1, 4)) * weight));
             }
         }
         let often = rng.chance(500);
@@ -139,7 +166,17 @@ impl Options {
             maxloop: rng.within((1, 4)) as u32,
             loop_interval_ms: 60_000,
             failover: !rng.chance(60),
-            has_scripts: rng.chance(900),
+            mode: Mode::Mirror,
+            defaultprim: match rng.draw() % 4 {
+                0 => DefaultPrim::Lastprim,
+                1 => DefaultPrim::Node("node2".to_owned()),
+                _ => DefaultPrim::Alone,
+            },
+            automatic_reboot: rng.chance(100),
+            scripts: draw_scripts(&mut rng),
+            checkers: CHECKERS.map(|(name, when)| (name.to_owned(), when)).to_vec(),
+            rules: draw_rules(&mut rng, timeout_ms),
+            look_ms: (pulse_ms, timeout_ms / 2),
             loss: if lossy { rng.within((10, 300)) } else { 0 },
             duplicate: if lossy { 100 } else { 0 },
             delay_ms: if lossy { (0, pulse_ms * 2) } else { (0, 3) },
@@ -171,7 +208,18 @@ impl Options {
             maxloop: 3,
             loop_interval_ms: 86_400_000,
             failover: true,
-            has_scripts: true,
+            mode: Mode::Mirror,
+            defaultprim: DefaultPrim::Alone,
+            automatic_reboot: false,
+            scripts: vec![
+                Script::Start(When::Pre),
+                Script::Start(When::Prim),
+                Script::Stop(When::Prim),
+                Script::Stop(When::Pre),
+            ],
+            checkers: Vec::new(),
+            rules: Rules { rules: Vec::new(), period_ms: 5000, handle_time_ms: 15_000 },
+            look_ms: (1000, 1000),
             loss: 0,
             duplicate: 0,
             delay_ms: (1, 1),
@@ -192,4 +240,50 @@ impl Options {
             broken: BrokenRules::default(),
         }
     }
+}
+
+/// Checkers of every simulated module.
+const CHECKERS: [(&str, When); 4] =
+    [("ping.gw", When::Pre), ("tcp.web", When::Prim), ("custom.both", When::Both), ("custom.second", When::Second)];
+
+/// Scripts that start and stop an application, and any others.
+fn draw_scripts(rng: &mut Rng) -> Vec<Script> {
+    if rng.chance(100) {
+        return Vec::new();
+    }
+    let always = [Script::Start(When::Pre), Script::Start(When::Prim), Script::Stop(When::Prim)];
+    Script::ALL.into_iter().filter(|script| always.contains(script) || rng.chance(400)).collect()
+}
+
+/// `label: if (resource == value) then action`.
+pub fn rule(label: &str, resource: &str, value: ResourceValue, action: CheckAction) -> Rule {
+    let (remote, name) = resource.strip_prefix("remote.").map_or((false, resource), |name| (true, name));
+    let (class, id) = name.split_once('.').unwrap_or((name, ""));
+    let id = match id {
+        "?" => Id::Any,
+        "*" => Id::Every,
+        named => Id::Named(named.to_owned()),
+    };
+    let selector = Selector { remote, class: class.to_owned(), id };
+    Rule { label: label.to_owned(), condition: Condition::Is(selector, value), action }
+}
+
+fn draw_rules(rng: &mut Rng, timeout_ms: u64) -> Rules {
+    use CheckAction::{Restart, Stop, StopStart, Swap, Wait};
+    let candidates = [
+        ("p_gw", "ping.gw", &[Wait, Wait, Stop][..]),
+        ("t_web", "tcp.web", &[Restart, StopStart, Swap, Stop, Wait]),
+        ("c_both", "custom.both", &[Restart, StopStart, Wait]),
+        ("c_second", "custom.second", &[Restart, StopStart, Wait]),
+        ("r_both", "remote.custom.both", &[Restart, StopStart]),
+    ];
+    let mut rules = Vec::new();
+    for (label, resource, actions) in candidates {
+        let action = actions[(rng.draw() % actions.len() as u64) as usize];
+        if rng.chance(500) {
+            rules.push(rule(label, resource, ResourceValue::Down, action));
+        }
+    }
+    let period_ms = rng.within((timeout_ms / 20, timeout_ms / 2));
+    Rules { rules, period_ms, handle_time_ms: period_ms * rng.within((0, 3)) }
 }

@@ -13,6 +13,7 @@
 //!   grace of three pulses and the time of a save.
 
 use super::cluster::Cluster;
+use holdfast_api::checker::When;
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use holdfast_core::arbiter;
@@ -138,8 +139,8 @@ impl Cluster {
         let seen = &mut self.oracle.seen[host];
         seen.open_commands.insert(id);
         match kind {
-            ModuleCommand::Prim | ModuleCommand::PrimForce => seen.forced = true,
-            ModuleCommand::Second => seen.agreed = true,
+            ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::PrimFullSync => seen.forced = true,
+            ModuleCommand::Second | ModuleCommand::SecondFullSync => seen.agreed = true,
             _ => {}
         }
     }
@@ -203,7 +204,7 @@ impl Cluster {
         };
         let blocked = view.state == ModuleState::Wait && view.readiness == Readiness::NotReady;
         self.require(!blocked || view.waiting_for.is_some(), || format!("{node} is blocked and does not say on what"));
-        let serving = matches!(view.state, ModuleState::Prim | ModuleState::Alone);
+        let serving = matches!(view.state, ModuleState::Prim | ModuleState::Alone | ModuleState::Up);
         self.require(!view.healthy || (serving && view.readiness == Readiness::Ready), || {
             format!("{node} is healthy in {} {}", view.state, view.readiness)
         });
@@ -367,7 +368,7 @@ impl Cluster {
             let generation = key(self.hosts[host].disk.ledger.generation);
             self.oracle.grants.get(&generation).is_none_or(|grant| grant.silent || grant.forced)
         });
-        if script == Script::StartPrim {
+        if script == Script::Start(When::Prim) {
             self.require(!other_serves || apart, || {
                 format!("{} starts the application while {} serves", Self::name(host), Self::name(1 - host))
             });
@@ -443,7 +444,7 @@ impl Cluster {
         for host in 0..2 {
             self.hosts[host].application = false;
         }
-        for _ in 0..50 {
+        for _ in 0..600 {
             self.run_for(100);
             if self.in_sync() && self.hosts[0].disk.content == self.hosts[1].disk.content {
                 return;

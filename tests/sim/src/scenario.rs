@@ -1,25 +1,37 @@
 //! Golden scenarios: a transcript is a list of orders (`> …`), each followed by what the two nodes then did.
 //!
-//! The world is a calm one of the simulator (no chance, fixed delays); the oracle checks every step as in the
+//! The world is a calm one of the simulator (no chance, fixed delays), with what the first lines say of the module
+//! (`! …`); the oracle checks every step as in the
 //! simulation. Running a transcript gives the same transcript, or the difference is the change to review.
 
 use super::cluster::Cluster;
 use super::options::Options;
-use super::replica::Mode;
+use super::replica::Mode as Plane;
+use holdfast_api::checker::When;
+use holdfast_api::resource::ResourceValue;
+use holdfast_api::userconfig::{DefaultPrim, Mode};
 use holdfast_core::input::{CheckAction, Input, ModuleCommand};
+use holdfast_core::output::Script;
 use holdfast_core::replica::ReplicaEvent;
+use holdfast_core::settings::Settings;
 
 /// Runs the orders of a transcript and returns it with what happens now.
 ///
 /// # Errors
 /// An order that is not understood, by its line; or a rule that was broken, by its text.
 pub fn run(transcript: &str) -> Result<String, String> {
-    let mut cluster = Cluster::new(Options::calm(), true);
+    let mut options = Options::calm();
+    for (number, line) in transcript.lines().enumerate() {
+        if let Some(said) = line.strip_prefix("! ") {
+            configure(&mut options, said).map_err(|why| format!("line {}: {why}", number + 1))?;
+        }
+    }
+    let mut cluster = Cluster::new(options, true);
     cluster.run_for(10);
     cluster.log = Some(Vec::new());
     let mut out = String::new();
     for (number, line) in transcript.lines().enumerate() {
-        if line.starts_with('#') {
+        if line.starts_with(['#', '!']) {
             out.push_str(line);
             out.push('\n');
         }
@@ -74,6 +86,59 @@ fn name_numbers(text: &str) -> String {
     out
 }
 
+/// A line of the module's configuration.
+fn configure(options: &mut Options, said: &str) -> Result<(), String> {
+    let words: Vec<&str> = said.split_whitespace().collect();
+    match words.as_slice() {
+        ["light"] => options.mode = Mode::Light,
+        ["scripts", "all"] => options.scripts = Script::ALL.to_vec(),
+        ["scripts", names @ ..] => {
+            options.scripts = Script::ALL.into_iter().filter(|script| names.contains(&script.file_name())).collect();
+        }
+        ["checker", resource, when] => {
+            let levels = [When::Pre, When::Prim, When::Second, When::Both, When::Sec];
+            let when = levels.into_iter().find(|level| level.as_str() == *when);
+            options.checkers.push(((*resource).to_owned(), when.ok_or("unknown level")?));
+        }
+        ["rule", label, resource, value, action] => {
+            let value = ResourceValue::from((*value).to_owned());
+            options.rules.rules.push(super::options::rule(label, resource, value, check_action(action)?));
+        }
+        ["defaultprim", "lastprim"] => options.defaultprim = DefaultPrim::Lastprim,
+        ["defaultprim", node] => options.defaultprim = DefaultPrim::Node((*node).to_owned()),
+        ["failover", "off"] => options.failover = false,
+        ["automatic-reboot"] => options.automatic_reboot = true,
+        ["maxloop", count] => options.maxloop = count.parse().map_err(|_| format!("`{count}` is no number"))?,
+        _ => return Err(format!("unknown setting `{said}`")),
+    }
+    Ok(())
+}
+
+/// The module is configured anew on a node while it runs there.
+fn reconfigure(cluster: &mut Cluster, host: usize, said: &str) -> Result<(), String> {
+    configure(&mut cluster.options, said)?;
+    let options = &cluster.options;
+    if let Some(node) = &mut cluster.hosts[host].node {
+        let settings = Settings {
+            scripts: options.scripts.clone(),
+            checkers: options.checkers.clone(),
+            rules: options.rules.clone(),
+            maxloop: options.maxloop,
+            automatic_reboot: options.automatic_reboot,
+            defaultprim: options.defaultprim.clone(),
+            ..node.settings().clone()
+        };
+        node.apply(settings);
+    }
+    Ok(())
+}
+
+fn check_action(word: &str) -> Result<CheckAction, String> {
+    use CheckAction::{NoAction, Restart, Stop, StopStart, Swap, Wait};
+    let all = [Wait, Restart, StopStart, Stop, Swap, NoAction];
+    all.into_iter().find(|action| action.as_str() == word).ok_or_else(|| format!("unknown action `{word}`"))
+}
+
 fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
     let words: Vec<&str> = order.split_whitespace().collect();
     match words.as_slice() {
@@ -97,18 +162,7 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
 }
 
 fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Result<(), String> {
-    let command = match verb {
-        "start" => Some(ModuleCommand::Start),
-        "prim" => Some(ModuleCommand::Prim),
-        "primforce" => Some(ModuleCommand::PrimForce),
-        "second" => Some(ModuleCommand::Second),
-        "stop" => Some(ModuleCommand::Stop),
-        "restart" => Some(ModuleCommand::Restart),
-        "stopstart" => Some(ModuleCommand::StopStart),
-        "swap" => Some(ModuleCommand::Swap),
-        _ => None,
-    };
-    if let Some(kind) = command {
+    if let Some(kind) = operators_command(verb) {
         cluster.command(host, kind, "operator");
         return Ok(());
     }
@@ -138,17 +192,25 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
             cluster.to_agent(host, Input::Replica(ReplicaEvent::Exited { reason: "signal 9".to_owned() }));
         }
         ("process-missing", [name, action]) => {
-            let action = match *action {
-                "restart" => CheckAction::Restart,
-                "stopstart" => CheckAction::StopStart,
-                "stop" => CheckAction::Stop,
-                other => return Err(format!("unknown action `{other}`")),
-            };
+            let action = check_action(action)?;
             cluster.to_agent(host, Input::ProcessMissing { name: (*name).to_owned(), action });
         }
+        ("finds", [resource, "bad"]) => {
+            cluster.hosts[host].bad.insert((*resource).to_owned());
+        }
+        ("finds", [resource, "good"]) => {
+            cluster.hosts[host].bad.remove(*resource);
+        }
+        ("set", [resource, value]) => {
+            let (name, value) = ((*resource).to_owned(), ResourceValue::from((*value).to_owned()));
+            cluster.to_agent(host, Input::ResourceSet { name, value, by: "admin".to_owned() });
+        }
+        ("configure", said) => reconfigure(cluster, host, &said.join(" "))?,
+        ("scripts-hang", []) => cluster.options.script_ms = (3_600_000, 3_600_000),
+        ("scripts-end", []) => cluster.options.script_ms = Options::calm().script_ms,
         ("until-resync", []) => {
             for _ in 0..100_000 {
-                if matches!(cluster.hosts[host].replica.mode, Mode::Following { .. }) && cluster.stream.is_some() {
+                if matches!(cluster.hosts[host].replica.mode, Plane::Following { .. }) && cluster.stream.is_some() {
                     break;
                 }
                 cluster.run_for(1);
@@ -157,6 +219,23 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         _ => return Err(format!("unknown order `{verb}`")),
     }
     Ok(())
+}
+
+fn operators_command(verb: &str) -> Option<ModuleCommand> {
+    Some(match verb {
+        "start" => ModuleCommand::Start,
+        "prim" => ModuleCommand::Prim,
+        "primforce" => ModuleCommand::PrimForce,
+        "forcestop" => ModuleCommand::ForceStop,
+        "failover-off" => ModuleCommand::FailoverOff,
+        "failover-on" => ModuleCommand::FailoverOn,
+        "second" => ModuleCommand::Second,
+        "stop" => ModuleCommand::Stop,
+        "restart" => ModuleCommand::Restart,
+        "stopstart" => ModuleCommand::StopStart,
+        "swap" => ModuleCommand::Swap,
+        _ => return None,
+    })
 }
 
 fn index(node: &str) -> Result<usize, String> {

@@ -41,9 +41,15 @@ pub fn label(command: ModuleCommand) -> &'static str {
         ModuleCommand::StopStart => "Stop, then start",
         ModuleCommand::Prim => "Start as primary",
         ModuleCommand::PrimForce => "Start as primary by force",
+        ModuleCommand::PrimFullSync => "Start as primary, full copy",
         ModuleCommand::Second => "Start as secondary",
+        ModuleCommand::SecondFullSync => "Start as secondary, full copy",
+        ModuleCommand::ForceStop => "Stop by force",
         ModuleCommand::BootOn => "Start at boot",
         ModuleCommand::BootOff => "Do not start at boot",
+        ModuleCommand::BootAuto => "Start at boot if it was running",
+        ModuleCommand::FailoverOn => "Fail over by itself",
+        ModuleCommand::FailoverOff => "Fail over by order only",
     }
 }
 
@@ -57,9 +63,15 @@ pub fn word(command: ModuleCommand) -> &'static str {
         ModuleCommand::StopStart => "stopstart",
         ModuleCommand::Prim => "prim",
         ModuleCommand::PrimForce => "primforce",
+        ModuleCommand::PrimFullSync => "prim-fullsync",
+        ModuleCommand::SecondFullSync => "second-fullsync",
+        ModuleCommand::ForceStop => "forcestop",
         ModuleCommand::Second => "second",
         ModuleCommand::BootOn => "boot-on",
         ModuleCommand::BootOff => "boot-off",
+        ModuleCommand::BootAuto => "boot-auto",
+        ModuleCommand::FailoverOn => "failover-on",
+        ModuleCommand::FailoverOff => "failover-off",
     }
 }
 
@@ -205,6 +217,7 @@ pub mod tests {
             resync: None,
             inventory: None,
             version: 1,
+            resources: Vec::new(),
         };
         ModuleOnNode {
             node: NodeId(node),

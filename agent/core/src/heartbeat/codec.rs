@@ -4,13 +4,23 @@ use super::{Heartbeat, Incarnation};
 use crate::durable::HISTORY_MAX;
 use crate::replica::Inventory;
 use holdfast_api::ids::{Generation, NodeId};
+use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 
 /// Longest datagram, in bytes: fits any link without fragments.
 pub const DATAGRAM_MAX: usize = 1200;
 
-/// Format version, the byte after the magic.
-pub const FORMAT: u8 = 1;
+/// Format version, the byte after the magic. History: 1, first; 2, with resources and two more flags.
+pub const FORMAT: u8 = 2;
+
+/// Most resources in one heartbeat.
+pub const RESOURCES_SAID_MAX: usize = 8;
+
+/// Longest name of a resource that is said, in bytes.
+pub const RESOURCE_NAME_MAX: usize = 48;
+
+/// Longest value of a resource that is said, in bytes.
+pub const RESOURCE_VALUE_MAX: usize = 24;
 
 /// Context of the key derivation of [`module_key`].
 pub const KEY_CONTEXT: &str = "holdfast 2026 heartbeat of one module, keyed tag";
@@ -39,8 +49,14 @@ pub fn module_key(secret: &[u8], module_id: u16) -> [u8; 32] {
     blake3::derive_key(KEY_CONTEXT, &material)
 }
 
+/// Whether a resource fits into a heartbeat; one that does not is unknown to the peer.
+pub fn fits(name: &str, value: &ResourceValue) -> bool {
+    (1..=RESOURCE_NAME_MAX).contains(&name.len()) && value.to_string().len() <= RESOURCE_VALUE_MAX
+}
+
 impl Heartbeat {
-    /// The datagram: at most [`DATAGRAM_MAX`] bytes (of a longer history only the newest part is sent).
+    /// The datagram: at most [`DATAGRAM_MAX`] bytes (of a longer history only the newest part is sent, and of
+    /// more resources only the first).
     pub fn encode(&self, key: &[u8; 32]) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(&MAGIC);
@@ -50,7 +66,9 @@ impl Heartbeat {
             | u8::from(self.running) << 1
             | u8::from(self.solo) << 2
             | u8::from(self.continued) << 3
-            | u8::from(self.was_primary) << 4;
+            | u8::from(self.was_primary) << 4
+            | u8::from(self.claims) << 5
+            | u8::from(self.failover) << 6;
         out.extend_from_slice(&[flags, state_code(self.state), readiness_code(self.readiness), data_code(self.data)]);
         for number in [
             self.boot_id,
@@ -77,6 +95,15 @@ impl Heartbeat {
         for generation in history {
             out.extend_from_slice(&generation.number.to_le_bytes());
             out.extend_from_slice(&generation.id.to_le_bytes());
+        }
+        let said: Vec<_> =
+            self.resources.iter().filter(|(name, value)| fits(name, value)).take(RESOURCES_SAID_MAX).collect();
+        out.push(said.len() as u8);
+        for (name, value) in said {
+            for text in [name.clone(), value.to_string()] {
+                out.push(text.len() as u8);
+                out.extend_from_slice(text.as_bytes());
+            }
         }
         let tag = blake3::keyed_hash(key, &out);
         out.extend_from_slice(tag.as_bytes());
@@ -130,10 +157,31 @@ impl Reader<'_> {
         Ok(Generation { number: self.number()?, id: self.number()? })
     }
 
+    fn text(&mut self, max: usize) -> Result<String, DecodeError> {
+        let [length] = self.take()?;
+        let length = usize::from(length);
+        if length > max || length > self.rest.len() {
+            return Err(DecodeError::Malformed("text too long"));
+        }
+        let (text, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        String::from_utf8(text.to_vec()).map_err(|_| DecodeError::Malformed("text is not UTF-8"))
+    }
+
+    fn resources(&mut self) -> Result<Vec<(String, ResourceValue)>, DecodeError> {
+        let [count] = self.take()?;
+        if usize::from(count) > RESOURCES_SAID_MAX {
+            return Err(DecodeError::Malformed("too many resources"));
+        }
+        (0..count)
+            .map(|_| Ok((self.text(RESOURCE_NAME_MAX)?, ResourceValue::from(self.text(RESOURCE_VALUE_MAX)?))))
+            .collect()
+    }
+
     fn heartbeat(mut self) -> Result<Heartbeat, DecodeError> {
         let from = NodeId(u16::from_le_bytes(self.take()?));
         let [flags, state, readiness, data] = self.take()?;
-        if flags >= 1 << 5 {
+        if flags >= 1 << 7 {
             return Err(DecodeError::Malformed("unknown flag"));
         }
         let flag = |bit: u8| flags & (1 << bit) != 0;
@@ -155,20 +203,24 @@ impl Reader<'_> {
             outdated_since: self.number()?,
             continued: flag(3),
             was_primary: flag(4),
+            claims: flag(5),
+            failover: flag(6),
             asks: self.number()?,
             session: self.number()?,
             swap_request: self.number()?,
             inventory: Inventory { entries: self.number()?, bytes: self.number()?, changed_unix_ms: self.number()? },
+            resources: Vec::new(),
         };
         let [count] = self.take()?;
         if usize::from(count) > HISTORY_MAX {
             return Err(DecodeError::Malformed("history too long"));
         }
         let history = (0..count).map(|_| self.generation()).collect::<Result<Vec<_>, _>>()?;
+        let resources = self.resources()?;
         if !self.rest.is_empty() {
             return Err(DecodeError::Malformed("bytes after the end"));
         }
-        Ok(Heartbeat { history, ..heartbeat })
+        Ok(Heartbeat { history, resources, ..heartbeat })
     }
 }
 
@@ -260,10 +312,13 @@ mod tests {
             outdated_since: 11,
             continued: true,
             was_primary: false,
+            claims: true,
+            failover: false,
             asks: 12,
             session: 13,
             swap_request: 14,
             inventory: Inventory { entries: 15, bytes: 16, changed_unix_ms: u64::MAX },
+            resources: vec![("tcp.web".to_owned(), ResourceValue::Down)],
         }
     }
 
@@ -275,6 +330,20 @@ mod tests {
             assert!(datagram.len() <= DATAGRAM_MAX, "{}", datagram.len());
             assert_eq!(Heartbeat::decode(&KEY, &datagram), Ok(sent));
         }
+    }
+
+    #[test]
+    fn of_many_resources_those_that_fit_are_said_within_the_bound() {
+        let mut sent = sample(HISTORY_MAX);
+        let word = ResourceValue::from("x".repeat(RESOURCE_VALUE_MAX));
+        let name = |number: usize| format!("{number:a>width$}", width = RESOURCE_NAME_MAX);
+        sent.resources = (0..2 * RESOURCES_SAID_MAX).map(|number| (name(number), word.clone())).collect();
+        sent.resources.insert(0, ("b".repeat(RESOURCE_NAME_MAX + 1), ResourceValue::Up));
+        sent.resources.insert(0, ("b".to_owned(), ResourceValue::from("x".repeat(RESOURCE_VALUE_MAX + 1))));
+        let datagram = sent.encode(&KEY);
+        assert!(datagram.len() <= DATAGRAM_MAX, "{}", datagram.len());
+        let expected = sent.resources[2..2 + RESOURCES_SAID_MAX].to_vec();
+        assert_eq!(Heartbeat::decode(&KEY, &datagram).unwrap().resources, expected);
     }
 
     #[test]
@@ -292,14 +361,23 @@ mod tests {
         let mut datagram = sample(0).encode(&KEY);
         assert_eq!(Heartbeat::decode(&[8; 32], &datagram), Err(DecodeError::Tag));
         assert_ne!(module_key(b"secret", 1), module_key(b"secret", 2));
-        datagram[3] = 2;
-        assert_eq!(Heartbeat::decode(&KEY, &datagram), Err(DecodeError::Format(2)));
+        datagram[3] = 1;
+        assert_eq!(Heartbeat::decode(&KEY, &datagram), Err(DecodeError::Format(1)));
     }
 
     proptest! {
         #[test]
+        fn resources_survive_the_wire(said in proptest::collection::vec(("[a-z.]{1,48}", "[ -~]{0,24}"), 0..=RESOURCES_SAID_MAX)) {
+            let mut sent = sample(1);
+            sent.resources = said.into_iter().map(|(name, value)| (name, ResourceValue::from(value))).collect();
+            let datagram = sent.encode(&KEY);
+            prop_assert!(datagram.len() <= DATAGRAM_MAX);
+            prop_assert_eq!(Heartbeat::decode(&KEY, &datagram), Ok(sent));
+        }
+
+        #[test]
         fn no_bytes_panic_even_with_a_right_tag(body in proptest::collection::vec(any::<u8>(), 0..1300), magic: bool) {
-            let mut datagram = if magic { b"HFh\x01".to_vec() } else { Vec::new() };
+            let mut datagram = if magic { b"HFh\x02".to_vec() } else { Vec::new() };
             datagram.extend_from_slice(&body);
             let _ = Heartbeat::decode(&KEY, &datagram);
             let tag = blake3::keyed_hash(&KEY, &datagram);

@@ -1,6 +1,6 @@
 //! Operators' commands: each gets exactly one reply, at once: accepted (what will happen) or refused (why, and the cure).
 
-use super::Node;
+use super::{After, Node};
 use crate::arbiter;
 use crate::automaton;
 use crate::input::{Command, ModuleCommand};
@@ -8,26 +8,70 @@ use crate::output::EventLevel;
 use crate::procedure::{self, Kind};
 use crate::relation::Relation;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_api::userconfig::{Boot, Mode};
 
 type Answer = Result<String, String>;
+
+/// Actors of a start that nobody ordered: it does not make up for the reboots before it.
+const NOBODY: [&str; 2] = ["boot", "agent restart"];
+
+/// Settings, which touch nothing that runs.
+fn is_setting(kind: ModuleCommand) -> bool {
+    matches!(
+        kind,
+        ModuleCommand::BootOn
+            | ModuleCommand::BootOff
+            | ModuleCommand::BootAuto
+            | ModuleCommand::FailoverOn
+            | ModuleCommand::FailoverOff
+    )
+}
+
+/// What makes sense between two nodes only.
+fn of_two_nodes(kind: ModuleCommand) -> bool {
+    matches!(
+        kind,
+        ModuleCommand::Prim
+            | ModuleCommand::PrimForce
+            | ModuleCommand::PrimFullSync
+            | ModuleCommand::Second
+            | ModuleCommand::SecondFullSync
+            | ModuleCommand::Swap
+            | ModuleCommand::FailoverOn
+            | ModuleCommand::FailoverOff
+    )
+}
 
 impl Node {
     pub(super) fn on_command(&mut self, command: Command) {
         let Command { id, kind, actor, counted } = command;
-        if !counted && !matches!(kind, ModuleCommand::BootOn | ModuleCommand::BootOff) {
+        if !counted && !is_setting(kind) {
             self.budget.reset();
+            self.exhausted = false;
+            if !NOBODY.contains(&actor.as_str()) {
+                self.durable.reboots = 0;
+            }
         }
-        let by = format!("{} by {actor}", name(kind));
+        let by = format!("{} by {actor}", kind.as_str());
         let result = match kind {
+            _ if self.settings.mode == Mode::Light && of_two_nodes(kind) => Err(format!(
+                "{} is a light module: it has no second node; order `start`, `stop` or `restart`",
+                self.module()
+            )),
             ModuleCommand::Start => self.start(&by),
-            ModuleCommand::Prim | ModuleCommand::PrimForce => self.prim(kind == ModuleCommand::PrimForce, &by),
-            ModuleCommand::Second => self.second(&by),
+            ModuleCommand::Prim | ModuleCommand::PrimFullSync => self.prim(false, &by),
+            ModuleCommand::PrimForce => self.prim(true, &by),
+            ModuleCommand::Second | ModuleCommand::SecondFullSync => self.second(&by),
             ModuleCommand::Stop => self.stop(&by),
+            ModuleCommand::ForceStop => self.force_stop(&by),
             ModuleCommand::Restart => self.restart(counted, &by),
             ModuleCommand::StopStart => self.stopstart(counted, &by),
             ModuleCommand::Swap => self.swap(&by),
-            ModuleCommand::BootOn => self.set_boot_start(true),
-            ModuleCommand::BootOff => self.set_boot_start(false),
+            ModuleCommand::BootOn => self.set_boot(true, false),
+            ModuleCommand::BootOff => self.set_boot(false, false),
+            ModuleCommand::BootAuto => self.set_boot(false, true),
+            ModuleCommand::FailoverOn => self.set_failover(true, &by),
+            ModuleCommand::FailoverOff => self.set_failover(false, &by),
         };
         if let Err(reason) = &result {
             self.event(EventLevel::Warning, format!("{by} refused: {reason}"));
@@ -40,7 +84,7 @@ impl Node {
     }
 
     fn leaving(&self) -> bool {
-        [Kind::Stop, Kind::Halt].into_iter().any(|kind| self.procedure_is(kind))
+        self.procedure.as_ref().is_some_and(|running| running.kind().stops())
     }
 
     /// Whether the module is stopped; if it is stopping, a start would have to wait.
@@ -56,7 +100,8 @@ impl Node {
         self.save_anyway = self.mute;
         self.mute = false;
         self.live = false;
-        self.stop_then_start = None;
+        self.after_stop = After::Stay;
+        self.claims = false;
         self.durable.running = true;
         self.durable.boot_id = self.settings.boot_id;
         self.begin(procedure::START, by);
@@ -64,7 +109,7 @@ impl Node {
 
     fn start(&mut self, by: &str) -> Answer {
         if self.leaving() && self.procedure_is(Kind::Stop) {
-            self.stop_then_start = Some(by.to_owned());
+            self.after_stop = After::Start(by.to_owned());
             self.durable.running = true;
             return Ok(format!("{} is stopping and starts again after that", self.module()));
         }
@@ -72,6 +117,7 @@ impl Node {
             return Ok(format!("{} is started already: {}", self.module(), self.status));
         }
         self.begin_start(by);
+        self.claims = self.durable.was_primary;
         Ok(format!("{} starts", self.module()))
     }
 
@@ -175,20 +221,29 @@ impl Node {
             return Ok(format!("{} is stopped already", self.module()));
         }
         if self.leaving() {
-            self.stop_then_start = None;
+            self.after_stop = After::Stay;
             self.durable.running = false;
             return Ok(format!("{} is stopping already", self.module()));
         }
-        self.begin_stop(by, None);
+        self.begin_stop(by, After::Stay);
         Ok(format!("{} stops", self.module()))
+    }
+
+    fn force_stop(&mut self, by: &str) -> Answer {
+        if self.status == automaton::STOP && self.procedure.is_none() {
+            return self.stop(by);
+        }
+        if self.procedure_is(Kind::ForceStop) {
+            self.end_script();
+            return Ok(format!("{} is stopping by force already; the script that runs is ended", self.module()));
+        }
+        self.begin_force_stop(by);
+        Ok(format!("{} stops by force: no graceful stop script is run", self.module()))
     }
 
     fn restart(&mut self, counted: bool, by: &str) -> Answer {
         match self.status.0 {
-            ModuleState::Alone | ModuleState::Prim => {}
-            ModuleState::Second => {
-                return Err(format!("the application runs on {}: restart it there", self.settings.peer_name));
-            }
+            ModuleState::Alone | ModuleState::Prim | ModuleState::Second | ModuleState::Up => {}
             _ => {
                 return Err(format!("{} is {}: nothing runs here; start it", self.module(), self.status));
             }
@@ -199,7 +254,7 @@ impl Node {
         if counted {
             self.counted_restart(by);
         } else {
-            self.begin(procedure::RESTART, by);
+            self.begin_restart(by);
         }
         Ok(format!("the application of {} is stopped and started here", self.module()))
     }
@@ -212,14 +267,14 @@ impl Node {
             if self.procedure_is(Kind::Halt) {
                 return Err(format!("{} stops because its state cannot be saved", self.module()));
             }
-            self.stop_then_start = Some(by.to_owned());
+            self.after_stop = After::Start(by.to_owned());
             self.durable.running = true;
             return Ok(format!("{} is stopping and starts again after that", self.module()));
         }
         if counted {
             self.counted_stopstart(by);
         } else {
-            self.begin_stop(by, Some(format!("automatic start after {by}")));
+            self.begin_stop(by, After::Start(format!("automatic start after {by}")));
         }
         Ok(format!("{} stops and starts again", self.module()))
     }
@@ -244,23 +299,35 @@ impl Node {
         Ok(format!("{} hands over to {}", self.module(), self.settings.peer_name))
     }
 
-    fn set_boot_start(&mut self, on: bool) -> Answer {
-        self.durable.boot_start = on;
-        Ok(format!("{} {} when the machine boots", self.module(), if on { "starts" } else { "stays stopped" }))
+    fn set_boot(&mut self, start: bool, auto: bool) -> Answer {
+        if self.settings.boot != Boot::Ignore {
+            return Err(format!(
+                "the configuration of {} decides that (`boot` of <service>): set boot=\"ignore\" there to decide it on the node",
+                self.module()
+            ));
+        }
+        self.durable.boot_start = start;
+        self.durable.boot_auto = auto;
+        let what = match (start, auto) {
+            (true, _) => "starts when the machine boots",
+            (_, true) => "starts when the machine boots if it was running when it went down",
+            _ => "stays stopped when the machine boots",
+        };
+        Ok(format!("{} {what}", self.module()))
     }
-}
 
-fn name(kind: ModuleCommand) -> &'static str {
-    match kind {
-        ModuleCommand::Start => "start",
-        ModuleCommand::Prim => "prim",
-        ModuleCommand::PrimForce => "primforce",
-        ModuleCommand::Second => "second",
-        ModuleCommand::Stop => "stop",
-        ModuleCommand::Restart => "restart",
-        ModuleCommand::StopStart => "stopstart",
-        ModuleCommand::Swap => "swap",
-        ModuleCommand::BootOn => "boot on",
-        ModuleCommand::BootOff => "boot off",
+    fn set_failover(&mut self, on: bool, by: &str) -> Answer {
+        self.durable.failover = Some(on);
+        self.settings.failover = on;
+        self.event(EventLevel::Info, by.to_owned());
+        let peer = &self.settings.peer_name;
+        Ok(if on {
+            format!("{} takes over by itself; order the same on {peer}", self.module())
+        } else {
+            format!(
+                "{} becomes primary in place of {peer} only by an operator's `prim`; order the same on {peer}",
+                self.module()
+            )
+        })
     }
 }

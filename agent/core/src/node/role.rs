@@ -9,10 +9,22 @@ use crate::procedure;
 use crate::replica::{ReplicaCommand, ReplicaEvent};
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
+use holdfast_api::userconfig::Mode;
 
 impl Node {
     /// Decides the role and goes for it.
     pub(super) fn choose_role(&mut self) {
+        if let Some(wait) = self.held() {
+            self.asking = None;
+            return self.wait_for(wait);
+        }
+        if self.waiting == Some(Wait::Rule) {
+            self.waiting = None;
+            self.event(EventLevel::Info, "wakes up: no wait rule holds any more".to_owned());
+        }
+        if self.settings.mode == Mode::Light {
+            return self.open();
+        }
         if self.forced && self.peer_serves() {
             self.forced = false;
             let text =
@@ -37,6 +49,14 @@ impl Node {
             }
             Decision::Follow { session, generation } => self.follow(session, generation),
             Decision::Wait(wait) => self.wait_for(wait),
+        }
+    }
+
+    /// A light module has no role to choose.
+    fn open(&mut self) {
+        if self.status.0 == ModuleState::Wait {
+            self.waiting = None;
+            self.begin(procedure::OPEN, "");
         }
     }
 
@@ -75,6 +95,7 @@ impl Node {
         }
         let changed = self.waiting.replace(wait) != Some(wait);
         let stays_second = wait.passes() || wait == Wait::PeerPreferred;
+        self.app.returning &= stays_second;
         match self.status.0 {
             ModuleState::Second if stays_second => {}
             ModuleState::Second => {

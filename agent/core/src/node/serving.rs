@@ -303,11 +303,7 @@ impl Node {
         self.asking = None;
         self.serving = Serving::Refusing;
         self.resync = None;
-        let leaving = self
-            .procedure
-            .as_ref()
-            .is_some_and(|running| matches!(running.kind(), Kind::Stop | Kind::Swap | Kind::Lose | Kind::Halt));
-        if leaving {
+        if self.leaves() {
             self.event(EventLevel::Error, format!("this node gives up serving: {reason}"));
             self.replica(ReplicaCommand::Refuse);
             self.hurry_release();

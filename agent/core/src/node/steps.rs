@@ -1,17 +1,17 @@
 //! Carries procedures out: one step after the other, each act answered by an input.
 
-use super::Node;
 use super::serving::Serving;
+use super::{After, Node};
 use crate::arbiter::{self, Decision};
 use crate::automaton::{self, Trigger};
 use crate::grant::{self, Source};
-use crate::input::{CheckAction, ScriptOutcome};
-use crate::output::{Act, EventLevel, Script, ScriptAction};
+use crate::output::{Act, EventLevel, Script};
 use crate::procedure::{self, Kind, Procedure, Step};
 use crate::replica::ReplicaCommand;
 use crate::time::Instant;
 use holdfast_api::checker::When;
-use holdfast_api::state::{DataState, ModuleState};
+use holdfast_api::state::ModuleState;
+use holdfast_api::userconfig::Mode;
 
 /// A data plane that does not release in this time is aborted.
 const RELEASE_PATIENCE_MS: u64 = 10_000;
@@ -27,13 +27,11 @@ pub(super) struct Running {
     waiting: Option<Answer>,
     /// The data plane has to answer until then.
     answer_until: Option<Instant>,
-    /// Third argument of scripts; a stop that starts again says so.
-    action: ScriptAction,
 }
 
 /// What a step waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+pub(super) enum Answer {
     Script(u64),
     AnyScript,
     Addresses(u64),
@@ -44,11 +42,17 @@ enum Answer {
 }
 
 /// How a step went.
-enum Progress {
+pub(super) enum Progress {
     Done,
     Waits(Answer),
     /// The procedure is over (or another one has begun).
     Over,
+}
+
+impl Progress {
+    pub(super) fn waits_for_script(run: u64) -> Self {
+        Self::Waits(Answer::Script(run))
+    }
 }
 
 impl Running {
@@ -69,101 +73,39 @@ impl Node {
         self.procedure.as_ref().is_some_and(|running| running.kind() == kind)
     }
 
+    /// The procedure under way leads out of the role.
+    pub(super) fn leaves(&self) -> bool {
+        self.procedure.as_ref().is_some_and(|running| running.kind().leaves())
+    }
+
     /// Begins a procedure; one under way is given up, and its script ended.
     pub(super) fn begin(&mut self, procedure: Procedure, why: &str) {
-        if self.procedure.is_some()
-            && let Some(run) = self.script
-        {
-            self.act(Act::EndScript { run });
+        if self.procedure.is_some() {
+            self.end_script();
         }
+        let leaves_role = procedure.kind.stops() || procedure.kind == Kind::Wait;
         let trigger = match (procedure.kind, self.status) {
             (Kind::Start, automaton::STOP) => Some(Trigger::StartOrdered),
-            (_, automaton::ALONE | automaton::PRIM) => Some(Trigger::Leaving),
-            (Kind::Stop | Kind::Halt, automaton::BLOCKED | automaton::FOLLOWING | automaton::SECOND) => {
+            (_, automaton::ALONE | automaton::PRIM | automaton::UP) => Some(Trigger::Leaving),
+            (_, automaton::BLOCKED | automaton::FOLLOWING | automaton::SECOND) if leaves_role => {
                 Some(Trigger::StopOrdered)
             }
             _ => None,
         };
         match trigger {
             Some(trigger) => self.take_edge(trigger, why),
+            None if why.is_empty() => {}
             None => self.event(EventLevel::Info, why.to_owned()),
         }
-        if matches!(procedure.kind, Kind::Stop | Kind::Halt) {
+        if leaves_role {
             self.stop_following();
             self.asking = None;
         }
         self.waiting = None;
-        let action = procedure.action;
-        self.procedure = Some(Running { procedure, at: 0, waiting: None, answer_until: None, action });
+        self.app.procedure_begins(procedure.kind);
+        self.machine.reset();
+        self.procedure = Some(Running { procedure, at: 0, waiting: None, answer_until: None });
         self.run_steps();
-    }
-
-    pub(super) fn begin_halt(&mut self) {
-        if self.serving.holds_role() {
-            self.serving = Serving::Refusing;
-        }
-        self.stop_then_start = None;
-        self.begin(procedure::HALT, "the state cannot be saved");
-    }
-
-    /// Begins a stop. A secondary in sync declares itself out of date first, so that its primary goes on at once.
-    pub(super) fn begin_stop(&mut self, why: &str, then_start: Option<String>) {
-        let in_sync = self.status.0 == ModuleState::Second && self.durable.data == DataState::UpToDate;
-        if in_sync && self.peer_serves() {
-            let number = grant::number_to_ask(&self.durable, self.heard_peer());
-            self.promise(number, "this node stops");
-        }
-        self.live = false;
-        self.forced = false;
-        self.agreed = false;
-        self.durable.running = then_start.is_some();
-        let mut procedure = procedure::STOP;
-        if then_start.is_some() {
-            procedure.action = ScriptAction::StopStart;
-        }
-        self.stop_then_start = then_start;
-        self.begin(procedure, why);
-    }
-
-    /// Begins a swap, or says why not.
-    pub(super) fn begin_swap(&mut self, by: &str) -> Result<(), String> {
-        let peer = &self.settings.peer_name;
-        if self.status != automaton::PRIM || self.procedure.is_some() {
-            return Err(format!("{} is {}, not PRIM Ready", self.settings.node_name, self.status));
-        }
-        if !self.peer_can_take_over() {
-            return Err(format!("{peer} is not SECOND Ready; wait for its resync to end"));
-        }
-        self.begin(procedure::SWAP, by);
-        Ok(())
-    }
-
-    /// A fault of this node: stop and start again, or give up once the retry budget is spent.
-    pub(super) fn local_fault(&mut self, reason: &str) {
-        self.event(EventLevel::Error, reason.to_owned());
-        let leaving = [Kind::Stop, Kind::Swap, Kind::Lose, Kind::Halt];
-        if self.status == automaton::STOP || leaving.into_iter().any(|kind| self.procedure_is(kind)) {
-            return;
-        }
-        self.counted_stopstart(reason);
-    }
-
-    /// Stops and starts the module on behalf of a checker, a script or a fault, within the retry budget.
-    pub(super) fn counted_stopstart(&mut self, reason: &str) {
-        if self.budget.spend(self.now) {
-            self.begin_stop(reason, Some("automatic start after a stopstart".to_owned()));
-        } else {
-            self.begin_stop(&self.exhausted(reason), None);
-        }
-    }
-
-    pub(super) fn exhausted(&self, reason: &str) -> String {
-        format!(
-            "{reason}; {} restarts within {} s are used up (maxloop): the module stops here; look at the application log, \
-             repair, then start it",
-            self.settings.maxloop,
-            self.settings.loop_interval_ms / 1000
-        )
     }
 
     fn run_steps(&mut self) {
@@ -171,7 +113,7 @@ impl Node {
             if running.waiting.is_some() {
                 return;
             }
-            let Some(step) = running.procedure.steps.get(running.at).copied() else {
+            let Some(step) = running.procedure.step(running.at) else {
                 self.procedure = None;
                 return;
             };
@@ -198,8 +140,81 @@ impl Node {
     }
 
     fn run_step(&mut self, step: Step) -> Progress {
+        let Some(Running { procedure, .. }) = &self.procedure else {
+            return Progress::Over;
+        };
+        let (action, keep) = (procedure.action, procedure.keep);
+        let towards = procedure.towards.unwrap_or(self.status.0);
         match step {
-            Step::Prestart => self.run_script(Script::Prestart, false),
+            Step::Transition(state) => {
+                let runs = self.run_transition(state, action);
+                self.after_script(runs)
+            }
+            Step::Prestart => {
+                let runs = self.run_bracket(Script::Start(When::Pre), action);
+                self.after_script(runs)
+            }
+            Step::Poststop => {
+                let runs = self.run_bracket(Script::Stop(When::Pre), action);
+                self.after_script(runs)
+            }
+            Step::StopLevels => {
+                let runs = self.stop_next_level(keep, towards, action);
+                self.after_script(runs)
+            }
+            Step::StartLevels => {
+                let runs = self.start_next_level(action);
+                self.after_script(runs)
+            }
+            Step::ForceLevels => {
+                let runs = self.force_next_level(action);
+                self.after_script(runs)
+            }
+            Step::AwaitScript if self.script.is_none() => Progress::Done,
+            Step::AwaitScript => {
+                self.end_script();
+                Progress::Waits(Answer::AnyScript)
+            }
+            Step::WatchPre => self.watch_pre(true),
+            Step::UnwatchPre => self.watch_pre(false),
+            Step::Grant => self.take_grant(),
+            Step::Open => {
+                self.take_edge(Trigger::Opened, "");
+                Progress::Done
+            }
+            Step::Ready => {
+                self.set_health(true);
+                self.take_edge(Trigger::Started, "");
+                Progress::Done
+            }
+            Step::Unready => {
+                self.set_health(false);
+                Progress::Done
+            }
+            Step::HandOver => self.hand_over(),
+            Step::Park => self.park(),
+            Step::Stopped => self.stopped(),
+            Step::SetAddresses | Step::ReleaseAddresses => self.run_address_step(step),
+            Step::Inspect | Step::Fence | Step::Serve | Step::Refuse | Step::Release | Step::ReleaseAbort => {
+                self.run_data_step(step)
+            }
+        }
+    }
+
+    fn run_address_step(&mut self, step: Step) -> Progress {
+        let set = step == Step::SetAddresses;
+        if !set && !self.addresses_set {
+            return Progress::Done;
+        }
+        self.addresses_set = set;
+        let run = self.next_run();
+        self.act(if set { Act::SetAddresses { run } } else { Act::ReleaseAddresses { run } });
+        Progress::Waits(Answer::Addresses(run))
+    }
+
+    fn run_data_step(&mut self, step: Step) -> Progress {
+        match step {
+            Step::Inspect if self.settings.mode == Mode::Light => Progress::Done,
             Step::Inspect => {
                 self.data_plane_used = true;
                 self.replica(ReplicaCommand::Inspect);
@@ -210,91 +225,39 @@ impl Node {
                 self.replica(ReplicaCommand::Fence);
                 Progress::Waits(Answer::Fenced)
             }
-            Step::Grant => self.take_grant(),
             Step::Serve => {
                 self.data_plane_used = true;
                 self.replica(ReplicaCommand::Serve { generation: self.durable.generation });
                 Progress::Waits(Answer::Serving)
-            }
-            Step::SetAddresses => {
-                self.addresses_set = true;
-                let run = self.next_run();
-                self.act(Act::SetAddresses { run });
-                Progress::Waits(Answer::Addresses(run))
-            }
-            Step::StartPrim => {
-                self.application_started = true;
-                self.run_script(Script::StartPrim, false)
-            }
-            Step::Ready => {
-                self.healthy = true;
-                self.act(Act::SetHealth { ready: true });
-                self.act(Act::StartChecks { when: When::Prim });
-                self.take_edge(Trigger::Started, "");
-                Progress::Done
-            }
-            Step::Unready => {
-                self.healthy = false;
-                self.act(Act::SetHealth { ready: false });
-                self.act(Act::StopChecks { when: When::Prim });
-                Progress::Done
             }
             Step::Refuse if !self.data_plane_used => Progress::Done,
             Step::Refuse => {
                 self.replica(ReplicaCommand::Refuse);
                 Progress::Done
             }
-            Step::ReleaseAddresses if !self.addresses_set => Progress::Done,
-            Step::ReleaseAddresses => {
-                self.addresses_set = false;
-                let run = self.next_run();
-                self.act(Act::ReleaseAddresses { run });
-                Progress::Waits(Answer::Addresses(run))
-            }
-            Step::AwaitScript if self.script.is_none() => Progress::Done,
-            Step::AwaitScript => Progress::Waits(Answer::AnyScript),
-            Step::StopPrim | Step::StopPrimForce if !self.application_started => Progress::Done,
-            Step::StopPrim => self.run_script(Script::StopPrim, false),
-            Step::StopPrimForce => self.run_script(Script::StopPrim, true),
             Step::Release => self.release_and_wait(self.serving == Serving::Refusing),
-            Step::ReleaseAbort => self.release_and_wait(true),
-            Step::HandOver => self.hand_over(),
-            Step::Park => self.park(),
-            Step::Poststop => self.run_script(Script::Poststop, false),
-            Step::Stopped => self.stopped(),
+            _ => self.release_and_wait(true),
         }
     }
 
-    fn next_run(&mut self) -> u64 {
+    fn set_health(&mut self, ready: bool) {
+        self.healthy = ready;
+        self.act(Act::SetHealth { ready });
+    }
+
+    fn watch_pre(&mut self, look: bool) -> Progress {
+        if look {
+            self.act(Act::StartChecks { when: When::Pre });
+        } else {
+            self.act(Act::StopChecks { when: When::Pre });
+            self.forget_checks(When::Pre);
+        }
+        Progress::Done
+    }
+
+    pub(super) fn next_run(&mut self) -> u64 {
         self.runs += 1;
         self.runs
-    }
-
-    fn run_script(&mut self, script: Script, force: bool) -> Progress {
-        if !self.settings.has_scripts {
-            return Progress::Done;
-        }
-        let run = self.next_run();
-        let (kind, action) = match &self.procedure {
-            Some(running) => (running.kind(), running.action),
-            None => return Progress::Over,
-        };
-        let from = match (script, kind) {
-            (Script::Prestart, _) => ModuleState::Stop,
-            (Script::StartPrim, Kind::Promote) => ModuleState::Wait,
-            _ => self.status.0,
-        };
-        let to = match (script, kind) {
-            (Script::Prestart, _) => ModuleState::Wait,
-            (Script::Poststop, _) => ModuleState::Stop,
-            (Script::StartPrim, _) | (_, Kind::Restart) => self.status.0,
-            _ => ModuleState::Wait,
-        };
-        self.script = Some(run);
-        let call = if force { " force" } else { "" };
-        self.event(EventLevel::State, format!("run {}{call}", script.file_name()));
-        self.act(Act::RunScript { run, script, force, from, to, action });
-        Progress::Waits(Answer::Script(run))
     }
 
     /// Decides again with what is known now, and saves the grant: from here on this node is the primary.
@@ -327,6 +290,7 @@ impl Node {
         self.agreed = false;
         self.asking = None;
         self.swap_request = None;
+        self.claims = false;
         self.serving = Serving::Opening;
         let why = format!("{}: {}", self.durable.generation, source.reason(&self.settings.peer_name));
         self.take_edge(Trigger::Granted, &why);
@@ -390,7 +354,7 @@ impl Node {
 
     fn hand_over(&mut self) -> Progress {
         let planned = self.procedure_is(Kind::Swap);
-        if (planned || self.settings.failover) && self.peer_can_take_over() {
+        if (planned || self.settings.failover) && !self.mute && self.peer_can_take_over() {
             let number = grant::number_to_ask(&self.durable, self.heard_peer());
             self.promise(number, "handed over");
         }
@@ -398,7 +362,7 @@ impl Node {
     }
 
     fn park(&mut self) -> Progress {
-        if matches!(self.status.0, ModuleState::Alone | ModuleState::Prim) {
+        if matches!(self.status.0, ModuleState::Alone | ModuleState::Prim | ModuleState::Up) {
             self.take_edge(Trigger::Released, "");
         }
         Progress::Done
@@ -408,8 +372,15 @@ impl Node {
         self.procedure = None;
         self.waiting = None;
         self.take_edge(Trigger::Stopped, "");
-        if let Some(actor) = self.stop_then_start.take() {
-            self.begin(procedure::START, &actor);
+        match std::mem::take(&mut self.after_stop) {
+            After::Stay => {}
+            After::Start(actor) => self.begin(procedure::START, &actor),
+            After::Reboot => {
+                let text =
+                    "the machine is rebooted, as the configuration wants instead of a stopstart (automatic_reboot)";
+                self.event(EventLevel::Error, text.to_owned());
+                self.act(Act::Reboot);
+            }
         }
         Progress::Over
     }
@@ -420,6 +391,23 @@ impl Node {
             self.step_done();
             self.run_steps();
         }
+    }
+
+    /// A script has ended: a step that calls several goes on with the next.
+    pub(super) fn script_answered(&mut self, run: u64) {
+        let Some(running) = &mut self.procedure else { return };
+        match running.waiting {
+            Some(Answer::AnyScript) => self.step_done(),
+            Some(Answer::Script(awaited)) if awaited == run => {
+                running.waiting = None;
+                let several = [Step::StopLevels, Step::StartLevels, Step::ForceLevels];
+                if !running.procedure.step(running.at).is_some_and(|step| several.contains(&step)) {
+                    self.step_done();
+                }
+            }
+            _ => return,
+        }
+        self.run_steps();
     }
 
     pub(super) fn on_inspected(&mut self) {
@@ -486,58 +474,6 @@ impl Node {
     }
 
     fn current_step(&self) -> Option<Step> {
-        self.procedure.as_ref().and_then(|running| running.procedure.steps.get(running.at).copied())
-    }
-
-    pub(super) fn on_script_exited(&mut self, run: u64, outcome: ScriptOutcome) {
-        if self.script != Some(run) {
-            return;
-        }
-        self.script = None;
-        let step = self.current_step();
-        let problem = match outcome {
-            ScriptOutcome::Exited(0) | ScriptOutcome::Absent => None,
-            ScriptOutcome::Exited(code) => Some(format!("ended with exit code {code}")),
-            ScriptOutcome::Signalled(signal) => Some(format!("was ended by signal {signal}")),
-            ScriptOutcome::TimedOut => Some("ran too long and was ended".to_owned()),
-            ScriptOutcome::NotStarted => Some("could not be started".to_owned()),
-        };
-        let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Script(run)));
-        if waited && let Some(problem) = problem {
-            let script = step.and_then(Step::script).map_or("a script", Script::file_name);
-            let text = format!("{script} {problem}: see the application log");
-            // An exit code is a hint, as in the reference: a script that wants the module stopped says so with
-            // `safekit stop -i`. A start script that never came to its end is another matter.
-            if step == Some(Step::StartPrim) && !matches!(outcome, ScriptOutcome::Exited(_)) {
-                return self.local_fault(&text);
-            }
-            self.event(EventLevel::Warning, text);
-        }
-        self.answered(Answer::AnyScript);
-        self.answered(Answer::Script(run));
-    }
-
-    /// A checker found too few processes of the application.
-    pub(super) fn on_process_missing(&mut self, name: &str, action: CheckAction) {
-        let ready = self.status == automaton::PRIM || self.status == automaton::ALONE;
-        if !ready || self.procedure.is_some() {
-            return;
-        }
-        let reason = format!("process {name} is missing");
-        self.event(EventLevel::Error, reason.clone());
-        match action {
-            CheckAction::NoAction | CheckAction::Wait | CheckAction::Swap => {}
-            CheckAction::Stop => self.begin_stop(&reason, None),
-            CheckAction::StopStart => self.counted_stopstart(&reason),
-            CheckAction::Restart => self.counted_restart(&reason),
-        }
-    }
-
-    pub(super) fn counted_restart(&mut self, reason: &str) {
-        if self.budget.spend(self.now) {
-            self.begin(procedure::RESTART, reason);
-        } else {
-            self.begin_stop(&self.exhausted(reason), None);
-        }
+        self.procedure.as_ref().and_then(|running| running.procedure.step(running.at))
     }
 }

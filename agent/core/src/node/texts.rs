@@ -5,8 +5,9 @@ use super::serving::Serving;
 use crate::arbiter::Wait;
 use crate::automaton;
 use crate::procedure::Kind;
-use crate::view::{PeerView, View};
+use crate::view::{PeerView, ResourceView, View};
 use holdfast_api::state::{DataState, ModuleState};
+use holdfast_api::userconfig::Mode;
 
 impl Node {
     /// What reports, pages and the command line show.
@@ -22,7 +23,7 @@ impl Node {
             generation: self.durable.generation,
             solo: self.durable.solo,
             healthy: self.healthy,
-            boot_start: self.durable.boot_start,
+            boot_start: self.durable.starts_at_boot(self.settings.boot),
             running: self.durable.running,
             peer: self.peer.as_ref().map(|peer| PeerView {
                 id: peer.from,
@@ -36,6 +37,16 @@ impl Node {
             }),
             resync: self.resync,
             inventory: self.inventory,
+            resources: self
+                .resources
+                .iter()
+                .map(|(name, resource)| ResourceView {
+                    name: name.to_owned(),
+                    value: resource.value.clone(),
+                    since: resource.since,
+                    by: resource.by.clone(),
+                })
+                .collect(),
             links_heard: (0..self.settings.links).map(|link| self.links.link_heard(link, self.now)).collect(),
         }
     }
@@ -54,7 +65,10 @@ impl Node {
             Some(Kind::Start) => return "starting".to_owned(),
             Some(Kind::Promote) => return "becoming primary".to_owned(),
             Some(Kind::Restart) => return "restarting the application".to_owned(),
+            Some(Kind::Open) => return "starting the application".to_owned(),
             Some(Kind::Stop) => return "stopping".to_owned(),
+            Some(Kind::ForceStop) => return "stopping by force".to_owned(),
+            Some(Kind::Wait) => return "stopping, to wait".to_owned(),
             Some(Kind::Swap) => return format!("handing over to {peer}"),
             Some(Kind::Lose) => return "giving up the role of primary".to_owned(),
             Some(Kind::Halt) => return "stopping: its state cannot be saved".to_owned(),
@@ -83,6 +97,10 @@ impl Node {
         }
         if self.mute && self.status == automaton::STOP {
             return "stopped because its state could not be saved".to_owned();
+        }
+        if self.settings.mode == Mode::Light {
+            let runs = self.status == automaton::UP;
+            return if runs { "the application runs" } else { "the application does not run" }.to_owned();
         }
         self.durable.data.to_string()
     }
@@ -138,12 +156,15 @@ impl Node {
                  node whose data to keep, then `second` on the other"
             ),
             Wait::FailoverOff => {
-                format!("waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here")
+                format!(
+                    "waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here (`failover on` lets the nodes decide)"
+                )
             }
             Wait::NoPrimary => format!(
                 "waits for {peer} to be primary, as ordered by `second`: start the module there, or stop this one and start \
                  it without `second`"
             ),
+            Wait::Rule | Wait::Checks => self.held_text(wait),
             Wait::Promise => match self.heard_peer() {
                 Some(heartbeat) if !heartbeat.hears_you => format!(
                     "waits for the word of {peer}, which does not hear {node}: repair the link from {node} to {peer}"

@@ -1,0 +1,153 @@
+//! Why a node stops, waits, hands over or restarts its application: orders, faults and rules, within the retry budget.
+
+use super::scripts::Recycle;
+use super::serving::Serving;
+use super::{After, Node};
+use crate::automaton;
+use crate::grant;
+use crate::input::CheckAction;
+use crate::output::{EventLevel, ScriptAction};
+use crate::procedure;
+use holdfast_api::state::{DataState, ModuleState, Readiness};
+
+impl Node {
+    pub(super) fn begin_halt(&mut self) {
+        if self.serving.holds_role() {
+            self.serving = Serving::Refusing;
+        }
+        self.after_stop = After::Stay;
+        self.begin(procedure::HALT, "the state cannot be saved");
+    }
+
+    /// Begins a stop.
+    pub(super) fn begin_stop(&mut self, why: &str, after: After) {
+        self.step_down("this node stops");
+        self.durable.running = after != After::Stay;
+        let mut procedure = procedure::STOP;
+        if after != After::Stay {
+            procedure.action = ScriptAction::StopStart;
+        }
+        self.after_stop = after;
+        self.begin(procedure, why);
+    }
+
+    /// Begins a stop that asks nobody: writes are refused at once, and no graceful stop script is run.
+    pub(super) fn begin_force_stop(&mut self, why: &str) {
+        self.step_down("this node stops");
+        self.durable.running = false;
+        self.after_stop = After::Stay;
+        if self.serving.holds_role() {
+            self.serving = Serving::Refusing;
+        }
+        self.begin(procedure::FORCE_STOP, why);
+    }
+
+    /// Begins a stop that ends in WAIT.
+    pub(super) fn begin_wait(&mut self, why: &str) {
+        self.step_down("this node waits");
+        self.begin(procedure::WAIT, why);
+    }
+
+    /// A secondary in sync that leaves declares itself out of date first, so that its primary goes on at once.
+    fn step_down(&mut self, why: &str) {
+        let in_sync = self.status.0 == ModuleState::Second && self.durable.data == DataState::UpToDate;
+        if in_sync && self.peer_serves() {
+            let number = grant::number_to_ask(&self.durable, self.heard_peer());
+            self.promise(number, why);
+        }
+        self.live = false;
+        self.forced = false;
+        self.agreed = false;
+        self.claims = false;
+    }
+
+    /// Begins a swap, or says why not.
+    pub(super) fn begin_swap(&mut self, by: &str) -> Result<(), String> {
+        let peer = &self.settings.peer_name;
+        if self.status != automaton::PRIM || self.procedure.is_some() {
+            return Err(format!("{} is {}, not PRIM Ready", self.settings.node_name, self.status));
+        }
+        if !self.peer_can_take_over() {
+            return Err(format!("{peer} is not SECOND Ready; wait for its resync to end"));
+        }
+        self.begin(procedure::SWAP, by);
+        Ok(())
+    }
+
+    /// Stops and starts the application here; what runs beside a secondary needs no procedure.
+    pub(super) fn begin_restart(&mut self, why: &str) {
+        if self.status.0 == ModuleState::Second {
+            self.event(EventLevel::Info, why.to_owned());
+            self.end_script();
+            self.app.recycle = Recycle::Stop;
+        } else {
+            self.begin(procedure::RESTART, why);
+        }
+    }
+
+    /// A fault of this node: stop and start again, or give up once the retry budget is spent.
+    pub(super) fn local_fault(&mut self, reason: &str) {
+        self.event(EventLevel::Error, reason.to_owned());
+        if self.status == automaton::STOP || self.leaves() {
+            return;
+        }
+        self.counted_stopstart(reason);
+    }
+
+    /// Stops and starts the module on behalf of a checker, a script or a fault, within the retry budget; or reboots the
+    /// machine, where the module says so.
+    pub(super) fn counted_stopstart(&mut self, reason: &str) {
+        if !self.spend_restart() {
+            return self.begin_stop(&self.exhausted_text(reason), After::Stay);
+        }
+        if self.settings.automatic_reboot {
+            self.durable.reboots = self.durable.reboots.saturating_add(1);
+            return self.begin_stop(reason, After::Reboot);
+        }
+        self.begin_stop(reason, After::Start("automatic start after a stopstart".to_owned()));
+    }
+
+    /// Whether one more automatic restart is within the budget. Reboots are counted over the life of the agent, by the
+    /// ledger; a module that has run for a whole interval since counts anew.
+    pub(super) fn spend_restart(&mut self) -> bool {
+        if self.now.since(self.born) >= self.settings.loop_interval_ms {
+            self.durable.reboots = 0;
+        }
+        let within = self.durable.reboots < self.settings.maxloop || self.settings.loop_interval_ms == 0;
+        let within = within && self.budget.spend(self.now);
+        self.exhausted |= !within;
+        within
+    }
+
+    pub(super) fn exhausted_text(&self, reason: &str) -> String {
+        format!(
+            "{reason}; {} restarts within {} s are used up (maxloop): the module stops here; look at the application log, \
+             repair, then start it",
+            self.settings.maxloop,
+            self.settings.loop_interval_ms / 1000
+        )
+    }
+
+    /// A checker found too few processes of the application.
+    pub(super) fn on_process_missing(&mut self, name: &str, action: CheckAction) {
+        if self.status.1 != Readiness::Ready || self.procedure.is_some() {
+            return;
+        }
+        let reason = format!("process {name} is missing");
+        self.event(EventLevel::Error, reason.clone());
+        match action {
+            CheckAction::NoAction | CheckAction::Wait | CheckAction::Swap => {}
+            CheckAction::Stop => self.begin_stop(&reason, After::Stay),
+            CheckAction::StopStart => self.counted_stopstart(&reason),
+            CheckAction::Restart => self.counted_restart(&reason),
+        }
+    }
+
+    pub(super) fn counted_restart(&mut self, reason: &str) {
+        if self.spend_restart() {
+            self.begin_restart(reason);
+        } else {
+            self.begin_stop(&self.exhausted_text(reason), After::Stay);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Resources and rules of a node: what it says of itself, what checkers say, and what the failover machine makes of it.
+
+use super::{After, Node};
+use crate::arbiter::Wait;
+use crate::automaton;
+use crate::heartbeat::{RESOURCES_SAID_MAX, fits};
+use crate::input::CheckAction;
+use crate::machine::{Due, Facts, each_selector, selects};
+use crate::output::EventLevel;
+use crate::resources::{self, Resources};
+use holdfast_api::checker::When;
+use holdfast_api::resource::ResourceValue;
+use holdfast_api::rules::Selector;
+use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_api::userconfig::{Boot, Mode};
+
+/// Who speaks for the module itself.
+const SELF: &str = "holdfast";
+
+impl Node {
+    /// Every resource, with its history.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let peer = self.heard_peer().filter(|peer| peer.state != ModuleState::Stop);
+        Facts { local: &self.resources, remote: peer.map(|peer| peer.resources.as_slice()) }
+    }
+
+    /// A checker, a script or an operator says what a resource is.
+    pub(super) fn on_resource_set(&mut self, name: &str, value: ResourceValue, by: &str) {
+        match resources::check_foreign(name, &value) {
+            Ok(()) => self.set_resource(name, value, by),
+            Err(reason) => self.event(EventLevel::Warning, format!("refused from {by}: {reason}")),
+        }
+    }
+
+    fn set_resource(&mut self, name: &str, value: ResourceValue, by: &str) {
+        match self.resources.set(name, value.clone(), by, self.now) {
+            Ok(Some(before)) if by != SELF => {
+                let level = if value == ResourceValue::Down { EventLevel::Warning } else { EventLevel::Info };
+                self.event(level, format!("resource {name} is {value} (was {before}), says {by}"));
+            }
+            Ok(_) => {}
+            Err(reason) => self.event(EventLevel::Warning, format!("refused from {by}: {reason}")),
+        }
+    }
+
+    /// Every checker's resource is there, and nothing is known of it.
+    pub(super) fn init_resources(&mut self) {
+        for (name, _) in self.settings.checkers.clone() {
+            if self.resources.get(&name).is_none() {
+                self.set_resource(&name, ResourceValue::Init, SELF);
+            }
+        }
+        self.say_resources();
+    }
+
+    /// The checkers of this level look no longer.
+    pub(super) fn forget_checks(&mut self, level: When) {
+        for (name, when) in self.settings.checkers.clone() {
+            if when == level {
+                self.set_resource(&name, ResourceValue::Init, SELF);
+            }
+        }
+    }
+
+    /// Brings the resources that the module speaks for itself up to date.
+    pub(super) fn say_resources(&mut self) {
+        let up = |up: bool| if up { ResourceValue::Up } else { ResourceValue::Down };
+        let on = |on: bool| word(if on { "on" } else { "off" });
+        let boot = match self.settings.boot {
+            Boot::Ignore if self.durable.boot_auto => "auto",
+            Boot::Ignore if self.durable.boot_start => "on",
+            Boot::Ignore => "off",
+            Boot::On => "on",
+            Boot::Off => "off",
+            Boot::Auto => "auto",
+        };
+        let peer_lives = self.heard_peer().is_some_and(|peer| peer.running);
+        let degraded = self.degraded && peer_lives && self.status.0 == ModuleState::Alone;
+        let mut said = vec![
+            ("state.local".to_owned(), word(&self.status.to_string())),
+            ("usersetting.boot".to_owned(), word(boot)),
+            ("heart.maxloop".to_owned(), word(if self.exhausted { "true" } else { "false" })),
+            ("heart.stopstartloop".to_owned(), word(&self.budget.count().to_string())),
+        ];
+        if self.settings.mode == Mode::Mirror {
+            let remote = self.heard_peer().map(|peer| word(&format!("{} {}", peer.state, peer.readiness)));
+            said.push(("state.remote".to_owned(), remote.unwrap_or(ResourceValue::Unknown)));
+            said.push(("usersetting.failover".to_owned(), on(self.settings.failover)));
+            said.push(("rfs.uptodate".to_owned(), up(self.durable.data == DataState::UpToDate)));
+            said.push(("rfs.degraded".to_owned(), up(degraded)));
+            for link in 0..self.settings.links {
+                let ident = self.settings.link_idents.get(link).cloned().unwrap_or_else(|| link.to_string());
+                said.push((format!("heartbeat.{ident}"), up(self.links.link_heard(link, self.now))));
+            }
+        }
+        for (name, value) in said {
+            self.set_resource(&name, value, SELF);
+        }
+    }
+
+    /// What keeps this node from any role: a wait rule that holds, or a checker one reads that has not looked yet.
+    pub(super) fn held(&self) -> Option<Wait> {
+        if self.status.0 != ModuleState::Wait || self.settings.rules.rules.is_empty() {
+            return None;
+        }
+        if self.wait_rule().is_some() {
+            return Some(Wait::Rule);
+        }
+        (!self.unchecked().is_empty()).then_some(Wait::Checks)
+    }
+
+    /// The wait rule that holds, in plain words.
+    pub(super) fn wait_rule(&self) -> Option<String> {
+        self.facts().wait_rule(&self.settings.rules.rules)
+    }
+
+    /// For what a node waits that is kept from any role.
+    pub(super) fn held_text(&self, wait: Wait) -> String {
+        if wait == Wait::Checks {
+            return format!("waits for the first result of {}", self.unchecked().join(", "));
+        }
+        let rule = self.wait_rule().unwrap_or_default();
+        format!("waits until this no longer holds: {rule}; repair what it names, and the module goes on by itself")
+    }
+
+    /// `pre` checkers that a wait rule reads and that have not looked yet. Others look only once the application runs.
+    pub(super) fn unchecked(&self) -> Vec<String> {
+        let mut names = self.facts().unchecked(&self.settings.rules.rules);
+        let pre =
+            |name: &String| self.settings.checkers.iter().any(|(other, when)| other == name && *when == When::Pre);
+        names.retain(pre);
+        names
+    }
+
+    /// Lets the failover machine look, and does what is due. Not while something is under way: it looks again after that.
+    pub(super) fn run_rules(&mut self) {
+        if self.settings.rules.rules.is_empty()
+            || self.mute
+            || self.status == automaton::STOP
+            || self.procedure.is_some()
+        {
+            return;
+        }
+        let mut machine = self.machine.clone();
+        let due = machine.evaluate(self.now, &self.settings.rules, self.facts());
+        self.machine = machine;
+        if let Some(Due { action, reason }) = due {
+            self.apply_rule(action, &reason);
+        }
+    }
+
+    fn apply_rule(&mut self, action: CheckAction, reason: &str) {
+        let in_role = self.status.0 != ModuleState::Wait;
+        let by = format!("{action} by {reason}", action = action.as_str());
+        match action {
+            CheckAction::Stop => self.begin_stop(&by, After::Stay),
+            CheckAction::Wait if in_role => self.counted_wait(&by),
+            CheckAction::StopStart if in_role => self.counted_stopstart(&by),
+            CheckAction::Restart if self.status.1 == Readiness::Ready => self.counted_restart(&by),
+            CheckAction::Swap if self.status == automaton::PRIM => {
+                if let Err(why) = self.begin_swap(&by) {
+                    self.event(EventLevel::Warning, format!("{by} cannot be carried out: {why}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn counted_wait(&mut self, reason: &str) {
+        if self.spend_restart() {
+            self.begin_wait(reason);
+        } else {
+            self.begin_stop(&self.exhausted_text(reason), After::Stay);
+        }
+    }
+
+    /// The resources that the peer's rules read, as far as they fit into a heartbeat: the rules are the same there.
+    pub(super) fn said_resources(&self) -> Vec<(String, ResourceValue)> {
+        let mut remote: Vec<&Selector> = Vec::new();
+        for rule in &self.settings.rules.rules {
+            each_selector(&rule.condition, &mut |selector| {
+                if selector.remote {
+                    remote.push(selector);
+                }
+            });
+        }
+        if remote.is_empty() {
+            return Vec::new();
+        }
+        let named = self.resources.iter().filter(|(name, _)| remote.iter().any(|selector| selects(selector, name)));
+        let said = named.map(|(name, resource)| (name.to_owned(), resource.value.clone()));
+        said.filter(|(name, value)| fits(name, value)).take(RESOURCES_SAID_MAX).collect()
+    }
+}
+
+fn word(text: &str) -> ResourceValue {
+    ResourceValue::from(text.to_owned())
+}
