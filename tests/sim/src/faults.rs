@@ -89,14 +89,7 @@ impl Cluster {
             Fault::ProcessMissing if self.hosts[host].application => {
                 let action = [CheckAction::Restart, CheckAction::StopStart, CheckAction::Stop][(time % 3) as usize];
                 self.hosts[host].application = action == CheckAction::Stop;
-                self.to_agent(
-                    host,
-                    Input::ProcessMissing {
-                        name: "app".to_owned(),
-                        problem: "process app is missing".to_owned(),
-                        action,
-                    },
-                );
+                self.to_agent(host, process_missing("app", action));
             }
             Fault::StopStartLater if runs => {
                 self.command(host, ModuleCommand::Stop, "operator");
@@ -152,4 +145,9 @@ impl Cluster {
             self.hosts[host].bad.clear();
         }
     }
+}
+
+/// The process checker finds a process missing.
+pub(crate) fn process_missing(name: &str, action: CheckAction) -> Input {
+    Input::ProcessMissing { name: name.to_owned(), problem: format!("process {name} is missing"), action }
 }

@@ -5,6 +5,7 @@
 //! simulation. Running a transcript gives the same transcript, or the difference is the change to review.
 
 use super::cluster::Cluster;
+use super::faults::process_missing;
 use super::options::Options;
 use super::replica::Mode as Plane;
 use holdfast_api::checker::When;
@@ -13,6 +14,7 @@ use holdfast_api::userconfig::{DefaultPrim, Mode};
 use holdfast_core::input::{CheckAction, Input, ModuleCommand};
 use holdfast_core::output::Script;
 use holdfast_core::replica::ReplicaEvent;
+use holdfast_core::settings::Settings;
 
 /// Runs the orders of a transcript and returns it with what happens now.
 ///
@@ -113,6 +115,25 @@ fn configure(options: &mut Options, said: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The module is configured anew on a node while it runs there.
+fn reconfigure(cluster: &mut Cluster, host: usize, said: &str) -> Result<(), String> {
+    configure(&mut cluster.options, said)?;
+    let options = &cluster.options;
+    if let Some(node) = &mut cluster.hosts[host].node {
+        let settings = Settings {
+            scripts: options.scripts.clone(),
+            checkers: options.checkers.clone(),
+            rules: options.rules.clone(),
+            maxloop: options.maxloop,
+            automatic_reboot: options.automatic_reboot,
+            defaultprim: options.defaultprim.clone(),
+            ..node.settings().clone()
+        };
+        node.apply(settings);
+    }
+    Ok(())
+}
+
 fn check_action(word: &str) -> Result<CheckAction, String> {
     use CheckAction::{NoAction, Restart, Stop, StopStart, Swap, Wait};
     let all = [Wait, Restart, StopStart, Stop, Swap, NoAction];
@@ -175,14 +196,7 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         }
         ("process-missing", [name, action]) => {
             let action = check_action(action)?;
-            cluster.to_agent(
-                host,
-                Input::ProcessMissing {
-                    name: (*name).to_owned(),
-                    problem: format!("process {name} is missing"),
-                    action,
-                },
-            );
+            cluster.to_agent(host, process_missing(name, action));
         }
         ("finds", [resource, "bad"]) => {
             cluster.hosts[host].bad.insert((*resource).to_owned());
@@ -194,6 +208,7 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
             let (name, value) = ((*resource).to_owned(), ResourceValue::from((*value).to_owned()));
             cluster.to_agent(host, Input::ResourceSet { name, value, by: "admin".to_owned() });
         }
+        ("configure", said) => reconfigure(cluster, host, &said.join(" "))?,
         ("scripts-hang", []) => cluster.options.script_ms = (3_600_000, 3_600_000),
         ("scripts-end", []) => cluster.options.script_ms = Options::calm().script_ms,
         ("until-resync", []) => {
