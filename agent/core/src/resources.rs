@@ -13,11 +13,11 @@ pub const VALUE_MAX: usize = 128;
 /// Values kept of each resource, the present one included.
 pub const VALUES_MAX: usize = 32;
 
-/// What the drivers, and no others, say of the checkers' switches.
-const SWITCHES: [&str; 2] = ["usersetting.checker", "usersetting.errd"];
-
-/// Classes that the module speaks for itself.
-const OWN_CLASSES: [&str; 5] = ["state", "heartbeat", "heart", "rfs", "usersetting"];
+/// Classes of which only the module itself speaks.
+const OWN_CLASSES: [&str; 3] = ["state", "heartbeat", "heart"];
+/// Resources of which only the module itself speaks; the last is the witness's word, not a checker's.
+const OWN_NAMES: [&str; 5] =
+    ["usersetting.boot", "usersetting.failover", "rfs.uptodate", "rfs.degraded", "splitbrain.uptodate"];
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,8 +101,7 @@ impl Resource {
 pub fn check_foreign(name: &str, value: &ResourceValue) -> Result<(), String> {
     check_name(name)?;
     let class = name.split('.').next().unwrap_or_default();
-    // The election's result is the witness's to say, not a checker's.
-    if (OWN_CLASSES.contains(&class) && !SWITCHES.contains(&name)) || name == "splitbrain.uptodate" {
+    if OWN_CLASSES.contains(&class) || OWN_NAMES.contains(&name) {
         return Err(format!("{name} is said by the module itself and cannot be set; use a class of your own"));
     }
     match value {

@@ -113,6 +113,12 @@ impl Node {
         (!self.unchecked().is_empty()).then_some(Wait::Checks)
     }
 
+    /// A wait rule keeps this node from any role, for who knows how long: the peer need not wait for it. For the first
+    /// results of checkers it waits, so that after a power loss of both nodes the roles are what they were.
+    pub(super) fn blocked_by_rule(&self) -> bool {
+        self.held() == Some(Wait::Rule)
+    }
+
     /// The wait rule that holds, in plain words.
     pub(super) fn wait_rule(&self) -> Option<String> {
         self.facts().wait_rule(&self.settings.rules.rules)
