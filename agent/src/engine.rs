@@ -271,7 +271,7 @@ impl Running {
             }
             Act::StartChecks { .. } => self.watch = Some(Watch::start(&drivers.errd, &self.engine.inbox)),
             Act::StopChecks { .. } => self.watch = None,
-            Act::AskWitness { .. } => {}
+            Act::AskWitness { .. } | Act::ReportGeneration { .. } => {}
             Act::SetHealth { ready } => {
                 self.healthy = ready;
                 // At once: a load balancer must not see the old answer while the acts that follow run.

@@ -25,3 +25,4 @@ pub mod retry;
 pub mod settings;
 pub mod time;
 pub mod view;
+pub mod witness;

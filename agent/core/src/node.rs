@@ -10,8 +10,9 @@ mod role;
 mod serving;
 mod steps;
 mod texts;
+mod witness;
 
-use crate::arbiter::{self, Situation, Wait};
+use crate::arbiter::{self, Force, Situation, Wait};
 use crate::automaton::{self, Status, Trigger};
 use crate::durable::Durable;
 use crate::heartbeat::{Heartbeat, Incarnation};
@@ -24,6 +25,7 @@ use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
 use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
+use crate::witness::Talk;
 use holdfast_api::ids::Generation;
 use serving::Serving;
 use steps::Running;
@@ -45,6 +47,9 @@ pub struct Node {
     links: Liveness,
     replay: Replay,
     peer: Option<Heartbeat>,
+    talk: Talk,
+    /// The highest number the register is known to have recorded in this life of it.
+    told: u64,
 
     procedure: Option<Running>,
     /// The stop under way is followed by a start, by this actor.
@@ -54,13 +59,17 @@ pub struct Node {
     /// See [`Situation::live`].
     live: bool,
     agreed: bool,
-    forced: bool,
+    forced: Option<Force>,
     /// The number asked of the peer at present.
     asking: Option<u64>,
     waiting: Option<Wait>,
 
     healthy: bool,
     addresses_set: bool,
+    /// Addresses were dropped after a suspension, until it is sure that this node still is the primary.
+    addresses_dropped: bool,
+    /// The act that sets them again.
+    restoring: Option<u64>,
     application_started: bool,
     /// The data plane may hold directories or mounts.
     data_plane_used: bool,
@@ -117,17 +126,21 @@ impl Node {
             links: Liveness::new(settings.links, settings.timeout_ms, moment.now),
             replay: Replay::new(settings.incarnation, settings.links),
             peer: None,
+            talk: Talk::default(),
+            told: 0,
             procedure: None,
             stop_then_start: None,
             serving: Serving::No,
             following: None,
             live: false,
             agreed: false,
-            forced: false,
+            forced: None,
             asking: None,
             waiting: None,
             healthy: false,
             addresses_set: false,
+            addresses_dropped: false,
+            restoring: None,
             application_started: false,
             data_plane_used: false,
             releases_pending: 0,
@@ -178,7 +191,9 @@ impl Node {
             Input::Replica(event) => self.on_replica(event),
             Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
             Input::ProcessMissing { name, action } => self.on_process_missing(&name, action),
-            Input::ResourceSet { .. } | Input::WitnessAnswered { .. } => {}
+            Input::ResourceSet { .. } => {}
+            Input::WitnessAnswered { ask, answer } => self.on_witness_answered(ask, answer),
+            Input::RegisterRestarted { life } => self.on_register_restarted(life),
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
         }
         self.settle();
@@ -203,6 +218,7 @@ impl Node {
             self.serving_deadline(),
             self.procedure.as_ref().and_then(Running::deadline),
             self.swap_request.map(|(_, until)| until),
+            self.witness_deadline(),
         ];
         for at in candidates.into_iter().flatten() {
             deadline = deadline.min(at);
@@ -213,6 +229,11 @@ impl Node {
     /// The durable state as it stands after the last `handle`.
     pub fn durable(&self) -> &Durable {
         &self.durable
+    }
+
+    /// State and readiness.
+    pub fn status(&self) -> Status {
+        self.status
     }
 
     /// The settings it was made with.
@@ -241,6 +262,7 @@ impl Node {
             // The peer may have gone on alone meanwhile: until it is heard, this copy is not known to be the newest.
             self.live = false;
             self.slept_until = Some(self.now);
+            self.drop_addresses();
         }
     }
 
@@ -252,6 +274,7 @@ impl Node {
             self.swap_request = None;
         }
         self.check_step_deadline();
+        self.witness_overdue();
         for _ in 0..8 {
             let before = (self.status, self.procedure.is_some(), self.serving.clone(), self.waiting);
             if self.serving.holds_role() {
@@ -263,12 +286,16 @@ impl Node {
                 break;
             }
         }
+        self.tell_register();
+        self.restore_addresses();
+        self.talk.let_go();
     }
 
     fn finish(&mut self, before: Node, command: bool) -> Output {
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
         let save_anyway = std::mem::take(&mut self.save_anyway);
-        if save_anyway || (self.durable != before.durable && (!self.mute || command)) {
+        let changed = self.durable != before.durable && !self.settings.broken.act_before_saving;
+        if save_anyway || (changed && (!self.mute || command)) {
             self.out.persist = Some(self.durable.clone());
         }
         let mut heartbeat = self.heartbeat();
@@ -336,6 +363,10 @@ impl Node {
             peer: self.peer.as_ref(),
             heard: self.heard(),
             silent: self.links.silent(self.now),
+            long_silent: self.now >= self.links.silent_from().after(self.settings.pulse_ms / 2),
+            talk: &self.talk,
+            now: self.now,
+            retry_ms: self.retry_ms(),
         }
     }
 

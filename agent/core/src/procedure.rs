@@ -11,6 +11,8 @@ pub enum Step {
     Inspect,
     /// Stop following: apply all that was received; waits for `Fenced`. Skipped if nothing is followed.
     Fence,
+    /// Ask the witness, where its word is needed; waits for that.
+    AskWitness,
     /// Decide again whether the right to serve is still there, and save it; else the procedure ends here.
     Grant,
     /// Mount read-write; waits for `Serving`.
@@ -94,10 +96,10 @@ pub enum Kind {
 pub const START: Procedure =
     Procedure { kind: Kind::Start, steps: &[Step::Prestart, Step::Inspect], action: ScriptAction::Start };
 
-/// Fence, grant, serve, address, application: in this order and no other.
+/// Fence, ask, grant, serve, address, application: in this order and no other.
 pub const PROMOTE: Procedure = Procedure {
     kind: Kind::Promote,
-    steps: &[Step::Fence, Step::Grant, Step::Serve, Step::SetAddresses, Step::StartPrim, Step::Ready],
+    steps: &[Step::Fence, Step::AskWitness, Step::Grant, Step::Serve, Step::SetAddresses, Step::StartPrim, Step::Ready],
     action: ScriptAction::Start,
 };
 

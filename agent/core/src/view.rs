@@ -3,6 +3,7 @@
 use crate::replica::{Inventory, ResyncProgress};
 use crate::time::Instant;
 use holdfast_api::ids::{Generation, NodeId};
+use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -42,6 +43,20 @@ pub struct View {
     pub inventory: Option<Inventory>,
     /// Per link: the peer has been heard on it within the timeout.
     pub links_heard: Vec<bool>,
+    /// The witness, if there is one.
+    #[serde(default)]
+    pub witness: Option<WitnessView>,
+}
+
+/// The witness as last heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessView {
+    /// What it said, in words.
+    pub said: String,
+    /// When; not known if only its record is.
+    pub at: Option<Instant>,
+    /// The resource `splitbrain.uptodate`.
+    pub uptodate: ResourceValue,
 }
 
 /// The peer as last heard.

@@ -132,6 +132,7 @@ impl Agent {
             boot_id: self.boot.id,
             incarnation: self.incarnation,
             witness: Witness::default(),
+            witness_timeout_ms: user_config.heart.timeout_ms,
             broken: BrokenRules::default(),
         }
     }

@@ -9,7 +9,7 @@ use holdfast_core::input::{Input, ModuleCommand, ScriptOutcome};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, Output, Script};
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
-use holdfast_core::settings::{Settings, Witness};
+use holdfast_core::settings::Settings;
 use holdfast_core::time::{Instant, Moment};
 
 impl Cluster {
@@ -23,10 +23,11 @@ impl Cluster {
 
     /// The agent starts and reads its ledger.
     pub fn start_agent(&mut self, host: usize) {
-        let draw = self.rng.draw();
+        let (draw, now) = (self.rng.draw(), self.schedule.now());
         let machine = &mut self.hosts[host];
         machine.life += 1;
-        machine.disk.starts += 1;
+        // As the agent does: one more than before, or the wall clock's second, whichever is more.
+        machine.disk.starts = (machine.disk.starts + 1).max(1_000_000 + machine.wall_off + now / 1000);
         let options = &self.options;
         let settings = Settings {
             module: "mirror".to_owned(),
@@ -41,10 +42,11 @@ impl Cluster {
             loop_interval_ms: options.loop_interval_ms,
             failover: options.failover,
             has_scripts: options.has_scripts,
-            signature: 7,
+            signature: 7 + u64::from(machine.reconfigured),
             boot_id: machine.boot_id,
             incarnation: Incarnation { count: machine.disk.starts, id: draw },
-            witness: Witness::None,
+            witness: options.witness.setting(),
+            witness_timeout_ms: options.witness_timeout_ms,
             broken: options.broken,
         };
         let durable = machine.disk.ledger.clone();
@@ -111,6 +113,7 @@ impl Cluster {
             }
         }
         self.oracle_output(host, &output);
+        self.oracle_woken(host, &output);
         match &output.persist {
             Some(_) => {
                 let delay = self.rng.within(self.options.save_ms);
@@ -174,7 +177,7 @@ impl Cluster {
             self.carry_out_act(host, act);
         }
         for reply in output.replies {
-            self.oracle_replied(host, reply.id);
+            self.oracle_replied(host, reply.id, reply.result.is_ok());
             self.say(|| format!("{} reply {:?}", Self::name(host), reply.result));
         }
     }
@@ -196,11 +199,11 @@ impl Cluster {
     fn carry_out_act(&mut self, host: usize, act: Act) {
         let life = self.hosts[host].life;
         match act {
-            Act::RunScript { run, script, .. } => {
+            Act::RunScript { run, script, from, .. } => {
                 let (took, outcome) = scripts::draw(&mut self.rng, &self.options);
                 let outcome = if self.faulty { outcome } else { ScriptOutcome::Exited(0) };
                 self.hosts[host].scripts.push(Run { run, script });
-                self.oracle_script_begins(host, script);
+                self.oracle_script_begins(host, script, from);
                 self.schedule.after(took, Step::ScriptEnds { host, life, run, outcome });
             }
             Act::EndScript { run } => {
@@ -209,6 +212,7 @@ impl Cluster {
             }
             Act::Replica(command) => self.order(host, command),
             Act::SetAddresses { run } => {
+                self.oracle_addresses_set(host);
                 self.hosts[host].addresses = true;
                 self.to_agent(host, Input::AddressesDone { run, error: None });
             }
@@ -216,7 +220,9 @@ impl Cluster {
                 self.hosts[host].addresses = false;
                 self.to_agent(host, Input::AddressesDone { run, error: None });
             }
-            Act::StartChecks { .. } | Act::StopChecks { .. } | Act::AskWitness { .. } => {}
+            Act::StartChecks { .. } | Act::StopChecks { .. } => {}
+            Act::AskWitness { ask, number, nonce } => self.ask_witness(host, ask, number, nonce),
+            Act::ReportGeneration { life, number } => self.report_generation(host, life, number),
             Act::SetHealth { ready } => self.hosts[host].healthy = ready,
         }
     }
@@ -292,6 +298,8 @@ pub fn show_input(input: &Input) -> Option<String> {
             }
             other => format!("{other:?}"),
         }),
+        Input::RegisterRestarted { .. } => Some("the register asks for the generation".to_owned()),
+        Input::WitnessAnswered { answer, .. } => Some(format!("witness {answer:?}")),
         Input::AddressesDone { error: None, .. } => Some("addresses done".to_owned()),
         other => Some(format!("{other:?}")),
     }
@@ -318,6 +326,7 @@ pub fn show_act(act: &Act) -> Option<String> {
         Act::StartChecks { when } => format!("start checks {when}"),
         Act::StopChecks { when } => format!("stop checks {when}"),
         Act::AskWitness { ask, number, .. } => format!("ask the witness {number} (ask {ask})"),
+        Act::ReportGeneration { number, .. } => format!("report generation {number} to the register"),
         Act::SetHealth { ready } => format!("health {}", if *ready { 200 } else { 404 }),
     })
 }

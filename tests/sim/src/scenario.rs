@@ -6,6 +6,7 @@
 use super::cluster::Cluster;
 use super::options::Options;
 use super::replica::Mode;
+use super::witness::Kind;
 use holdfast_core::input::{CheckAction, Input, ModuleCommand};
 use holdfast_core::replica::ReplicaEvent;
 
@@ -14,7 +15,9 @@ use holdfast_core::replica::ReplicaEvent;
 /// # Errors
 /// An order that is not understood, by its line; or a rule that was broken, by its text.
 pub fn run(transcript: &str) -> Result<String, String> {
-    let mut cluster = Cluster::new(Options::calm(), true);
+    let witness = transcript.lines().find_map(|line| line.strip_prefix("> witness "));
+    let witness = witness.map_or(Ok(Kind::None), witness_kind)?;
+    let mut cluster = Cluster::new(Options { witness, ..Options::calm() }, true);
     cluster.run_for(10);
     cluster.log = Some(Vec::new());
     let mut out = String::new();
@@ -81,6 +84,12 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
             cluster.run_for(milliseconds(seconds)?);
             return Ok(());
         }
+        // Said before anything happened.
+        ["witness", ..] => return Ok(()),
+        ["restart", "register"] => cluster.register_ends(100, false),
+        ["restore", "register"] => cluster.register_ends(100, true),
+        ["cut", "witness", node] => cluster.register.cut_until[index(node)?] = u64::MAX,
+        ["join", "witness", node] => cluster.register.cut_until[index(node)?] = 0,
         ["cut"] => cluster.net.set_all(true),
         ["join"] => cluster.net.set_all(false),
         ["cut", "from", node] => (0..2).for_each(|link| cluster.net.set(index(node).unwrap_or(0), link, true)),
@@ -157,6 +166,15 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         _ => return Err(format!("unknown order `{verb}`")),
     }
     Ok(())
+}
+
+fn witness_kind(name: &str) -> Result<Kind, String> {
+    match name.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["register"] => Ok(Kind::Register),
+        ["ping"] => Ok(Kind::PingFromBoth),
+        ["ping", "from", node] => Ok(Kind::PingFrom(index(node)?)),
+        _ => Err(format!("unknown witness `{name}`")),
+    }
 }
 
 fn index(node: &str) -> Result<usize, String> {

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::serving::Serving;
-use crate::arbiter::{self, Decision};
+use crate::arbiter::{self, Decision, Wait};
 use crate::automaton::{self, Trigger};
 use crate::grant::{self, Source};
 use crate::input::{CheckAction, ScriptOutcome};
@@ -39,8 +39,14 @@ enum Answer {
     Addresses(u64),
     Inspected,
     Fenced,
+    Witness,
+    /// That nobody else serves, after a suspension.
+    Proof,
     Serving,
-    Released { until: Instant, aborted: bool },
+    Released {
+        until: Instant,
+        aborted: bool,
+    },
 }
 
 /// How a step went.
@@ -103,6 +109,9 @@ impl Node {
             self.serving = Serving::Refusing;
         }
         self.stop_then_start = None;
+        // A later start is no order of `prim` or `second`.
+        self.forced = None;
+        self.agreed = false;
         self.begin(procedure::HALT, "the state cannot be saved");
     }
 
@@ -114,7 +123,7 @@ impl Node {
             self.promise(number, "this node stops");
         }
         self.live = false;
-        self.forced = false;
+        self.forced = None;
         self.agreed = false;
         self.durable.running = then_start.is_some();
         let mut procedure = procedure::STOP;
@@ -210,12 +219,15 @@ impl Node {
                 self.replica(ReplicaCommand::Fence);
                 Progress::Waits(Answer::Fenced)
             }
+            Step::AskWitness => self.ask_for_promotion(),
             Step::Grant => self.take_grant(),
             Step::Serve => {
                 self.data_plane_used = true;
                 self.replica(ReplicaCommand::Serve { generation: self.durable.generation });
                 Progress::Waits(Answer::Serving)
             }
+            // Suspended since the grant: not before it is sure that nobody else serves.
+            Step::SetAddresses | Step::StartPrim if self.slept_until.is_some() => Progress::Waits(Answer::Proof),
             Step::SetAddresses => {
                 self.addresses_set = true;
                 let run = self.next_run();
@@ -227,8 +239,8 @@ impl Node {
                 self.run_script(Script::StartPrim, false)
             }
             Step::Ready => {
-                self.healthy = true;
-                self.act(Act::SetHealth { ready: true });
+                self.healthy = !self.addresses_dropped;
+                self.act(Act::SetHealth { ready: self.healthy });
                 self.act(Act::StartChecks { when: When::Prim });
                 self.take_edge(Trigger::Started, "");
                 Progress::Done
@@ -244,13 +256,7 @@ impl Node {
                 self.replica(ReplicaCommand::Refuse);
                 Progress::Done
             }
-            Step::ReleaseAddresses if !self.addresses_set => Progress::Done,
-            Step::ReleaseAddresses => {
-                self.addresses_set = false;
-                let run = self.next_run();
-                self.act(Act::ReleaseAddresses { run });
-                Progress::Waits(Answer::Addresses(run))
-            }
+            Step::ReleaseAddresses => self.release_addresses(),
             Step::AwaitScript if self.script.is_none() => Progress::Done,
             Step::AwaitScript => Progress::Waits(Answer::AnyScript),
             Step::StopPrim | Step::StopPrimForce if !self.application_started => Progress::Done,
@@ -265,7 +271,7 @@ impl Node {
         }
     }
 
-    fn next_run(&mut self) -> u64 {
+    pub(super) fn next_run(&mut self) -> u64 {
         self.runs += 1;
         self.runs
     }
@@ -301,7 +307,8 @@ impl Node {
     fn take_grant(&mut self) -> Progress {
         let verdict = arbiter::decide(&self.situation());
         let Decision::Promote { source, number } = verdict.decision else {
-            let text = format!("does not become primary after all: {} has spoken", self.settings.peer_name);
+            let spoken = if self.heard() { &self.settings.peer_name } else { "the witness" };
+            let text = format!("does not become primary after all: {spoken} has spoken");
             self.event(EventLevel::Warning, text);
             self.procedure = None;
             if let Some(following) = &mut self.following {
@@ -323,7 +330,8 @@ impl Node {
         grant::take(&mut self.durable, number, id, continues);
         self.stop_following();
         self.live = false;
-        self.forced = false;
+        self.slept_until = None;
+        self.forced = None;
         self.agreed = false;
         self.asking = None;
         self.swap_request = None;
@@ -430,6 +438,38 @@ impl Node {
         self.answered(Answer::Fenced);
     }
 
+    /// Before the grant: ask the witness, where its word is needed and not there yet.
+    fn ask_for_promotion(&mut self) -> Progress {
+        match arbiter::decide(&self.situation()).decision {
+            Decision::AskWitness { number } => self.ask_witness(number),
+            Decision::Wait(Wait::Witness) => {}
+            _ => return Progress::Done,
+        }
+        Progress::Waits(Answer::Witness)
+    }
+
+    fn release_addresses(&mut self) -> Progress {
+        self.addresses_dropped = false;
+        if !std::mem::take(&mut self.addresses_set) {
+            return Progress::Done;
+        }
+        let run = self.next_run();
+        self.act(Act::ReleaseAddresses { run });
+        Progress::Waits(Answer::Addresses(run))
+    }
+
+    /// It is sure that nobody else serves: the step that waited for that is tried again.
+    pub(super) fn on_proof(&mut self) {
+        if let Some(running) = self.procedure.as_mut().filter(|running| running.waiting == Some(Answer::Proof)) {
+            running.waiting = None;
+            self.run_steps();
+        }
+    }
+
+    pub(super) fn on_witness_word(&mut self) {
+        self.answered(Answer::Witness);
+    }
+
     pub(super) fn on_mounted(&mut self) {
         self.answered(Answer::Serving);
     }
@@ -476,6 +516,9 @@ impl Node {
     pub(super) fn on_addresses_done(&mut self, run: u64, error: Option<String>) {
         let step = self.current_step();
         if let Some(error) = error {
+            if self.restoring.take() == Some(run) {
+                return self.local_fault(&format!("the virtual addresses cannot be set again: {error}"));
+            }
             let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Addresses(run)));
             if waited && step == Some(Step::SetAddresses) {
                 return self.local_fault(&format!("the virtual addresses cannot be set: {error}"));
