@@ -5,7 +5,9 @@ use crate::grant::{self, Source};
 use crate::heartbeat::Heartbeat;
 use crate::relation::{Lineage, Relation, relation};
 use crate::replica::Inventory;
-use crate::settings::Settings;
+use crate::settings::{Settings, Witness};
+use crate::time::Instant;
+use crate::witness::{Talk, Word};
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
 
@@ -25,7 +27,7 @@ pub struct Situation<'a> {
     /// An operator's `second`: this copy may be overwritten.
     pub agreed: bool,
     /// An operator's `prim` or `primforce`.
-    pub forced: bool,
+    pub forced: Option<Force>,
     /// A wait rule keeps this node from any role.
     pub held: bool,
     /// What the directories hold.
@@ -36,6 +38,29 @@ pub struct Situation<'a> {
     pub heard: bool,
     /// The peer was silent on all links for the timeout.
     pub silent: bool,
+    /// It was so for half a pulse more: a secondary lets the primary ask the register first.
+    pub long_silent: bool,
+    /// The talk with the witness.
+    pub talk: &'a Talk,
+    /// Now.
+    pub now: Instant,
+    /// A witness that could not be asked is asked again after this time.
+    pub retry_ms: u64,
+}
+
+impl Situation<'_> {
+    fn word(&self, number: u64) -> Word {
+        self.talk.word(number, self.now, self.retry_ms)
+    }
+}
+
+/// How much an operator's order is to force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// `prim`: what is not known to be unsafe.
+    Prim,
+    /// `primforce`: whatever it costs.
+    PrimForce,
 }
 
 /// What to do where no role is held, and what the copy has turned out to be.
@@ -59,6 +84,11 @@ pub enum Decision {
     },
     /// Ask the peer to promise this number.
     Ask {
+        /// The number.
+        number: u64,
+    },
+    /// Ask the witness for this number (0: a ping), once nothing is followed any more.
+    AskWitness {
         /// The number.
         number: u64,
     },
@@ -112,12 +142,27 @@ pub enum Wait {
     Rule,
     /// A checker that a wait rule reads has not looked yet.
     Checks,
+    /// Asked the witness.
+    Witness,
+    /// The ping witness does not answer here: this side is the isolated one.
+    PingHidden,
+    /// The register cannot be asked, or may not grant yet.
+    RegisterLater,
+    /// The register has granted the number to somebody else.
+    RegisterRefused,
+    /// `prim` alone is not enough: the peer is silent, and may serve for all that is known.
+    PrimForceNeeded,
 }
 
 impl Wait {
+    /// The witness's word, or its absence, keeps this node from serving.
+    pub fn of_witness(self) -> bool {
+        matches!(self, Self::PingHidden | Self::RegisterLater | Self::RegisterRefused)
+    }
+
     /// Whether it passes without anybody's doing.
     pub fn passes(self) -> bool {
-        matches!(self, Self::Listening | Self::PeerNotOffering | Self::Promise | Self::Checks)
+        matches!(self, Self::Listening | Self::PeerNotOffering | Self::Promise | Self::Witness | Self::Checks)
     }
 }
 
@@ -154,19 +199,33 @@ pub fn decide(s: &Situation<'_>) -> Verdict {
     let heard = s.peer.filter(|_| s.heard);
     if let Some(peer) = heard
         && peer.signature != s.settings.signature
+        && !s.settings.broken.ignore_signature
     {
         return wait(Wait::Signature);
     }
     match heard {
         Some(peer) if serves(peer) => beside_primary(s, peer),
-        _ if s.forced && (s.heard || s.silent) => {
-            let number = grant::number_beyond(s.durable, s.peer);
-            Verdict { mark: None, decision: Decision::Promote { source: Source::Force, number } }
+        _ if (s.heard || s.silent)
+            && let Some(force) = s.forced =>
+        {
+            Verdict { mark: None, decision: by_order(s, force) }
         }
         _ if s.agreed && (s.heard || s.silent) => wait(Wait::NoPrimary),
         Some(peer) => nobody_serves(s, peer),
         None => out_of_hearing(s),
     }
+}
+
+/// Why `prim` would not be safe while the peer is heard: it holds newer data, or has this node's promise and may become
+/// primary at any moment.
+pub fn prim_unsafe(durable: &Durable, peer: &Heartbeat) -> bool {
+    if !whole(peer.data) {
+        return false;
+    }
+    let relation = relation_to(durable, peer);
+    let outdated_beside = durable.data == DataState::Outdated && peer.data == DataState::UpToDate;
+    let promised = durable.outdated_since > durable.generation.number;
+    relation == Relation::Ahead || (outdated_beside && relation == Relation::Equal) || promised
 }
 
 /// The peer serves: follow it, unless that would destroy something.
@@ -259,10 +318,8 @@ fn out_of_hearing(s: &Situation<'_>) -> Verdict {
         return wait(Wait::Listening);
     }
     let durable = s.durable;
-    let take = || Verdict {
-        mark: None,
-        decision: Decision::Promote { source: Source::Silence, number: grant::number_beyond(durable, s.peer) },
-    };
+    let take = || Verdict { mark: None, decision: by_silence(s) };
+    let register = s.settings.witness == Witness::Register && !s.settings.broken.silence_despite_register;
     match durable.data {
         DataState::Unknown => wait(Wait::FirstChoice),
         DataState::Inconsistent if s.settings.broken.promote_inconsistent => take(),
@@ -271,17 +328,93 @@ fn out_of_hearing(s: &Situation<'_>) -> Verdict {
         DataState::Outdated => wait(Wait::Outdated),
         DataState::UpToDate if s.live && !s.settings.failover && !durable.was_primary => wait(Wait::FailoverOff),
         DataState::UpToDate if s.settings.broken.start_alone_when_not_solo => take(),
-        DataState::UpToDate if s.live || durable.solo => {
+        DataState::UpToDate if register && !s.settings.failover && !durable.was_primary => wait(Wait::FailoverOff),
+        DataState::UpToDate if register || s.live || durable.solo => {
             match s.peer.map(|peer| (peer.data, relation_to(durable, peer))) {
                 // The last that was heard is a copy with writes of its own: the operator is asked to choose, and silence
                 // does not choose for him.
                 Some((data, Relation::Diverged | Relation::Unrelated)) if whole(data) => wait(Wait::BothDiverged),
                 Some((data, Relation::Ahead)) if whole(data) && durable.solo => wait(Wait::BothDiverged),
                 Some((data, Relation::Ahead)) if whole(data) => wait(Wait::PeerMayBeNewer),
+                _ if register => by_register(s),
                 _ => take(),
             }
         }
         DataState::UpToDate => wait(Wait::PeerMayBeNewer),
+    }
+}
+
+/// (c) Silence decides, for a node that is in sync or solo; a ping witness has to answer first.
+///
+/// A solo node does not ask it: nobody else can have served since. It is asked once in a silence: if the network around
+/// it changed while nodes are apart, a second answer could let both serve.
+fn by_silence(s: &Situation<'_>) -> Decision {
+    let number = grant::number_beyond(s.durable, s.peer);
+    if s.settings.witness != Witness::Ping || s.durable.solo {
+        return Decision::Promote { source: Source::Silence, number };
+    }
+    match s.word(0) {
+        Word::Granted => Decision::Promote { source: Source::Ping, number },
+        Word::Nothing => Decision::AskWitness { number: 0 },
+        Word::Asking => Decision::Wait(Wait::Witness),
+        Word::Taken | Word::Hidden | Word::Later => Decision::Wait(Wait::PingHidden),
+    }
+}
+
+/// (b) The register decides, for any copy that is up to date: whoever went on from it without this node's saved promise,
+/// which would have made it out of date, was granted this very number.
+fn by_register(s: &Situation<'_>) -> Verdict {
+    let mut number = grant::number_of_register(s.durable);
+    if s.settings.broken.ask_beyond {
+        number = number.max(s.talk.refused() + 1);
+    }
+    let decision = match s.word(number) {
+        Word::Granted => Decision::Promote { source: Source::Register, number },
+        Word::Taken => {
+            // Solo, it holds writes of its own, whoever was granted more: they are not declared out of date unseen.
+            let mark = (!s.durable.solo).then_some(DataState::Outdated);
+            return Verdict { mark, decision: Decision::Wait(Wait::RegisterRefused) };
+        }
+        Word::Asking => Decision::Wait(Wait::Witness),
+        Word::Later | Word::Hidden => Decision::Wait(Wait::RegisterLater),
+        _ if !s.long_silent => Decision::Wait(Wait::Listening),
+        Word::Nothing => Decision::AskWitness { number },
+    };
+    Verdict { mark: None, decision }
+}
+
+/// (d) An operator's order. A register has to learn of it, or a copy that was left behind could be granted more.
+///
+/// `prim` goes no further than what is safe: with the peer heard (and not serving) any whole copy; with the peer
+/// silent only an up to date copy, or one at its first start, may ask, for the number after its own. `primforce` asks for
+/// a number beyond all others, and goes on if the register cannot be asked; it is told later.
+fn by_order(s: &Situation<'_>, force: Force) -> Decision {
+    let heard = s.peer.filter(|_| s.heard);
+    if force == Force::Prim && heard.is_some_and(|peer| prim_unsafe(s.durable, peer)) {
+        return Decision::Wait(Wait::PrimForceNeeded);
+    }
+    let beyond = grant::number_beyond(s.durable, s.peer);
+    let promote = |number| Decision::Promote { source: Source::Force, number };
+    if s.settings.witness != Witness::Register {
+        return promote(beyond);
+    }
+    let cautious = force == Force::Prim && !s.heard;
+    if cautious && !matches!(s.durable.data, DataState::UpToDate | DataState::Unknown) {
+        return Decision::Wait(Wait::PrimForceNeeded);
+    }
+    // The number after all that is known and no other: if it is taken, the peer's word was older than the register's.
+    let number = match (force, heard) {
+        (Force::PrimForce, _) => beyond.max(s.talk.refused().saturating_add(1)),
+        (Force::Prim, Some(_)) => grant::number_to_ask(s.durable, heard),
+        (Force::Prim, None) => grant::number_of_register(s.durable),
+    };
+    match s.word(number) {
+        Word::Granted => promote(number),
+        Word::Asking => Decision::Wait(Wait::Witness),
+        Word::Later | Word::Hidden if force == Force::PrimForce => promote(number),
+        Word::Later | Word::Hidden => Decision::Wait(Wait::RegisterLater),
+        Word::Taken => Decision::Wait(Wait::PrimForceNeeded),
+        Word::Nothing => Decision::AskWitness { number },
     }
 }
 

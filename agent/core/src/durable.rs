@@ -26,6 +26,12 @@ pub struct Durable {
     pub outdated_since: u64,
     /// A generation number this node has asked its peer or a witness for and must not forget (0: none).
     pub asked: u64,
+    /// The generation number this node has last asked a register for (0: none), with the same nonce at each repetition.
+    #[serde(default)]
+    pub witness_asked: u64,
+    /// See `witness_asked`.
+    #[serde(default)]
+    pub witness_nonce: u64,
     /// The generation was gained while being primary (true) or by taking over from a primary (false): at a reunion the
     /// former primary stays.
     pub continued: bool,

@@ -6,13 +6,17 @@ use crate::durable::{Durable, HISTORY_MAX};
 use crate::heartbeat::Heartbeat;
 use holdfast_api::ids::Generation;
 
-/// Why a node may serve alone under a higher generation. A register witness will be one more source.
+/// Why a node may serve alone under a higher generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// (a) The peer has durably recorded "Outdated since" this number.
     Peer,
     /// (c) All links were silent for the timeout, and this copy was in sync (or solo) when the silence began.
     Silence,
+    /// (c) As `Silence`, and a ping witness answered, which isolation hides from one side.
+    Ping,
+    /// (b) The register has recorded that the number is this node's.
+    Register,
     /// (d) An operator's force.
     Force,
 }
@@ -23,6 +27,10 @@ impl Source {
         match self {
             Self::Peer => format!("{peer} has recorded that its copy is out of date"),
             Self::Silence => format!("{peer} has been silent on every link for the timeout"),
+            Self::Ping => {
+                format!("{peer} has been silent on every link for the timeout, and the ping witness answers here")
+            }
+            Self::Register => "the register granted it".to_owned(),
             Self::Force => "an operator chose this copy".to_owned(),
         }
     }
@@ -42,6 +50,12 @@ pub fn number_to_ask(durable: &Durable, peer: Option<&Heartbeat>) -> u64 {
 pub fn number_beyond(durable: &Durable, peer: Option<&Heartbeat>) -> u64 {
     let known = peer.map_or(0, |peer| peer.outdated_since.max(peer.asks));
     number_to_ask(durable, peer).max(known.saturating_add(1)).max(durable.asked)
+}
+
+/// The number a node asks a register for: the one after its own copy's, and no other. Only so does the record of a grant
+/// to somebody who went on from this very copy rule this node out.
+pub fn number_of_register(durable: &Durable) -> u64 {
+    durable.generation.number.saturating_add(1)
 }
 
 /// Takes the grant: raises the generation, and with it this copy becomes the reference.

@@ -28,3 +28,4 @@ pub mod retry;
 pub mod settings;
 pub mod time;
 pub mod view;
+pub mod witness;

@@ -14,8 +14,9 @@ mod scripts;
 mod serving;
 mod steps;
 mod texts;
+mod witness;
 
-use crate::arbiter::{self, Situation, Wait};
+use crate::arbiter::{self, Force, Situation, Wait};
 use crate::automaton::{self, Status, Trigger};
 use crate::durable::Durable;
 use crate::heartbeat::{Heartbeat, Incarnation};
@@ -30,6 +31,7 @@ use crate::resources::Resources;
 use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
+use crate::witness::Talk;
 use holdfast_api::ids::Generation;
 use scripts::{Application, Call};
 use serving::Serving;
@@ -53,6 +55,9 @@ pub struct Node {
     links: Liveness,
     replay: Replay,
     peer: Option<Heartbeat>,
+    talk: Talk,
+    /// The highest number the register is known to have recorded in this life of it.
+    told: u64,
 
     procedure: Option<Running>,
     after_stop: After,
@@ -63,13 +68,17 @@ pub struct Node {
     /// See [`Situation::live`].
     live: bool,
     agreed: bool,
-    forced: bool,
+    forced: Option<Force>,
     /// The number asked of the peer at present.
     asking: Option<u64>,
     waiting: Option<Wait>,
 
     healthy: bool,
     addresses_set: bool,
+    /// Addresses were dropped after a suspension, until it is sure that this node still is the primary.
+    addresses_dropped: bool,
+    /// The act that sets them again.
+    restoring: Option<u64>,
     app: Application,
     /// The data plane may hold directories or mounts.
     data_plane_used: bool,
@@ -154,6 +163,8 @@ impl Node {
             links: Liveness::new(settings.links, settings.timeout_ms, moment.now),
             replay: Replay::new(settings.incarnation, settings.links),
             peer: None,
+            talk: Talk::default(),
+            told: 0,
             procedure: None,
             after_stop: After::Stay,
             keeps_running: false,
@@ -161,11 +172,13 @@ impl Node {
             following: None,
             live: false,
             agreed: false,
-            forced: false,
+            forced: None,
             asking: None,
             waiting: None,
             healthy: false,
             addresses_set: false,
+            addresses_dropped: false,
+            restoring: None,
             app: Application::default(),
             data_plane_used: false,
             releases_pending: 0,
@@ -228,7 +241,8 @@ impl Node {
             Input::ProcessMissing { problem, action, .. } => self.on_process_missing(&problem, action),
             Input::LoopOrdered { id, order, by } => self.on_loop_order(id, order, &by),
             Input::ResourceSet { name, value, by } => self.on_resource_set(&name, value, &by),
-            Input::WitnessAnswered { .. } | Input::RegisterRestarted { .. } => {}
+            Input::WitnessAnswered { ask, answer } => self.on_witness_answered(ask, answer),
+            Input::RegisterRestarted { life } => self.on_register_restarted(life),
             Input::ShutdownOrdered { id, by, hurry } => self.on_shutdown_ordered(id, &by, hurry),
             Input::DirectoriesCounted { inventory } => self.on_directories_counted(inventory),
             Input::SaveFailed { reason } => self.on_save_failed(&reason, &lost_replies),
@@ -256,6 +270,7 @@ impl Node {
             self.procedure.as_ref().and_then(Running::deadline),
             self.swap_request.map(|(_, until)| until),
             Some(self.machine.next_at()).filter(|at| *at > self.now && !self.settings.rules.rules.is_empty()),
+            self.witness_deadline(),
         ];
         for at in candidates.into_iter().flatten() {
             deadline = deadline.min(at);
@@ -317,6 +332,7 @@ impl Node {
             // The peer may have gone on alone meanwhile: until it is heard, this copy is not known to be the newest.
             self.live = false;
             self.slept_until = Some(self.now);
+            self.drop_addresses();
         }
     }
 
@@ -328,6 +344,7 @@ impl Node {
             self.swap_request = None;
         }
         self.check_step_deadline();
+        self.witness_overdue();
         for _ in 0..8 {
             let before = (self.status, self.procedure.is_some(), self.serving.clone(), self.waiting);
             if self.serving.holds_role() {
@@ -344,12 +361,16 @@ impl Node {
         self.run_rules();
         self.accompany();
         self.say_resources();
+        self.tell_register();
+        self.restore_addresses();
+        self.talk.let_go();
     }
 
     fn finish(&mut self, before: Node, command: bool) -> Output {
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
         let save_anyway = std::mem::take(&mut self.save_anyway);
-        if save_anyway || (self.durable != before.durable && (!self.mute || command)) {
+        let changed = self.durable != before.durable && !self.settings.broken.act_before_saving;
+        if save_anyway || (changed && (!self.mute || command)) {
             let running = self.durable.running || self.keeps_running;
             self.out.persist = Some(Durable { running, ..self.durable.clone() });
         }
@@ -422,6 +443,10 @@ impl Node {
             peer: self.peer.as_ref(),
             heard: self.heard(),
             silent: self.links.silent(self.now),
+            long_silent: self.now >= self.links.silent_from().after(self.settings.pulse_ms / 2),
+            talk: &self.talk,
+            now: self.now,
+            retry_ms: self.retry_ms(),
         }
     }
 

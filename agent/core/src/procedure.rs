@@ -22,6 +22,8 @@ pub enum Step {
     Inspect,
     /// Stop following: apply all that was received; waits for `Fenced`. Skipped if nothing is followed.
     Fence,
+    /// Ask the witness, where its word is needed; waits for that.
+    AskWitness,
     /// Decide again whether the right to serve is still there, and save it; else the procedure ends here.
     Grant,
     /// Mount read-write; waits for `Serving`.
@@ -168,15 +170,16 @@ pub const START: Procedure = Procedure {
     action: ScriptAction::Start,
 };
 
-/// Fence, grant, serve, address, application: in this order and no other.
+/// Fence, ask, grant, serve, address, application: in this order and no other.
 ///
-/// Neither the fence nor the grant waits for a script. Once the grant is saved nobody else can serve; then
+/// Neither the fence nor the witness nor the grant waits for a script. Once the grant is saved nobody else can serve; then
 /// `stop_second` goes first, since what it stops may hold files of the read-only mount, which `Serve` replaces.
 /// `start_prim` would have to wait for it anyway.
 pub const PROMOTE: Procedure = Procedure {
     kind: Kind::Promote,
     phases: &[
-        &[Step::Fence, Step::Grant, Step::AwaitScript, Step::StopLevels, Step::Serve, Step::SetAddresses],
+        &[Step::Fence, Step::AskWitness, Step::Grant],
+        &[Step::AwaitScript, Step::StopLevels, Step::Serve, Step::SetAddresses],
         &[Step::Transition(ModuleState::Alone), Step::StartLevels, Step::Ready],
     ],
     keep: Levels::ALONE,

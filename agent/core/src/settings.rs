@@ -57,6 +57,8 @@ pub struct Settings {
     pub incarnation: Incarnation,
     /// Who is asked when every link is silent.
     pub witness: Witness,
+    /// Milliseconds after which a witness that has not answered counts as unreachable.
+    pub witness_timeout_ms: u64,
     /// Rules broken on purpose, to prove that the simulator finds them. Always the default outside tests.
     pub broken: BrokenRules,
 }
@@ -87,6 +89,10 @@ pub enum Witness {
     /// link is cut, and only then.
     #[default]
     None,
+    /// Addresses that isolation hides from one side: silence counts only for a node that one of them answers.
+    Ping,
+    /// A record that grants each generation once: silence alone grants nothing, and at most one node serves at any time.
+    Register,
 }
 
 /// Deliberately broken rules: each must be found by the simulator (`tests/sim/tests/sim.rs`).
@@ -106,4 +112,20 @@ pub struct BrokenRules {
     pub start_alone_when_not_solo: bool,
     /// A diverged copy follows without the operator's word.
     pub overwrite_diverged: bool,
+    /// A grant is acted upon before it is saved.
+    pub act_before_saving: bool,
+    /// An answer of the witness is believed whenever it comes, and to whichever ask.
+    pub believe_old_answers: bool,
+    /// Silence grants although there is a register.
+    pub silence_despite_register: bool,
+    /// Nodes with unequal configurations pair all the same.
+    pub ignore_signature: bool,
+    /// A restarted node goes on as if it were still in sync.
+    pub resume_across_reboot: bool,
+    /// A node asks the register for whatever number is free, not for the one after its own.
+    pub ask_beyond: bool,
+    /// A node that is asked by a restarted register keeps what it asked or was granted in the earlier life.
+    pub keep_old_grants: bool,
+    /// A register grants in a new life before anybody has reported (obeyed by the simulator's register).
+    pub grant_unarmed: bool,
 }

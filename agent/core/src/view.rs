@@ -45,6 +45,20 @@ pub struct View {
     pub resources: Vec<ResourceView>,
     /// Per link: the peer has been heard on it within the timeout.
     pub links_heard: Vec<bool>,
+    /// The witness, if there is one.
+    #[serde(default)]
+    pub witness: Option<WitnessView>,
+}
+
+/// The witness as last heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessView {
+    /// What it said, in words.
+    pub said: String,
+    /// When; not known if only its record is.
+    pub at: Option<Instant>,
+    /// The resource `splitbrain.uptodate`.
+    pub uptodate: ResourceValue,
 }
 
 /// A resource as it stands.

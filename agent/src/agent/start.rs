@@ -17,7 +17,7 @@ use crate::report::blank;
 use anyhow::{Context, Result, anyhow, ensure};
 use holdfast_api::config::{ClusterConfig, ClusterNode};
 use holdfast_api::ids::NodeId;
-use holdfast_api::userconfig::{Acknowledge, Mode, UserConfig};
+use holdfast_api::userconfig::{self, Acknowledge, Mode, UserConfig};
 use holdfast_core::heartbeat::module_key;
 use holdfast_core::node::Node;
 use holdfast_core::output::Script;
@@ -172,7 +172,12 @@ impl Agent {
             signature: user_config.signature(),
             boot_id: self.boot.id,
             incarnation: self.incarnation,
-            witness: Witness::default(),
+            witness: match user_config.witness {
+                userconfig::Witness::None => Witness::None,
+                userconfig::Witness::Ping { .. } => Witness::Ping,
+                userconfig::Witness::Server { .. } | userconfig::Witness::Etcd { .. } => Witness::Register,
+            },
+            witness_timeout_ms: witness::limit(user_config).as_millis() as u64,
             broken: BrokenRules::default(),
         }
     }

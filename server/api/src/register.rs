@@ -153,8 +153,8 @@ impl fmt::Display for Refusal {
                 let nodes: Vec<String> = waits_for.iter().map(NodeId::to_string).collect();
                 write!(
                     f,
-                    "the register was started anew and grants nothing before {} has reported its generation: start or \
-                     connect it, or arm the register by hand if it certainly does not serve",
+                    "the register was started anew and grants nothing before it has heard from {}: start or connect what \
+                     is missing, or arm the register by hand if that certainly does not serve",
                     nodes.join(" and ")
                 )
             }

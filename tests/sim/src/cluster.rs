@@ -8,8 +8,12 @@ use super::options::Options;
 use super::oracle::Oracle;
 use super::replica::{Replica, Stream};
 use super::scripts::Run;
+use super::states::States;
+use super::witness::{Kind, Register};
 use holdfast_api::checker::When;
+use holdfast_api::register::Ask;
 use holdfast_api::resource::ResourceValue;
+use holdfast_core::automaton;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::Heartbeat;
 use holdfast_core::input::{Input, ScriptOutcome};
@@ -29,6 +33,8 @@ pub struct Cluster {
     pub hosts: [Host; 2],
     /// The networks.
     pub net: Net,
+    /// The register, if there is one, and the ways to the witness.
+    pub register: Register,
     /// The last stream, if there was one.
     pub stream: Option<Stream>,
     /// Streams so far.
@@ -46,6 +52,7 @@ pub struct Cluster {
     /// Lines, if asked for.
     pub log: Option<Vec<String>>,
     pub(super) steps: u64,
+    pub(super) states: States,
 }
 
 /// One machine.
@@ -89,6 +96,10 @@ pub struct Host {
     pub bad: BTreeSet<String>,
     /// What each checker has said last.
     pub told: BTreeMap<String, ResourceValue>,
+    /// Its configuration differs from the other's.
+    pub reconfigured: bool,
+    /// Seconds by which its wall clock is off.
+    pub wall_off: u64,
     /// The application runs.
     pub application: bool,
     /// Its addresses are set.
@@ -133,6 +144,18 @@ pub enum Step {
     ScriptEnds { host: usize, life: u64, run: u64, outcome: ScriptOutcome },
     /// An order to the data plane takes effect.
     OrderDone { host: usize, life: u64, number: u64 },
+    /// An ask arrives at the register.
+    RegisterAsked { host: usize, life: u64, ask: u64, wanted: Ask },
+    /// The register's process starts.
+    RegisterStarts { life: u64, restored: bool },
+    /// It is restored from a backup, in no time.
+    RegisterRestored,
+    /// It asks who has not reported.
+    RegisterQuestions { life: u64 },
+    /// A report arrives at the register.
+    RegisterReported { host: usize, life: u64, number: u64 },
+    /// A node gets the common configuration again, and its agent a restart.
+    SameConfiguration { host: usize },
     /// A data plane tries to connect.
     Connect { host: usize, life: u64, session: u64 },
     /// A message of the stream arrives.
@@ -172,10 +195,14 @@ pub struct Report {
     pub acknowledged: u64,
     /// Grants taken.
     pub grants: u64,
+    /// Numbers granted by the register.
+    pub register_grants: u64,
     /// Faults injected.
     pub faults: u64,
     /// Two nodes served at once.
     pub split_brain: bool,
+    /// States reached.
+    pub states: States,
 }
 
 impl Cluster {
@@ -186,6 +213,7 @@ impl Cluster {
             schedule: Schedule::default(),
             hosts: [Host::default(), Host::default()],
             net: Net::new(options.links),
+            register: Register::new(),
             stream: None,
             streams: 0,
             writes: 0,
@@ -195,12 +223,16 @@ impl Cluster {
             operator: Operator::default(),
             log: verbose.then(Vec::new),
             steps: 0,
+            states: States::default(),
             options,
         };
         for host in 0..2 {
             cluster.power_on(host);
             cluster.start_agent(host);
             cluster.schedule.after(1, Step::Write { host });
+        }
+        if cluster.options.witness == Kind::Register {
+            cluster.register_questions(1);
         }
         cluster
     }
@@ -215,6 +247,8 @@ impl Cluster {
         self.schedule.after(first, Step::Fault);
         self.run_for(chaos_ms);
         self.heal();
+        // What was in sync at the last moment of the faults may not have noticed them yet.
+        self.run_for(self.options.timeout_ms * 2);
         let until = self.schedule.now() + self.options.heal_ms;
         while self.oracle.violation.is_none() && !self.in_sync() && self.schedule.now() < until {
             self.run_for(100);
@@ -234,8 +268,10 @@ impl Cluster {
             steps: self.steps,
             acknowledged: self.oracle.acknowledged() as u64,
             grants: self.oracle.grants() as u64,
+            register_grants: self.register.granted.len() as u64,
             faults: self.faults,
             split_brain: self.oracle.split_brain,
+            states: self.states,
         }
     }
 
@@ -249,6 +285,7 @@ impl Cluster {
             self.steps += 1;
             self.happen(step);
             self.oracle_check();
+            self.note_state();
         }
     }
 
@@ -302,6 +339,12 @@ impl Cluster {
             Step::Connect { host, life, session } if life == self.hosts[host].replica.life => {
                 self.connect(host, session);
             }
+            Step::RegisterAsked { host, life, ask, wanted } => self.register_asked(host, life, ask, wanted),
+            Step::RegisterStarts { life, restored } => self.register_starts(life, restored),
+            Step::RegisterRestored => self.register_ends(1, true),
+            Step::RegisterQuestions { life } => self.register_questions(life),
+            Step::RegisterReported { host, life, number } => self.register_reported(host, life, number),
+            Step::SameConfiguration { host } => self.same_configuration(host),
             Step::StreamDeliver { stream, to } => self.stream_deliver(stream, to),
             Step::StreamCheck { stream } => self.stream_check(stream),
             Step::Write { host } => {
@@ -360,9 +403,7 @@ impl Cluster {
 
     /// Both nodes are Ready as PRIM and SECOND.
     pub fn in_sync(&self) -> bool {
-        use holdfast_api::state::{ModuleState::Prim, ModuleState::Second, Readiness::Ready};
-        let status =
-            |host: usize| self.hosts[host].node.as_ref().map(|node| (node.view().state, node.view().readiness));
-        (0..2).any(|host| status(host) == Some((Prim, Ready)) && status(1 - host) == Some((Second, Ready)))
+        let status = |host: usize| self.hosts[host].node.as_ref().map(Node::status);
+        (0..2).any(|host| status(host) == Some(automaton::PRIM) && status(1 - host) == Some(automaton::SECOND))
     }
 }

@@ -11,7 +11,7 @@ use holdfast_core::input::{Input, ModuleCommand, ScriptOutcome};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, Output, Script};
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
-use holdfast_core::settings::{Settings, Witness};
+use holdfast_core::settings::Settings;
 use holdfast_core::time::{Instant, Moment};
 
 impl Cluster {
@@ -25,10 +25,11 @@ impl Cluster {
 
     /// The agent starts and reads its ledger.
     pub fn start_agent(&mut self, host: usize) {
-        let draw = self.rng.draw();
+        let (draw, now) = (self.rng.draw(), self.schedule.now());
         let machine = &mut self.hosts[host];
         machine.life += 1;
-        machine.disk.starts += 1;
+        // As the agent does: one more than before, or the wall clock's second, whichever is more.
+        machine.disk.starts = (machine.disk.starts + 1).max(1_000_000 + machine.wall_off + now / 1000);
         let options = &self.options;
         let settings = Settings {
             module: "mirror".to_owned(),
@@ -50,10 +51,11 @@ impl Cluster {
             scripts: options.scripts.clone(),
             checkers: options.checkers.clone(),
             rules: options.rules.clone(),
-            signature: 7,
+            signature: 7 + u64::from(machine.reconfigured),
             boot_id: machine.boot_id,
             incarnation: Incarnation { count: machine.disk.starts, id: draw },
-            witness: Witness::None,
+            witness: options.witness.setting(),
+            witness_timeout_ms: options.witness_timeout_ms,
             broken: options.broken,
         };
         let durable = machine.disk.ledger.clone();
@@ -120,6 +122,7 @@ impl Cluster {
             }
         }
         self.oracle_output(host, &output);
+        self.oracle_woken(host, &output);
         match &output.persist {
             Some(_) => {
                 let delay = self.rng.within(self.options.save_ms);
@@ -183,7 +186,7 @@ impl Cluster {
             self.carry_out_act(host, act);
         }
         for reply in output.replies {
-            self.oracle_replied(host, reply.id);
+            self.oracle_replied(host, reply.id, reply.result.is_ok());
             self.say(|| format!("{} reply {:?}", Self::name(host), reply.result));
         }
     }
@@ -205,12 +208,12 @@ impl Cluster {
     fn carry_out_act(&mut self, host: usize, act: Act) {
         let life = self.hosts[host].life;
         match act {
-            Act::RunScript { run, script, force, .. } => {
+            Act::RunScript { run, script, force, from, .. } => {
                 self.check_script(host, script, force);
                 let (took, outcome) = scripts::draw(&mut self.rng, &self.options);
                 let outcome = if self.faulty { outcome } else { ScriptOutcome::Exited(0) };
                 self.hosts[host].scripts.push(Run { run, script, told: false });
-                self.oracle_script_begins(host, script);
+                self.oracle_script_begins(host, script, from);
                 self.schedule.after(took, Step::ScriptEnds { host, life, run, outcome });
             }
             Act::EndScript { run } => {
@@ -222,6 +225,7 @@ impl Cluster {
             }
             Act::Replica(command) => self.order(host, command),
             Act::SetAddresses { run } => {
+                self.oracle_addresses_set(host);
                 self.hosts[host].addresses = true;
                 self.to_agent(host, Input::AddressesDone { run, error: None });
             }
@@ -231,11 +235,12 @@ impl Cluster {
             }
             Act::StartChecks { when } => self.start_checks(host, when),
             Act::StopChecks { when } => self.stop_checks(host, when),
-            Act::AskWitness { .. } | Act::ReportGeneration { .. } => {}
             Act::Reboot => {
                 let time = self.rng.within((1, self.options.timeout_ms * 2));
                 self.crash(host, time);
             }
+            Act::AskWitness { ask, number, nonce } => self.ask_witness(host, ask, number, nonce),
+            Act::ReportGeneration { life, number } => self.report_generation(host, life, number),
             Act::SetHealth { ready } => self.hosts[host].healthy = ready,
         }
     }
@@ -314,6 +319,8 @@ pub fn show_input(input: &Input) -> Option<String> {
             }
             other => format!("{other:?}"),
         }),
+        Input::RegisterRestarted { .. } => Some("the register asks for the generation".to_owned()),
+        Input::WitnessAnswered { answer, .. } => Some(format!("witness {answer:?}")),
         Input::AddressesDone { error: None, .. } => Some("addresses done".to_owned()),
         other => Some(format!("{other:?}")),
     }
@@ -340,8 +347,8 @@ pub fn show_act(act: &Act) -> Option<String> {
         Act::StartChecks { when } => format!("start checks {when}"),
         Act::StopChecks { when } => format!("stop checks {when}"),
         Act::Reboot => "reboot".to_owned(),
-        Act::ReportGeneration { life, number } => format!("report generation {number} (life {life})"),
         Act::AskWitness { ask, number, .. } => format!("ask the witness {number} (ask {ask})"),
+        Act::ReportGeneration { number, .. } => format!("report generation {number} to the register"),
         Act::SetHealth { ready } => format!("health {}", if *ready { 200 } else { 404 }),
     })
 }

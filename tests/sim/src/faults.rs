@@ -112,8 +112,50 @@ impl Cluster {
             }
             Fault::Swap if runs => self.command(host, ModuleCommand::Swap, "operator"),
             Fault::Restart if runs => self.command(host, ModuleCommand::Restart, "operator"),
+            Fault::Prim if runs => self.command(host, ModuleCommand::Prim, "operator"),
+            Fault::PrimForce if runs => self.command(host, ModuleCommand::PrimForce, "operator"),
+            Fault::RegisterDown | Fault::RegisterRestored | Fault::RestoredApart | Fault::WitnessCut => {
+                self.commit_of_witness(fault, host, time);
+            }
+            Fault::Reconfigure if runs && !self.hosts[host].reconfigured => {
+                self.hosts[host].reconfigured = true;
+                self.kill_agent(host, 50);
+                self.schedule.after(time, Step::SameConfiguration { host });
+            }
+            Fault::ClockStep => self.hosts[host].wall_off = self.rng.draw() % 100_000,
             Fault::StopStart if runs => self.command(host, ModuleCommand::StopStart, "operator"),
             _ => {}
+        }
+    }
+
+    fn commit_of_witness(&mut self, fault: Fault, host: usize, time: u64) {
+        let now = self.schedule.now();
+        match fault {
+            Fault::RegisterDown => self.register_ends(time, false),
+            Fault::RegisterRestored => self.register_ends(time, true),
+            Fault::RestoredApart => {
+                let won = self.options.timeout_ms * 3;
+                self.cut(0..2, won * 3);
+                self.register.cut_until[host] = now + won;
+                self.schedule.after(won, Step::RegisterRestored);
+            }
+            Fault::WitnessCut => {
+                let both = self.rng.chance(300);
+                for host in (0..2).filter(|other| *other == host || both) {
+                    self.register.cut_until[host] = self.register.cut_until[host].max(now + time);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The common configuration comes back to a node that had another.
+    pub fn same_configuration(&mut self, host: usize) {
+        if !std::mem::take(&mut self.hosts[host].reconfigured) {
+            return;
+        }
+        if self.hosts[host].node.is_some() {
+            self.kill_agent(host, 50);
         }
     }
 
@@ -139,7 +181,9 @@ impl Cluster {
         self.operator.repairs = true;
         self.net.set_all(false);
         let now = self.schedule.now();
+        self.register.cut_until = [0, 0];
         for host in 0..2 {
+            self.same_configuration(host);
             self.hosts[host].asleep_until = self.hosts[host].asleep_until.min(now);
             self.hosts[host].frozen_until = self.hosts[host].frozen_until.min(now);
             self.hosts[host].bad.clear();

@@ -1,5 +1,5 @@
 //! The person at the console: chooses the reference at the first start, starts what stopped, and when everything is
-//! repaired does what a WAIT asks for. Never forces anything while faults go on.
+//! repaired does what a WAIT asks for. (Orders at bad times are faults.)
 
 use super::cluster::{Cluster, Step};
 use holdfast_api::state::{DataState, ModuleState};
@@ -14,6 +14,7 @@ pub struct Operator {
     /// Diverged copies may be given up now.
     pub repairs: bool,
     commands: u64,
+    choices: u64,
 }
 
 impl Cluster {
@@ -101,13 +102,16 @@ impl Cluster {
         // Neither serves and neither will: choose a whole copy where both have diverged, or nobody was chosen yet.
         let stuck = states == [ModuleState::Wait, ModuleState::Wait]
             && [&first, &second].iter().all(|view| {
-                view.waiting_for.as_ref().is_some_and(|text| text.contains("`prim`") || text.contains("`second`"))
+                view.waiting_for.as_ref().is_some_and(|text| text.contains("`prim") || text.contains("`second`"))
             });
         if stuck {
             let choice = (0..2).find(|host| data[*host] == DataState::UpToDate);
             let choice = choice.or_else(|| (0..2).find(|host| arbiter::whole(data[*host])));
             let choice = choice.unwrap_or_else(|| usize::from(data[0] == DataState::Inconsistent));
-            self.command(choice, ModuleCommand::Prim, "operator");
+            // Where `prim` did not help, the node has said why and named `primforce`.
+            self.operator.choices += 1;
+            let order = if self.operator.choices > 2 { ModuleCommand::PrimForce } else { ModuleCommand::Prim };
+            self.command(choice, order, "operator");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The fault model: what the world may do to the nodes. A seed draws all of it.
 
 use super::clock::Rng;
+use super::witness::Kind;
 use holdfast_api::checker::{CheckAction, When};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::rules::{Condition, Id, Rule, Selector};
@@ -63,6 +64,16 @@ pub struct Options {
     pub script_ms: (u64, u64),
     /// Scripts that end badly.
     pub script_fails: u64,
+    /// The witness.
+    pub witness: Kind,
+    /// See `Settings`.
+    pub witness_timeout_ms: u64,
+    /// Time of a message to or from the witness.
+    pub witness_ms: (u64, u64),
+    /// Such messages lost.
+    pub witness_loss: u64,
+    /// Answers of a register that come much later.
+    pub witness_late: u64,
     /// Time between two faults.
     pub fault_every_ms: (u64, u64),
     /// Which faults happen, by weight.
@@ -118,9 +129,25 @@ pub enum Fault {
     ResourceDown,
     /// An operator switches failover off, or on, on one node.
     Failover,
+    /// An operator orders `prim` at a bad time.
+    Prim,
+    /// An operator forces a copy, whatever it costs.
+    PrimForce,
+    /// The register's process ends for a while.
+    RegisterDown,
+    /// The register is restored from a backup.
+    RegisterRestored,
+    /// The nodes are cut from each other and one of them from the register, which is restored once the other has won.
+    RestoredApart,
+    /// A node is cut from the witness.
+    WitnessCut,
+    /// The agent is restarted with another configuration than the peer's.
+    Reconfigure,
+    /// The wall clock of a machine is set.
+    ClockStep,
 }
 
-const ALL: [Fault; 19] = [
+const ALL: [Fault; 27] = [
     Fault::Crash,
     Fault::CrashBoth,
     Fault::Kill,
@@ -140,6 +167,14 @@ const ALL: [Fault; 19] = [
     Fault::ForceStopLater,
     Fault::ResourceDown,
     Fault::Failover,
+    Fault::Prim,
+    Fault::PrimForce,
+    Fault::RegisterDown,
+    Fault::RegisterRestored,
+    Fault::RestoredApart,
+    Fault::WitnessCut,
+    Fault::Reconfigure,
+    Fault::ClockStep,
 ];
 
 impl Options {
@@ -152,12 +187,21 @@ impl Options {
         let slow_disk = rng.chance(300);
         let mut faults = Vec::new();
         for fault in ALL {
-            if rng.chance(600) {
+            let often = if matches!(fault, Fault::Prim | Fault::PrimForce | Fault::Reconfigure) { 150 } else { 600 };
+            if rng.chance(often) {
                 let weight = if fault == Fault::ResourceDown { 4 } else { 1 };
                 faults.push((fault, rng.within((1, 4)) * weight));
             }
         }
         let often = rng.chance(500);
+        let witness = match rng.draw() % 8 {
+            0 | 1 => Kind::None,
+            2 => Kind::PingFromBoth,
+            3 => Kind::PingFrom(rng.coin()),
+            _ => Kind::Register,
+        };
+        let slow_witness = rng.chance(300);
+        let witness_timeout_ms = rng.within((timeout_ms / 4, timeout_ms));
         Self {
             seed,
             links: rng.within((1, 2)) as usize,
@@ -189,6 +233,11 @@ impl Options {
             replica_fails: if rng.chance(100) { 20 } else { 0 },
             script_ms: (1, rng.within((10, 3000))),
             script_fails: if rng.chance(200) { 50 } else { 0 },
+            witness,
+            witness_timeout_ms,
+            witness_ms: if slow_witness { (1, witness_timeout_ms) } else { (1, 20) },
+            witness_loss: if rng.chance(300) { rng.within((10, 300)) } else { 0 },
+            witness_late: if rng.chance(300) { rng.within((20, 300)) } else { 0 },
             fault_every_ms: if often { (10, timeout_ms * 2) } else { (timeout_ms, timeout_ms * 8) },
             faults,
             chaos_ms: timeout_ms * 60,
@@ -232,6 +281,11 @@ impl Options {
             replica_fails: 0,
             script_ms: (50, 50),
             script_fails: 0,
+            witness: Kind::None,
+            witness_timeout_ms: 2000,
+            witness_ms: (5, 5),
+            witness_loss: 0,
+            witness_late: 0,
             fault_every_ms: (0, 0),
             faults: Vec::new(),
             chaos_ms: 0,

@@ -4,8 +4,12 @@
 //! - A generation is taken only (a) when the peer's *disk* holds its promise, (c) when nothing the peer sent reached this
 //!   node on any link for `timeout` while it was awake, or (d) by an operator's order; and only with whole data.
 //!   Silence counts only for a node that was solo, or in sync with its peer in this life of its agent.
+//!   With a ping witness the silence counts only if it answered (or the node was solo); with a register silence counts
+//!   for nothing, and the register must have granted that very number to that very node.
 //! - Two nodes serve at once only if the later of the two grants was taken in such silence (or by an order), and not
-//!   once each has heard the other serve.
+//!   once each has heard the other serve. With a register, or a ping witness that one side alone reaches, never: but for
+//!   an operator's `primforce`.
+//! - A suspended node drops its addresses before anything else. Nodes with unequal configurations never pair.
 //! - A write acknowledged is on every later primary, unless an operator forced that, or the copies diverged in silence.
 //! - Nothing acknowledged is overwritten without `second`, unless the other copy has it too.
 //! - Persist, send, act: every act finds on disk what it relies on, every heartbeat says what is on disk.
@@ -13,6 +17,7 @@
 //!   grace of three pulses and the time of a save.
 
 use super::cluster::Cluster;
+use super::witness::Kind;
 use holdfast_api::checker::When;
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
@@ -39,6 +44,8 @@ struct Grant {
     /// Nothing of the peer had reached the node for the timeout.
     silent: bool,
     forced: bool,
+    /// By an order that overrules the witness.
+    overruled: bool,
     parent: Key,
 }
 
@@ -69,15 +76,19 @@ struct Seen {
     sequences: BTreeMap<(usize, Key), u64>,
     /// The peer's generation that this node has heard being served, and when it had dealt with that.
     heard_serving: Option<(Key, u64)>,
-    /// An operator ordered prim or primforce.
-    forced: bool,
+    /// Orders of prim or primforce that were not refused.
+    forced: BTreeSet<u64>,
+    /// An operator overruled the witness: with `primforce`, or without a register with `prim`.
+    overruled: BTreeSet<u64>,
+    /// When its agent last handled anything.
+    handled_at: u64,
     /// An operator ordered second.
     agreed: bool,
     /// Generations that this agent has heard the peer hold, with data up to date.
     heard_of: BTreeSet<Key>,
     /// This agent has been in sync with the peer: without that, silence says nothing.
     was_in_sync: bool,
-    open_commands: BTreeSet<u64>,
+    open_commands: BTreeMap<u64, ModuleCommand>,
 }
 
 fn incarnation_key(incarnation: Incarnation) -> Key {
@@ -103,6 +114,15 @@ impl Oracle {
         }
         all
     }
+
+    /// An operator's order that overrules the witness parted the two lineages: what it cost is the operator's choice.
+    fn overruled(&self, one: &[Key], other: &[Key]) -> bool {
+        let parted = |ours: &[Key], theirs: &[Key]| {
+            let mut own = ours.iter().filter(|generation| !theirs.contains(generation));
+            own.any(|generation| self.grants.get(generation).is_some_and(|grant| grant.overruled))
+        };
+        parted(one, other) || parted(other, one)
+    }
 }
 
 impl Cluster {
@@ -124,8 +144,10 @@ impl Cluster {
     /// An agent started.
     pub fn oracle_agent_started(&mut self, host: usize) {
         let now = self.schedule.now();
-        let (forced, agreed) = (self.oracle.seen[host].forced, self.oracle.seen[host].agreed);
-        self.oracle.seen[host] = Seen { awake_since: now, forced, agreed, ..Seen::default() };
+        let Seen { forced, overruled, agreed, .. } = std::mem::take(&mut self.oracle.seen[host]);
+        self.oracle.seen[host] =
+            Seen { awake_since: now, handled_at: now, forced, overruled, agreed, ..Seen::default() };
+        self.register.answered_at[host] = None;
     }
 
     /// An agent is gone, and with it the commands it had not answered.
@@ -137,18 +159,32 @@ impl Cluster {
     /// A command is given.
     pub fn oracle_commanded(&mut self, host: usize, id: u64, kind: ModuleCommand) {
         let seen = &mut self.oracle.seen[host];
-        seen.open_commands.insert(id);
+        seen.open_commands.insert(id, kind);
+        let overrules = match self.options.witness {
+            Kind::Register => kind == ModuleCommand::PrimForce,
+            _ => matches!(kind, ModuleCommand::Prim | ModuleCommand::PrimForce),
+        };
+        if overrules {
+            seen.overruled.insert(id);
+        }
         match kind {
-            ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::PrimFullSync => seen.forced = true,
+            ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::PrimFullSync => {
+                seen.forced.insert(id);
+            }
             ModuleCommand::Second | ModuleCommand::SecondFullSync => seen.agreed = true,
             _ => {}
         }
     }
 
     /// A command is answered.
-    pub fn oracle_replied(&mut self, host: usize, id: u64) {
-        let known = self.oracle.seen[host].open_commands.remove(&id);
-        self.require(known, || format!("{} answers command {id} twice", Self::name(host)));
+    pub fn oracle_replied(&mut self, host: usize, id: u64, accepted: bool) {
+        let seen = &mut self.oracle.seen[host];
+        let known = seen.open_commands.remove(&id);
+        if !accepted {
+            seen.forced.remove(&id);
+            seen.overruled.remove(&id);
+        }
+        self.require(known.is_some(), || format!("{} answers command {id} twice", Self::name(host)));
     }
 
     /// A datagram is about to be handed in. Whether it counts as heard: it is new and its speaker has proven itself.
@@ -235,18 +271,28 @@ impl Cluster {
     /// A generation that nobody held before is taken.
     fn check_grant(&mut self, host: usize, old: &Durable, new: &Durable, decided_at: u64, silent: bool) {
         let node = Self::name(host);
-        let forced = self.oracle.seen[host].forced;
+        let forced = !self.oracle.seen[host].forced.is_empty();
         let peer = &self.hosts[1 - host].disk.ledger;
-        let promised = peer.outdated_since >= new.generation.number && peer.generation.number < new.generation.number;
+        let [one, other] = [old.generation, peer.generation].map(|generation| self.oracle.lineage(key(generation)));
+        let overruled = self.oracle.overruled(&one, &other);
+        let promised = peer.outdated_since >= new.generation.number
+            && (peer.generation.number < new.generation.number || overruled);
         let both_outdated = old.data == DataState::Outdated && peer.data != DataState::UpToDate && promised;
         self.require(new.solo, || format!("{node} takes {} without being solo", new.generation));
-        self.require(forced || silent || promised, || {
-            format!("{node} takes {} without promise, silence or order", new.generation)
+        let answered = self.register.answered_at[host].is_some_and(|at| at + self.options.timeout_ms >= decided_at);
+        let apart = match self.options.witness {
+            Kind::None => silent,
+            Kind::PingFromBoth | Kind::PingFrom(_) => silent && (old.solo || answered),
+            Kind::Register => self.register.granted.contains(&(new.generation.number, host)),
+        };
+        self.require(forced || apart || promised, || {
+            format!("{node} takes {} without promise, silence, witness or order", new.generation)
         });
         self.require(forced || old.data == DataState::UpToDate || both_outdated, || {
             format!("{node} takes {} with data {}", new.generation, old.data)
         });
         let in_sync = old.solo || self.oracle.seen[host].was_in_sync;
+        let in_sync = in_sync || self.options.witness == Kind::Register;
         self.require(forced || promised || in_sync, || {
             format!("{node} takes {} after silence, but cannot know what was served before", new.generation)
         });
@@ -260,10 +306,12 @@ impl Cluster {
         self.require(forced || promised || knew_later.is_none(), || {
             format!("{node} takes {} though it knew of {knew_later:?}", new.generation)
         });
-        let silent = silent && !promised;
-        let grant = Grant { host, at: decided_at, silent, forced, parent: key(old.generation) };
+        let silent = silent && !promised && !self.options.witness.fences();
+        let overruled = forced && !self.oracle.seen[host].overruled.is_empty();
+        let grant = Grant { host, at: decided_at, silent, forced, overruled, parent: key(old.generation) };
         self.oracle.grants.insert(key(new.generation), grant);
-        self.oracle.seen[host].forced = false;
+        self.oracle.seen[host].forced.clear();
+        self.oracle.seen[host].overruled.clear();
         self.check_writes(host, new);
     }
 
@@ -292,7 +340,10 @@ impl Cluster {
             let forced = ours
                 .iter()
                 .any(|ours| !theirs.contains(ours) && self.oracle.grants.get(ours).is_some_and(|grant| grant.forced));
-            if forced || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours)) {
+            if forced
+                || self.oracle.overruled(&ours, &theirs)
+                || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours))
+            {
                 continue;
             }
             missing = Some((*write, *generation));
@@ -360,16 +411,53 @@ impl Cluster {
         }
     }
 
-    /// `start_prim` must not begin while the other node's application still gets writes acknowledged, unless apart.
-    pub fn oracle_script_begins(&mut self, host: usize, script: Script) {
-        let other_serves = self.serves(1 - host);
-        // Cut off from each other, a local restart may overlap with the other's application: that is not fenced.
-        let apart = [0, 1].into_iter().any(|host| {
-            let generation = key(self.hosts[host].disk.ledger.generation);
-            self.oracle.grants.get(&generation).is_none_or(|grant| grant.silent || grant.forced)
+    /// A follower connects to a primary.
+    pub fn oracle_paired(&mut self) {
+        let signatures = [0, 1].map(|host| self.hosts[host].node.as_ref().map(|node| node.settings().signature));
+        self.require(signatures[0] == signatures[1], || "nodes with unequal configurations pair".to_owned());
+    }
+
+    /// An input has been handled: a node that was suspended until now drops its addresses first.
+    pub fn oracle_woken(&mut self, host: usize, output: &Output) {
+        let now = self.schedule.now();
+        let gap = now - std::mem::replace(&mut self.oracle.seen[host].handled_at, now);
+        if gap < self.options.timeout_ms || !self.serves(host) || !self.hosts[host].addresses {
+            return;
+        }
+        let releases = |act: &Act| matches!(act, Act::ReleaseAddresses { .. });
+        let first = output.acts.iter().find(|act| !matches!(act, Act::SetHealth { .. }));
+        self.require(first.is_some_and(releases), || {
+            format!("{} was suspended for {gap} ms and keeps its addresses", Self::name(host))
         });
+    }
+
+    /// The addresses must not be set while the other node gets writes acknowledged, unless apart.
+    pub fn oracle_addresses_set(&mut self, host: usize) {
+        let excused = self.apart();
+        let other_serves = self.serves(1 - host);
+        self.require(!other_serves || excused, || {
+            format!("{} sets its addresses while {} serves", Self::name(host), Self::name(1 - host))
+        });
+    }
+
+    /// Cut off from each other, or by an order, both may run: that is not fenced.
+    fn apart(&self) -> bool {
+        let held = [0, 1].map(|host| key(self.hosts[host].disk.ledger.generation));
+        let [one, other] = held.map(|generation| self.oracle.lineage(generation));
+        self.oracle.overruled(&one, &other)
+            || held
+                .into_iter()
+                .any(|generation| self.oracle.grants.get(&generation).is_none_or(|grant| grant.silent || grant.forced))
+    }
+
+    /// `start_prim` must not begin while the other node's application still gets writes acknowledged, unless apart.
+    pub fn oracle_script_begins(&mut self, host: usize, script: Script, from: ModuleState) {
+        let other_serves = self.serves(1 - host);
+        let apart = self.apart();
+        // A primary that restarts its application on the spot may not know yet that it is cut off.
+        let on_the_spot = from != ModuleState::Wait && self.options.witness.fences();
         if script == Script::Start(When::Prim) {
-            self.require(!other_serves || apart, || {
+            self.require(!other_serves || apart || on_the_spot, || {
                 format!("{} starts the application while {} serves", Self::name(host), Self::name(1 - host))
             });
         }
@@ -405,7 +493,8 @@ impl Cluster {
         };
         let slept = self.oracle.seen[host].last_asleep_until;
         let grace = self.options.pulse_ms * 3 + (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 200;
-        let bound = since.max(slept) + self.options.timeout_ms + grace;
+        let witness = if self.options.witness == Kind::None { 0 } else { self.options.witness_timeout_ms };
+        let bound = since.max(slept) + self.options.timeout_ms + witness + grace;
         let stopping =
             self.hosts[host].replica.orders.iter().any(|order| matches!(order, ReplicaCommand::Release { .. }));
         self.require(now <= bound || stopping, || {
@@ -424,6 +513,13 @@ impl Cluster {
         let [Some(first), Some(second)] = grants else {
             return self.oracle_violated("two nodes serve, one without a grant".to_owned());
         };
+        let [one, other] = generations.map(|generation| self.oracle.lineage(generation));
+        if self.oracle.overruled(&one, &other) {
+            return;
+        }
+        if self.options.witness.fences() {
+            return self.require(false, || format!("two nodes serve, {generations:?}, in spite of the witness"));
+        }
         let later = if first.at >= second.at { &first } else { &second };
         let (silent, at, host) = (later.silent || later.forced, later.at, later.host);
         self.require(silent, || {

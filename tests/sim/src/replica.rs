@@ -260,6 +260,7 @@ impl Cluster {
             self.schedule.after(50, Step::Connect { host, life, session });
             return;
         }
+        self.oracle_paired();
         self.streams += 1;
         self.stream = Some(Stream {
             session,

@@ -8,6 +8,7 @@ use super::cluster::Cluster;
 use super::faults::process_missing;
 use super::options::Options;
 use super::replica::Mode as Plane;
+use super::witness::Kind;
 use holdfast_api::checker::When;
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::userconfig::{DefaultPrim, Mode};
@@ -27,7 +28,9 @@ pub fn run(transcript: &str) -> Result<String, String> {
             configure(&mut options, said).map_err(|why| format!("line {}: {why}", number + 1))?;
         }
     }
-    let mut cluster = Cluster::new(options, true);
+    let witness = transcript.lines().find_map(|line| line.strip_prefix("> witness "));
+    let witness = witness.map_or(Ok(Kind::None), witness_kind)?;
+    let mut cluster = Cluster::new(Options { witness, ..options }, true);
     cluster.run_for(10);
     cluster.log = Some(Vec::new());
     let mut out = String::new();
@@ -147,6 +150,12 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
             cluster.run_for(milliseconds(seconds)?);
             return Ok(());
         }
+        // Said before anything happened.
+        ["witness", ..] => return Ok(()),
+        ["restart", "register"] => cluster.register_ends(100, false),
+        ["restore", "register"] => cluster.register_ends(100, true),
+        ["cut", "witness", node] => cluster.register.cut_until[index(node)?] = u64::MAX,
+        ["join", "witness", node] => cluster.register.cut_until[index(node)?] = 0,
         ["cut"] => cluster.net.set_all(true),
         ["join"] => cluster.net.set_all(false),
         ["cut", "from", node] => (0..2).for_each(|link| cluster.net.set(index(node).unwrap_or(0), link, true)),
@@ -239,6 +248,15 @@ fn operators_command(verb: &str) -> Option<ModuleCommand> {
         "swap" => ModuleCommand::Swap,
         _ => return None,
     })
+}
+
+fn witness_kind(name: &str) -> Result<Kind, String> {
+    match name.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["register"] => Ok(Kind::Register),
+        ["ping"] => Ok(Kind::PingFromBoth),
+        ["ping", "from", node] => Ok(Kind::PingFrom(index(node)?)),
+        _ => Err(format!("unknown witness `{name}`")),
+    }
 }
 
 fn index(node: &str) -> Result<usize, String> {

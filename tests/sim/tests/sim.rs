@@ -2,18 +2,25 @@
 
 use holdfast_core::settings::BrokenRules;
 use holdfast_sim as sim;
+use std::time::{Duration, Instant};
 
-/// Seeds by default; `HOLDFAST_SEEDS` overrides.
-const SEEDS: u64 = 500;
+/// Seeds by default, and within which a broken rule must show; `HOLDFAST_SEEDS` overrides the first.
+const SEEDS: u64 = 2000;
 
-/// A broken rule must show within this many seeds.
-const SEEDS_TO_FIND: u64 = 300;
+/// How long `HOLDFAST_LONG=1` runs, unless `HOLDFAST_SEEDS` says how many.
+const LONG: Duration = Duration::from_secs(3 * 3600);
 
 #[test]
 fn no_seed_loses_an_acknowledged_write_or_fails_to_recover() {
-    let seeds = std::env::var("HOLDFAST_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
-    let (totals, failures) = sim::run_many(1, seeds, BrokenRules::default(), 5);
-    println!("{totals}");
+    let seeds: Option<u64> = std::env::var("HOLDFAST_SEEDS").ok().and_then(|text| text.parse().ok());
+    let long = std::env::var_os("HOLDFAST_LONG").is_some_and(|value| value == "1");
+    let begun = Instant::now();
+    let wanted = |seed: u64| match seeds {
+        None if long => begun.elapsed() < LONG,
+        _ => seed <= seeds.unwrap_or(SEEDS),
+    };
+    let (totals, failures) = sim::run_while(1, BrokenRules::default(), 5, wanted);
+    println!("{totals}; {:.0} seeds/s", totals.seeds as f64 / begun.elapsed().as_secs_f64());
     let lines: Vec<String> = failures
         .iter()
         .map(|report| {
@@ -23,6 +30,7 @@ fn no_seed_loses_an_acknowledged_write_or_fails_to_recover() {
         .collect();
     assert!(lines.is_empty(), "{}", lines.join("\n"));
     assert!(totals.acknowledged > 0 && totals.grants > totals.seeds, "idle: {totals}");
+    assert!(totals.register_grants > totals.seeds, "the register is not asked: {totals}");
 }
 
 #[test]
@@ -33,7 +41,7 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 fn is_found(what: &str, broken: BrokenRules) {
-    let (totals, failures) = sim::run_many(1, SEEDS_TO_FIND, broken, 1);
+    let (totals, failures) = sim::run_many(1, SEEDS, broken, 1);
     assert!(!failures.is_empty(), "{what} is not found: {totals}");
     println!("{what}: found by seed {}: {}", failures[0].seed, failures[0].violation.as_deref().unwrap_or(""));
 }
@@ -72,4 +80,39 @@ fn a_restarted_node_that_starts_alone_though_not_solo_is_found() {
 #[test]
 fn a_diverged_copy_that_is_overwritten_unasked_is_found() {
     is_found("overwriting a diverged copy", BrokenRules { overwrite_diverged: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_node_that_acts_before_it_saves_is_found() {
+    is_found("acting before saving", BrokenRules { act_before_saving: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn an_old_answer_of_the_witness_that_is_believed_is_found() {
+    is_found("believing old answers", BrokenRules { believe_old_answers: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_node_that_goes_on_in_silence_despite_its_register_is_found() {
+    is_found("silence despite a register", BrokenRules { silence_despite_register: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn nodes_that_pair_with_unequal_configurations_are_found() {
+    is_found("ignoring unequal configurations", BrokenRules { ignore_signature: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_node_that_goes_on_across_a_restart_as_if_in_sync_is_found() {
+    is_found("resuming across a reboot", BrokenRules { resume_across_reboot: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_register_asked_for_whatever_number_is_free_is_found() {
+    is_found("asking beyond the next number", BrokenRules { ask_beyond: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_restored_register_that_grants_before_the_nodes_have_reported_is_found() {
+    is_found("granting unarmed", BrokenRules { grant_unarmed: true, ..BrokenRules::default() });
 }

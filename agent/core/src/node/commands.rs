@@ -1,12 +1,11 @@
 //! Operators' commands: each gets exactly one reply, at once: accepted (what will happen) or refused (why, and the cure).
 
 use super::{After, Node};
-use crate::arbiter;
+use crate::arbiter::{self, Force};
 use crate::automaton;
 use crate::input::{Command, LoopOrder, ModuleCommand};
 use crate::output::EventLevel;
 use crate::procedure::{self, Kind};
-use crate::relation::Relation;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use holdfast_api::userconfig::{Boot, Mode};
 
@@ -126,7 +125,9 @@ impl Node {
         // After a save that failed, what the disk holds is not known: write it anew before a word is said.
         self.save_anyway = self.mute;
         self.mute = false;
-        self.live = false;
+        let broken = self.settings.broken.resume_across_reboot;
+        self.live = broken && self.durable.data == DataState::UpToDate;
+        self.talk.forget();
         self.after_stop = After::Stay;
         self.keeps_running = false;
         self.stream_ended = None;
@@ -166,7 +167,8 @@ impl Node {
             _ => {}
         }
         self.check_prim(whatever)?;
-        self.forced = true;
+        self.forced = Some(if whatever { Force::PrimForce } else { Force::Prim });
+        self.talk.forget();
         self.agreed = false;
         if stopped {
             self.begin_start(by);
@@ -203,16 +205,11 @@ impl Node {
                 self.settings.node_name
             ));
         }
-        let newer = heard.is_some_and(|peer| {
-            arbiter::whole(peer.data)
-                && (arbiter::relation_to(&self.durable, peer) == Relation::Ahead
-                    || (self.durable.data == DataState::Outdated
-                        && peer.data == DataState::UpToDate
-                        && arbiter::relation_to(&self.durable, peer) == Relation::Equal))
-        });
+        let newer = heard.is_some_and(|peer| arbiter::prim_unsafe(&self.durable, peer));
         if newer {
             return Err(format!(
-                "{peer_name} holds newer data: start the module there; to give its newer data up, order `primforce` here"
+                "{peer_name} holds newer data, or has this node's leave to serve: start the module there; to give its data up, \
+                 order `primforce` here"
             ));
         }
         Ok(())
@@ -228,7 +225,7 @@ impl Node {
             _ => {}
         }
         self.agreed = true;
-        self.forced = false;
+        self.forced = None;
         if stopped {
             self.begin_start(by);
         } else {
@@ -243,7 +240,7 @@ impl Node {
     }
 
     fn stop(&mut self, by: &str) -> Answer {
-        self.forced = false;
+        self.forced = None;
         self.agreed = false;
         self.save_anyway |= std::mem::take(&mut self.keeps_running);
         if self.status == automaton::STOP && self.procedure.is_none() {

@@ -16,6 +16,9 @@ impl Node {
             self.serving = Serving::Refusing;
         }
         self.after_stop = After::Stay;
+        // A later start is no order of `prim` or `second`.
+        self.forced = None;
+        self.agreed = false;
         self.begin(procedure::HALT, "the state cannot be saved");
     }
 
@@ -56,7 +59,7 @@ impl Node {
             self.promise(number, why);
         }
         self.live = false;
-        self.forced = false;
+        self.forced = None;
         self.agreed = false;
         self.claims = false;
     }

@@ -27,14 +27,28 @@ impl Node {
         let was_silent = self.links.silent(self.now) && self.peer.is_some();
         self.links.heard_on(link, self.now);
         self.peer = Some(heartbeat);
+        if was_silent && self.serving == Serving::No {
+            // What the witness said in the silence ends with it.
+            self.talk.forget();
+        }
         if was_silent {
             let text = format!("{} is heard again", self.settings.peer_name);
             self.event(EventLevel::Info, text);
         }
+        self.speak_after_primary();
         self.trust_again();
         self.learn_of_later();
         self.answer_ask();
         self.answer_swap_request();
+    }
+
+    /// A secondary sends its pulse right after its primary's. So when every link is cut, each was heard last by the other
+    /// at about the same time, and half a pulse is enough for the primary to ask the witness first.
+    fn speak_after_primary(&mut self) {
+        let pulse_ms = self.settings.pulse_ms;
+        if self.status.0 == ModuleState::Second && self.next_pulse.since(self.now) * 4 <= pulse_ms * 3 {
+            self.next_pulse = self.now;
+        }
     }
 
     fn on_peer_restarted(&mut self, heartbeat: &Heartbeat) {

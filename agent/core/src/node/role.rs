@@ -4,6 +4,7 @@ use super::{Following, Node};
 use crate::arbiter::{self, Decision, Wait};
 use crate::automaton::{self, Trigger};
 use crate::grant::Source;
+use crate::input::WitnessAnswer;
 use crate::output::EventLevel;
 use crate::procedure;
 use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent};
@@ -25,13 +26,23 @@ impl Node {
         if self.settings.mode == Mode::Light {
             return self.open();
         }
-        if self.forced && self.peer_serves() {
-            self.forced = false;
+        if self.forced.is_some() && self.peer_serves() {
+            self.forced = None;
             let text =
                 format!("not started as primary: {} is primary; stop it there first, or swap", self.settings.peer_name);
             self.event(EventLevel::Error, text);
         }
-        let verdict = arbiter::decide(&self.situation());
+        let mut verdict = arbiter::decide(&self.situation());
+        if self.heard() && verdict.decision == Decision::Wait(Wait::PrimForceNeeded) {
+            self.forced = None;
+            let peer = &self.settings.peer_name;
+            let text = format!(
+                "not started as primary: {peer} holds newer data, or has this node's or the register's leave to serve; \
+                 start the module there; to give its data up, order `primforce` here"
+            );
+            self.event(EventLevel::Error, text);
+            verdict = arbiter::decide(&self.situation());
+        }
         if let Some(mark) = verdict.mark {
             self.mark(mark);
         }
@@ -46,6 +57,16 @@ impl Node {
                     self.event(EventLevel::Info, text);
                 }
                 self.wait_for(Wait::Promise);
+            }
+            // Fence first: nothing is asked for while a stream still brings writes.
+            Decision::AskWitness { .. } if self.following.is_some() => {
+                self.waiting = None;
+                let text = format!("{} is silent on every link: asks the witness", self.settings.peer_name);
+                self.begin(procedure::PROMOTE, &text);
+            }
+            Decision::AskWitness { number } => {
+                self.ask_witness(number);
+                self.wait_for(Wait::Witness);
             }
             Decision::Follow { session, generation } => self.follow(session, generation),
             Decision::Wait(wait) => self.wait_for(wait),
@@ -70,7 +91,10 @@ impl Node {
         if data == DataState::Diverged {
             self.durable.solo = false;
         }
-        let text = format!("this copy is {data}: {} serves {}", self.settings.peer_name, self.peer_generation());
+        let text = match self.talk.said().map(|said| &said.answer) {
+            Some(WitnessAnswer::Refused { reason, .. }) => format!("this copy is {data}: {reason}"),
+            _ => format!("this copy is {data}: {} serves {}", self.settings.peer_name, self.peer_generation()),
+        };
         self.event(EventLevel::Warning, text);
         if self.status == automaton::SECOND {
             self.take_edge(Trigger::FellBehind, &format!("{data}"));
@@ -91,6 +115,10 @@ impl Node {
     fn wait_for(&mut self, wait: Wait) {
         if wait == Wait::PeerNotOffering && self.follows_primary() {
             self.waiting = None;
+            return;
+        }
+        if wait == Wait::Witness && self.waiting == Some(Wait::RegisterLater) {
+            // Asked again and again: still waiting for the same.
             return;
         }
         let changed = self.waiting.replace(wait) != Some(wait);

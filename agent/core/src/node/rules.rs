@@ -8,6 +8,7 @@ use crate::input::CheckAction;
 use crate::machine::{Due, Facts, each_selector, selects};
 use crate::output::EventLevel;
 use crate::resources::{self, Resources};
+use crate::settings::Witness;
 use holdfast_api::checker::When;
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::rules::Selector;
@@ -92,6 +93,9 @@ impl Node {
             said.push(("usersetting.failover".to_owned(), on(self.settings.failover)));
             said.push(("rfs.uptodate".to_owned(), up(self.durable.data == DataState::UpToDate)));
             said.push(("rfs.degraded".to_owned(), up(degraded)));
+            if self.settings.witness != Witness::None {
+                said.push(("splitbrain.uptodate".to_owned(), self.splitbrain_uptodate()));
+            }
             for link in 0..self.settings.links {
                 let ident = self.settings.link_idents.get(link).cloned().unwrap_or_else(|| link.to_string());
                 said.push((format!("heartbeat.{ident}"), up(self.links.link_heard(link, self.now))));

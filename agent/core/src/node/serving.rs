@@ -8,9 +8,11 @@ use crate::heartbeat::{Heartbeat, Incarnation};
 use crate::output::EventLevel;
 use crate::procedure::{self, Kind};
 use crate::replica::ReplicaCommand;
+use crate::settings::Witness;
 use crate::time::Instant;
+use crate::witness::Word;
 use holdfast_api::ids::Generation;
-use holdfast_api::state::{DataState, ModuleState};
+use holdfast_api::state::{DataState, ModuleState, Readiness};
 
 /// Pauses between resyncs that end early grow from one pulse to this many times doubled (a minute, by the template).
 const RETRY_DOUBLINGS_MAX: u32 = 7;
@@ -48,6 +50,8 @@ pub(super) enum Serving {
     Held {
         /// Since when.
         since: Instant,
+        /// When the witness was first asked: the application does not wait longer than one witness timeout from then.
+        asked_at: Option<Instant>,
     },
     /// Nothing any more: writes are refused, the mount is about to go.
     Refusing,
@@ -74,6 +78,11 @@ impl Serving {
         self.follower().map_or(0, |follower| follower.session)
     }
 
+    /// It serves, and by whose leave is not in question.
+    pub(super) fn settled(&self) -> bool {
+        matches!(self, Self::Alone { .. } | Self::Accepting { .. } | Self::Completing { .. } | Self::Paired { .. })
+    }
+
     fn follower(&self) -> Option<&Follower> {
         match self {
             Self::Accepting { follower, .. } | Self::Completing { follower } | Self::Paired { follower } => {
@@ -91,6 +100,9 @@ impl Node {
             return;
         }
         self.confirm_follower();
+        if self.slept_until.is_some() && self.after_suspension() {
+            return;
+        }
         match self.serving.clone() {
             // Stopped, or started anew: whatever kept it from following may be repaired.
             Serving::Alone { .. } if self.failed_resyncs > 0 && self.heard() && !self.peer_may_follow() => {
@@ -102,18 +114,40 @@ impl Node {
             Serving::Completing { follower } | Serving::Paired { follower } => {
                 if let Some(reason) = self.follower_gone(&follower) {
                     self.hold(&reason);
+                } else if self.settings.witness != Witness::None && self.links.silent(self.now) {
+                    // The other side asks the witness at about this time: do not wait for the stream to break.
+                    self.hold("every link is silent");
                 }
             }
-            Serving::Held { since } => self.decide_held(since),
+            Serving::Held { since, .. } => self.decide_held(since),
             _ => {}
         }
     }
 
     pub(super) fn serving_deadline(&self) -> Option<Instant> {
         match &self.serving {
-            Serving::Held { since } => Some(since.after(self.settings.timeout_ms)).filter(|at| *at > self.now),
+            Serving::Held { since, asked_at } => {
+                let patience = since.after(self.settings.timeout_ms);
+                let witness = asked_at.map(|at| at.after(self.settings.witness_timeout_ms + 1));
+                [Some(patience), witness].into_iter().flatten().filter(|at| *at > self.now).min()
+            }
             Serving::Alone { retry_at } => Some(*retry_at).filter(|at| *at > self.now),
             _ => None,
+        }
+    }
+
+    /// Makes sure that nobody else serves. Returns whether nothing else is to be done before.
+    fn after_suspension(&mut self) -> bool {
+        match &self.serving {
+            Serving::Alone { .. } | Serving::Accepting { .. } => {
+                self.prove_alone();
+                self.slept_until.is_some()
+            }
+            Serving::Completing { .. } | Serving::Paired { .. } if self.settings.witness == Witness::Register => {
+                self.hold("this node was suspended");
+                true
+            }
+            _ => false,
         }
     }
 
@@ -195,7 +229,7 @@ impl Node {
 
     fn peer_may_follow(&self) -> bool {
         self.heard_peer().is_some_and(|peer| {
-            peer.signature == self.settings.signature
+            (peer.signature == self.settings.signature || self.settings.broken.ignore_signature)
                 && peer.running
                 && matches!(peer.state, ModuleState::Wait | ModuleState::Second)
         })
@@ -248,7 +282,7 @@ impl Node {
         let text = format!("writes are held back: {reason}; asking {} whether to go on alone", self.settings.peer_name);
         self.event(EventLevel::Warning, text);
         self.resync = None;
-        self.serving = Serving::Held { since: self.now };
+        self.serving = Serving::Held { since: self.now, asked_at: None };
         if self.settings.broken.continue_without_asking {
             self.continue_alone(Source::Force);
         }
@@ -256,7 +290,7 @@ impl Node {
 
     /// A suspension is not the peer's doing: wait a whole timeout again.
     pub(super) fn restart_hold(&mut self) {
-        if let Serving::Held { since } = &mut self.serving {
+        if let Serving::Held { since, .. } = &mut self.serving {
             *since = self.now;
         }
     }
@@ -270,14 +304,15 @@ impl Node {
         if self.heard_peer().is_some_and(|peer| arbiter::granted(&self.durable, peer, number)) {
             return self.continue_alone(Source::Peer);
         }
-        if self.links.silent(self.now) && self.live {
-            return self.continue_alone(Source::Silence);
-        }
         self.asking = Some(number);
         self.durable.asked = number;
+        if self.decide_apart() {
+            return;
+        }
         let patience = since.after(self.settings.timeout_ms);
+        let silence_counts = self.live || self.settings.witness == Witness::Register;
         let silence_decides =
-            self.live && self.links.silent_from() <= patience.after(self.settings.pulse_ms.saturating_mul(3));
+            silence_counts && self.links.silent_from() <= patience.after(self.settings.pulse_ms.saturating_mul(3));
         if self.now >= patience && !silence_decides {
             let name = self.settings.peer_name.clone();
             let reason = if self.live {
@@ -289,15 +324,77 @@ impl Node {
         }
     }
 
-    fn continue_alone(&mut self, source: Source) {
+    /// What the silence of the peer, or the register, decides. Returns whether nothing else is to be done now.
+    fn decide_apart(&mut self) -> bool {
+        let silent = self.links.silent(self.now);
+        match self.settings.witness {
+            Witness::None if silent && self.live => self.continue_alone(Source::Silence),
+            Witness::Ping if silent && self.live => match self.word(0) {
+                Word::Nothing => self.ask_witness(0),
+                Word::Asking => {}
+                Word::Granted => self.continue_alone(Source::Ping),
+                Word::Taken | Word::Hidden | Word::Later => {
+                    self.lose("no link passes and the ping witness does not answer: this node is the isolated one");
+                }
+            },
+            Witness::Register if self.settings.broken.silence_despite_register && silent && self.live => {
+                self.continue_alone(Source::Silence);
+            }
+            Witness::Register if silent || self.slept_until.is_some() => return self.decide_by_register(silent),
+            Witness::None | Witness::Ping | Witness::Register => return false,
+        }
+        true
+    }
+
+    /// Writes are held back until the register has spoken. A primary that is in good health asks at once, another a pulse
+    /// later, so that a secondary may win.
+    fn decide_by_register(&mut self, silent: bool) -> bool {
+        let healthy = self.procedure.is_none() && self.status.1 == Readiness::Ready;
+        let turn = healthy || self.now >= self.links.silent_from().after(self.settings.pulse_ms);
+        let overdue = self.asked_long_ago();
+        match self.word_on_next() {
+            Word::Nothing | Word::Asking | Word::Later | Word::Hidden if overdue => {
+                self.lose("the register has not said in time whether this node may go on alone");
+            }
+            Word::Nothing if turn => self.ask_witness(grant::number_of_register(&self.durable)),
+            Word::Nothing | Word::Asking => {}
+            Word::Granted => self.continue_alone(Source::Register),
+            Word::Taken => {
+                self.durable.data = DataState::Outdated;
+                self.lose(&format!("the register refuses: {}", self.witness_said()));
+            }
+            Word::Later | Word::Hidden if silent => {
+                self.lose("no link passes and the register cannot be asked whether this node may go on alone");
+            }
+            Word::Later | Word::Hidden => return false,
+        }
+        true
+    }
+
+    /// Notes the first ask of this hold. Returns whether it is longer ago than a witness may take.
+    fn asked_long_ago(&mut self) -> bool {
+        let (now, limit) = (self.now, self.settings.witness_timeout_ms);
+        match &mut self.serving {
+            Serving::Held { asked_at: Some(at), .. } => now.since(*at) > limit,
+            Serving::Held { asked_at, .. } => {
+                *asked_at = Some(now);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn continue_alone(&mut self, source: Source) {
         let number = match source {
             Source::Peer => grant::number_to_ask(&self.durable, self.heard_peer()),
-            Source::Silence | Source::Force => grant::number_beyond(&self.durable, self.peer.as_ref()),
+            Source::Register => grant::number_of_register(&self.durable),
+            Source::Silence | Source::Ping | Source::Force => grant::number_beyond(&self.durable, self.peer.as_ref()),
         };
         let id = self.draw();
         grant::take(&mut self.durable, number, id, true);
         self.asking = None;
         self.live = false;
+        self.slept_until = None;
         self.serving = Serving::Alone { retry_at: self.now };
         self.replica(ReplicaCommand::ContinueAlone { generation: self.durable.generation });
         let why = source.reason(&self.settings.peer_name);

@@ -2,7 +2,7 @@
 
 use super::serving::Serving;
 use super::{After, Node};
-use crate::arbiter::{self, Decision};
+use crate::arbiter::{self, Decision, Wait};
 use crate::automaton::{self, Trigger};
 use crate::grant::{self, Source};
 use crate::output::{Act, EventLevel, Script};
@@ -37,8 +37,14 @@ pub(super) enum Answer {
     Addresses(u64),
     Inspected,
     Fenced,
+    Witness,
+    /// That nobody else serves, after a suspension.
+    Proof,
     Serving,
-    Released { until: Instant, aborted: bool },
+    Released {
+        until: Instant,
+        aborted: bool,
+    },
 }
 
 /// How a step went.
@@ -162,6 +168,8 @@ impl Node {
                 let runs = self.stop_next_level(keep, towards, action);
                 self.after_script(runs)
             }
+            // Suspended since the grant: not before it is sure that nobody else serves.
+            Step::SetAddresses | Step::StartLevels if self.unproven() => Progress::Waits(Answer::Proof),
             Step::StartLevels => {
                 let runs = self.start_next_level(action);
                 self.after_script(runs)
@@ -177,13 +185,14 @@ impl Node {
             }
             Step::WatchPre => self.watch_pre(true),
             Step::UnwatchPre => self.watch_pre(false),
+            Step::AskWitness => self.ask_for_promotion(),
             Step::Grant => self.take_grant(),
             Step::Open => {
                 self.take_edge(Trigger::Opened, "");
                 Progress::Done
             }
             Step::Ready => {
-                self.set_health(true);
+                self.set_health(!self.addresses_dropped);
                 self.take_edge(Trigger::Started, "");
                 Progress::Done
             }
@@ -203,8 +212,11 @@ impl Node {
 
     fn run_address_step(&mut self, step: Step) -> Progress {
         let set = step == Step::SetAddresses;
-        if !set && !self.addresses_set {
-            return Progress::Done;
+        if !set {
+            self.addresses_dropped = false;
+            if !self.addresses_set {
+                return Progress::Done;
+            }
         }
         self.addresses_set = set;
         let run = self.next_run();
@@ -264,7 +276,8 @@ impl Node {
     fn take_grant(&mut self) -> Progress {
         let verdict = arbiter::decide(&self.situation());
         let Decision::Promote { source, number } = verdict.decision else {
-            let text = format!("does not become primary after all: {} has spoken", self.settings.peer_name);
+            let spoken = if self.heard() { &self.settings.peer_name } else { "the witness" };
+            let text = format!("does not become primary after all: {spoken} has spoken");
             self.event(EventLevel::Warning, text);
             self.procedure = None;
             if let Some(following) = &mut self.following {
@@ -286,7 +299,8 @@ impl Node {
         grant::take(&mut self.durable, number, id, continues);
         self.stop_following();
         self.live = false;
-        self.forced = false;
+        self.slept_until = None;
+        self.forced = None;
         self.agreed = false;
         self.asking = None;
         self.swap_request = None;
@@ -418,6 +432,33 @@ impl Node {
         self.answered(Answer::Fenced);
     }
 
+    /// Before the grant: ask the witness, where its word is needed and not there yet.
+    fn ask_for_promotion(&mut self) -> Progress {
+        match arbiter::decide(&self.situation()).decision {
+            Decision::AskWitness { number } => self.ask_witness(number),
+            Decision::Wait(Wait::Witness) => {}
+            _ => return Progress::Done,
+        }
+        Progress::Waits(Answer::Witness)
+    }
+
+    /// It was suspended, and does not know yet whether somebody serves meanwhile.
+    fn unproven(&self) -> bool {
+        self.slept_until.is_some() && self.settings.mode == Mode::Mirror
+    }
+
+    /// It is sure that nobody else serves: the step that waited for that is tried again.
+    pub(super) fn on_proof(&mut self) {
+        if let Some(running) = self.procedure.as_mut().filter(|running| running.waiting == Some(Answer::Proof)) {
+            running.waiting = None;
+            self.run_steps();
+        }
+    }
+
+    pub(super) fn on_witness_word(&mut self) {
+        self.answered(Answer::Witness);
+    }
+
     pub(super) fn on_mounted(&mut self) {
         self.answered(Answer::Serving);
     }
@@ -464,6 +505,9 @@ impl Node {
     pub(super) fn on_addresses_done(&mut self, run: u64, error: Option<String>) {
         let step = self.current_step();
         if let Some(error) = error {
+            if self.restoring.take() == Some(run) {
+                return self.local_fault(&format!("the virtual addresses cannot be set again: {error}"));
+            }
             let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Addresses(run)));
             if waited && step == Some(Step::SetAddresses) {
                 return self.local_fault(&format!("the virtual addresses cannot be set: {error}"));

@@ -5,6 +5,7 @@ use super::serving::Serving;
 use crate::arbiter::Wait;
 use crate::automaton;
 use crate::procedure::Kind;
+use crate::settings::Witness;
 use crate::view::{PeerView, ResourceView, View};
 use holdfast_api::state::{DataState, ModuleState};
 use holdfast_api::userconfig::Mode;
@@ -47,6 +48,7 @@ impl Node {
                     by: resource.by.clone(),
                 })
                 .collect(),
+            witness: self.witness_view(),
             links_heard: (0..self.settings.links).map(|link| self.links.link_heard(link, self.now)).collect(),
         }
     }
@@ -75,6 +77,9 @@ impl Node {
             None => {}
         }
         match &self.serving {
+            Serving::Held { .. } if self.talk.is_open() => {
+                return "writes are held back: asking the witness whether to go on alone".to_owned();
+            }
             Serving::Held { .. } => {
                 return format!("writes are held back: asking {peer} whether to go on alone");
             }
@@ -86,6 +91,9 @@ impl Node {
             }
             Serving::Completing { .. } => return format!("resync of {peer} is being completed"),
             _ => {}
+        }
+        if self.addresses_dropped {
+            return format!("was suspended: its addresses are released until it is sure that {peer} does not serve");
         }
         if let Some(following) = &self.following {
             return match (following.lost, following.connected, self.durable.data) {
@@ -109,6 +117,8 @@ impl Node {
     pub(super) fn wait_text(&self, wait: Wait) -> String {
         let (peer, node) = (&self.settings.peer_name, &self.settings.node_name);
         let here = self.inventory.unwrap_or_default();
+        // With a register, `prim` alone does not overrule a silent peer.
+        let force = if self.settings.witness == Witness::Register { "primforce" } else { "prim" };
         let there = self.peer.as_ref().map(|heartbeat| heartbeat.inventory).unwrap_or_default();
         match wait {
             Wait::Listening => format!("waits to hear {peer}, or to be sure that it is silent"),
@@ -137,12 +147,12 @@ impl Node {
             ),
             Wait::PeerMayBeNewer => format!(
                 "waits for {peer}, which is silent and may have served after this node: start {peer} or repair the links \
-                 to it; if it is lost for good, order `prim` here"
+                 to it; if it is lost for good, order `{force}` here"
             ),
             Wait::PeerPreferred => format!("waits for {peer} to become primary: it goes first"),
             Wait::Outdated => format!(
                 "waits for {peer}, which has served after this node: start the module there or repair the links to it; to \
-                 give its newer data up, order `prim` here"
+                 give its newer data up, order `{force}` here"
             ),
             Wait::Inconsistent => format!(
                 "waits for {peer} to be primary: the resync here did not end, so this copy is incomplete; start the module \
@@ -171,12 +181,41 @@ impl Node {
                  it without `second`"
             ),
             Wait::Rule | Wait::Checks => self.held_text(wait),
+            Wait::Witness | Wait::PingHidden | Wait::RegisterLater | Wait::RegisterRefused | Wait::PrimForceNeeded => {
+                self.witness_wait_text(wait)
+            }
             Wait::Promise => match self.heard_peer() {
                 Some(heartbeat) if !heartbeat.hears_you => format!(
                     "waits for the word of {peer}, which does not hear {node}: repair the link from {node} to {peer}"
                 ),
                 _ => format!("waits for {peer} to record that {node} serves without it"),
             },
+        }
+    }
+
+    /// As [`Self::wait_text`], of what the witness keeps it from.
+    fn witness_wait_text(&self, wait: Wait) -> String {
+        let peer = &self.settings.peer_name;
+        match wait {
+            Wait::Witness => "waits for the answer of the witness".to_owned(),
+            Wait::PingHidden => format!(
+                "waits for {peer}: no link passes and no address of the ping witness answers, so this node is the isolated \
+                 one; repair the links; if {peer} certainly does not serve, stop the module here and order `prim`"
+            ),
+            Wait::RegisterLater => format!(
+                "waits for the register, which {}: repair the link to it or start it, or repair the links to {peer}; if \
+                 {peer} certainly does not serve, order `primforce` here",
+                self.witness_said()
+            ),
+            Wait::RegisterRefused => format!(
+                "waits for {peer}: {}; start the module there or repair the links to it; to give its newer data up, order \
+                 `primforce` here",
+                self.witness_said()
+            ),
+            _ => format!(
+                "waits for {peer}: it is silent and has served after this node, for all that is known; start it or repair \
+                 the links to it; to give its newer data up, order `primforce` here"
+            ),
         }
     }
 }

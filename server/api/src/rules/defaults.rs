@@ -3,20 +3,19 @@
 use super::{Condition, Id, Rule, Selector};
 use crate::checker::CheckAction;
 use crate::resource::ResourceValue;
-use crate::userconfig::{Checker, Mode, Probe, UserConfig};
+use crate::userconfig::{Checker, Probe, UserConfig};
 
 /// The default rules of a module: the fixed ones, then one for each checker with an action of its own.
+///
+/// The reference's `splitbrain_failure` is none of them: what the witness says binds a node before any rule is evaluated.
 pub fn default_rules(config: &UserConfig) -> Vec<Rule> {
     let any = |class: &str| (class.to_owned(), Id::Any);
     let fixed = [
         ("interface_failure", any("intf"), CheckAction::Wait),
         ("ip_failure", any("ip"), CheckAction::StopStart),
         ("module_failure", any("module"), CheckAction::Wait),
-        ("splitbrain_failure", ("splitbrain".to_owned(), Id::Named("uptodate".to_owned())), CheckAction::Wait),
     ];
-    let lonely = config.service.mode == Mode::Light;
-    let fixed = fixed.into_iter().filter(|(label, ..)| !lonely || *label != "splitbrain_failure");
-    let fixed = fixed.map(|(label, resource, action)| when_down(label.to_owned(), resource, action));
+    let fixed = fixed.into_iter().map(|(label, resource, action)| when_down(label.to_owned(), resource, action));
     fixed.chain(config.check.checkers.iter().filter_map(generated)).collect()
 }
 

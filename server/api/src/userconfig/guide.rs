@@ -38,7 +38,6 @@ label: if (condition) then action();   /* comment */
 | `interface_failure` | `intf.? == down` | `wait()` |
 | `ip_failure` | `ip.? == down` | `stopstart()` |
 | `module_failure` | `module.? == down` | `wait()` |
-| `splitbrain_failure` | `splitbrain.uptodate == down` | `wait()` |
 | `t_<ident>`, `p_<ident>`, `c_<ident>` | the checker's resource `== down` | that of the checker, unless it is `noaction` |
 
 A rule of the module's own with the label of a default rule takes its place.

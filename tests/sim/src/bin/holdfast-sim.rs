@@ -3,6 +3,7 @@
 use clap::Parser;
 use holdfast_sim as sim;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Simulates two nodes under faults and checks that no acknowledged write is ever lost.
 #[derive(Parser)]
@@ -33,10 +34,12 @@ fn main() -> ExitCode {
             }
         };
     }
+    let begun = Instant::now();
     let (totals, failures) = sim::run_many(arguments.from, arguments.seeds, Default::default(), 10);
     for report in &failures {
         println!("{}\n  replay: cargo xtask sim --seed {}", report.violation.as_deref().unwrap_or(""), report.seed);
     }
-    println!("{totals}; {} failed", failures.len());
+    let pace = totals.seeds as f64 / begun.elapsed().as_secs_f64();
+    println!("{totals}; {} failed; {pace:.0} seeds/s", failures.len());
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

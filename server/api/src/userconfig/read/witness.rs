@@ -13,8 +13,8 @@ pub(in super::super) static SPLITBRAIN: Element = Element::new(
      serves. Without this element both serve then. exec=\"ping\": at least one of the addresses in arg must answer; \
      safe only if a node that is cut off from its peer is cut off from them too, on one side. exec=\"register\": the \
      management server keeps a record that lets one node on. exec=\"etcd\": etcd keeps it. With a register, at most \
-     one node serves, and an unplanned failover needs the register to answer. Resource splitbrain.uptodate; the default \
-     rule splitbrain_failure waits. Changed only while the module is stopped on both nodes.",
+     one node serves, and an unplanned failover needs the register to answer. Resource splitbrain.uptodate: down \
+     while the witness keeps this node from serving. Changed only while the module is stopped on both nodes.",
     &[
         Attribute::preset("ident", Kind::Name, "witness", "Second half of the resource splitbrain.<ident>.").fixed(),
         Attribute::preset("exec", Kind::OneOf(&["ping", "register", "etcd"]), "ping", "Who is asked.").fixed(),

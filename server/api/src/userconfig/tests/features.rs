@@ -48,7 +48,6 @@ fn a_light_module_has_no_second_node() {
     let light = |inner: &str| format!("<safe><service mode=\"light\">{inner}</service></safe>");
     let config = UserConfig::parse(&light("<user/><errd><proc name=\"a\" class=\"both\"/></errd>")).unwrap();
     assert_eq!((config.service.mode, config.heart.links.len()), (Mode::Light, 0));
-    assert!(default_rules(&config).iter().all(|rule| rule.label != "splitbrain_failure"));
     for inner in [
         "<heart><heartbeat name=\"default\"/></heart>",
         "<rfs><replicated dir=\"/a\"/></rfs>",
@@ -187,9 +186,8 @@ fn checkers_have_their_presets_and_actions_that_suit_their_time() {
     assert_eq!((here.resource(), there.resource()), ("module.db".into(), "module.db_node2".into()));
     let labels: Vec<_> = default_rules(&config).iter().map(ToString::to_string).collect();
     assert_eq!(labels[0], "interface_failure: if (intf.? == down) then wait();");
-    assert_eq!(labels[3], "splitbrain_failure: if (splitbrain.uptodate == down) then wait();");
     assert_eq!(
-        labels[4..],
+        labels[3..],
         [
             "t_w: if (tcp.w == down) then restart();",
             "p_r: if (ping.r == down) then wait();",
@@ -247,10 +245,10 @@ fn rules_join_the_default_rules_or_replace_them() {
     assert_eq!((config.failover.period_ms, config.failover.handle_time_ms), (1000, 2500));
     assert!(config.notes[0].text.contains("3000ms"), "{:?}", config.notes);
     let labels = |config: &UserConfig| effective_rules(config).into_iter().map(|rule| rule.label).collect::<Vec<_>>();
-    assert_eq!(labels(&config), ["interface_failure", "module_failure", "splitbrain_failure", "ip_failure", "b"]);
+    assert_eq!(labels(&config), ["interface_failure", "module_failure", "ip_failure", "b"]);
     let config = read(&format!("<failover extends=\"no\">{rules}</failover>"));
     assert_eq!(labels(&config), ["ip_failure", "b"]);
-    assert_eq!(labels(&read("")).len(), 4);
+    assert_eq!(labels(&read("")).len(), 3);
 }
 
 #[test]
