@@ -91,14 +91,6 @@ impl Cluster {
                 self.hosts[host].application = action == CheckAction::Stop;
                 self.to_agent(host, process_missing("app", action));
             }
-            Fault::StopStartLater if runs => {
-                self.command(host, ModuleCommand::Stop, "operator");
-                self.schedule.after(time, Step::OperatorStarts { host });
-            }
-            Fault::ForceStopLater if runs => {
-                self.command(host, ModuleCommand::ForceStop, "operator");
-                self.schedule.after(time, Step::OperatorStarts { host });
-            }
             Fault::ResourceDown => {
                 let checker = (self.rng.draw() % self.options.checkers.len().max(1) as u64) as usize;
                 if let Some((name, _)) = self.options.checkers.get(checker).cloned() {
@@ -106,14 +98,6 @@ impl Cluster {
                     self.schedule.after(time, Step::ResourceHeals { host, name });
                 }
             }
-            Fault::Failover if runs => {
-                let kind = if self.rng.coin() == 0 { ModuleCommand::FailoverOff } else { ModuleCommand::FailoverOn };
-                self.command(host, kind, "operator");
-            }
-            Fault::Swap if runs => self.command(host, ModuleCommand::Swap, "operator"),
-            Fault::Restart if runs => self.command(host, ModuleCommand::Restart, "operator"),
-            Fault::Prim if runs => self.command(host, ModuleCommand::Prim, "operator"),
-            Fault::PrimForce if runs => self.command(host, ModuleCommand::PrimForce, "operator"),
             Fault::RegisterDown | Fault::RegisterRestored | Fault::RestoredApart | Fault::WitnessCut => {
                 self.commit_of_witness(fault, host, time);
             }
@@ -123,7 +107,31 @@ impl Cluster {
                 self.schedule.after(time, Step::SameConfiguration { host });
             }
             Fault::ClockStep => self.hosts[host].wall_off = self.rng.draw() % 100_000,
-            Fault::StopStart if runs => self.command(host, ModuleCommand::StopStart, "operator"),
+            _ if runs => self.commit_order(fault, host, time),
+            _ => {}
+        }
+    }
+
+    /// An order of an operator who does not know better.
+    fn commit_order(&mut self, fault: Fault, host: usize, time: u64) {
+        match fault {
+            Fault::StopStartLater => {
+                self.command(host, ModuleCommand::Stop, "operator");
+                self.schedule.after(time, Step::OperatorStarts { host });
+            }
+            Fault::ForceStopLater => {
+                self.command(host, ModuleCommand::ForceStop, "operator");
+                self.schedule.after(time, Step::OperatorStarts { host });
+            }
+            Fault::Failover => {
+                let kind = if self.rng.coin() == 0 { ModuleCommand::FailoverOff } else { ModuleCommand::FailoverOn };
+                self.command(host, kind, "operator");
+            }
+            Fault::Swap => self.command(host, ModuleCommand::Swap, "operator"),
+            Fault::Restart => self.command(host, ModuleCommand::Restart, "operator"),
+            Fault::Prim => self.command(host, ModuleCommand::Prim, "operator"),
+            Fault::PrimForce => self.command(host, ModuleCommand::PrimForce, "operator"),
+            Fault::StopStart => self.command(host, ModuleCommand::StopStart, "operator"),
             _ => {}
         }
     }

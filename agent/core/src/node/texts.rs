@@ -154,23 +154,9 @@ impl Node {
                 "waits for {peer}, which has served after this node: start the module there or repair the links to it; to \
                  give its newer data up, order `{force}` here"
             ),
-            Wait::Inconsistent => format!(
-                "waits for {peer} to be primary: the resync here did not end, so this copy is incomplete; start the module \
-                 on {peer}; only if its data is lost for good, order `primforce` here"
-            ),
-            Wait::AgreeToOverwrite => format!(
-                "waits for an operator to agree: {} entries ({} bytes) on {node} would be overwritten with the data of \
-                 {peer}; save what is needed, then order `second` here",
-                here.entries, here.bytes
-            ),
-            Wait::Diverged => format!(
-                "waits for an operator: this copy holds writes that {peer} does not have; save what is needed, then order \
-                 `second` here to overwrite it with the data of {peer}"
-            ),
-            Wait::BothDiverged => format!(
-                "waits for an operator: this copy and that of {peer} both hold writes the other lacks; order `prim` on the \
-                 node whose data to keep, then `second` on the other"
-            ),
+            Wait::Inconsistent | Wait::AgreeToOverwrite | Wait::Diverged | Wait::BothDiverged => {
+                self.data_wait_text(wait)
+            }
             Wait::FailoverOff => {
                 format!(
                     "waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here (`failover on` lets the nodes decide)"
@@ -190,6 +176,31 @@ impl Node {
                 ),
                 _ => format!("waits for {peer} to record that {node} serves without it"),
             },
+        }
+    }
+
+    /// As [`Self::wait_text`], of data that an operator has to decide on.
+    fn data_wait_text(&self, wait: Wait) -> String {
+        let (peer, node) = (&self.settings.peer_name, &self.settings.node_name);
+        let here = self.inventory.unwrap_or_default();
+        match wait {
+            Wait::Inconsistent => format!(
+                "waits for {peer} to be primary: the resync here did not end, so this copy is incomplete; start the module \
+                 on {peer}; only if its data is lost for good, order `primforce` here"
+            ),
+            Wait::AgreeToOverwrite => format!(
+                "waits for an operator to agree: {} entries ({} bytes) on {node} would be overwritten with the data of \
+                 {peer}; save what is needed, then order `second` here",
+                here.entries, here.bytes
+            ),
+            Wait::Diverged => format!(
+                "waits for an operator: this copy holds writes that {peer} does not have; save what is needed, then order \
+                 `second` here to overwrite it with the data of {peer}"
+            ),
+            _ => format!(
+                "waits for an operator: this copy and that of {peer} both hold writes the other lacks; order `prim` on the \
+                 node whose data to keep, then `second` on the other"
+            ),
         }
     }
 
