@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use holdfast_api::config::{ClusterConfig, ClusterNode, ModuleConfig};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::package::{FILES_MAX, Package, PackageFile, UNPACKED_MAX};
-use holdfast_api::userconfig::{UserConfig, Witness};
+use holdfast_api::userconfig::{DefaultPrim, UserConfig, Witness};
 use holdfast_api::witness::{Endpoint, Machine, etcd_problem};
 use std::fs;
 use std::io::Read;
@@ -42,9 +42,8 @@ pub fn check(config: &ModuleConfig) -> Result<Checked> {
     let package = Package::read(&bytes)?;
     let user_config = UserConfig::parse(package.userconfig()?)?;
     for proc in &user_config.errd.procs {
-        crate::drivers::processes::Selection::of(proc).map_err(|error| {
-            anyhow!("userconfig.xml: a regular expression of <proc name=\"{}\">: {error}", proc.name)
-        })?;
+        crate::drivers::processes::Selection::of(proc)
+            .with_context(|| format!("userconfig.xml: <proc name=\"{}\">", proc.name))?;
     }
     let signature = signature(config, &package);
     Ok(Checked { config: config.clone(), package, user_config, signature })
@@ -88,6 +87,7 @@ pub fn check_among(checked: &Checked, cluster: Option<&ClusterConfig>, others: &
     }
     if let Some(cluster) = cluster {
         check_witness(&checked.user_config.witness, cluster)?;
+        check_defaultprim(&checked.user_config.service.defaultprim, cluster)?;
         for link in &checked.user_config.heart.links {
             ensure!(
                 cluster.lans.contains(&link.lan),
@@ -114,6 +114,20 @@ fn check_witness(witness: &Witness, cluster: &ClusterConfig) -> Result<()> {
         None => Ok(()),
         Some(problem) => Err(anyhow!("userconfig.xml: {problem}")),
     }
+}
+
+/// A preferred node that nobody is would never be preferred, and nobody would be told.
+fn check_defaultprim(defaultprim: &DefaultPrim, cluster: &ClusterConfig) -> Result<()> {
+    let DefaultPrim::Node(name) = defaultprim else {
+        return Ok(());
+    };
+    let nodes: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+    ensure!(
+        nodes.contains(&name.as_str()),
+        "userconfig.xml: <service defaultprim=\"{name}\"> names no node of the cluster: write alone, lastprim or one of {}",
+        nodes.join(", ")
+    );
+    Ok(())
 }
 
 fn directories(checked: &Checked) -> &[String] {
@@ -247,6 +261,10 @@ mod tests {
             "<safe><service mode=\"mirror\"><heart><heartbeat name=\"default\"/></heart>\
              <rfs><replicated dir=\"{dir}\"/></rfs></service></safe>"
         );
+        package_of(&xml)
+    }
+
+    fn package_of(xml: &str) -> Package {
         let file = |bytes: &[u8], executable| PackageFile { bytes: bytes.to_vec(), executable };
         let mut package = Package::default();
         package.files.insert("conf/userconfig.xml".to_owned(), file(xml.as_bytes(), false));
@@ -282,21 +300,59 @@ mod tests {
         assert!(configured(&layout, "b", 1).unwrap_err().to_string().contains("not installed"));
     }
 
-    #[test]
-    fn a_register_on_a_node_of_the_module_is_refused_on_the_node_too() {
+    fn cluster() -> ClusterConfig {
         let node = |id: u16| ClusterNode {
             id: NodeId(id),
             name: format!("node{id}"),
             addresses: [("default".to_owned(), format!("10.0.0.{id}"))].into(),
             fingerprint: String::new(),
         };
-        let cluster = ClusterConfig {
+        ClusterConfig {
             version: 1,
             name: "demo".into(),
             secret: String::new(),
             lans: vec!["default".into()],
             nodes: vec![node(1), node(2)],
+        }
+    }
+
+    #[test]
+    fn a_preferred_node_that_is_none_of_the_cluster_is_refused_by_name() {
+        let (_dir, layout) = layout();
+        let refused = |preferred: &str| {
+            let xml = format!(
+                "<safe><service mode=\"mirror\" defaultprim=\"{preferred}\"><heart><heartbeat name=\"default\"/></heart>\
+                 <rfs><replicated dir=\"/a\"/></rfs></service></safe>"
+            );
+            install(&layout, "a", ModuleId(1), &package_of(&xml)).unwrap();
+            let checked = check(&configured(&layout, "a", 1).unwrap()).unwrap();
+            check_among(&checked, Some(&cluster()), &[]).map_err(|error| error.to_string())
         };
+        for good in ["alone", "lastprim", "node1", "node2"] {
+            assert_eq!(refused(good), Ok(()));
+        }
+        let said = refused("node3").unwrap_err();
+        assert!(said.contains("defaultprim=\"node3\"") && said.contains("node1, node2"), "{said}");
+    }
+
+    #[test]
+    fn an_expression_of_a_process_check_that_is_none_is_refused_by_place() {
+        let (_dir, layout) = layout();
+        for attribute in ["nameregex", "argregex"] {
+            let xml = format!(
+                "<safe><service mode=\"mirror\"><heart><heartbeat name=\"default\"/></heart>\
+                 <rfs><replicated dir=\"/a\"/></rfs>\
+                 <errd><proc name=\"post\" {attribute}=\"post(\" atleast=\"1\"/></errd></service></safe>"
+            );
+            install(&layout, "a", ModuleId(1), &package_of(&xml)).unwrap();
+            let said = format!("{:#}", check(&configured(&layout, "a", 1).unwrap()).unwrap_err());
+            assert!(said.contains("post") && said.contains(attribute), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_register_on_a_node_of_the_module_is_refused_on_the_node_too() {
+        let cluster = cluster();
         let etcd = |endpoints: &[&str]| {
             let endpoints = endpoints.iter().map(|text| (*text).to_owned()).collect();
             let witness = Witness::Etcd { ident: "witness".into(), endpoints };

@@ -63,6 +63,8 @@ pub struct Node {
     after_stop: After,
     /// The agent ends: what is stopped stays saved as running, for its next start. The peer hears that it does not run.
     keeps_running: bool,
+    /// The agent was told to end once more: no script of the stop under way may take long any more.
+    hurried: bool,
     serving: Serving,
     following: Option<Following>,
     /// See [`Situation::live`].
@@ -168,6 +170,7 @@ impl Node {
             procedure: None,
             after_stop: After::Stay,
             keeps_running: false,
+            hurried: false,
             serving: Serving::No,
             following: None,
             live: false,
@@ -268,6 +271,7 @@ impl Node {
             Some(self.links.silent_from()).filter(|at| *at > self.now),
             self.serving_deadline(),
             self.procedure.as_ref().and_then(Running::deadline),
+            self.script.and_then(Call::deadline),
             self.swap_request.map(|(_, until)| until),
             Some(self.machine.next_at()).filter(|at| *at > self.now && !self.settings.rules.rules.is_empty()),
             self.witness_deadline(),
@@ -343,6 +347,7 @@ impl Node {
         {
             self.swap_request = None;
         }
+        self.check_script_deadline();
         self.check_step_deadline();
         self.witness_overdue();
         for _ in 0..8 {

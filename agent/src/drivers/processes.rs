@@ -1,5 +1,6 @@
 //! The processes of this machine, and which of them answer to a name and to regular expressions.
 
+use anyhow::{Context, Result};
 use holdfast_api::userconfig::Proc;
 use regex::bytes::{Regex, RegexBuilder};
 use std::path::Path;
@@ -75,11 +76,17 @@ impl Selection {
     /// What a `<proc>` means.
     ///
     /// # Errors
-    /// One of its expressions is none.
-    pub fn of(proc: &Proc) -> Result<Self, regex::Error> {
-        let compile = |text: &Option<String>| text.as_deref().map(pattern).transpose();
-        let name = proc.nameregex.is_none().then(|| proc.name.clone());
-        Ok(Self { name, name_pattern: compile(&proc.nameregex)?, arguments_pattern: compile(&proc.argregex)? })
+    /// One of its expressions is none; it is named by its attribute.
+    pub fn of(proc: &Proc) -> Result<Self> {
+        let compile = |attribute, text: &Option<String>| {
+            let compiled = text.as_deref().map(pattern).transpose();
+            compiled.with_context(|| format!("{attribute} is no regular expression"))
+        };
+        Ok(Self {
+            name: proc.nameregex.is_none().then(|| proc.name.clone()),
+            name_pattern: compile("nameregex", &proc.nameregex)?,
+            arguments_pattern: compile("argregex", &proc.argregex)?,
+        })
     }
 
     /// Whether a process is meant.

@@ -28,6 +28,8 @@ pub struct Options {
     pub failover: bool,
     /// See `Settings`.
     pub mode: Mode,
+    /// The module replicates directories; else its data plane has nothing to do, and says so at once.
+    pub replicates: bool,
     /// See `Settings`.
     pub defaultprim: DefaultPrim,
     /// See `Settings`.
@@ -211,6 +213,7 @@ impl Options {
             loop_interval_ms: 60_000,
             failover: !rng.chance(60),
             mode: Mode::Mirror,
+            replicates: true,
             defaultprim: match rng.draw() % 4 {
                 0 => DefaultPrim::Lastprim,
                 1 => DefaultPrim::Node("node2".to_owned()),
@@ -258,6 +261,7 @@ impl Options {
             loop_interval_ms: 86_400_000,
             failover: true,
             mode: Mode::Mirror,
+            replicates: true,
             defaultprim: DefaultPrim::Alone,
             automatic_reboot: false,
             scripts: vec![

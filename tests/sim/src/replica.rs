@@ -29,6 +29,8 @@ pub struct Replica {
     pub pending: Vec<u64>,
     /// Since when writes are held back with no stream to wait for.
     pub held_since: Option<u64>,
+    /// The last session, of a module without directories.
+    pub session: u64,
 }
 
 /// What a data plane does.
@@ -138,12 +140,41 @@ impl Cluster {
         let fails = self.faulty && self.rng.chance(self.options.replica_fails);
         let may_fail =
             matches!(command, ReplicaCommand::Inspect | ReplicaCommand::Serve { .. } | ReplicaCommand::Follow { .. });
-        if fails && may_fail {
+        if !self.options.replicates {
+            self.answer_without_data(host, &command);
+        } else if fails && may_fail {
             self.tell(host, ReplicaEvent::Failed { reason: format!("{command:?} refused by the disk") });
         } else {
             self.carry_out_order(host, command);
         }
         self.schedule_order(host);
+    }
+
+    /// As the agent answers for a module without directories: what it is asked is true at once.
+    fn answer_without_data(&mut self, host: usize, command: &ReplicaCommand) {
+        match *command {
+            ReplicaCommand::AcceptPeer { session } | ReplicaCommand::Follow { session, .. } => {
+                self.hosts[host].replica.session = session;
+            }
+            _ => {}
+        }
+        let session = self.hosts[host].replica.session;
+        let events = match command {
+            ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected { inventory: Inventory::default() }],
+            ReplicaCommand::Serve { .. } => vec![ReplicaEvent::Serving],
+            ReplicaCommand::AcceptPeer { .. } => {
+                vec![ReplicaEvent::PeerConnected { session }, ReplicaEvent::ResyncCopied { session }]
+            }
+            ReplicaCommand::Follow { .. } => {
+                vec![ReplicaEvent::Following { session }, ReplicaEvent::CaughtUp { session }]
+            }
+            ReplicaCommand::Fence => vec![ReplicaEvent::Fenced],
+            ReplicaCommand::Refuse => vec![ReplicaEvent::Refusing],
+            ReplicaCommand::Release { .. } => vec![ReplicaEvent::Released],
+            ReplicaCommand::CompleteResync => vec![ReplicaEvent::PeerUpToDate { session }],
+            ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => Vec::new(),
+        };
+        events.into_iter().for_each(|event| self.tell(host, event));
     }
 
     fn carry_out_order(&mut self, host: usize, command: ReplicaCommand) {

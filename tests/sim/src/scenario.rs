@@ -95,6 +95,7 @@ fn configure(options: &mut Options, said: &str) -> Result<(), String> {
     let words: Vec<&str> = said.split_whitespace().collect();
     match words.as_slice() {
         ["light"] => options.mode = Mode::Light,
+        ["no-directories"] => options.replicates = false,
         ["scripts", "all"] => options.scripts = Script::ALL.to_vec(),
         ["scripts", names @ ..] => {
             options.scripts = Script::ALL.into_iter().filter(|script| names.contains(&script.file_name())).collect();

@@ -69,6 +69,7 @@ impl Lab {
         let path = |part: &str| folder.join(part).display().to_string();
         let (data, run, boot) = (path("data"), path("run"), path("boot_id"));
         if host.has_systemd() {
+            self.await_systemd(number)?;
             host.shell("systemctl start holdfast-agent")?;
         } else {
             host.spawn("agent", "sh", &["-c", AGENT, "holdfast-lab-agent", &data, &run, &boot])?;
@@ -82,6 +83,20 @@ impl Lab {
             }
         });
         answered.with_context(|| self.agent_log(number, 20))
+    }
+
+    /// Waits until the host's systemd takes orders: it listens only some time after it has become the first process.
+    fn await_systemd(&self, number: u8) -> Result<()> {
+        let host = self.host(number);
+        wait_for(&format!("systemd of {} to take orders", host.name()), Duration::from_secs(20), || {
+            // The state is printed whatever it is; the exit status is good for "running" only.
+            let output = host.output(COMMAND_SECONDS, "systemctl", &["is-system-running"])?;
+            let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            if !said.is_empty() && said != "offline" && said != "unknown" {
+                return Ok(Some(()));
+            }
+            bail!("{said} {}", String::from_utf8_lossy(&output.stderr).trim())
+        })
     }
 
     /// Powers the host off and on again, and starts its agent: a crash and the boot after it.

@@ -85,17 +85,32 @@ pub fn faulty_disk(arguments: &[String]) -> ExitCode {
     let _front = Front::mount(&inodes, Mode::ReadWrite, &replicate).expect("a mount");
     // It ends with the host.
     loop {
-        disk.set(match std::fs::read_to_string(orders).unwrap_or_default().trim() {
+        let order = std::fs::read_to_string(orders).unwrap_or_default();
+        disk.set(match order.trim() {
             "fails" => Fault::Fails,
             "stands still" => Fault::StandsStill,
             _ => Fault::None,
         });
+        std::fs::write(obeyed(Path::new(orders)), order).expect("a place to say what is obeyed");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 fn orders(lab: &Lab) -> PathBuf {
     lab.host(1).folder().join("disk-orders")
+}
+
+/// Where the failing disk says which orders it obeys.
+fn obeyed(orders: &Path) -> PathBuf {
+    orders.with_extension("obeyed")
+}
+
+/// Gives the failing disk an order, and waits until it obeys.
+fn order_disk(lab: &Lab, order: &str) -> Result<()> {
+    let orders = orders(lab);
+    std::fs::write(&orders, order)?;
+    let obeys = || Ok(std::fs::read_to_string(obeyed(&orders)).is_ok_and(|said| said == order));
+    wait_until("the failing disk to obey", Duration::from_secs(10), obeys)
 }
 
 /// Puts the failing disk below the ledgers of host 1.
@@ -122,7 +137,7 @@ fn loses_its_ledger(name: &str, order: &str, reason: &str) -> Result<()> {
         let load = bench.load()?;
         progress(&load, 50)?;
         let lab = bench.lab()?;
-        std::fs::write(orders(lab), order)?;
+        order_disk(lab, order)?;
         demand_refused(lab, &["boot", "-m", MODULE, "on"], reason)?;
         lab.wait_state(1, MODULE, "STOP NotReady", PATIENCE)?;
         ensure!(lab.host(1).named("holdfast-bank").is_empty(), "the application still runs on node1");
@@ -135,7 +150,7 @@ fn loses_its_ledger(name: &str, order: &str, reason: &str) -> Result<()> {
         ensure!(log.contains(reason) && log.contains("free or repair the disk"), "the log does not say why:\n{log}");
         demand_refused(lab, &["start", "-m", MODULE], reason)?;
         lab.wait_state(1, MODULE, "STOP NotReady", PATIENCE)?;
-        std::fs::write(orders(lab), "none")?;
+        order_disk(lab, "none")?;
         // A disk that stood still still has old work to do.
         wait_until("the module to start again", PATIENCE, || lab.cli(1, &["start", "-m", MODULE]).map(|_| true))?;
         lab.wait_pair(MODULE, 2)?;

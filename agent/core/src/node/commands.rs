@@ -130,6 +130,7 @@ impl Node {
         self.talk.forget();
         self.after_stop = After::Stay;
         self.keeps_running = false;
+        self.hurried = false;
         self.stream_ended = None;
         self.claims = false;
         self.durable.running = true;
@@ -256,10 +257,11 @@ impl Node {
         Ok(format!("{} stops", self.module()))
     }
 
-    /// The agent ends. A stop ordered by an operator stays a stop; anything else starts again with the agent.
+    /// The agent ends; in a hurry, what the stop waits for is cut short, and what it has yet to run is bounded. A stop ordered by an operator stays a stop; anything else starts again with the agent.
     pub(super) fn on_shutdown_ordered(&mut self, id: u64, by: &str, hurry: bool) {
         let stopped = self.status == automaton::STOP && self.procedure.is_none();
         if hurry && self.leaving() {
+            self.hurried = true;
             self.end_script();
             self.hurry_release();
         } else if !hurry && !stopped && !self.procedure_is(Kind::Halt) {

@@ -11,8 +11,12 @@ use crate::input::ScriptOutcome;
 use crate::levels::Levels;
 use crate::output::{Act, EventLevel, Script, ScriptAction};
 use crate::procedure::Kind;
+use crate::time::Instant;
 use holdfast_api::checker::When;
 use holdfast_api::state::ModuleState;
+
+/// A script of a hurried stop that takes longer than this is ended.
+const HURRIED_PATIENCE_MS: u64 = 5000;
 
 /// What is known of the application.
 #[derive(Clone, Debug)]
@@ -87,6 +91,15 @@ pub(super) struct Call {
     force: bool,
     /// It was told to end.
     told: bool,
+    /// It is told to end then.
+    until: Option<Instant>,
+}
+
+impl Call {
+    /// When somebody has to look after it.
+    pub(super) fn deadline(self) -> Option<Instant> {
+        self.until.filter(|_| !self.told)
+    }
 }
 
 impl Node {
@@ -149,7 +162,7 @@ impl Node {
                 return false;
             };
             self.stop_checks(level);
-            let force = self.app.forcing == Some(level);
+            let force = self.hurried || self.app.forcing == Some(level);
             if self.run_script(Script::Stop(level), force, [from, towards], action) {
                 return true;
             }
@@ -217,7 +230,8 @@ impl Node {
             return false;
         }
         let run = self.next_run();
-        self.script = Some(Call { run, script, force, told: false });
+        let until = self.hurried.then(|| self.now.after(HURRIED_PATIENCE_MS));
+        self.script = Some(Call { run, script, force, told: false, until });
         let call = if force { " force" } else { "" };
         self.event(EventLevel::State, format!("run {}{call}", script.file_name()));
         let [from, to] = states;
@@ -233,6 +247,16 @@ impl Node {
             call.told = true;
             let run = call.run;
             self.act(Act::EndScript { run });
+        }
+    }
+
+    /// In a hurried stop no script takes long.
+    pub(super) fn check_script_deadline(&mut self) {
+        let late = self.script.filter(|call| call.deadline().is_some_and(|until| self.now >= until));
+        if let Some(call) = late {
+            let text = format!("{} takes too long for a stop in a hurry: it is ended", call.script.file_name());
+            self.event(EventLevel::Warning, text);
+            self.end_script();
         }
     }
 
@@ -261,9 +285,11 @@ impl Node {
 
     /// What the end of a script means for its level.
     fn note_end(&mut self, call: Call) {
+        // It is not called again; a start script always has to be made up for.
+        let last_call = matches!(call.script, Script::Stop(_)) && (self.hurried || self.app.to_force.is_some());
         match call.script {
             Script::Start(When::Pre) | Script::Stop(When::Pre) | Script::Transition => {}
-            Script::Start(level) | Script::Stop(level) if call.told && self.app.to_force.is_none() => {
+            Script::Start(level) | Script::Stop(level) if call.told && !last_call => {
                 if self.app.started.has(level) {
                     self.app.broken = self.app.broken.with(level);
                 }

@@ -35,6 +35,8 @@ pub(super) enum Serving {
         follower: Follower,
         /// Its stream is there.
         connected: bool,
+        /// It holds what this node holds.
+        copied: bool,
     },
     /// `solo` is given up; the peer is to save that it is up to date.
     Completing {
@@ -110,7 +112,10 @@ impl Node {
                 self.serving = Serving::Alone { retry_at: self.now };
             }
             Serving::Alone { retry_at } if self.now >= retry_at => self.offer_session(),
-            Serving::Accepting { follower, connected } => self.renew_session(&follower, connected),
+            Serving::Accepting { follower, connected, copied } => {
+                self.renew_session(&follower, connected);
+                self.complete_resync(&follower, copied);
+            }
             Serving::Completing { follower } | Serving::Paired { follower } => {
                 if let Some(reason) = self.follower_gone(&follower) {
                     self.hold(&reason);
@@ -197,7 +202,7 @@ impl Node {
         let incarnation = self.peer_incarnation();
         self.durable.session = session;
         let follower = Follower { session, incarnation, since: self.now, confirmed: false };
-        self.serving = Serving::Accepting { follower, connected: false };
+        self.serving = Serving::Accepting { follower, connected: false, copied: false };
         self.resync = None;
         self.replica(ReplicaCommand::AcceptPeer { session });
     }
@@ -427,7 +432,7 @@ impl Node {
     }
 
     pub(super) fn on_peer_connected(&mut self, session: u64) {
-        if let Serving::Accepting { follower, connected } = &mut self.serving
+        if let Serving::Accepting { follower, connected, .. } = &mut self.serving
             && follower.session == session
         {
             *connected = true;
@@ -435,25 +440,30 @@ impl Node {
         }
     }
 
-    /// Every write waits for the peer from now on. `solo` goes first, durably; then the peer is told.
     pub(super) fn on_resync_copied(&mut self, session: u64) {
-        let Serving::Accepting { follower, .. } = &self.serving else {
-            return;
-        };
-        if follower.session != session {
-            return;
+        if let Serving::Accepting { follower, copied, .. } = &mut self.serving
+            && follower.session == session
+        {
+            *copied = true;
         }
+    }
+
+    /// Every write waits for the peer from now on. `solo` goes first, durably; then the peer is told.
+    ///
+    /// Not before the peer has named the session: one that has not seen the offer would look for a primary that is solo,
+    /// and wait for ever beside one that is not.
+    fn complete_resync(&mut self, follower: &Follower, copied: bool) {
         let leaving = self.procedure.as_ref().is_some_and(|running| running.kind() != Kind::Restart);
-        if leaving {
+        let still = self.serving.session() == follower.session;
+        if !(copied && still && follower.confirmed) || leaving {
             return;
         }
-        let follower = follower.clone();
         if !self.settings.broken.complete_while_solo {
             self.durable.solo = false;
         }
         self.live = true;
         self.slept_until = None;
-        self.serving = Serving::Completing { follower };
+        self.serving = Serving::Completing { follower: follower.clone() };
         self.replica(ReplicaCommand::CompleteResync);
     }
 
