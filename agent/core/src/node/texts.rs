@@ -149,7 +149,9 @@ impl Node {
                 "waits for {peer}, which is silent and may have served after this node: start {peer} or repair the links \
                  to it; if it is lost for good, order `{force}` here"
             ),
-            Wait::PeerPreferred => format!("waits for {peer} to become primary: it goes first"),
+            Wait::PeerPreferred => {
+                format!("waits for {peer} to become primary: it goes first; if it waits too, order `prim` there")
+            }
             Wait::Outdated => format!(
                 "waits for {peer}, which has served after this node: start the module there or repair the links to it; to \
                  give its newer data up, order `{force}` here"
