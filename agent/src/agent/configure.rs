@@ -30,7 +30,8 @@ impl Agent {
     pub async fn check_cluster(&self, config: &ClusterConfig) -> Result<String> {
         self.check_alone(config)?;
         for held in self.inner.lock().await.modules.values() {
-            modules::check_among(&held.checked, Some(config), &[])?;
+            modules::check_among(&held.checked, Some(config), &[])
+                .with_context(|| format!("module {}", held.checked.config.name))?;
         }
         Ok(format!("the cluster configuration, version {}, can be held by this node", config.version))
     }
@@ -56,7 +57,8 @@ impl Agent {
             running.join(", ")
         );
         for held in inner.modules.values() {
-            modules::check_among(&held.checked, Some(&config), &[])?;
+            modules::check_among(&held.checked, Some(&config), &[])
+                .with_context(|| format!("module {}", held.checked.config.name))?;
         }
         self.store.save_cluster(&config)?;
         self.reports.set_node(&node_name(&self.options, Some(&config), &fingerprint));
