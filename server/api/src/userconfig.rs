@@ -126,10 +126,6 @@ pub struct HeartbeatLink {
     pub lan: String,
     /// `flow` puts the replication on this lan; otherwise a name for the log.
     pub ident: String,
-    /// Time between two heartbeats on this lan, if it is not that of `<heart>`.
-    pub pulse_ms: Option<u64>,
-    /// Silence after which this lan counts as lost, if it is not that of `<heart>`.
-    pub timeout_ms: Option<u64>,
 }
 
 /// `<errd>`: which processes must run.

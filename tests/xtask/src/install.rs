@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 /// What the labs need: addresses, links and packet filters of network namespaces.
-pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname", "mmdebstrap"];
+pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname"];
+/// What the tree of the hosts with systemd is made by.
+pub const TREE: &[&str] = &["mmdebstrap"];
 /// What the register witness in etcd is tried with.
 pub const ETCD: &[&str] = &["etcd-server"];
 /// What the browser ring needs.

@@ -134,6 +134,7 @@ fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<
             need_root("namespaces")?;
             install::packages(install::LAB, "The namespaces ring")?;
             install::packages(install::ETCD, "The namespaces ring")?;
+            install::packages(install::TREE, "The namespaces ring")?;
             cargo(&["test", "-p", "holdfast-tests", "--test", "namespaces"])
         }
         Ring::Browser => {

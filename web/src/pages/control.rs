@@ -333,13 +333,14 @@ fn with_situation<T>(console: Console, subject: Subject, what: impl FnOnce(&Situ
 fn entry(command: ModuleCommand, situation: &Situation<'_>) -> MenuEntry {
     let icon = match command {
         ModuleCommand::Start => Icon::Start,
-        ModuleCommand::Stop => Icon::Stop,
+        ModuleCommand::Stop | ModuleCommand::ForceStop => Icon::Stop,
         ModuleCommand::Restart => Icon::Refresh,
         ModuleCommand::Swap => Icon::Swap,
         ModuleCommand::StopStart => Icon::Restart,
-        ModuleCommand::Prim | ModuleCommand::PrimForce => Icon::Primary,
-        ModuleCommand::Second => Icon::Secondary,
-        ModuleCommand::BootOn | ModuleCommand::BootOff => Icon::Boot,
+        ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::PrimFullSync => Icon::Primary,
+        ModuleCommand::Second | ModuleCommand::SecondFullSync => Icon::Secondary,
+        ModuleCommand::FailoverOn | ModuleCommand::FailoverOff => Icon::Swap,
+        ModuleCommand::BootOn | ModuleCommand::BootOff | ModuleCommand::BootAuto => Icon::Boot,
     };
     let disabled = situation.refusal(command);
     MenuEntry {

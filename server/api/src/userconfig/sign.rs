@@ -14,9 +14,7 @@ pub(super) fn signed_part(config: &UserConfig) -> String {
     let heart = &config.heart;
     let _ = writeln!(out, "mode {mode}\nheart {} {} {}", heart.port.unwrap_or(0), heart.pulse_ms, heart.timeout_ms);
     for link in &heart.links {
-        let pulse_ms = link.pulse_ms.unwrap_or(heart.pulse_ms);
-        let timeout_ms = link.timeout_ms.unwrap_or(heart.timeout_ms);
-        let _ = writeln!(out, "link {pulse_ms} {timeout_ms} {} {}", link.lan, link.ident);
+        let _ = writeln!(out, "link {} {}", link.lan, link.ident);
     }
     if let Some(rfs) = &config.rfs {
         let acknowledge = match rfs.acknowledge {

@@ -142,7 +142,6 @@ fn signature_covers_mode_heart_rfs_and_witness_only() {
     let witness = |exec: &str| format!("<check><splitbrain {exec}/></check></service>");
     for (from, to) in [
         (r#"timeout="30000""#, r#"timeout="20000""#.to_owned()),
-        (r#"ident="flow""#, r#"ident="flow" pulse="500""#.to_owned()),
         ("/test1replicated", "/other".to_owned()),
         (r#"async="second""#, r#"async="none""#.to_owned()),
         ("</service>", witness(r#"exec="register""#)),

@@ -43,14 +43,8 @@ static HEARTBEAT: Element = Element::new(
              without one, the first does.",
         )
         .fixed(),
-        Attribute::optional("pulse", PULSE, ("700ms", "that of <heart>"), "Time between two heartbeats here.").fixed(),
-        Attribute::optional(
-            "timeout",
-            TIMEOUT,
-            ("30s", "that of <heart>"),
-            "Silence after which this network is down.",
-        )
-        .fixed(),
+        Attribute::unused("pulse", PULSE, "700ms", "that of <heart> holds for every network"),
+        Attribute::unused("timeout", TIMEOUT, "30s", "that of <heart> holds for every network"),
     ],
     &[Child::once(&SERVER)],
 );
@@ -71,7 +65,7 @@ impl<'d> Reader<'d> {
         };
         three_pulses(&fields, heart.pulse_ms, heart.timeout_ms)?;
         for (child, _) in self.children(node, &HEART)? {
-            let link = self.heartbeat(child, &heart)?;
+            let link = self.heartbeat(child)?;
             if heart.links.iter().any(|other| other.lan == link.lan || other.ident == link.ident) {
                 return Err(self.error(child, "two heartbeats have the same name or ident", "give each its own"));
             }
@@ -80,13 +74,11 @@ impl<'d> Reader<'d> {
         Ok(heart)
     }
 
-    fn heartbeat(&mut self, node: Node<'d, 'd>, heart: &Heart) -> Parsed<HeartbeatLink> {
+    fn heartbeat(&mut self, node: Node<'d, 'd>) -> Parsed<HeartbeatLink> {
         let fields = self.fields(node, &HEARTBEAT)?;
         self.children(node, &HEARTBEAT)?;
         let lan = fields.text("name")?;
-        let (pulse_ms, timeout_ms) = (fields.time_if("pulse")?, fields.time_if("timeout")?);
-        three_pulses(&fields, pulse_ms.unwrap_or(heart.pulse_ms), timeout_ms.unwrap_or(heart.timeout_ms))?;
-        Ok(HeartbeatLink { ident: fields.text_if("ident").unwrap_or_else(|| lan.clone()), lan, pulse_ms, timeout_ms })
+        Ok(HeartbeatLink { ident: fields.text_if("ident").unwrap_or_else(|| lan.clone()), lan })
     }
 }
 

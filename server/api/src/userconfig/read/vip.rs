@@ -10,7 +10,7 @@ use std::net::IpAddr;
 /// `<vip>`.
 pub(in super::super) static VIP: Element = Element::new(
     "vip",
-    "The addresses that clients use: set on the primary, before its start_prim, and removed after its stop_prim. Not in \
+    "The addresses that clients use: set on the primary before its start_prim, and removed before its stop_prim. Not in \
      a light module.",
     &[
         Attribute::preset("tcpreset", SWITCH, "on", "Reset the TCP connections of an address before it is removed.")

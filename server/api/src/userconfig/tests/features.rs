@@ -36,11 +36,10 @@ fn service_and_heart_say_all_they_can() {
     assert_eq!(service.defaultprim, DefaultPrim::Node("node2".into()));
     assert_eq!((service.maxloop, service.loop_interval_ms, service.automatic_reboot), (0, 5_400_000, true));
     assert_eq!((config.heart.port, config.flow_lan()), (Some(9000), "private"));
-    let link = &config.heart.links[0];
-    assert_eq!((link.pulse_ms, link.timeout_ms, link.ident.as_str()), (Some(100), Some(1000), "default"));
-    assert_eq!(config.heart.links[1].pulse_ms, None);
-    let error = UserConfig::parse(&text.replace("timeout=\"1s\"", "timeout=\"200\"")).unwrap_err();
-    assert_eq!(error.line, 3, "{error}");
+    assert_eq!(config.heart.links[0].ident, "default");
+    assert_eq!(config.notes.len(), 2, "a network has no pulse and timeout of its own: {:?}", config.notes);
+    let error = UserConfig::parse(&text.replace("timeout=\"3s\"", "timeout=\"1200\"")).unwrap_err();
+    assert_eq!(error.line, 2, "{error}");
 }
 
 #[test]
