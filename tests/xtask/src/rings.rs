@@ -129,7 +129,7 @@ fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<
             cargo(&["test", "--no-fail-fast", "-p", "holdfast-tests", "-p", "holdfast-sim", "--lib", "--bins"])
         }
         Ring::Golden => cargo(&["test", "-p", "holdfast-sim", "--test", "scenarios"]),
-        Ring::Simulation => cargo(&["test", "-p", "holdfast-sim", "--test", "sim"]),
+        Ring::Simulation => cargo(&["test", "-p", "holdfast-sim", "--test", "sim", "--test", "model"]),
         Ring::Namespaces => {
             need_root("namespaces")?;
             install::packages(install::LAB, "The namespaces ring")?;
