@@ -137,6 +137,8 @@ enum After {
 #[derive(Clone, Debug)]
 struct Following {
     session: u64,
+    /// When it was begun.
+    since: Instant,
     /// The primary's generation, and the history this copy takes over with it.
     generation: Generation,
     history: Vec<Generation>,
@@ -343,6 +345,7 @@ impl Node {
         {
             self.swap_request = None;
         }
+        self.drop_order();
         self.check_step_deadline();
         self.witness_overdue();
         for _ in 0..8 {
