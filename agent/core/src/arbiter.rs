@@ -305,7 +305,9 @@ fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     if granted(durable, peer, number) {
         return Verdict { mark: None, decision: Decision::Promote { source: Source::Peer, number } };
     }
-    if !s.settings.failover && !durable.was_primary {
+    // A primary whose copy is out of date has lost its right to this node: it never comes back by itself.
+    let given_up = peer.data == DataState::Outdated && relation == Relation::Equal && !outdated;
+    if !s.settings.failover && !durable.was_primary && !given_up {
         return wait(Wait::FailoverOff);
     }
     Verdict { mark: None, decision: Decision::Ask { number } }

@@ -139,6 +139,8 @@ enum After {
 #[derive(Clone, Debug)]
 struct Following {
     session: u64,
+    /// When it was begun.
+    since: Instant,
     /// The primary's generation, and the history this copy takes over with it.
     generation: Generation,
     history: Vec<Generation>,
@@ -347,6 +349,7 @@ impl Node {
         {
             self.swap_request = None;
         }
+        self.drop_order();
         self.check_script_deadline();
         self.check_step_deadline();
         self.witness_overdue();

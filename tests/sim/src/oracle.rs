@@ -43,6 +43,8 @@ struct Grant {
     at: u64,
     /// Nothing of the peer had reached the node for the timeout.
     silent: bool,
+    /// So it was, whatever else gave it the right.
+    cut_off: bool,
     forced: bool,
     /// By an order that overrules the witness.
     overruled: bool,
@@ -78,7 +80,7 @@ struct Seen {
     heard_serving: Option<(Key, u64)>,
     /// Orders of prim or primforce that were not refused.
     forced: BTreeSet<u64>,
-    /// An operator overruled the witness: with `primforce`, or without a register with `prim`.
+    /// An operator overruled whatever spoke against it, with `primforce`, or a ping witness with `prim`.
     overruled: BTreeSet<u64>,
     /// When its agent last handled anything.
     handled_at: u64,
@@ -88,6 +90,8 @@ struct Seen {
     heard_of: BTreeSet<Key>,
     /// This agent has been in sync with the peer: without that, silence says nothing.
     was_in_sync: bool,
+    /// It slept longer than the timeout until then, and has not found itself in sync since.
+    woken_at: Option<u64>,
     open_commands: BTreeMap<u64, ModuleCommand>,
 }
 
@@ -144,9 +148,9 @@ impl Cluster {
     /// An agent started.
     pub fn oracle_agent_started(&mut self, host: usize) {
         let now = self.schedule.now();
-        let Seen { forced, overruled, agreed, .. } = std::mem::take(&mut self.oracle.seen[host]);
-        self.oracle.seen[host] =
-            Seen { awake_since: now, handled_at: now, forced, overruled, agreed, ..Seen::default() };
+        // An order to serve ends with the agent it was given to.
+        let Seen { agreed, .. } = std::mem::take(&mut self.oracle.seen[host]);
+        self.oracle.seen[host] = Seen { awake_since: now, handled_at: now, agreed, ..Seen::default() };
         self.register.answered_at[host] = None;
     }
 
@@ -160,11 +164,8 @@ impl Cluster {
     pub fn oracle_commanded(&mut self, host: usize, id: u64, kind: ModuleCommand) {
         let seen = &mut self.oracle.seen[host];
         seen.open_commands.insert(id, kind);
-        let overrules = match self.options.witness {
-            Kind::Register => kind == ModuleCommand::PrimForce,
-            _ => matches!(kind, ModuleCommand::Prim | ModuleCommand::PrimForce),
-        };
-        if overrules {
+        let asks_nobody = matches!(self.options.witness, Kind::PingFrom(_)) && kind == ModuleCommand::Prim;
+        if kind == ModuleCommand::PrimForce || asks_nobody {
             seen.overruled.insert(id);
         }
         match kind {
@@ -212,6 +213,17 @@ impl Cluster {
         if heartbeat.data == DataState::UpToDate {
             self.oracle.seen[host].heard_of.insert(key(heartbeat.generation));
         }
+        let woken_at = self.oracle.seen[host].woken_at;
+        if woken_at.is_some_and(|at| self.schedule.now() >= at + self.options.timeout_ms)
+            && heartbeat.data == DataState::UpToDate
+            && heartbeat.session != 0
+            && heartbeat.session == self.hosts[host].disk.ledger.session
+            && heartbeat.generation == self.hosts[host].disk.ledger.generation
+            && self.hosts[host].disk.ledger.data == DataState::UpToDate
+        {
+            self.oracle.seen[host].woken_at = None;
+            self.oracle.seen[host].was_in_sync = true;
+        }
         if arbiter::serves(heartbeat) {
             let now = self.schedule.now();
             let heard = key(heartbeat.generation);
@@ -254,9 +266,20 @@ impl Cluster {
             let agreed = self.oracle.seen[host].agreed;
             self.require(agreed, || format!("{node} gives up its diverged copy without `second`"));
         }
+        if new.data == DataState::Inconsistent && old.data != DataState::Inconsistent {
+            // It follows: no order to serve outlasts that.
+            self.oracle.seen[host].forced.clear();
+            self.oracle.seen[host].overruled.clear();
+        }
+        let now = self.schedule.now();
+        if new.data == DataState::Inconsistent && new.session != old.session {
+            // Whatever catches it up now was begun after it woke.
+            self.oracle.seen[host].woken_at.take_if(|at| *at < now);
+        }
         let caught_up = new.data == DataState::UpToDate && old.data == DataState::Inconsistent;
         let paired = old.solo && !new.solo && new.data == DataState::UpToDate;
-        self.oracle.seen[host].was_in_sync |= caught_up || paired;
+        let unsure = caught_up && self.oracle.seen[host].woken_at.is_some();
+        self.oracle.seen[host].was_in_sync |= (caught_up || paired) && !unsure;
         if new.generation == old.generation {
             return;
         }
@@ -306,9 +329,10 @@ impl Cluster {
         self.require(forced || promised || knew_later.is_none(), || {
             format!("{node} takes {} though it knew of {knew_later:?}", new.generation)
         });
+        let cut_off = silent;
         let silent = silent && !promised && !self.options.witness.fences();
         let overruled = forced && !self.oracle.seen[host].overruled.is_empty();
-        let grant = Grant { host, at: decided_at, silent, forced, overruled, parent: key(old.generation) };
+        let grant = Grant { host, at: decided_at, silent, cut_off, forced, overruled, parent: key(old.generation) };
         self.oracle.grants.insert(key(new.generation), grant);
         self.oracle.seen[host].forced.clear();
         self.oracle.seen[host].overruled.clear();
@@ -421,6 +445,10 @@ impl Cluster {
     pub fn oracle_woken(&mut self, host: usize, output: &Output) {
         let now = self.schedule.now();
         let gap = now - std::mem::replace(&mut self.oracle.seen[host].handled_at, now);
+        if gap >= self.options.timeout_ms {
+            self.oracle.seen[host].woken_at = Some(now);
+            self.oracle.seen[host].was_in_sync = false;
+        }
         if gap < self.options.timeout_ms || !self.serves(host) || !self.hosts[host].addresses {
             return;
         }
@@ -444,10 +472,11 @@ impl Cluster {
     fn apart(&self) -> bool {
         let held = [0, 1].map(|host| key(self.hosts[host].disk.ledger.generation));
         let [one, other] = held.map(|generation| self.oracle.lineage(generation));
-        self.oracle.overruled(&one, &other)
-            || held
-                .into_iter()
-                .any(|generation| self.oracle.grants.get(&generation).is_none_or(|grant| grant.silent || grant.forced))
+        let parted = |ours: &[Key], theirs: &[Key]| {
+            let mut own = ours.iter().filter(|generation| !theirs.contains(generation));
+            own.any(|generation| self.oracle.grants.get(generation).is_some_and(|grant| grant.silent || grant.forced))
+        };
+        parted(&one, &other) || parted(&other, &one)
     }
 
     /// `start_prim` must not begin while the other node's application still gets writes acknowledged, unless apart.
@@ -455,7 +484,7 @@ impl Cluster {
         let other_serves = self.serves(1 - host);
         let apart = self.apart();
         // A primary that restarts its application on the spot may not know yet that it is cut off.
-        let on_the_spot = from != ModuleState::Wait && self.options.witness.fences();
+        let on_the_spot = matches!(from, ModuleState::Alone | ModuleState::Prim) && self.options.witness.fences();
         if script == Script::Start(When::Prim) {
             self.require(!other_serves || apart || on_the_spot, || {
                 format!("{} starts the application while {} serves", Self::name(host), Self::name(1 - host))
@@ -514,14 +543,14 @@ impl Cluster {
             return self.oracle_violated("two nodes serve, one without a grant".to_owned());
         };
         let [one, other] = generations.map(|generation| self.oracle.lineage(generation));
-        if self.oracle.overruled(&one, &other) {
-            return;
-        }
+        let overruled = self.oracle.overruled(&one, &other);
         if self.options.witness.fences() {
-            return self.require(false, || format!("two nodes serve, {generations:?}, in spite of the witness"));
+            return self.require(overruled, || format!("two nodes serve, {generations:?}, in spite of the witness"));
         }
         let later = if first.at >= second.at { &first } else { &second };
-        let (silent, at, host) = (later.silent || later.forced, later.at, later.host);
+        let ordered = overruled || (first.forced || second.forced) && later.cut_off;
+        let silent = later.silent || later.forced || ordered;
+        let (at, host) = (later.at, later.host);
         self.require(silent, || {
             format!("two nodes serve, though {} was not cut off when it took its grant at {at} ms", Self::name(host))
         });

@@ -285,6 +285,7 @@ impl Node {
             self.end_script();
             return Ok(format!("{} is stopping by force already; the script that runs is ended", self.module()));
         }
+        self.save_anyway |= std::mem::take(&mut self.keeps_running);
         self.begin_force_stop(by);
         Ok(format!("{} stops by force: no graceful stop script is run", self.module()))
     }

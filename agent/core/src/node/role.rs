@@ -26,12 +26,6 @@ impl Node {
         if self.settings.mode == Mode::Light {
             return self.open();
         }
-        if self.forced.is_some() && self.peer_serves() {
-            self.forced = None;
-            let text =
-                format!("not started as primary: {} is primary; stop it there first, or swap", self.settings.peer_name);
-            self.event(EventLevel::Error, text);
-        }
         let mut verdict = arbiter::decide(&self.situation());
         if self.heard() && verdict.decision == Decision::Wait(Wait::PrimForceNeeded) {
             self.forced = None;
@@ -70,6 +64,17 @@ impl Node {
             }
             Decision::Follow { session, generation } => self.follow(session, generation),
             Decision::Wait(wait) => self.wait_for(wait),
+        }
+    }
+
+    /// An order to be primary ends once the peer serves, also where a rule or a script holds it back: or it would be
+    /// carried out later, over what was written there.
+    pub(super) fn drop_order(&mut self) {
+        if self.forced.is_some() && self.peer_serves() {
+            self.forced = None;
+            let text =
+                format!("not started as primary: {} is primary; stop it there first, or swap", self.settings.peer_name);
+            self.event(EventLevel::Error, text);
         }
     }
 
@@ -179,7 +184,8 @@ impl Node {
         self.durable.session = session;
         self.durable.data = DataState::Inconsistent;
         self.durable.solo = false;
-        self.following = Some(Following { session, generation, history, connected: false, lost: false });
+        let since = self.now;
+        self.following = Some(Following { session, since, generation, history, connected: false, lost: false });
         self.resync = None;
         let why = format!("{} serves {generation}", self.settings.peer_name);
         match self.status {
@@ -244,7 +250,7 @@ impl Node {
             return;
         }
         self.durable.generation = following.generation;
-        self.durable.history = following.history;
+        self.durable.history = following.history.clone();
         self.durable.solo = false;
         self.durable.asked = 0;
         self.durable.was_primary = false;
@@ -256,8 +262,12 @@ impl Node {
             return;
         }
         self.durable.data = DataState::UpToDate;
-        self.live = true;
-        self.slept_until = None;
+        // Asleep since this stream began, it may have lain about: the primary may have gone on alone. Then only
+        // `trust_again` makes this node live.
+        if self.slept_until.is_none_or(|until| until < following.since) {
+            self.live = true;
+            self.slept_until = None;
+        }
         self.stream_ended = None;
         self.take_edge(Trigger::CaughtUp, &figures);
         self.replica(ReplicaCommand::ConfirmUpToDate);

@@ -31,6 +31,11 @@ impl Node {
 
     /// A checker, a script or an operator says what a resource is.
     pub(super) fn on_resource_set(&mut self, name: &str, value: ResourceValue, by: &str) {
+        // On its way when its checkers stopped looking: nobody would ever take it back.
+        let late = |(other, when): &(String, When)| other == name && !self.looks(*when);
+        if self.settings.checkers.iter().any(late) {
+            return;
+        }
         match resources::check_foreign(name, &value) {
             Ok(()) => self.set_resource(name, value, by),
             Err(reason) => self.event(EventLevel::Warning, format!("refused from {by}: {reason}")),

@@ -275,6 +275,11 @@ impl Node {
         }
     }
 
+    /// Its checkers look now.
+    pub(super) fn looks(&self, level: When) -> bool {
+        level == When::Pre || self.app.checked.has(level)
+    }
+
     fn level_stopped(&mut self, level: When) {
         let app = &mut self.app;
         app.started = app.started.without(level);

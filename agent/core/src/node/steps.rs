@@ -505,7 +505,7 @@ impl Node {
     pub(super) fn on_addresses_done(&mut self, run: u64, error: Option<String>) {
         let step = self.current_step();
         if let Some(error) = error {
-            if self.restoring.take() == Some(run) {
+            if self.restoring.take_if(|restoring| *restoring == run).is_some() {
                 return self.local_fault(&format!("the virtual addresses cannot be set again: {error}"));
             }
             let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Addresses(run)));
