@@ -346,9 +346,12 @@ impl Cluster {
         }
     }
 
-    /// A new primary holds every write acknowledged before, unless the copies parted in silence or by an order.
+    /// A new primary holds every write acknowledged before, unless the copies parted in silence or by an order: its own,
+    /// or, where it was cut off and no witness fences, one given to the other.
     fn check_writes(&mut self, host: usize, new: &Durable) {
         let ours = self.oracle.lineage(key(new.generation));
+        let cut_off = self.oracle.grants.get(&key(new.generation)).is_some_and(|grant| grant.cut_off);
+        let unfenced = cut_off && !self.options.witness.fences();
         let parted_rightly = |lineage: &[Key], other: &[Key]| {
             // The first generation that the other copy does not have.
             let first = lineage.iter().rev().find(|generation| !other.contains(generation));
@@ -361,10 +364,12 @@ impl Cluster {
             }
             let theirs = self.oracle.lineage(*generation);
             let descends = ours.contains(generation);
-            let forced = ours
-                .iter()
-                .any(|ours| !theirs.contains(ours) && self.oracle.grants.get(ours).is_some_and(|grant| grant.forced));
-            if forced
+            let forced = |lineage: &[Key], other: &[Key]| {
+                let mut own = lineage.iter().filter(|generation| !other.contains(generation));
+                own.any(|generation| self.oracle.grants.get(generation).is_some_and(|grant| grant.forced))
+            };
+            if forced(&ours, &theirs)
+                || (unfenced && forced(&theirs, &ours))
                 || self.oracle.overruled(&ours, &theirs)
                 || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours))
             {
