@@ -153,7 +153,7 @@ impl Agent {
         let mut signals = shutdown::Signals::listen()?;
         tokio::select! {
             signal = signals.next() => self.shut_down(signal, &mut signals).await,
-            _ = control => tracing::error!("the control socket is gone"),
+            _ = control => tracing::error!("the control socket failed: the agent ends, and its service starts it again"),
         }
         link.abort();
         enrol.abort();
@@ -196,6 +196,7 @@ impl Agent {
                 agent.start_module(&name, actor).await;
             } else {
                 tokio::spawn(async move {
+                    // The configuration's `boot_delay`: what the module needs and nobody can ask for may come up.
                     tokio::time::sleep(delay).await;
                     agent.start_module(&name, actor).await;
                 });

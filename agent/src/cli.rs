@@ -1,30 +1,26 @@
 //! The command line `holdfast` (also `$SAFE/safekit`): asks the agent on this node; needs no server.
 
+mod carry;
 mod checks;
 mod members;
+mod pieces;
 mod remote;
 mod show;
 mod tools;
+mod verbs;
 mod words;
 
 use crate::control::client::{Client, ClientError};
 use crate::control::{Answer, Request};
-use crate::drivers::vip;
-use anyhow::{Context, Result, anyhow};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use anyhow::{Result, anyhow};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use holdfast_api::agent::{LOG_LINES_MAX, LogKind, NodeModuleReport};
-use holdfast_api::config::ClusterConfig;
-use holdfast_api::ids::ModuleId;
-use holdfast_core::input::ModuleCommand;
+use clap::{CommandFactory, Parser, Subcommand};
+use holdfast_api::agent::NodeModuleReport;
 use std::ffi::OsString;
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use verbs::Verb;
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  refused or failed; the reason and what to do are on standard error\n  \
 2  the command line is wrong; boundcmd: the command ran too long\n  3  the agent does not answer (with -H: a node cannot be reached)\n  \
@@ -67,250 +63,6 @@ enum Words {
     Agent(Verb),
     #[command(flatten)]
     Tool(tools::Verb),
-    /// Remove the virtual addresses that an agent which was killed has left on this machine; needs no agent.
-    ReleaseAddresses {
-        /// The agent's run folder.
-        #[arg(long, default_value = "/run/holdfast")]
-        run_dir: PathBuf,
-    },
-}
-
-/// The module a command is about.
-#[derive(Clone, Debug, Args)]
-struct Module {
-    /// Name of the module.
-    #[arg(short = 'm', long = "module", env = "SAFEMODULE", value_name = "MODULE")]
-    module: String,
-}
-
-/// The same where it may be left out.
-#[derive(Clone, Debug, Args)]
-struct MaybeModule {
-    /// Name of the module; all if not given.
-    #[arg(short = 'm', long = "module", env = "SAFEMODULE", value_name = "MODULE")]
-    module: Option<String>,
-}
-
-#[derive(Clone, Debug, Args)]
-struct Control {
-    #[command(flatten)]
-    module: Module,
-    /// Who asks, if not a person: the command then counts towards maxloop instead of resetting it.
-    #[arg(short = 'i', value_name = "IDENTITY")]
-    identity: Option<String>,
-}
-
-#[derive(Clone, Debug, Subcommand)]
-enum Verb {
-    /// Show what the modules are.
-    State {
-        #[command(flatten)]
-        module: MaybeModule,
-        /// With all resources: value, since when, and who said so.
-        #[arg(short = 'v')]
-        verbose: bool,
-        /// As JSON: one object with -m, else an array.
-        #[arg(long)]
-        json: bool,
-    },
-    #[command(flatten)]
-    Checks(checks::Verb),
-    /// Start a module, in the role its data allows.
-    Start(Control),
-    /// Stop a module; a primary's stop is a failover.
-    Stop(Control),
-    /// Stop a module when `stop` has no effect: no graceful stop script is run.
-    Forcestop(Control),
-    /// Stop and start the application here, without failover.
-    Restart(Control),
-    /// Stop a module, then start it.
-    Stopstart(Control),
-    /// Exchange the roles of the two nodes.
-    Swap(Control),
-    /// Start as primary where that is safe (first start, or the other copy is given up).
-    Prim {
-        #[command(flatten)]
-        control: Control,
-        /// fullsync: the secondary copies everything (which it always does in this version).
-        #[arg(value_parser = ["fullsync"])]
-        sync: Option<String>,
-    },
-    /// Start as primary whatever the state of the data.
-    Primforce(Control),
-    /// Start as secondary; agrees that this copy is overwritten.
-    Second {
-        #[command(flatten)]
-        control: Control,
-        /// fullsync: copy everything (which this version always does).
-        #[arg(value_parser = ["fullsync"])]
-        sync: Option<String>,
-    },
-    /// Let a secondary take over by itself, or only by an operator's `prim`; order it on both nodes.
-    Failover {
-        #[command(flatten)]
-        module: Module,
-        /// on or off.
-        #[arg(value_parser = ["on", "off"])]
-        value: String,
-    },
-    /// Wait until a module is in a state, Ready (STOP: stopped; WAIT: also while it waits).
-    Waitstate {
-        #[command(flatten)]
-        module: Module,
-        /// STOP, WAIT, ALONE, PRIM, SECOND or UP.
-        state: String,
-        /// Seconds to wait at most.
-        #[arg(long, default_value_t = 120.0)]
-        timeout: f64,
-    },
-    /// Show a log of a module.
-    Log {
-        #[command(flatten)]
-        module: Module,
-        /// Number of lines.
-        #[arg(short = 's', default_value_t = 300)]
-        lines: u32,
-        /// The application log (output of the scripts) instead of the module log.
-        #[arg(long)]
-        app: bool,
-        /// Go on showing new lines.
-        #[arg(short = 'f', long)]
-        follow: bool,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-        /// Save the whole log as text into this file.
-        #[arg(long, value_name = "FILE.txt")]
-        save: Option<PathBuf>,
-    },
-    /// Write a line of level I into the module log.
-    Printi {
-        #[command(flatten)]
-        module: Module,
-        /// The text.
-        text: Vec<String>,
-    },
-    /// Write a line of level E into the module log.
-    Printe {
-        #[command(flatten)]
-        module: Module,
-        /// The text.
-        text: Vec<String>,
-    },
-    /// Show the pairing code with which the console enrols this node.
-    Pairing {
-        /// Open pairing again, with a new code.
-        #[arg(long)]
-        reopen: bool,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show the fingerprint of this node's key.
-    Key,
-    /// Save a support zip: logs, configurations, states, versions, system facts; secrets are masked.
-    Snapshot {
-        #[command(flatten)]
-        module: MaybeModule,
-        /// Where to save it.
-        file: PathBuf,
-    },
-    /// The cluster configuration of this node.
-    #[command(subcommand)]
-    Cluster(Cluster),
-    /// Module packages.
-    #[command(subcommand)]
-    Module(Package),
-    /// Configure an installed module as it stands in $SAFE/modules/<module>.
-    Config(Module),
-    /// Check an installed module without configuring it.
-    Confcheck(Module),
-    /// Show signature and date of a module's configuration in use and of its files as edited.
-    Confinfo {
-        #[command(flatten)]
-        module: Module,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Start a module when the machine boots, or not.
-    Boot {
-        #[command(flatten)]
-        module: Module,
-        /// on, off, or auto (if it was running when the machine went down).
-        #[arg(value_parser = ["on", "off", "auto"])]
-        value: String,
-    },
-    /// Show who gave which command on this node, and what came of it.
-    Cmdlog {
-        /// Number of lines.
-        #[arg(short = 's', default_value_t = 300)]
-        lines: u32,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Look at directories that are to be replicated.
-    VerifyPaths {
-        /// Absolute paths.
-        #[arg(required = true)]
-        paths: Vec<String>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Clone, Debug, Subcommand)]
-enum Cluster {
-    /// Hold the cluster configuration of a JSON file.
-    Config {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Check the cluster configuration of a JSON file without holding it.
-    Confcheck {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Leave the cluster: forget its configuration, the stopped modules and the management server.
-    Deconfig,
-    /// Show the cluster configuration held (the secret is not shown).
-    Show,
-    /// Show the nodes and what their modules are, as this node hears them.
-    State {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Compare the nodes' configurations: version, signature and date of each.
-    Confinfo {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Clone, Debug, Subcommand)]
-enum Package {
-    /// Install a package for editing under $SAFE/modules/<module>.
-    Install {
-        #[command(flatten)]
-        module: Module,
-        /// Number of the module, equal on all nodes: it decides the ports.
-        #[arg(short = 'M', value_name = "ID", value_parser = clap::value_parser!(u16).range(1..))]
-        id: Option<u16>,
-        /// The package.
-        file: PathBuf,
-    },
-    /// List installed and configured modules.
-    List {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Forget a stopped module; its editable files, logs and data stay.
-    Uninstall(Module),
 }
 
 /// Runs the command line.
@@ -355,8 +107,7 @@ fn run(cli: Cli) -> Result<u8> {
     let client = |path| Client::connect(&socket(path), actor(None));
     match (cli.command, exported, cli.hosts) {
         (Some(Words::Tool(verb)), None, None) => tools::run(verb),
-        (Some(Words::ReleaseAddresses { run_dir }), None, None) => release_addresses(&run_dir),
-        (Some(Words::Tool(_) | Words::ReleaseAddresses { .. }), None, Some(_)) => {
+        (Some(Words::Tool(_)), None, Some(_)) => {
             usage(ErrorKind::ArgumentConflict, "this command works on this machine only: leave out -H")
         }
         (Some(_), Some(_), _) => {
@@ -364,139 +115,8 @@ fn run(cli: Cli) -> Result<u8> {
         }
         (None, Some(exported), Some(hosts)) => remote::export(&mut client(cli.socket)?, &hosts, &exported),
         (Some(Words::Agent(command)), None, Some(hosts)) => remote::run(&mut client(cli.socket)?, &hosts, &command),
-        (Some(Words::Agent(command)), None, None) => verb(&mut client(cli.socket)?, command),
+        (Some(Words::Agent(command)), None, None) => carry::verb(&mut client(cli.socket)?, command),
         (None, _, _) => usage(ErrorKind::MissingSubcommand, "say what to do; --help shows the commands"),
-    }
-}
-
-/// Carries out one command on the node that `client` asks; its exit code.
-fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
-    match verb {
-        Verb::State { module, verbose, json } => state(client, module.module, verbose, json)?,
-        Verb::Checks(verb) => checks::run(client, verb)?,
-        Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
-        Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
-        Verb::Forcestop(control) => command(client, control, ModuleCommand::ForceStop)?,
-        Verb::Restart(control) => command(client, control, ModuleCommand::Restart)?,
-        Verb::Stopstart(control) => command(client, control, ModuleCommand::StopStart)?,
-        Verb::Swap(control) => command(client, control, ModuleCommand::Swap)?,
-        Verb::Prim { control, sync: None } => command(client, control, ModuleCommand::Prim)?,
-        Verb::Prim { control, .. } => command(client, control, ModuleCommand::PrimFullSync)?,
-        Verb::Primforce(control) => command(client, control, ModuleCommand::PrimForce)?,
-        Verb::Second { control, sync: None } => command(client, control, ModuleCommand::Second)?,
-        Verb::Second { control, .. } => command(client, control, ModuleCommand::SecondFullSync)?,
-        Verb::Failover { module, value } => {
-            let kind = if value == "on" { ModuleCommand::FailoverOn } else { ModuleCommand::FailoverOff };
-            command(client, Control { module, identity: None }, kind)?;
-        }
-        Verb::Boot { module, value } => {
-            let kind = match value.as_str() {
-                "on" => ModuleCommand::BootOn,
-                "auto" => ModuleCommand::BootAuto,
-                _ => ModuleCommand::BootOff,
-            };
-            command(client, Control { module, identity: None }, kind)?;
-        }
-        Verb::Waitstate { module, state, timeout } => return wait_state(client, &module.module, &state, timeout),
-        Verb::Log { module, lines, app, follow, json, save } => {
-            let which = if app { LogKind::Application } else { LogKind::Module };
-            match save {
-                Some(file) => save_log(client, &module.module, which, &file)?,
-                None => log(client, &module.module, which, lines, follow, json)?,
-            }
-        }
-        Verb::Printi { module, text } => print(client, module, false, &text)?,
-        Verb::Printe { module, text } => print(client, module, true, &text)?,
-        Verb::Pairing { reopen, json } => match client.ask(Request::Pairing { reopen })? {
-            Answer::Pairing { status, node, fingerprint } => show::pairing(&status, &node, &fingerprint, json)?,
-            other => return Err(unexpected(other)),
-        },
-        Verb::Key => done(client.ask(Request::Key)?)?,
-        Verb::Snapshot { module, file } => snapshot(client, module.module, &file)?,
-        Verb::Cluster(verb) => cluster(client, verb)?,
-        Verb::Module(verb) => package(client, verb)?,
-        Verb::Config(module) => done(client.ask(Request::ModuleConfigure { module: module.module })?)?,
-        Verb::Confcheck(module) => done(client.ask(Request::ModuleCheck { module: module.module })?)?,
-        Verb::Confinfo { module, json } => match client.ask(Request::ModuleInfo { module: module.module })? {
-            Answer::ModuleInfo(info) if json => show::json(&info)?,
-            Answer::ModuleInfo(info) => members::module_info(&info)?,
-            other => return Err(unexpected(other)),
-        },
-        Verb::Cmdlog { lines, json } => match client.ask(Request::CommandLog { from: None, limit: lines })? {
-            Answer::Log { page } => show::log(&page, json)?,
-            other => return Err(unexpected(other)),
-        },
-        Verb::VerifyPaths { paths, json } => match client.ask(Request::VerifyPaths { paths })? {
-            Answer::Paths { paths } if json => show::json(&paths)?,
-            Answer::Paths { paths } => show::paths(&paths)?,
-            other => return Err(unexpected(other)),
-        },
-    }
-    Ok(DONE)
-}
-
-fn release_addresses(run_dir: &Path) -> Result<u8> {
-    let socket = run_dir.join("agent.sock");
-    if UnixStream::connect(&socket).is_ok() {
-        return Err(anyhow!(
-            "the agent of {} runs: stop the modules instead (`holdfast stop -m …`)",
-            run_dir.display()
-        ));
-    }
-    for address in vip::release_left(run_dir)? {
-        writeln!(std::io::stdout(), "{address}")?;
-    }
-    Ok(DONE)
-}
-
-fn state(client: &mut Client, module: Option<String>, verbose: bool, json: bool) -> Result<()> {
-    let single = module.is_some();
-    let modules = states(client, module)?;
-    match (json, single) {
-        (true, true) => show::json(modules.first().context("no such module")?),
-        (true, false) => show::json(&modules),
-        (false, _) => {
-            show::states(&modules)?;
-            if verbose { show::resources(&modules) } else { Ok(()) }
-        }
-    }
-}
-
-fn cluster(client: &mut Client, verb: Cluster) -> Result<()> {
-    match verb {
-        Cluster::Config { file } => done(client.ask(Request::ClusterConfigure { config: cluster_file(&file)? })?),
-        Cluster::Confcheck { file } => done(client.ask(Request::ClusterCheck { config: cluster_file(&file)? })?),
-        Cluster::Deconfig => done(client.ask(Request::ClusterLeave)?),
-        Cluster::Show => match client.ask(Request::Cluster)? {
-            Answer::Cluster { config: Some(config) } => show::json(&config),
-            Answer::Cluster { config: None } => Err(anyhow!("no cluster configuration is held")),
-            other => Err(unexpected(other)),
-        },
-        Cluster::State { json: true } => show::json(&remote::members(client)?),
-        Cluster::State { json: false } => members::states(&remote::members(client)?),
-        Cluster::Confinfo { json: true } => show::json(&members::configurations(&remote::members(client)?)),
-        Cluster::Confinfo { json: false } => members::confinfo(&remote::members(client)?),
-    }
-}
-
-fn cluster_file(file: &Path) -> Result<ClusterConfig> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is not a cluster configuration", file.display()))
-}
-
-fn package(client: &mut Client, verb: Package) -> Result<()> {
-    match verb {
-        Package::Install { module, id, file } => {
-            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let (package, module) = (STANDARD.encode(bytes), module.module);
-            done(client.ask(Request::ModuleInstall { module, id: id.map(ModuleId), package })?)
-        }
-        Package::List { json } => match client.ask(Request::ModuleList)? {
-            Answer::Modules { modules } if json => show::json(&modules),
-            Answer::Modules { modules } => show::modules(&modules),
-            other => Err(unexpected(other)),
-        },
-        Package::Uninstall(module) => done(client.ask(Request::ModuleRemove { module: module.module })?),
     }
 }
 
@@ -532,98 +152,6 @@ fn actor(identity: Option<&str>) -> String {
     let person = || std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".to_owned());
     let actor = identity.map_or_else(person, str::to_owned);
     actor.chars().filter(|c| !c.is_control()).take(64).collect()
-}
-
-fn command(client: &mut Client, control: Control, kind: ModuleCommand) -> Result<()> {
-    let counted = control.identity.is_some();
-    let actor = actor(control.identity.as_deref());
-    done(client.ask_as(actor, Request::Command { module: control.module.module, kind, counted })?)
-}
-
-fn print(client: &mut Client, module: Module, error: bool, text: &[String]) -> Result<()> {
-    done(client.ask(Request::Print { module: module.module, error, text: text.join(" ") })?)
-}
-
-fn wait_state(client: &mut Client, module: &str, wanted: &str, timeout_s: f64) -> Result<u8> {
-    let wanted = wanted.to_uppercase();
-    if !["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP"].contains(&wanted.as_str()) {
-        return Err(anyhow!("{wanted} is no state: write STOP, WAIT, ALONE, PRIM, SECOND or UP"));
-    }
-    let end = Instant::now() + Duration::try_from_secs_f64(timeout_s).context("the timeout is not a time")?;
-    loop {
-        let modules = states(client, Some(module.to_owned()))?;
-        let report = modules.first().context("no such module")?;
-        let state = report.state.to_string();
-        let settled = matches!(wanted.as_str(), "STOP" | "WAIT") || report.readiness.to_string() == "Ready";
-        if state == wanted && settled {
-            return Ok(DONE);
-        }
-        if Instant::now() >= end {
-            let waiting = report.waiting_for.as_deref().unwrap_or(&report.detail);
-            eprintln!("holdfast: {module} is {state} {} after {timeout_s} s: {waiting}", report.readiness);
-            return Ok(LATE);
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn page(
-    client: &mut Client,
-    module: &str,
-    which: LogKind,
-    from: Option<u64>,
-    limit: u32,
-) -> Result<holdfast_api::agent::LogPage> {
-    match client.ask(Request::Log { module: module.to_owned(), which, from, limit })? {
-        Answer::Log { page } => Ok(page),
-        other => Err(unexpected(other)),
-    }
-}
-
-fn log(client: &mut Client, module: &str, which: LogKind, lines: u32, follow: bool, json: bool) -> Result<()> {
-    let mut current = page(client, module, which, None, lines)?;
-    loop {
-        show::log(&current, json)?;
-        if !follow {
-            return Ok(());
-        }
-        if current.next == current.end {
-            std::thread::sleep(Duration::from_millis(300));
-        }
-        current = page(client, module, which, Some(current.next), LOG_LINES_MAX)?;
-    }
-}
-
-fn save_log(client: &mut Client, module: &str, which: LogKind, file: &Path) -> Result<()> {
-    let mut text = String::new();
-    let mut from = 0;
-    loop {
-        let page = page(client, module, which, Some(from), LOG_LINES_MAX)?;
-        text.extend(page.lines.iter().map(show::log_line));
-        if page.next >= page.end {
-            break;
-        }
-        from = page.next;
-    }
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn snapshot(client: &mut Client, module: Option<String>, file: &Path) -> Result<()> {
-    let mut bytes = Vec::new();
-    let mut answer = client.ask(Request::Snapshot { module })?;
-    loop {
-        let Answer::Chunk { data, last } = answer else {
-            return Err(unexpected(answer));
-        };
-        bytes.extend(STANDARD.decode(data).context("the answer is not base64")?);
-        if last {
-            break;
-        }
-        answer = client.next_answer()?;
-    }
-    crate::snapshot::save(file, &bytes)?;
-    writeln!(std::io::stdout(), "{} ({} bytes)", file.display(), bytes.len())?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ pub mod client;
 pub mod server;
 mod words;
 
-use crate::drivers::checks::Order;
 pub use words::command;
 
 use crate::cluster_link::members::Member;
 use crate::cluster_link::message::Mark;
+use crate::drivers::checks::Order;
 use crate::pairing::PairingStatus;
 use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
 use holdfast_api::config::{ClusterConfig, ModuleConfig};

@@ -11,13 +11,16 @@ use crate::pairing::PairingStatus;
 use crate::tls;
 use anyhow::{Context, Result, ensure};
 use holdfast_api::enrol::Enrolment;
+use holdfast_replica::tls::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+/// Connections at the same time: one server enrols a node, and whoever else comes must not cost much.
 const CONNECTIONS_MAX: usize = 8;
+/// A port in use is tried again after this time.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Listens on 9001 whenever pairing is open, for ever.
@@ -88,10 +91,8 @@ pub fn keep(
     use rustls::pki_types::pem::PemObject;
     let certificate = CertificateDer::from_pem_slice(enrolment.certificate.as_bytes());
     let certificate = certificate.ok().context("the server's certificate for this node is not PEM")?;
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(&certificate).ok().context("the server's certificate cannot be read")?;
-    let found = crate::identity::sha256_hex(parsed.tbs_certificate.subject_pki.raw);
-    ensure!(found == fingerprint, "the server signed another key than this node's");
+    let found = pin::fingerprint(&certificate).context("the server's certificate for this node cannot be read")?;
+    ensure!(found == fingerprint, "the server signed another key than this node's: enrol the node again");
     ensure!(!enrolment.servers.is_empty(), "the server did not say where to dial");
     Identity::save_certificate(layout, &enrolment.certificate)?;
     store.save_enrolment(enrolment)
@@ -119,7 +120,8 @@ impl Agent {
 
     /// The server welcomed this node: keep what changed.
     pub fn welcomed(&self, name: &str, servers: Vec<String>, certificate: Option<String>) -> Result<()> {
-        let mut enrolment = self.store.enrolment()?.context("this node was just removed")?;
+        let enrolment = self.store.enrolment()?;
+        let mut enrolment = enrolment.context("this node was just removed from its cluster: enrol it again")?;
         let old = enrolment.clone();
         name.clone_into(&mut enrolment.name);
         if !servers.is_empty() {

@@ -23,6 +23,13 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// When a file was last written; 0: there is none.
+pub fn written_unix_ms(path: &Path) -> u64 {
+    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let age = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0))
+}
+
 /// Writes `bytes` so that after any crash `path` holds the old or the new content, whole.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().context("the path has no folder")?;

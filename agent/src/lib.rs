@@ -1,14 +1,15 @@
 //! The node agent and the command line.
 //!
 //! ```text
-//! socket ─▶ control ─┐                        ┌─▶ ledger
-//! server ─▶ link ────┼─▶ agent ─▶ engine ─▶ core ─▶ heartbeat, replica, scripts, processes, health
-//! nodes ⇄ cluster_link┘   (one engine per module)
+//! socket ─▶ control ──────┐                        ┌─▶ ledger
+//! server ⇄ link ──────────┼─▶ agent ─▶ engine ─▶ core ─▶ heartbeat, replica, addresses, scripts, checks, witness, health
+//! nodes  ⇄ cluster_link ──┘    (one engine per module)
 //! ```
 //! The engine is the only place that waits for several things; every effect goes through it in the order persist →
 //! send → act → report.
 
 pub mod agent;
+pub mod backoff;
 pub mod boot;
 pub mod cli;
 pub mod clock;

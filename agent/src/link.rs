@@ -5,7 +5,7 @@ mod requests;
 mod session;
 
 use crate::agent::Agent;
-use crate::clock;
+use crate::backoff::Backoff;
 use crate::identity::Identity;
 use crate::pairing::PairingStatus;
 use crate::tls;
@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF_MIN_MS: u64 = 1_000;
+/// A server that is back shows every node within a minute.
 const BACKOFF_MAX_MS: u64 = 30_000;
 /// A node that is not enrolled looks for an enrolment (by `join`, in another process) this often.
 const LOOK_PERIOD: Duration = Duration::from_secs(3);
@@ -34,7 +35,7 @@ const SERVER_PORT: u16 = 9453;
 
 /// Keeps the link for ever.
 pub async fn run(agent: Arc<Agent>) {
-    let mut backoff_ms = BACKOFF_MIN_MS;
+    let mut backoff = Backoff::new(BACKOFF_MIN_MS, BACKOFF_MAX_MS);
     let mut told = String::new();
     let mut known = matches!(agent.pairing.status(), PairingStatus::Enrolled);
     loop {
@@ -47,7 +48,7 @@ pub async fn run(agent: Arc<Agent>) {
                 told.clear();
                 tracing::info!(server, "connected to the management server");
                 match session::run(&agent, socket).await {
-                    Ok(()) => backoff_ms = BACKOFF_MIN_MS,
+                    Ok(()) => backoff.reset(),
                     Err(error) => tracing::warn!(server, "session with the management server ended: {error:#}"),
                 }
             }
@@ -60,10 +61,7 @@ pub async fn run(agent: Arc<Agent>) {
                 }
             }
         }
-        // Jitter: after an outage of the server not every agent comes at the same moment.
-        let wait = backoff_ms / 2 + clock::random_u64() % backoff_ms;
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        backoff_ms = (backoff_ms * 2).min(BACKOFF_MAX_MS);
+        backoff.wait().await;
     }
 }
 
@@ -112,7 +110,7 @@ async fn connect_any(agent: &Agent, enrolment: &Enrolment) -> Result<(Socket, St
         match tokio::time::timeout(CONNECT_TIMEOUT, connect(&agent.identity(), enrolment, server)).await {
             Ok(Ok(socket)) => return Ok((socket, server.clone())),
             Ok(Err(error)) => failures.push(format!("{server}: {error:#}")),
-            Err(_) => failures.push(format!("{server}: no answer")),
+            Err(_) => failures.push(format!("{server}: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
         }
     }
     anyhow::bail!("{}", failures.join("; "))

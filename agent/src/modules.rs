@@ -196,7 +196,7 @@ pub fn installed(layout: &Layout) -> Vec<(String, ModuleId)> {
 pub fn edited_unix_ms(layout: &Layout, name: &str) -> u64 {
     let dir = layout.installed(name);
     let files = pack(&dir).unwrap_or_default().files;
-    files.keys().map(|file| crate::store::saved_unix_ms(&dir.join(file))).max().unwrap_or(0)
+    files.keys().map(|file| crate::files::written_unix_ms(&dir.join(file))).max().unwrap_or(0)
 }
 
 /// Packs `conf/` and `bin/` of an editable folder.

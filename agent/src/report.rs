@@ -76,6 +76,11 @@ impl Reports {
         held.modules.get(module).map(|(report, _)| report.clone())
     }
 
+    /// State and readiness of a module, as its log shows them.
+    pub fn status(&self, module: &str) -> Option<String> {
+        self.get(module).map(|report| format!("{} {}", report.state, report.readiness))
+    }
+
     /// Wakes at each change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -61,12 +61,12 @@ impl Store {
 
     /// When the cluster configuration held was taken; 0: none is held.
     pub fn cluster_saved_unix_ms(&self) -> u64 {
-        saved_unix_ms(&self.dir.join("cluster.json"))
+        files::written_unix_ms(&self.dir.join("cluster.json"))
     }
 
     /// When the configuration held of a module was taken; 0: none is held.
     pub fn module_saved_unix_ms(&self, name: &str) -> u64 {
-        saved_unix_ms(&self.module_path(name))
+        files::written_unix_ms(&self.module_path(name))
     }
 
     /// What enrolment gave.
@@ -133,13 +133,6 @@ impl Store {
         remove(&self.dir.join("cluster.json"))?;
         remove(&self.dir.join("enrolment.json"))
     }
-}
-
-/// When a file was last written; 0: there is none.
-pub fn saved_unix_ms(path: &Path) -> u64 {
-    let modified = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let age = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0))
 }
 
 fn remove(path: &Path) -> Result<()> {

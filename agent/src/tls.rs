@@ -90,7 +90,9 @@ impl ServerCertVerifier for ByAuthority {
         };
         let ca = intermediates.iter().find(wanted).ok_or_else(|| {
             rustls::Error::General(
-                "the server's authority is not the one of the token: wrong server, or a man in the middle".into(),
+                "the server's authority is not the one of the token: wrong server, or a man in the middle; \
+                 take address and token from the same server"
+                    .into(),
             )
         })?;
         let mut roots = RootCertStore::empty();

@@ -301,12 +301,15 @@ pub fn check(package: &Package) -> (Vec<FieldProblem>, Vec<FieldProblem>, Option
     };
     for script in scripts {
         if !package.files.contains_key(script) {
-            let message = "the module has no such script: the application is not started or stopped";
+            let message = "the module has no such script, so the application is not started or stopped: add it";
             warnings.push(FieldProblem::new(script, message));
         }
     }
     if config.user.is_none() {
-        warnings.push(FieldProblem::new(USERCONFIG, "without <user/> no script is run"));
+        warnings.push(FieldProblem::new(
+            USERCONFIG,
+            "without <user/> no script is run, so the application is not started: add <user/> to <service>",
+        ));
     }
     (problems, warnings, Some(config))
 }

@@ -12,7 +12,7 @@ use rusqlite::Transaction;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Records shown.
+/// Records read: the one that counts, and the 50 earlier ones that are shown.
 const HISTORY: u32 = 51;
 
 /// What is known of a module's nodes in this life.
@@ -78,8 +78,9 @@ impl Register {
             RegisterMatter::Look => {}
             RegisterMatter::Holds { life, number } => {
                 if life != self.life {
-                    let reason = "the generation was reported to an earlier life of the register".to_owned();
-                    return Ok(RegisterAnswer::Failed { reason });
+                    let reason = "the generation was reported to an earlier life of the register, before the server was \
+                                  started anew: the node reports it again by itself";
+                    return Ok(RegisterAnswer::Failed { reason: reason.to_owned() });
                 }
                 db::register::raise(tx, module, asker.node, number)?;
                 let mut all = self.lock();
@@ -134,7 +135,11 @@ pub async fn ask(app: &App, node: NodeId, question: RegisterQuestion) -> Registe
     let looked = matter == RegisterMatter::Look;
     let decided = app.db.call(move |tx| register.decide(tx, &asker, &matter)).await;
     let answer = decided.unwrap_or_else(|failure| RegisterAnswer::Failed {
-        reason: format!("the register's database does not work: {}", failure.0.detail),
+        reason: format!(
+            "the register's database does not work ({}): look at the server's log, and at the room and the rights of its \
+             data directory",
+            failure.0.detail
+        ),
     });
     if looked {
         tracing::debug!(%node, %module, ?answer, "the register was looked at");
@@ -221,6 +226,6 @@ pub async fn arm(app: &App, module: ModuleId, user: &str) -> Outcome<RegisterVie
 fn configured(desired: Option<u64>, name: &str) -> Outcome<()> {
     match desired {
         Some(_) => Ok(()),
-        None => Err(Failure::conflict(format!("{name} is a draft; configure it first"))),
+        None => Err(Failure::conflict(format!("{name} is a draft and has no register: configure it first"))),
     }
 }

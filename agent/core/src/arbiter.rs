@@ -1,5 +1,10 @@
 //! Who may be primary: pure decisions from what this node knows of itself and has heard of its peer.
 
+mod precedence;
+mod without_peer;
+
+pub use precedence::{Contest, Rank, contest, may_promise, rank_of, rank_own, superseded};
+
 use crate::durable::Durable;
 use crate::grant::{self, Source};
 use crate::heartbeat::Heartbeat;
@@ -10,6 +15,8 @@ use crate::time::Instant;
 use crate::witness::{Talk, Word};
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
+use precedence::outranks;
+use without_peer::{by_order, by_register, by_silence};
 
 /// All that a decision rests on.
 #[derive(Clone, Copy, Debug)]
@@ -343,180 +350,5 @@ fn out_of_hearing(s: &Situation<'_>) -> Verdict {
             }
         }
         DataState::UpToDate => wait(Wait::PeerMayBeNewer),
-    }
-}
-
-/// (c) Silence decides, for a node that is in sync or solo; a ping witness has to answer first.
-///
-/// A solo node does not ask it: nobody else can have served since. It is asked once in a silence: if the network around
-/// it changed while nodes are apart, a second answer could let both serve.
-fn by_silence(s: &Situation<'_>) -> Decision {
-    let number = grant::number_beyond(s.durable, s.peer);
-    if s.settings.witness != Witness::Ping || s.durable.solo {
-        return Decision::Promote { source: Source::Silence, number };
-    }
-    match s.word(0) {
-        Word::Granted => Decision::Promote { source: Source::Ping, number },
-        Word::Nothing => Decision::AskWitness { number: 0 },
-        Word::Asking => Decision::Wait(Wait::Witness),
-        Word::Taken | Word::Hidden | Word::Later => Decision::Wait(Wait::PingHidden),
-    }
-}
-
-/// (b) The register decides, for any copy that is up to date: whoever went on from it without this node's saved promise,
-/// which would have made it out of date, was granted this very number.
-fn by_register(s: &Situation<'_>) -> Verdict {
-    let mut number = grant::number_of_register(s.durable);
-    if s.settings.broken.ask_beyond {
-        number = number.max(s.talk.refused() + 1);
-    }
-    let decision = match s.word(number) {
-        Word::Granted => Decision::Promote { source: Source::Register, number },
-        Word::Taken => {
-            // Solo, it holds writes of its own, whoever was granted more: they are not declared out of date unseen.
-            let mark = (!s.durable.solo).then_some(DataState::Outdated);
-            return Verdict { mark, decision: Decision::Wait(Wait::RegisterRefused) };
-        }
-        Word::Asking => Decision::Wait(Wait::Witness),
-        Word::Later | Word::Hidden => Decision::Wait(Wait::RegisterLater),
-        _ if !s.long_silent => Decision::Wait(Wait::Listening),
-        Word::Nothing => Decision::AskWitness { number },
-    };
-    Verdict { mark: None, decision }
-}
-
-/// (d) An operator's order. A register has to learn of it, or a copy that was left behind could be granted more.
-///
-/// `prim` goes no further than what is safe: with the peer heard (and not serving) any whole copy; with the peer
-/// silent only an up to date copy, or one at its first start, may ask, for the number after its own. `primforce` asks for
-/// a number beyond all others, and goes on if the register cannot be asked; it is told later.
-fn by_order(s: &Situation<'_>, force: Force) -> Decision {
-    let heard = s.peer.filter(|_| s.heard);
-    if force == Force::Prim && heard.is_some_and(|peer| prim_unsafe(s.durable, peer)) {
-        return Decision::Wait(Wait::PrimForceNeeded);
-    }
-    let beyond = grant::number_beyond(s.durable, s.peer);
-    let promote = |number| Decision::Promote { source: Source::Force, number };
-    if s.settings.witness != Witness::Register {
-        return promote(beyond);
-    }
-    let cautious = force == Force::Prim && !s.heard;
-    if cautious && !matches!(s.durable.data, DataState::UpToDate | DataState::Unknown) {
-        return Decision::Wait(Wait::PrimForceNeeded);
-    }
-    // The number after all that is known and no other: if it is taken, the peer's word was older than the register's.
-    let number = match (force, heard) {
-        (Force::PrimForce, _) => beyond.max(s.talk.refused().saturating_add(1)),
-        (Force::Prim, Some(_)) => grant::number_to_ask(s.durable, heard),
-        (Force::Prim, None) => grant::number_of_register(s.durable),
-    };
-    match s.word(number) {
-        Word::Granted => promote(number),
-        Word::Asking => Decision::Wait(Wait::Witness),
-        Word::Later | Word::Hidden if force == Force::PrimForce => promote(number),
-        Word::Later | Word::Hidden => Decision::Wait(Wait::RegisterLater),
-        Word::Taken => Decision::Wait(Wait::PrimForceNeeded),
-        Word::Nothing => Decision::AskWitness { number },
-    }
-}
-
-/// Among two equal copies of which neither serves, the node that goes first: compared field by field, the greater wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
-    up_to_date: bool,
-    running: bool,
-    in_sync_second: bool,
-    was_primary: bool,
-    lower_id: std::cmp::Reverse<u16>,
-}
-
-fn outranks(ours: &Rank, theirs: &Rank) -> bool {
-    ours > theirs
-}
-
-/// The rank of this node, as its heartbeat shows it.
-pub fn rank_own(s: &Situation<'_>) -> Rank {
-    let up_to_date = s.durable.data == DataState::UpToDate;
-    Rank {
-        up_to_date,
-        running: s.durable.running && !s.held,
-        // With failover off on either node the one that was primary goes first, always.
-        in_sync_second: s.settings.failover
-            && s.peer.is_none_or(|peer| peer.failover)
-            && up_to_date
-            && s.state == ModuleState::Second,
-        was_primary: s.durable.was_primary,
-        lower_id: std::cmp::Reverse(s.settings.node.0),
-    }
-}
-
-/// The rank of the peer.
-pub fn rank_of(settings: &Settings, peer: &Heartbeat) -> Rank {
-    let up_to_date = peer.data == DataState::UpToDate;
-    Rank {
-        up_to_date,
-        running: peer.running,
-        in_sync_second: settings.failover && peer.failover && up_to_date && peer.state == ModuleState::Second,
-        was_primary: peer.was_primary,
-        lower_id: std::cmp::Reverse(peer.from.0),
-    }
-}
-
-/// Whether this node, which neither serves nor is about to, promises the peer the number it asks for.
-pub fn may_promise(s: &Situation<'_>, peer: &Heartbeat) -> bool {
-    let durable = s.durable;
-    // A peer with another configuration gets the promise too: giving way is always safe, and must not depend on it.
-    if peer.asks <= durable.generation.number || peer.asks <= durable.outdated_since {
-        return false;
-    }
-    if !whole(durable.data) || s.agreed {
-        return true;
-    }
-    match relation_to(durable, peer) {
-        Relation::Ahead => !durable.solo,
-        Relation::Equal if durable.solo => false,
-        Relation::Equal => serves(peer) || !outranks(&rank_own(s), &rank_of(s.settings, peer)),
-        // It does not know yet that this copy is newer, or another: it will hear.
-        Relation::Behind | Relation::Diverged | Relation::Unrelated => false,
-    }
-}
-
-/// The peer holds a later generation of this very data: whatever happens next, this copy is not the newest.
-pub fn superseded(durable: &Durable, peer: &Heartbeat) -> bool {
-    peer.data == DataState::UpToDate && !durable.solo && relation_to(durable, peer) == Relation::Ahead
-}
-
-/// What a serving node makes of a peer that serves too, or whose copy descends from its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contest {
-    /// This node stays.
-    Stay,
-    /// The peer's copy holds all that was acknowledged here: give way, and follow later.
-    Superseded,
-    /// Both copies hold writes of their own, and the peer stays.
-    Lost,
-}
-
-/// Two nodes serve and hear each other: the one whose generation was gained while serving stays (tie: the lower id).
-pub fn contest(settings: &Settings, durable: &Durable, peer: &Heartbeat) -> Contest {
-    let relation = relation_to(durable, peer);
-    if !serves(peer) {
-        // A later generation was served, if not at present: this one ended without this node knowing.
-        let later = relation == Relation::Ahead && peer.data == DataState::UpToDate && !durable.solo;
-        return if later { Contest::Superseded } else { Contest::Stay };
-    }
-    match relation {
-        // The same generation cannot be served twice; if it seems so the word is stale.
-        Relation::Equal | Relation::Behind => Contest::Stay,
-        Relation::Ahead if !durable.solo => Contest::Superseded,
-        Relation::Ahead => Contest::Lost,
-        Relation::Diverged | Relation::Unrelated => {
-            let key = |continued: bool, id: u16| (!continued, id);
-            if key(durable.continued, settings.node.0) < key(peer.continued, peer.from.0) {
-                Contest::Stay
-            } else {
-                Contest::Lost
-            }
-        }
     }
 }

@@ -1,10 +1,14 @@
 //! One module on one node, as a value: `handle` an input, get the effects.
 //!
 //! What a node does falls into three parts that run side by side: the *procedure* under way (`steps`: scripts,
-//! addresses, mounts in their order), the *serving* side (`serving`: from whom the right to acknowledge writes comes)
-//! and the *role* of a node that does not serve (`role`: wait, follow, ask, take over).
+//! addresses, mounts in their order; `answers`: what they wait for), the *serving* side (`serving`: from whom the right
+//! to acknowledge writes comes; `held`: when it is in doubt) and the *role* of a node that does not serve (`role`: wait,
+//! follow, ask, take over).
 
+mod answers;
 mod commands;
+mod effects;
+mod held;
 mod leaving;
 mod peer;
 mod preferred;
@@ -12,21 +16,21 @@ mod role;
 mod rules;
 mod scripts;
 mod serving;
+mod standing;
 mod steps;
 mod texts;
 mod witness;
 
-use crate::arbiter::{self, Force, Situation, Wait};
-use crate::automaton::{self, Status, Trigger};
+use crate::arbiter::{Force, Wait};
+use crate::automaton::{self, Status};
 use crate::durable::Durable;
-use crate::heartbeat::{Heartbeat, Incarnation};
+use crate::heartbeat::Heartbeat;
 use crate::input::Input;
 use crate::liveness::Liveness;
 use crate::machine::Machine;
-use crate::output::{Act, Event, EventLevel, Output, Reply};
-use crate::procedure::Kind;
+use crate::output::{EventLevel, Output};
 use crate::replay::Replay;
-use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
+use crate::replica::{Inventory, ReplicaEvent, ResyncProgress};
 use crate::resources::Resources;
 use crate::retry::Budget;
 use crate::settings::Settings;
@@ -398,146 +402,5 @@ impl Node {
             self.rollback = Some((Box::new(before), out.replies.iter().map(|reply| reply.id).collect()));
         }
         out
-    }
-
-    /// What this node says of itself; the sequence number is put in when it is sent.
-    fn heartbeat(&self) -> Heartbeat {
-        Heartbeat {
-            from: self.settings.node,
-            boot_id: self.settings.boot_id,
-            incarnation: self.settings.incarnation,
-            sequence: 0,
-            echo: self.replay.echo(),
-            hears_you: self.heard(),
-            signature: self.settings.signature,
-            state: self.status.0,
-            readiness: self.status.1,
-            running: self.durable.running && !self.blocked_by_rule(),
-            data: self.durable.data,
-            generation: self.durable.generation,
-            history: self.durable.history.clone(),
-            solo: self.durable.solo,
-            outdated_since: self.durable.outdated_since.max(self.unsaved_promise),
-            continued: self.durable.continued,
-            was_primary: self.durable.was_primary,
-            claims: self.claims,
-            failover: self.settings.failover,
-            asks: self.asking.unwrap_or(0),
-            session: self.session(),
-            swap_request: self.swap_request.map_or(0, |(number, _)| number),
-            inventory: self.inventory.unwrap_or_default(),
-            resources: self.said_resources(),
-        }
-    }
-
-    fn session(&self) -> u64 {
-        match &self.following {
-            Some(following) if !following.lost => following.session,
-            Some(_) => 0,
-            None => self.serving.session(),
-        }
-    }
-
-    fn situation(&self) -> Situation<'_> {
-        Situation {
-            settings: &self.settings,
-            durable: &self.durable,
-            state: self.status.0,
-            live: self.live,
-            agreed: self.agreed,
-            forced: self.forced,
-            held: self.blocked_by_rule(),
-            inventory: self.inventory.unwrap_or_default(),
-            peer: self.peer.as_ref(),
-            heard: self.heard(),
-            silent: self.links.silent(self.now),
-            long_silent: self.now >= self.links.silent_from().after(self.settings.pulse_ms / 2),
-            talk: &self.talk,
-            now: self.now,
-            retry_ms: self.retry_ms(),
-        }
-    }
-
-    fn heard(&self) -> bool {
-        self.peer.is_some() && self.links.heard(self.now)
-    }
-
-    /// The peer's newest word, if it was heard within the timeout.
-    fn heard_peer(&self) -> Option<&Heartbeat> {
-        self.peer.as_ref().filter(|_| self.links.heard(self.now))
-    }
-
-    fn peer_serves(&self) -> bool {
-        self.heard_peer().is_some_and(arbiter::serves)
-    }
-
-    fn peer_incarnation(&self) -> Incarnation {
-        self.replay.believed().unwrap_or_default()
-    }
-
-    /// A random number, another one at each call.
-    fn draw(&mut self) -> u64 {
-        self.nonce = self.nonce.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.nonce;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)).max(1)
-    }
-
-    fn act(&mut self, act: Act) {
-        self.out.acts.push(act);
-    }
-
-    fn replica(&mut self, command: ReplicaCommand) {
-        self.act(Act::Replica(command));
-    }
-
-    fn reply(&mut self, id: u64, result: Result<String, String>) {
-        self.out.replies.push(Reply { id, result });
-    }
-
-    fn event(&mut self, level: EventLevel, text: String) {
-        self.out.events.push(Event { level, state: self.status.0, readiness: self.status.1, text });
-    }
-
-    /// Takes an edge of the automaton; the log gets the table's reason and `why`.
-    fn take_edge(&mut self, trigger: Trigger, why: &str) {
-        let from = self.status;
-        let Some(row) = automaton::transition(from, trigger) else {
-            self.event(
-                EventLevel::Error,
-                format!("internal: no edge {trigger:?} from {from} ({why}); please report it"),
-            );
-            return;
-        };
-        self.status = row.to;
-        self.degraded = match trigger {
-            Trigger::SecondaryGone => true,
-            Trigger::SecondaryReady | Trigger::Granted | Trigger::Released => false,
-            _ => self.degraded,
-        };
-        self.since = self.now;
-        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        self.event(EventLevel::State, format!("{from} -> {}: {}{why}", row.to, row.reason));
-    }
-
-    /// Losing the ledger: give up the addresses, refuse writes, stop, and fall silent.
-    fn on_save_failed(&mut self, reason: &str, lost_replies: &[u64]) {
-        let text = format!(
-            "the state of module {} cannot be saved ({reason}): the module stops on this node; free or repair the disk \
-             that holds the agent's data folder, then start the module again",
-            self.settings.module
-        );
-        for id in lost_replies {
-            self.reply(*id, Err(text.clone()));
-        }
-        self.event(EventLevel::Error, text);
-        self.mute = true;
-        self.live = false;
-        self.asking = None;
-        self.swap_request = None;
-        if self.status != automaton::STOP && !self.procedure_is(Kind::Halt) {
-            self.begin_halt();
-        }
     }
 }

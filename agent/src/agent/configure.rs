@@ -9,6 +9,15 @@ use holdfast_api::config::{ClusterConfig, ModuleConfig};
 use holdfast_api::state::ModuleState;
 use std::sync::Arc;
 
+/// Whether the modules held can run by a cluster configuration.
+fn check_modules(inner: &Inner, config: &ClusterConfig) -> Result<()> {
+    for held in inner.modules.values() {
+        modules::check_among(&held.checked, Some(config), &[])
+            .with_context(|| format!("module {}", held.checked.config.name))?;
+    }
+    Ok(())
+}
+
 impl Agent {
     /// What is wrong with a cluster configuration for this node by itself; this node's fingerprint if nothing is.
     fn check_alone(&self, config: &ClusterConfig) -> Result<String> {
@@ -29,10 +38,8 @@ impl Agent {
     /// What is wrong, and the cure.
     pub async fn check_cluster(&self, config: &ClusterConfig) -> Result<String> {
         self.check_alone(config)?;
-        for held in self.inner.lock().await.modules.values() {
-            modules::check_among(&held.checked, Some(config), &[])
-                .with_context(|| format!("module {}", held.checked.config.name))?;
-        }
+        let inner = self.inner.lock().await;
+        check_modules(&inner, config)?;
         Ok(format!("the cluster configuration, version {}, can be held by this node", config.version))
     }
 
@@ -56,10 +63,7 @@ impl Agent {
             "networks and nodes change only while every module of this node is stopped; stop {} first",
             running.join(", ")
         );
-        for held in inner.modules.values() {
-            modules::check_among(&held.checked, Some(&config), &[])
-                .with_context(|| format!("module {}", held.checked.config.name))?;
-        }
+        check_modules(&inner, &config)?;
         self.store.save_cluster(&config)?;
         self.reports.set_node(&node_name(&self.options, Some(&config), &fingerprint));
         let version = config.version;

@@ -1,6 +1,7 @@
 //! Commands on resources, checkers, the process checker and the count of restarts.
 
-use super::{Control, Module, actor, done, states};
+use super::verbs::{Control, Module};
+use super::{actor, done, states};
 use crate::control::Request;
 use crate::control::client::Client;
 use crate::drivers::checks::Order;

@@ -1,6 +1,8 @@
 //! `-H`: a command on other nodes, through the agent here; the answers one node after another, the exit code the worst.
 
-use super::{DONE, LATE, Verb, code_of, done, states, unexpected, verb, wait_state};
+use super::carry::{verb, wait_state};
+use super::verbs::{Cluster, Package, Verb};
+use super::{DONE, LATE, code_of, done, states, unexpected};
 use crate::cluster_link::members::Member;
 use crate::control::client::Client;
 use crate::control::{Answer, Request};
@@ -56,7 +58,7 @@ fn check(command: &Verb, nodes: usize) -> Result<()> {
         Verb::Log { follow: true, .. } => bail!("a log is followed on its node only: leave out -f, or run it there"),
         Verb::Printi { .. } | Verb::Printe { .. } => bail!("printi and printe are for the scripts of the node itself"),
         Verb::Pairing { .. } => bail!("the pairing code is shown and reopened on the node itself only"),
-        Verb::Cluster(super::Cluster::Deconfig) => bail!("a node leaves its cluster by a command on itself only"),
+        Verb::Cluster(Cluster::Deconfig) => bail!("a node leaves its cluster by a command on itself only"),
         Verb::Snapshot { .. } | Verb::Log { save: Some(_), .. } if nodes > 1 => {
             bail!("this writes one file: name one node with -H")
         }
@@ -69,9 +71,9 @@ fn for_programs(command: &Verb) -> bool {
     match command {
         Verb::State { json, .. } | Verb::Log { json, .. } | Verb::Cmdlog { json, .. } => *json,
         Verb::VerifyPaths { json, .. } | Verb::Confinfo { json, .. } => *json,
-        Verb::Cluster(super::Cluster::State { json } | super::Cluster::Confinfo { json }) => *json,
-        Verb::Cluster(super::Cluster::Show) => true,
-        Verb::Module(super::Package::List { json }) => *json,
+        Verb::Cluster(Cluster::State { json } | Cluster::Confinfo { json }) => *json,
+        Verb::Cluster(Cluster::Show) => true,
+        Verb::Module(Package::List { json }) => *json,
         _ => false,
     }
 }

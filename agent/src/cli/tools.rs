@@ -1,15 +1,17 @@
-//! Tools for scripts that need no agent: processes with all they started, and commands with a time limit.
+//! What needs no agent: processes with all they started, commands with a time limit, addresses that an agent left.
 
 use super::{DONE, LATE_TOOL, REFUSED};
 use crate::drivers::processes::{self, Process, Selection, pattern};
+use crate::drivers::vip;
 use anyhow::{Context, Result, anyhow};
 use clap::{Subcommand, ValueEnum};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -56,6 +58,12 @@ pub(super) enum Verb {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Remove the virtual addresses that an agent which was killed has left on this machine.
+    ReleaseAddresses {
+        /// The agent's run folder.
+        #[arg(long, default_value = "/run/holdfast")]
+        run_dir: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,7 +98,22 @@ pub(super) fn run(verb: Verb) -> Result<u8> {
             end(found.into_iter().map(|process| (0, process)).collect(), level)
         }
         Verb::Boundcmd { timeout, command } => bounded(timeout, &command),
+        Verb::ReleaseAddresses { run_dir } => release_addresses(&run_dir),
     }
+}
+
+fn release_addresses(run_dir: &Path) -> Result<u8> {
+    let socket = run_dir.join("agent.sock");
+    if UnixStream::connect(&socket).is_ok() {
+        return Err(anyhow!(
+            "the agent of {} runs: stop the modules instead (`holdfast stop -m …`)",
+            run_dir.display()
+        ));
+    }
+    for address in vip::release_left(run_dir)? {
+        writeln!(std::io::stdout(), "{address}")?;
+    }
+    Ok(DONE)
 }
 
 /// The processes meant, without this one and those that have called it: a script that ends what looks like its

@@ -2,8 +2,9 @@
 
 use super::session::{self, explain, reason};
 use crate::agent::Agent;
-use crate::{clock, tls};
-use anyhow::{Context, Result, bail};
+use crate::backoff::Backoff;
+use crate::tls;
+use anyhow::{Context, Result, bail, ensure};
 use holdfast_api::config::{ClusterConfig, ClusterNode};
 use holdfast_api::ids::NodeId;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::lookup_host;
 
+/// Short: a node that was away for a moment should be reached again at once.
 const BACKOFF_MIN_MS: u64 = 200;
+/// Commands for a node that is back should find it within seconds.
 const BACKOFF_MAX_MS: u64 = 5_000;
 /// One address gets this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,7 +29,7 @@ type Greeted = (Connection, (SendStream, RecvStream));
 
 /// Keeps the connection to a node until the cluster configuration has no such node.
 pub(super) async fn keep(agent: Arc<Agent>, endpoint: Endpoint, id: NodeId) {
-    let mut backoff_ms = BACKOFF_MIN_MS;
+    let mut backoff = Backoff::new(BACKOFF_MIN_MS, BACKOFF_MAX_MS);
     let mut told = String::new();
     loop {
         let Some(cluster) = agent.cluster().await else {
@@ -38,7 +41,7 @@ pub(super) async fn keep(agent: Arc<Agent>, endpoint: Endpoint, id: NodeId) {
         match connect_any(&agent, &endpoint, &cluster, node).await {
             Ok((connection, streams)) => {
                 told.clear();
-                backoff_ms = BACKOFF_MIN_MS;
+                backoff.reset();
                 session::run(&agent, node, &connection, streams).await;
             }
             Err(error) => {
@@ -50,9 +53,7 @@ pub(super) async fn keep(agent: Arc<Agent>, endpoint: Endpoint, id: NodeId) {
                 }
             }
         }
-        let wait = backoff_ms / 2 + clock::random_u64() % backoff_ms;
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        backoff_ms = (backoff_ms * 2).min(BACKOFF_MAX_MS);
+        backoff.wait().await;
     }
 }
 
@@ -82,6 +83,10 @@ async fn connect_any(
             }
         }
     }
+    ensure!(
+        !failures.is_empty(),
+        "the cluster configuration gives it no address: enter one and configure the cluster again"
+    );
     bail!("{}", failures.join("; "))
 }
 
@@ -91,7 +96,7 @@ async fn connect(agent: &Agent, endpoint: &Endpoint, node: &ClusterNode, address
     config.transport_config(super::transport());
     let connecting = endpoint.connect_with(config, address, SERVER_NAME)?;
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-    let connection = match connected.context("no answer within the time")? {
+    let connection = match connected.with_context(|| format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))? {
         Ok(connection) => connection,
         Err(end) => bail!(explain(&end)),
     };

@@ -23,7 +23,10 @@ use tokio::sync::{Semaphore, mpsc};
 const CONNECTIONS_MAX: usize = 64;
 /// Answers given and not yet written.
 const ANSWERS: usize = 2;
+/// A connection on which nothing is asked for this long is closed.
 const IDLE: Duration = Duration::from_secs(120);
+/// Accepting fails when file descriptors or memory are short: it waits for some to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens the socket, for the owner only.
 pub fn listen(path: &Path) -> Result<UnixListener> {
@@ -43,7 +46,7 @@ pub async fn serve(listener: UnixListener, agent: Arc<Agent>) {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let agent = Arc::clone(&agent);

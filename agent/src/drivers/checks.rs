@@ -93,9 +93,8 @@ pub struct Setting {
 impl Setting {
     /// Something that needs somebody, though it is no failure of what is looked at.
     pub(super) fn warn(&self, text: &str) {
-        let state = self.reports.get(&self.module).map(|report| format!("{} {}", report.state, report.readiness));
         tracing::warn!(module = self.module, "{text}");
-        self.log.write(EventLevel::Warning, &state.unwrap_or_default(), text);
+        self.log.write(EventLevel::Warning, &self.reports.status(&self.module).unwrap_or_default(), text);
     }
 
     fn classes(&self) -> BTreeSet<&str> {

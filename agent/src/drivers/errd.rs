@@ -6,7 +6,7 @@ use super::Inbox;
 use super::checks::Setting;
 use super::processes::{self, Process, Selection};
 use super::program::Program;
-use super::watch::{Stopped, Teller};
+use super::watch::{INTERVAL_MIN, Stopped, Teller};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::userconfig::{Proc, ProcAction};
 use holdfast_core::input::{CheckAction, Input};
@@ -16,8 +16,6 @@ use std::time::Duration;
 
 /// Who says so.
 const BY: &str = "errd";
-/// Shortest time between two looks.
-const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Name of a `<proc>`'s resource.
 pub(super) fn resource(proc: &Proc) -> String {

@@ -19,6 +19,9 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Accepting fails when file descriptors or memory are short: it waits for some to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// Serves for ever.
@@ -31,8 +34,8 @@ pub async fn serve(listener: TcpListener, reports: Reports) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!("health port: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tracing::warn!("the health port takes no connection ({error}); it is tried again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

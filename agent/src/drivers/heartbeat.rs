@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+/// A link that cannot be opened, or fails, is opened again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 /// A peer known by name is resolved again after this much silence.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);

@@ -3,11 +3,11 @@
 //! It runs in a process group of its own, with the scripts' environment, its output in the application log. What it is
 //! for stands in its environment, so that a copy left behind by an agent that was killed is found and ended.
 
-use super::script::{Setting, end_group, note};
+use super::script::{Setting, command, end_group, group_of, note};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use tokio::process::{Child, Command};
+use std::process::ExitStatus;
+use tokio::process::Child;
 
 /// Names what a program is for: module and resource.
 const MARK: &str = "HOLDFAST_PROGRAM";
@@ -33,16 +33,12 @@ impl Program {
         exec: &str,
         arguments: &[&str],
     ) -> std::io::Result<Self> {
-        let output = || -> std::io::Result<Stdio> {
-            Ok(if setting.user.logging { setting.log.append()?.into() } else { Stdio::null() })
-        };
-        let mut command = Command::new(path(setting, exec));
-        command.args([module, resource]).args(arguments).current_dir(&setting.bin);
-        command.env_clear().envs(setting.env.iter().cloned()).env(MARK, mark(setting, module, resource));
-        command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0).kill_on_drop(true);
+        let mut command = command(setting, &path(setting, exec))?;
+        command.args([module, resource]).args(arguments).kill_on_drop(true);
+        command.env(MARK, mark(setting, module, resource));
         note(setting, format!("{exec} {module} {resource} {}", arguments.join(" ")).trim_end());
         let child = command.spawn()?;
-        let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let group = group_of(&child);
         Ok(Self { child, group })
     }
 

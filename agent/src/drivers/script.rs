@@ -136,7 +136,7 @@ async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) 
             return ScriptOutcome::NotStarted;
         }
     };
-    let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+    let group = group_of(&child);
     let limit = setting.limit(run);
     let late = async {
         match limit {
@@ -166,13 +166,24 @@ async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) 
 fn spawn(setting: &Setting, run: &Run, path: &std::path::Path) -> std::io::Result<Child> {
     let name = run.script.file_name();
     note(setting, &format!("{name} {} (run {})", run.arguments().join(" "), run.run));
+    command(setting, path)?.args(run.arguments()).spawn()
+}
+
+/// A program of the module, not yet started: in a process group of its own and in the module's `bin`, with its
+/// environment, the output in the application log.
+pub(super) fn command(setting: &Setting, path: &std::path::Path) -> std::io::Result<Command> {
     let output = || -> std::io::Result<Stdio> {
         Ok(if setting.user.logging { setting.log.append()?.into() } else { Stdio::null() })
     };
     let mut command = Command::new(path);
-    command.args(run.arguments()).env_clear().envs(setting.env.iter().cloned()).current_dir(&setting.bin);
+    command.env_clear().envs(setting.env.iter().cloned()).current_dir(&setting.bin);
     command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0);
-    command.spawn()
+    Ok(command)
+}
+
+/// The process group of a child started from [`command`].
+pub(super) fn group_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| Pid::from_raw(id as i32))
 }
 
 /// Asks, then forces every process of the group to end; gives the signal that was needed.

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-/// Shortest time between two looks.
-const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Shortest time between two looks, whatever is configured: looking must not keep the machine busy.
+pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Resolves when a look is to end.
 pub type Stopped = oneshot::Receiver<()>;

@@ -210,8 +210,7 @@ impl Asker {
         if told.unwrap_or(true) == state.is_ok() {
             return;
         }
-        let shown = self.setting.reports.get(&self.setting.module);
-        let shown = shown.map_or_else(String::new, |report| format!("{} {}", report.state, report.readiness));
+        let shown = self.setting.reports.status(&self.setting.module).unwrap_or_default();
         match (&state, &self.kind) {
             (Ok(()), _) => self.setting.log.write(EventLevel::Info, &shown, "the witness can be asked again"),
             (Err(reason), Kind::Ping(_) | Kind::Nobody) => {

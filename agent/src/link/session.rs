@@ -56,7 +56,7 @@ pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
         }
         FromServer::Refused { reason } => bail!("refused: {reason}"),
         FromServer::Request { .. } | FromServer::RegisterAnswered { .. } => {
-            bail!("the server asked before it welcomed")
+            bail!("the server asked before it welcomed this node: install the same version on server and node")
         }
     };
     let _here = agent.server_session();

@@ -190,7 +190,7 @@ pub fn check_directory(path: &str) -> Result<(), String> {
 }
 
 /// True if `path` is `tree` or lies below it (both absolute, without trailing slash).
-fn is_within(path: &str, tree: &str) -> bool {
+pub(crate) fn is_within(path: &str, tree: &str) -> bool {
     path.strip_prefix(tree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -329,7 +329,8 @@ impl ModuleConfig {
     }
 }
 
-/// Scripts that a mirror module may have and this version calls.
+/// Scripts that the wizard's settings carry. The others that are called (`start_both`, `start_second` and so on) are files
+/// of the module, which the wizard leaves as they are.
 pub const SCRIPT_NAMES: &[&str] = &["prestart", "start_prim", "stop_prim", "poststop"];
 
 impl ModuleSettings {
@@ -385,7 +386,8 @@ impl ModuleSettings {
             }
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
             if process.class.is_empty() || process.class.len() > 64 || !process.class.chars().all(plain) {
-                let message = "write prim, second, both, sec, pre, or a name of 1 to 64 letters and digits";
+                let message = "write prim, second, both, sec, pre, or a name of 1 to 64 letters, digits, dots, dashes \
+                               or underscores";
                 problems.push(FieldProblem::new(format!("processes[{i}].class"), message));
             }
         }
@@ -395,7 +397,10 @@ impl ModuleSettings {
         for (name, text) in self.scripts.iter().take(64) {
             let field = format!("scripts.{name}");
             if !SCRIPT_NAMES.contains(&name.as_str()) {
-                let message = format!("there is no such script; the scripts are {}", SCRIPT_NAMES.join(", "));
+                let message = format!(
+                    "the settings carry the scripts {} only: save any other as a file in bin/",
+                    SCRIPT_NAMES.join(", ")
+                );
                 problems.push(FieldProblem::new(field, message));
             } else if text.len() > SCRIPT_BYTES_MAX {
                 problems.push(FieldProblem::new(field, format!("at most {SCRIPT_BYTES_MAX} bytes")));

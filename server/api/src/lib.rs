@@ -14,6 +14,7 @@ pub mod enrol;
 pub mod ids;
 #[cfg(feature = "package")]
 pub mod package;
+mod place;
 pub mod problem;
 pub mod register;
 pub mod resource;

@@ -154,7 +154,8 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "the register was started anew and grants nothing before it has heard from {}: start or connect what \
-                     is missing, or arm the register by hand if that certainly does not serve",
+                     is missing, or let an administrator arm the register (POST /api/v1/modules/N/register/arm with the \
+                     module's number) if that certainly does not serve",
                     nodes.join(" and ")
                 )
             }

@@ -15,7 +15,7 @@ use std::fmt;
 pub use defaults::{default_rules, effective_rules};
 pub use parse::parse;
 #[cfg(feature = "userconfig")]
-pub(crate) use parse::{Fault, parse_block};
+pub(crate) use parse::{Fault, RULES_MAX, parse_block};
 
 /// One rule: `label: if (condition) then action;`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

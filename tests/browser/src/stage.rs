@@ -1,7 +1,6 @@
 //! The lab with the management server in it, started as on a fresh machine, and a door for the browser.
 
 use anyhow::{Context, Result, ensure};
-use holdfast_tests::lab::cluster::ModulePlan;
 use holdfast_tests::lab::relay::Relay;
 use holdfast_tests::lab::wait::wait_for;
 use holdfast_tests::lab::{CONSOLE, Lab, LabOptions};
@@ -80,18 +79,6 @@ impl Stage {
     pub fn pairing_code(&self, number: u8) -> Result<String> {
         let answer: Value = serde_json::from_str(&self.lab.cli(number, &["pairing", "--json"])?)?;
         find(&answer, "code").with_context(|| format!("no pairing code in {answer}"))
-    }
-
-    /// Makes the plan's replicated directory on every node.
-    ///
-    /// # Errors
-    /// A directory cannot be made.
-    pub fn make_directories(&self, plan: &ModulePlan) -> Result<()> {
-        for number in self.lab.numbers() {
-            let folder = self.lab.backing(number, &plan.directory);
-            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        }
-        Ok(())
     }
 
     /// What server and agents wrote last, for errors.

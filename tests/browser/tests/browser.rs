@@ -17,7 +17,7 @@ const SLOW: Duration = Duration::from_secs(120);
 async fn the_story_from_set_up_to_a_failover_with_its_logs_saved() -> Result<()> {
     let mut stage = tokio::task::block_in_place(Stage::set)?;
     let plan = ModulePlan::bank(5000);
-    tokio::task::block_in_place(|| stage.make_directories(&plan))?;
+    tokio::task::block_in_place(|| stage.lab.make_directory(&plan))?;
     std::fs::write(stage.lab.backing(1, &plan.directory).join("opening-balance.txt"), "the newest data\n")?;
     std::fs::write(stage.lab.backing(2, &plan.directory).join("left-over.txt"), "to be deleted\n")?;
     let downloads = stage.lab.folder().join("downloads");
@@ -222,11 +222,8 @@ async fn come_back(browser: &Browser) -> Result<()> {
         browser.click(&format!("select-node{number}")).await?;
         browser.expect(&format!("[data-testid=select-node{number}][aria-current]"), PATIENCE).await?;
         browser.click("boot-start").await?;
-        let began = std::time::Instant::now();
-        while browser.script("return document.querySelector('[data-testid=boot-start]').checked").await? != true {
-            ensure!(began.elapsed() < PATIENCE, "node{number} does not start the module at boot");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let checked = browser.expect("[data-testid=boot-start]:checked", PATIENCE).await;
+        checked.with_context(|| format!("node{number} does not start the module at boot"))?;
     }
     Ok(())
 }

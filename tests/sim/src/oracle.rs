@@ -16,16 +16,16 @@
 //! - A command gets one reply; a blocked node says for what it waits; no freeze outlasts the timeout by more than the
 //!   grace of three pulses and the time of a save.
 
+mod effects;
+mod grants;
+
 use super::cluster::Cluster;
 use super::witness::Kind;
-use holdfast_api::checker::When;
 use holdfast_api::ids::Generation;
-use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_api::state::DataState;
 use holdfast_core::arbiter;
-use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::ModuleCommand;
-use holdfast_core::output::{Act, Output, Script};
 use holdfast_core::replica::ReplicaCommand;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,11 +121,14 @@ impl Oracle {
 
     /// An operator's order that overrules the witness parted the two lineages: what it cost is the operator's choice.
     fn overruled(&self, one: &[Key], other: &[Key]) -> bool {
-        let parted = |ours: &[Key], theirs: &[Key]| {
-            let mut own = ours.iter().filter(|generation| !theirs.contains(generation));
-            own.any(|generation| self.grants.get(generation).is_some_and(|grant| grant.overruled))
-        };
-        parted(one, other) || parted(other, one)
+        let overruled = |grant: &Grant| grant.overruled;
+        self.took(one, other, overruled) || self.took(other, one, overruled)
+    }
+
+    /// A generation of `ours` that the other copy does not have was taken in this `way`.
+    fn took(&self, ours: &[Key], theirs: &[Key], way: impl Fn(&Grant) -> bool) -> bool {
+        let mut own = ours.iter().filter(|generation| !theirs.contains(generation));
+        own.any(|generation| self.grants.get(generation).is_some_and(&way))
     }
 }
 
@@ -238,263 +241,6 @@ impl Cluster {
     pub fn truly_silent(&self, host: usize) -> bool {
         let seen = &self.oracle.seen[host];
         self.schedule.now() >= seen.delivered_at.max(seen.awake_since) + self.options.timeout_ms
-    }
-
-    /// What a node wants done, before anything of it is done.
-    pub fn oracle_output(&mut self, host: usize, output: &Output) {
-        let node = Self::name(host);
-        if let Some(event) = output.events.iter().find(|event| event.text.contains("internal:")) {
-            let text = event.text.clone();
-            self.oracle_violated(format!("{node}: {text}"));
-        }
-        let Some(view) = self.hosts[host].node.as_ref().map(|node| node.view()) else {
-            return;
-        };
-        let blocked = view.state == ModuleState::Wait && view.readiness == Readiness::NotReady;
-        self.require(!blocked || view.waiting_for.is_some(), || format!("{node} is blocked and does not say on what"));
-        let serving = matches!(view.state, ModuleState::Prim | ModuleState::Alone | ModuleState::Up);
-        self.require(!view.healthy || (serving && view.readiness == Readiness::Ready), || {
-            format!("{node} is healthy in {} {}", view.state, view.readiness)
-        });
-    }
-
-    /// The ledger is about to hold `new`; the output was made at `decided_at`, `silent` or not.
-    pub fn oracle_saved(&mut self, host: usize, new: &Durable, decided_at: u64, silent: bool) {
-        let old = self.hosts[host].disk.ledger.clone();
-        let node = Self::name(host);
-        if old.data == DataState::Diverged && new.data == DataState::Inconsistent {
-            let agreed = self.oracle.seen[host].agreed;
-            self.require(agreed, || format!("{node} gives up its diverged copy without `second`"));
-        }
-        if new.data == DataState::Inconsistent && old.data != DataState::Inconsistent {
-            // It follows: no order to serve outlasts that.
-            self.oracle.seen[host].forced.clear();
-            self.oracle.seen[host].overruled.clear();
-        }
-        let now = self.schedule.now();
-        if new.data == DataState::Inconsistent && new.session != old.session {
-            // Whatever catches it up now was begun after it woke.
-            self.oracle.seen[host].woken_at.take_if(|at| *at < now);
-        }
-        let caught_up = new.data == DataState::UpToDate && old.data == DataState::Inconsistent;
-        let paired = old.solo && !new.solo && new.data == DataState::UpToDate;
-        let unsure = caught_up && self.oracle.seen[host].woken_at.is_some();
-        self.oracle.seen[host].was_in_sync |= (caught_up || paired) && !unsure;
-        if new.generation == old.generation {
-            return;
-        }
-        self.require(new.generation.number > old.generation.number, || {
-            format!("generation of {node} falls from {} to {}", old.generation, new.generation)
-        });
-        if !self.oracle.grants.contains_key(&key(new.generation)) {
-            self.check_grant(host, &old, new, decided_at, silent);
-        }
-    }
-
-    /// A generation that nobody held before is taken.
-    fn check_grant(&mut self, host: usize, old: &Durable, new: &Durable, decided_at: u64, silent: bool) {
-        let node = Self::name(host);
-        let forced = !self.oracle.seen[host].forced.is_empty();
-        let peer = &self.hosts[1 - host].disk.ledger;
-        let [one, other] = [old.generation, peer.generation].map(|generation| self.oracle.lineage(key(generation)));
-        let overruled = self.oracle.overruled(&one, &other);
-        let promised = peer.outdated_since >= new.generation.number
-            && (peer.generation.number < new.generation.number || overruled);
-        let both_outdated = old.data == DataState::Outdated && peer.data != DataState::UpToDate && promised;
-        self.require(new.solo, || format!("{node} takes {} without being solo", new.generation));
-        let answered = self.register.answered_at[host].is_some_and(|at| at + self.options.timeout_ms >= decided_at);
-        let apart = match self.options.witness {
-            Kind::None => silent,
-            Kind::PingFromBoth | Kind::PingFrom(_) => silent && (old.solo || answered),
-            Kind::Register => self.register.granted.contains(&(new.generation.number, host)),
-        };
-        self.require(forced || apart || promised, || {
-            format!("{node} takes {} without promise, silence, witness or order", new.generation)
-        });
-        self.require(forced || old.data == DataState::UpToDate || both_outdated, || {
-            format!("{node} takes {} with data {}", new.generation, old.data)
-        });
-        let in_sync = old.solo || self.oracle.seen[host].was_in_sync;
-        let in_sync = in_sync || self.options.witness == Kind::Register;
-        self.require(forced || promised || in_sync, || {
-            format!("{node} takes {} after silence, but cannot know what was served before", new.generation)
-        });
-        // Knowing of a later generation of its own data, a node waits for that, however silent the peer.
-        let old_key = key(old.generation);
-        let knew_later = self.oracle.seen[host]
-            .heard_of
-            .iter()
-            .find(|heard| **heard != old_key && self.oracle.lineage(**heard).contains(&old_key))
-            .copied();
-        self.require(forced || promised || knew_later.is_none(), || {
-            format!("{node} takes {} though it knew of {knew_later:?}", new.generation)
-        });
-        let cut_off = silent;
-        let silent = silent && !promised && !self.options.witness.fences();
-        let overruled = forced && !self.oracle.seen[host].overruled.is_empty();
-        let grant = Grant { host, at: decided_at, silent, cut_off, forced, overruled, parent: key(old.generation) };
-        self.oracle.grants.insert(key(new.generation), grant);
-        self.oracle.seen[host].forced.clear();
-        self.oracle.seen[host].overruled.clear();
-        self.check_writes(host, new);
-    }
-
-    /// What landed in the ledger by a save that was reported as failed is overwritten: nobody ever acted on it.
-    pub fn oracle_never_used(&mut self, landed: &Durable) {
-        if !self.oracle.served_by.contains_key(&key(landed.generation)) {
-            self.oracle.grants.remove(&key(landed.generation));
-        }
-    }
-
-    /// A new primary holds every write acknowledged before, unless the copies parted in silence or by an order: its own,
-    /// or, where it was cut off and no witness fences, one given to the other.
-    fn check_writes(&mut self, host: usize, new: &Durable) {
-        let ours = self.oracle.lineage(key(new.generation));
-        let cut_off = self.oracle.grants.get(&key(new.generation)).is_some_and(|grant| grant.cut_off);
-        let unfenced = cut_off && !self.options.witness.fences();
-        let parted_rightly = |lineage: &[Key], other: &[Key]| {
-            // The first generation that the other copy does not have.
-            let first = lineage.iter().rev().find(|generation| !other.contains(generation));
-            first.and_then(|first| self.oracle.grants.get(first)).is_some_and(|grant| grant.silent || grant.forced)
-        };
-        let mut missing = None;
-        for (write, generation) in &self.oracle.acknowledged {
-            if self.hosts[host].disk.content.contains(write) {
-                continue;
-            }
-            let theirs = self.oracle.lineage(*generation);
-            let descends = ours.contains(generation);
-            let forced = |lineage: &[Key], other: &[Key]| {
-                let mut own = lineage.iter().filter(|generation| !other.contains(generation));
-                own.any(|generation| self.oracle.grants.get(generation).is_some_and(|grant| grant.forced))
-            };
-            if forced(&ours, &theirs)
-                || (unfenced && forced(&theirs, &ours))
-                || self.oracle.overruled(&ours, &theirs)
-                || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours))
-            {
-                continue;
-            }
-            missing = Some((*write, *generation));
-        }
-        if let Some((write, generation)) = missing {
-            let text = format!(
-                "{} becomes primary with {} and lacks write {write}, acknowledged under {}:{:08x}",
-                Self::name(host),
-                new.generation,
-                generation.0,
-                generation.1 as u32
-            );
-            self.oracle_violated(text);
-        }
-    }
-
-    /// A data plane acknowledges alone under `generation` from now on.
-    pub fn oracle_served(&mut self, host: usize, generation: Generation) {
-        let first = *self.oracle.served_by.entry(key(generation)).or_insert(host);
-        self.require(first == host, || format!("both nodes serve {generation}"));
-    }
-
-    /// The application was told that its write is safe.
-    pub fn oracle_acknowledged(&mut self, host: usize, write: u64, generation: Generation) {
-        self.oracle.acknowledged.insert(write, key(generation));
-        let held = self.hosts[host].disk.synced.contains(&write);
-        self.require(held, || format!("write {write} acknowledged and not held"));
-    }
-
-    /// A resync removes a write from a copy.
-    pub fn oracle_overwritten(&mut self, host: usize, write: u64) {
-        let acknowledged = self.oracle.acknowledged.contains_key(&write);
-        let elsewhere = self.hosts[1 - host].disk.content.contains(&write);
-        let agreed = self.oracle.seen[host].agreed;
-        self.require(!acknowledged || elsewhere || agreed, || {
-            format!("write {write} of {} is overwritten without `second`", Self::name(host))
-        });
-    }
-
-    /// What is about to be sent and done finds on disk what it relies on.
-    pub fn oracle_effects(&mut self, host: usize, output: &Output) {
-        let disk = self.hosts[host].disk.ledger.clone();
-        let node = Self::name(host);
-        if let Some(said) = &output.send {
-            let honest = said.generation == disk.generation
-                && said.outdated_since == disk.outdated_since
-                && said.data == disk.data
-                && said.solo == disk.solo;
-            self.require(honest, || format!("{node} says what is not saved: {said:?}, on disk {disk:?}"));
-        }
-        for act in &output.acts {
-            let Act::Replica(command) = act else { continue };
-            let saved = match command {
-                ReplicaCommand::Serve { generation } => disk.generation == *generation && disk.solo,
-                ReplicaCommand::ContinueAlone { generation } => disk.generation == *generation && disk.solo,
-                ReplicaCommand::AcceptPeer { session } => disk.session == *session && disk.solo,
-                ReplicaCommand::CompleteResync => !disk.solo,
-                ReplicaCommand::Follow { session, .. } => {
-                    disk.session == *session && disk.data == DataState::Inconsistent && !disk.solo
-                }
-                ReplicaCommand::ConfirmUpToDate => disk.data == DataState::UpToDate && !disk.solo,
-                _ => true,
-            };
-            self.require(saved, || format!("{node} orders {command:?} with {disk:?} on disk"));
-        }
-    }
-
-    /// A follower connects to a primary.
-    pub fn oracle_paired(&mut self) {
-        let signatures = [0, 1].map(|host| self.hosts[host].node.as_ref().map(|node| node.settings().signature));
-        self.require(signatures[0] == signatures[1], || "nodes with unequal configurations pair".to_owned());
-    }
-
-    /// An input has been handled: a node that was suspended until now drops its addresses first.
-    pub fn oracle_woken(&mut self, host: usize, output: &Output) {
-        let now = self.schedule.now();
-        let gap = now - std::mem::replace(&mut self.oracle.seen[host].handled_at, now);
-        if gap >= self.options.timeout_ms {
-            self.oracle.seen[host].woken_at = Some(now);
-            self.oracle.seen[host].was_in_sync = false;
-        }
-        if gap < self.options.timeout_ms || !self.serves(host) || !self.hosts[host].addresses {
-            return;
-        }
-        let releases = |act: &Act| matches!(act, Act::ReleaseAddresses { .. });
-        let first = output.acts.iter().find(|act| !matches!(act, Act::SetHealth { .. }));
-        self.require(first.is_some_and(releases), || {
-            format!("{} was suspended for {gap} ms and keeps its addresses", Self::name(host))
-        });
-    }
-
-    /// The addresses must not be set while the other node gets writes acknowledged, unless apart.
-    pub fn oracle_addresses_set(&mut self, host: usize) {
-        let excused = self.apart();
-        let other_serves = self.serves(1 - host);
-        self.require(!other_serves || excused, || {
-            format!("{} sets its addresses while {} serves", Self::name(host), Self::name(1 - host))
-        });
-    }
-
-    /// Cut off from each other, or by an order, both may run: that is not fenced.
-    fn apart(&self) -> bool {
-        let held = [0, 1].map(|host| key(self.hosts[host].disk.ledger.generation));
-        let [one, other] = held.map(|generation| self.oracle.lineage(generation));
-        let parted = |ours: &[Key], theirs: &[Key]| {
-            let mut own = ours.iter().filter(|generation| !theirs.contains(generation));
-            own.any(|generation| self.oracle.grants.get(generation).is_some_and(|grant| grant.silent || grant.forced))
-        };
-        parted(&one, &other) || parted(&other, &one)
-    }
-
-    /// `start_prim` must not begin while the other node's application still gets writes acknowledged, unless apart.
-    pub fn oracle_script_begins(&mut self, host: usize, script: Script, from: ModuleState) {
-        let other_serves = self.serves(1 - host);
-        let apart = self.apart();
-        // A primary that restarts its application on the spot may not know yet that it is cut off.
-        let on_the_spot = matches!(from, ModuleState::Alone | ModuleState::Prim) && self.options.witness.fences();
-        if script == Script::Start(When::Prim) {
-            self.require(!other_serves || apart || on_the_spot, || {
-                format!("{} starts the application while {} serves", Self::name(host), Self::name(1 - host))
-            });
-        }
     }
 
     /// After every step.

@@ -420,9 +420,8 @@ mod tests {
             pause: Duration::ZERO,
         };
         let load = Load::start(&bank, plan);
-        while load.acknowledged() < 30 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let enough = || Ok(load.acknowledged() >= 30);
+        crate::lab::wait::wait_until("thirty transfers", Duration::from_secs(60), enough).unwrap();
         let report = load.finish();
         assert!(report.acknowledged.len() >= 30 && report.unanswered.is_empty(), "{report:?}");
         bank.demand(&report.acknowledged).unwrap();

@@ -39,7 +39,7 @@ fn kills(runs: usize, make: impl Fn(&Lab) -> Result<Pair>) -> Result<Vec<f64>> {
     for _ in 0..runs {
         let holder = pair.holder(&lab)?;
         let prober = Prober::start(lab.network().connector(), pair::address(&lab));
-        prober.back_after(Instant::now() - PATIENCE, Duration::ZERO, PATIENCE * 2).context("before the kill")?;
+        prober.first_answer(PATIENCE).context("before the kill")?;
         let killed = Instant::now();
         lab.kill_node(holder)?;
         figures.push(milliseconds(prober.back_after(killed, GAP, PATIENCE)?));

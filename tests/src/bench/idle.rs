@@ -49,13 +49,11 @@ fn configure(lab: &Lab, names: &[String]) -> Result<()> {
     lab.form_cluster()?;
     for name in names {
         let source = lab.folder().join(format!("{name}.safe"));
-        std::fs::create_dir_all(source.join("conf"))?;
-        std::fs::create_dir_all(source.join("bin"))?;
         let xml = format!(
             "<safe><service mode=\"mirror\"><heart pulse=\"700\" timeout=\"5000\"><heartbeat name=\"default\" \
              ident=\"flow\"/></heart><rfs><replicated dir=\"/srv/{name}\"/></rfs></service></safe>\n"
         );
-        std::fs::write(source.join("conf/userconfig.xml"), xml)?;
+        package::write_folder(&source, &[("conf/userconfig.xml", xml.as_str())])?;
         let bytes = package::pack(&source)?;
         lab.install_package(name, &bytes)?;
     }

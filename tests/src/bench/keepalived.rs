@@ -3,8 +3,12 @@
 use super::pair;
 use crate::lab::Lab;
 use crate::lab::wait::wait_until;
-use anyhow::Result;
+use anyhow::{Result, bail};
+use std::path::Path;
 use std::time::Duration;
+
+/// Debian's program (package keepalived).
+const PROGRAM: &str = "/usr/sbin/keepalived";
 
 /// A keepalived pair.
 pub struct Keepalived {
@@ -16,8 +20,11 @@ impl Keepalived {
     /// Starts keepalived on both hosts; host 1 has the higher priority.
     ///
     /// # Errors
-    /// It does not start or does not take the address.
+    /// keepalived is not installed, does not start or does not take the address.
     pub fn start_pair(lab: &Lab, advert: &'static str) -> Result<Self> {
+        if !Path::new(PROGRAM).exists() {
+            bail!("{PROGRAM} is missing: install it with `apt-get install keepalived`");
+        }
         let pair = Self { advert };
         for number in lab.numbers() {
             pair.start(lab, number)?;
@@ -52,7 +59,7 @@ impl Keepalived {
             let _ = std::fs::remove_file(stale);
         }
         let arguments = ["--vrrp", "--dont-fork", "--log-console", "-f", &file, "-p", &parent, "-r", &vrrp];
-        host.spawn("keepalived", "/usr/sbin/keepalived", &arguments)
+        host.spawn("keepalived", PROGRAM, &arguments)
     }
 
     fn configuration(&self, lab: &Lab, number: u8) -> String {

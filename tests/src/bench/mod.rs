@@ -3,8 +3,10 @@
 pub mod failover;
 pub mod idle;
 mod keepalived;
+mod name;
 mod pair;
 mod prober;
 mod row;
 
+pub use name::Name;
 pub use row::{Row, print, write_json};

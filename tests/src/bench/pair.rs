@@ -1,8 +1,8 @@
 //! Two ways to keep one address on two hosts: Holdfast (no application, no data) and keepalived.
 
 use super::keepalived::Keepalived;
-use crate::lab::Lab;
-use crate::lab::cluster::{PATIENCE, other};
+use crate::lab::cluster::other;
+use crate::lab::{Lab, package};
 use anyhow::{Result, bail};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -58,18 +58,14 @@ impl Pair {
     /// A program does not start or a state is not reached.
     pub fn holdfast(lab: &Lab, pulse_ms: u32, timeout_ms: u32) -> Result<Self> {
         let source = lab.folder().join("address.safe");
-        std::fs::create_dir_all(source.join("conf"))?;
-        std::fs::create_dir_all(source.join("bin"))?;
-        std::fs::write(source.join("conf/userconfig.xml"), userconfig(lab, pulse_ms, timeout_ms))?;
+        let xml = userconfig(lab, pulse_ms, timeout_ms);
+        package::write_folder(&source, &[("conf/userconfig.xml", xml.as_str())])?;
         lab.form_cluster()?;
-        lab.install_package(MODULE, &crate::lab::package::pack(&source)?)?;
+        lab.install_package(MODULE, &package::pack(&source)?)?;
         for number in lab.numbers() {
             lab.cli(number, &["boot", "-m", MODULE, "on"])?;
         }
-        lab.cli(1, &["prim", "-m", MODULE])?;
-        lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
-        lab.cli(2, &["start", "-m", MODULE])?;
-        lab.wait_pair(MODULE, 1)?;
+        lab.start_pair(MODULE)?;
         Ok(Self::Holdfast)
     }
 

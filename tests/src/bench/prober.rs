@@ -1,6 +1,7 @@
 //! Asks an address every few milliseconds for a TCP answer, as a client would, and knows when it was away.
 
 use crate::bank::client::Connect;
+use crate::lab::wait::wait_until;
 use anyhow::{Result, bail};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -42,6 +43,14 @@ impl Prober {
 
     fn answers(&self) -> Vec<Instant> {
         self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the first answer.
+    ///
+    /// # Errors
+    /// There was none within `patience`.
+    pub fn first_answer(&self, patience: Duration) -> Result<()> {
+        wait_until("an answer", patience, || Ok(!self.answers().is_empty()))
     }
 
     /// Waits for the first answer after a gap of at least `gap` that ended after `since`; how long after `since` it came.

@@ -1,8 +1,8 @@
 //! `holdfast-bench`: what `cargo xtask bench` runs once everything is built.
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
-use holdfast_tests::bench::{self, failover, idle};
+use clap::Parser;
+use holdfast_tests::bench::{self, Name, failover, idle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,20 +11,12 @@ use std::process::ExitCode;
 struct Arguments {
     /// Which.
     name: Name,
-    /// Faults of each kind.
+    /// Faults of each kind that failover measures.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Write the figures there.
     #[arg(long)]
     json: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Name {
-    /// Time from a fault to an answer on the virtual address.
-    Failover,
-    /// What the agents cost while nothing happens.
-    Idle,
 }
 
 fn main() -> ExitCode {

@@ -70,7 +70,7 @@ fn exercise(arguments: &Arguments, interrupt: &Interrupt, figures: &mut Figures)
         for number in lab.numbers() {
             lab.cli(number, &["boot", "-m", &plan.name, "on"])?;
         }
-        lab.start_pair(&plan)?;
+        lab.start_pair(&plan.name)?;
     } else {
         // Nobody looks at the console: any free port will do.
         let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;

@@ -36,9 +36,9 @@ pub fn full(lab: &mut Lab, server: &Server, application: Application, interrupt:
 /// As [`full`].
 pub fn deploy(lab: &Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
     let plan = application.plan();
+    lab.make_directory(&plan)?;
     for number in lab.numbers() {
         lab.start_agent(number)?;
-        std::fs::create_dir_all(lab.backing(number, &plan.directory))?;
     }
     application.prepare(lab)?;
     println!("── enrolling node1 and node2 with their pairing codes");
@@ -162,9 +162,9 @@ pub fn blank(lab: &mut Lab, server: &Server, application: Application, interrupt
     println!("\n══ The demo is up, and blank: walk the wizard yourself ══");
     println!("  console   {}   (its certificate is signed by the demo's own authority: accept it)", server.url());
     println!("  login     {USER} / {}", server.password());
+    lab.make_directory(&plan)?;
     for number in lab.numbers() {
         lab.start_agent(number)?;
-        std::fs::create_dir_all(lab.backing(number, &plan.directory))?;
         println!("  node{number}     address {}", lab.network().address(number));
         lab.cli(number, &["pairing"])?.trim().lines().for_each(|line| println!("            {line}"));
     }

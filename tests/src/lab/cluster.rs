@@ -13,6 +13,8 @@ use std::time::Duration;
 const HEALTH_PORT: u16 = 9010;
 /// Port of the bank, as its start script has it.
 const BANK_PORT: u16 = 8080;
+/// The heartbeat as every module of the tests has it, replaced by the plan's.
+const HEART: &str = r#"<heart pulse="700" timeout="5000">"#;
 /// A first start or a failover takes at most this long on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,17 +56,17 @@ impl ModulePlan {
         self
     }
 
-    /// Its files with their texts, with the wanted heartbeat.
+    /// Its files with their texts, adapted.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or its configuration lacks a text that is to be replaced.
     pub fn files(&self) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
         for folder in ["conf", "bin"] {
             for entry in std::fs::read_dir(self.source.join(folder))? {
                 let path = entry?.path();
                 let name = format!("{folder}/{}", path.file_name().unwrap_or_default().to_string_lossy());
-                let text = String::from_utf8(self.adapt(&name, std::fs::read(&path)?))?;
+                let text = String::from_utf8(self.adapt(&name, std::fs::read(&path)?)?)?;
                 found.push((name, text));
             }
         }
@@ -72,22 +74,28 @@ impl ModulePlan {
         Ok(found)
     }
 
-    /// The package, with the wanted heartbeat.
+    /// The package, adapted.
     ///
     /// # Errors
-    /// The folder cannot be packed.
+    /// The folder cannot be packed, or its configuration lacks a text that is to be replaced.
     pub fn package(&self) -> Result<Vec<u8>> {
         package::pack_with(&self.source, |name, content| self.adapt(name, content))
     }
 
-    /// Puts the wanted heartbeat and witness into the module's configuration.
-    fn adapt(&self, name: &str, content: Vec<u8>) -> Vec<u8> {
+    /// Puts the wanted heartbeat and the edits into the module's configuration. What is to be replaced must be there: a
+    /// test that goes on without its edit tests something else.
+    fn adapt(&self, name: &str, content: Vec<u8>) -> Result<Vec<u8>> {
         if name != "conf/userconfig.xml" {
-            return content;
+            return Ok(content);
         }
         let heart = format!(r#"<heart pulse="{}" timeout="{}">"#, self.pulse_ms, self.timeout_ms);
-        let text = String::from_utf8_lossy(&content).replace(r#"<heart pulse="700" timeout="5000">"#, &heart);
-        self.edits.iter().fold(text, |text, (from, to)| text.replace(from, to)).into_bytes()
+        let heart = (HEART.to_owned(), heart);
+        let mut text = String::from_utf8(content)?;
+        for (from, to) in [&heart].into_iter().chain(&self.edits) {
+            ensure!(text.contains(from.as_str()), "{name} of {} does not hold {from:?}", self.source.display());
+            text = text.replace(from.as_str(), to);
+        }
+        Ok(text.into_bytes())
     }
 }
 
@@ -154,11 +162,11 @@ impl Lab {
     ///
     /// # Errors
     /// A command failed or a state is not reached.
-    pub fn start_pair(&self, plan: &ModulePlan) -> Result<()> {
-        self.cli(1, &["prim", "-m", &plan.name])?;
-        self.wait_state(1, &plan.name, "ALONE Ready", PATIENCE)?;
-        self.cli(2, &["start", "-m", &plan.name])?;
-        self.wait_pair(&plan.name, 1)
+    pub fn start_pair(&self, module: &str) -> Result<()> {
+        self.cli(1, &["prim", "-m", module])?;
+        self.wait_state(1, module, "ALONE Ready", PATIENCE)?;
+        self.cli(2, &["start", "-m", module])?;
+        self.wait_pair(module, 1)
     }
 
     /// Waits until `primary` is PRIM Ready and the other node SECOND Ready.

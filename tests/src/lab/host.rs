@@ -54,15 +54,15 @@ pub struct Host {
 struct Running {
     /// `unshare`; its input keeps the host alive.
     unshare: Child,
-    /// The host's first process.
+    /// The shell of [`INIT`] or [`INIT_SYSTEMD`].
     init: i32,
     /// systemd, in process, mount and cgroup namespaces of its own below `init`'s.
     systemd: Option<i32>,
 }
 
 impl Running {
-    /// The process whose namespaces the host's programs live in.
-    fn inside(&self) -> i32 {
+    /// The first process where the host's programs live: systemd on a host that has it.
+    fn first_process(&self) -> i32 {
         self.systemd.unwrap_or(self.init)
     }
 }
@@ -121,7 +121,7 @@ impl Host {
     /// # Errors
     /// The host is off.
     pub fn init(&self) -> Result<i32> {
-        Ok(self.running.as_ref().with_context(|| format!("{} is off", self.name))?.inside())
+        Ok(self.running.as_ref().with_context(|| format!("{} is off", self.name))?.first_process())
     }
 
     /// File that stands for the kernel's boot id.
@@ -143,7 +143,7 @@ impl Host {
         if self.tree.is_some()
             && let Some(running) = &mut self.running
         {
-            running.systemd = Some(systemd_below(running.init)?);
+            running.systemd = Some(systemd::below(running.init)?);
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl Host {
         let Some(mut running) = self.running.take() else {
             return Ok(());
         };
-        let mounts = fuse_connections(running.inside());
+        let mounts = fuse_connections(running.first_process());
         let init = Process { pid: running.init, name: "init".into(), words: Vec::new() };
         init.signal(Signal::KILL)?;
         let mut gone = |seconds| {
@@ -261,7 +261,7 @@ impl Host {
     /// Every process on the host but its first and the `cat` that this one waits for.
     pub fn processes(&self) -> Vec<Process> {
         let Some(running) = &self.running else { return Vec::new() };
-        let mut all = process::in_namespace_of(running.inside());
+        let mut all = process::in_namespace_of(running.first_process());
         all.retain(|process| process.words != ["cat"]);
         all
     }
@@ -308,7 +308,7 @@ impl Host {
         let Some(running) = &self.running else {
             return Vec::new();
         };
-        mount_lines(running.inside())
+        mount_lines(running.first_process())
             .iter()
             .filter_map(|line| Some(line.split_whitespace().nth(4)?.to_owned()))
             .collect()
@@ -318,22 +318,12 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(running) = &self.running {
-            abort(&fuse_connections(running.inside()));
+            abort(&fuse_connections(running.first_process()));
         }
         if let Err(error) = self.power_off() {
             let _ = writeln!(std::io::stderr(), "{error:#}");
         }
     }
-}
-
-/// Waits for systemd below a host's first process, and until it has finished booting.
-fn systemd_below(init: i32) -> Result<i32> {
-    let found = wait_for("systemd to start", Duration::from_secs(20), || {
-        let boot = process::children_of(init).into_iter().find(|child| child.name == "unshare");
-        let first = boot.and_then(|boot| process::children_of(boot.pid).into_iter().next());
-        Ok(first.filter(|first| first.name == "systemd").map(|first| first.pid))
-    })?;
-    Ok(found)
 }
 
 /// Lines of mountinfo that are FUSE file systems (not the control file system).

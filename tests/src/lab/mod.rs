@@ -5,8 +5,10 @@
 //! panic, SIGKILL) the hosts end with it; `janitor` then removes the folder. No namespace has a name, no link outside
 //! the lab is touched; `relay` lets programs outside (a browser) in through a port on loopback.
 //!
-//! `host` powers hosts on and off, `network` joins and cuts them, `node` runs the agent on one, `cluster` brings two
-//! nodes up without a server, `etcd` a register on a third host, `health` follows the health URL and fails when two nodes serve, `trees` compares copies.
+//! `host` powers hosts on and off (`systemd` makes those whose first process is a real one), `network` joins and cuts
+//! them, `process` looks at what runs on one, `node` runs the agent there, `cluster` brings two nodes up without a server
+//! with a module that `package` packs, `etcd` runs a register on a third host, `health` follows the health URL and fails
+//! when two nodes serve, `trees` compares copies.
 
 pub mod cluster;
 pub mod etcd;
@@ -18,7 +20,7 @@ pub mod node;
 pub mod package;
 pub mod process;
 pub mod relay;
-pub mod systemd;
+mod systemd;
 pub mod trees;
 pub mod wait;
 

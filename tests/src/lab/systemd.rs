@@ -3,10 +3,13 @@
 //!
 //! The tree is made once by mmdebstrap from Debian's packages and kept in the user's cache folder.
 
+use crate::lab::process;
 use crate::lab::program_path;
+use crate::lab::wait::wait_for;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What the tree holds beside the essential packages.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps";
@@ -49,7 +52,7 @@ exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init </dev/nu
 ///
 /// # Errors
 /// mmdebstrap is missing or failed.
-pub fn tree() -> Result<PathBuf> {
+pub(crate) fn tree() -> Result<PathBuf> {
     let cache = match std::env::var_os("XDG_CACHE_HOME") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
@@ -63,16 +66,19 @@ pub fn tree() -> Result<PathBuf> {
     std::fs::create_dir_all(&fresh).with_context(|| format!("cannot make {}", fresh.display()))?;
     println!("(making a Debian tree in {}: this takes a minute or two, once)", folder.display());
     let suite = std::fs::read_to_string("/etc/os-release")?;
-    let suite = suite.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).context("no VERSION_CODENAME")?;
+    let suite = suite
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .context("/etc/os-release names no VERSION_CODENAME: the hosts with systemd need a Debian machine")?;
     let archive = folder.with_extension("tar");
     let made = Command::new("mmdebstrap")
         .args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}"), suite])
         .arg(&archive)
         .stdin(Stdio::null())
         .status()
-        .context("cannot run mmdebstrap (Debian package mmdebstrap)")?;
+        .context("cannot run mmdebstrap: install it with `apt-get install mmdebstrap`")?;
     if !made.success() {
-        bail!("mmdebstrap failed ({made})");
+        bail!("mmdebstrap failed ({made}), see above: it fetches {suite} from Debian's archive as apt does");
     }
     let unpacked = Command::new("tar").arg("-xpf").arg(&archive).arg("-C").arg(&fresh).status()?;
     std::fs::remove_file(&archive)?;
@@ -87,6 +93,16 @@ pub fn tree() -> Result<PathBuf> {
 pub(crate) fn programs() -> Result<PathBuf> {
     let agent = program_path("holdfast-agent")?;
     Ok(agent.parent().context("no folder")?.to_path_buf())
+}
+
+/// Waits until systemd has become the first process of the namespaces that [`BOOT`] runs in, below a host's first process
+/// `init`; its number. It takes orders only some time later.
+pub(crate) fn below(init: i32) -> Result<i32> {
+    wait_for("systemd to start", Duration::from_secs(20), || {
+        let boot = process::children_of(init).into_iter().find(|child| child.name == "unshare");
+        let first = boot.and_then(|boot| process::children_of(boot.pid).into_iter().next());
+        Ok(first.filter(|first| first.name == "systemd").map(|first| first.pid))
+    })
 }
 
 /// Installs the product on a host's disk as a package would: programs, unit file, the unit enabled. Only the places of

@@ -49,7 +49,7 @@ impl Bench {
             for number in lab.numbers() {
                 lab.cli(number, &["boot", "-m", MODULE, "on"])?;
             }
-            lab.start_pair(&plan)?;
+            lab.start_pair(MODULE)?;
         }
         self.lab()
     }
@@ -59,7 +59,7 @@ impl Bench {
         let lab = Lab::new(name)?;
         prepare(&lab)?;
         lab.configure(plan)?;
-        lab.start_pair(plan)?;
+        lab.start_pair(&plan.name)?;
         Ok(Self { lab: Some(lab), ..Self::default() })
     }
 
@@ -82,14 +82,7 @@ impl Bench {
     /// Starts load on the given doors only.
     pub fn load_on(&mut self, bank: &Bank) -> Load {
         self.loads += 1;
-        let plan = LoadPlan {
-            run: format!("load{}", self.loads),
-            writers: 4,
-            transfers_max: 20_000,
-            time_max: Duration::from_secs(180),
-            pause: Duration::from_millis(5),
-        };
-        Load::start(bank, plan)
+        load(bank, &format!("load{}", self.loads))
     }
 
     /// Ends a load; everything it saw acknowledged must be there from now on.
@@ -129,6 +122,18 @@ impl Bench {
     pub fn diagnosis(&self) -> String {
         self.lab.as_ref().map(|lab| lab.diagnosis(MODULE)).unwrap_or_default()
     }
+}
+
+/// Starts load whose ids begin with `run`: no other load on the same bank may have that.
+pub fn load(bank: &Bank, run: &str) -> Load {
+    let plan = LoadPlan {
+        run: run.into(),
+        writers: 4,
+        transfers_max: 20_000,
+        time_max: Duration::from_secs(180),
+        pause: Duration::from_millis(5),
+    };
+    Load::start(bank, plan)
 }
 
 /// Waits until a load has had `more` further transfers acknowledged.

@@ -1,13 +1,11 @@
 //! The unit file below a real systemd: start at boot, a killed agent, an orderly shutdown.
 
-use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, progress};
+use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, load, progress};
 use anyhow::{Context, Result, ensure};
-use holdfast_tests::bank::client::{Load, LoadPlan};
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::demand_turns;
 use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{Lab, LabOptions};
-use std::time::Duration;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
@@ -24,24 +22,13 @@ fn pair() -> Result<Lab> {
     for number in lab.numbers() {
         lab.cli(number, &["boot", "-m", MODULE, "on"])?;
     }
-    lab.start_pair(&plan)?;
+    lab.start_pair(MODULE)?;
     Ok(lab)
-}
-
-fn load(lab: &Lab) -> Load {
-    let plan = LoadPlan {
-        run: "boots".into(),
-        writers: 4,
-        transfers_max: 20_000,
-        time_max: Duration::from_secs(180),
-        pause: Duration::from_millis(5),
-    };
-    Load::start(&lab.bank(MODULE), plan)
 }
 
 fn booted(_: &mut Bench) -> Result<()> {
     let mut lab = pair()?;
-    let load = load(&lab);
+    let load = load(&lab.bank(MODULE), "boots");
     progress(&load, 100)?;
     lab.power_off(2)?;
     lab.power_off(1)?;
@@ -56,7 +43,7 @@ fn booted(_: &mut Bench) -> Result<()> {
 
 fn killed_agent(_: &mut Bench) -> Result<()> {
     let lab = pair()?;
-    let load = load(&lab);
+    let load = load(&lab.bank(MODULE), "boots");
     progress(&load, 100)?;
     let before = lab.host(1).shell("systemctl show --property=MainPID holdfast-agent")?;
     lab.host(1).shell("systemctl kill --signal=KILL --kill-whom=main holdfast-agent")?;
@@ -77,7 +64,7 @@ fn killed_agent(_: &mut Bench) -> Result<()> {
 fn shut_down(_: &mut Bench) -> Result<()> {
     let mut lab = pair()?;
     let watch = lab.watch_health(MODULE);
-    let load = load(&lab);
+    let load = load(&lab.bank(MODULE), "boots");
     progress(&load, 100)?;
     lab.host(1).shell("systemctl poweroff")?;
     lab.wait_serves(2, MODULE, PATIENCE)?;

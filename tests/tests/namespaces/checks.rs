@@ -4,10 +4,8 @@ use crate::bench::{Bench, Scenario};
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::wait::{wait_for, wait_until};
-use holdfast_tests::lab::{CONSOLE, Lab, LabOptions};
+use holdfast_tests::lab::{CONSOLE, Lab, LabOptions, package};
 use rustix::process::Signal;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
@@ -68,30 +66,20 @@ fn pair(inner: &str) -> Result<Lab> {
 }
 
 fn start_pair(lab: Lab) -> Result<Lab> {
-    lab.cli(1, &["prim", "-m", MODULE])?;
-    lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
-    lab.cli(2, &["start", "-m", MODULE])?;
-    lab.wait_pair(MODULE, 1)?;
+    lab.start_pair(MODULE)?;
     Ok(lab)
 }
 
 fn plan(lab: &Lab, name: &str, inner: &str, start: &str, stop: &str) -> Result<ModulePlan> {
     let source = lab.folder().join(format!("{name}.module"));
-    let file = |name: &str, text: &str| -> Result<()> {
-        let path = source.join(name);
-        std::fs::create_dir_all(path.parent().context("no folder")?)?;
-        std::fs::write(&path, text)?;
-        Ok(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?)
-    };
     let xml = format!(
         "<!DOCTYPE safe>\n<safe>\n<service mode=\"mirror\" maxloop=\"{MAXLOOP}\" loop_interval=\"24\">\n\
          <heart pulse=\"700\" timeout=\"5000\"><heartbeat name=\"default\"/></heart>\n\
          <user nicestoptimeout=\"10\" forcestoptimeout=\"10\"/>\n{inner}\n</service>\n</safe>\n"
     );
-    file("conf/userconfig.xml", &xml)?;
-    file("bin/start_prim", start)?;
-    file("bin/stop_prim", stop)?;
-    file("bin/look", LOOK)?;
+    let files =
+        [("conf/userconfig.xml", xml.as_str()), ("bin/start_prim", start), ("bin/stop_prim", stop), ("bin/look", LOOK)];
+    package::write_folder(&source, &files)?;
     let directory = format!("/srv/{name}");
     Ok(ModulePlan { name: name.to_owned(), source, pulse_ms: 500, timeout_ms: 2500, directory, edits: Vec::new() })
 }
@@ -309,7 +297,8 @@ fn module_wait(_: &mut Bench) -> Result<()> {
     let lab = configured("")?;
     let check = format!(r#"<check><module name="{MODULE}"/></check>{FAILOVER}"#);
     let follower = plan(&lab, "follower", &check, NOTE, "#!/bin/sh\nexit 0\n")?;
-    install(&lab, &follower)?;
+    lab.make_directory(&follower)?;
+    lab.install_package(&follower.name, &follower.package()?)?;
     lab.cli(1, &["prim", "-m", "follower"])?;
     let blocked = lab.wait_state(1, "follower", "WAIT NotReady", PATIENCE)?;
     ensure!(blocked.waiting_for.unwrap_or_default().contains("module.app"), "it does not say what it waits for");
@@ -324,17 +313,4 @@ fn module_wait(_: &mut Bench) -> Result<()> {
         Ok(starts()? == 2 && lab.state(1, "follower")?.name() == "ALONE Ready")
     });
     again.with_context(|| lab.diagnosis("follower"))
-}
-
-/// A second module on both nodes of a lab whose agents run.
-fn install(lab: &Lab, plan: &ModulePlan) -> Result<()> {
-    let package = lab.folder().join(format!("{}.safe", plan.name));
-    std::fs::write(&package, plan.package()?)?;
-    for number in lab.numbers() {
-        std::fs::create_dir_all(lab.backing(number, &plan.directory))?;
-        let text = |path: &Path| path.display().to_string();
-        lab.cli(number, &["module", "install", "-m", &plan.name, &text(&package)])?;
-        lab.cli(number, &["config", "-m", &plan.name])?;
-    }
-    Ok(())
 }

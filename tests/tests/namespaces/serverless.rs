@@ -1,8 +1,7 @@
 //! The management server is never in the failover path.
 
-use crate::bench::{Bench, Scenario, progress};
+use crate::bench::{Bench, Scenario, load, progress};
 use anyhow::{Context, Result, bail};
-use holdfast_tests::bank::client::{Load, LoadPlan};
 use holdfast_tests::demo::application::Application;
 use holdfast_tests::demo::interrupt::Interrupt;
 use holdfast_tests::demo::server::Server;
@@ -13,7 +12,6 @@ use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{CONSOLE, Lab, LabOptions};
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] =
@@ -29,14 +27,7 @@ fn server_killed(_: &mut Bench) -> Result<()> {
 
 fn story(lab: &mut Lab, server: &Server) -> Result<()> {
     let watch = lab.watch_health("bank");
-    let plan = LoadPlan {
-        run: "server".into(),
-        writers: 4,
-        transfers_max: 20_000,
-        time_max: Duration::from_secs(180),
-        pause: Duration::from_millis(5),
-    };
-    let load = Load::start(&lab.bank("bank"), plan);
+    let load = load(&lab.bank("bank"), "server");
     progress(&load, 100)?;
     lab.kill_node(1)?;
     lab.host(CONSOLE).signal("holdfast-server", Signal::KILL)?;

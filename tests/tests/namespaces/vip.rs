@@ -4,11 +4,10 @@ use crate::bench::{Bench, Scenario};
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::wait::wait_until;
-use holdfast_tests::lab::{CONSOLE, Lab, LabOptions};
+use holdfast_tests::lab::{CONSOLE, Lab, LabOptions, package};
 use rustix::process::Signal;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,12 +69,6 @@ impl Addresses {
     /// Both nodes with a module that has all addresses.
     fn configure(&self) -> Result<()> {
         let source = self.lab.folder().join("web.module");
-        let file = |name: &str, text: &str| -> Result<()> {
-            let path = source.join(name);
-            std::fs::create_dir_all(path.parent().context("no folder")?)?;
-            std::fs::write(&path, text)?;
-            Ok(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?)
-        };
         let Self { v4, v6, second, .. } = self;
         let xml = format!(
             r#"<!DOCTYPE safe>
@@ -97,9 +90,8 @@ impl Addresses {
 </safe>
 "#
         );
-        file("conf/userconfig.xml", &xml)?;
-        file("bin/start_prim", START)?;
-        file("bin/stop_prim", STOP)?;
+        let files = [("conf/userconfig.xml", xml.as_str()), ("bin/start_prim", START), ("bin/stop_prim", STOP)];
+        package::write_folder(&source, &files)?;
         let (name, directory) = (MODULE.to_owned(), "/srv/web".to_owned());
         self.lab.configure(&ModulePlan { name, source, pulse_ms: 500, timeout_ms: 2000, directory, edits: Vec::new() })
     }
@@ -108,10 +100,7 @@ impl Addresses {
     fn started() -> Result<Self> {
         let net = Self::new()?;
         net.configure()?;
-        net.lab.cli(1, &["prim", "-m", MODULE])?;
-        net.lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
-        net.lab.cli(2, &["start", "-m", MODULE])?;
-        net.lab.wait_pair(MODULE, 1)?;
+        net.lab.start_pair(MODULE)?;
         Ok(net)
     }
 

@@ -1,6 +1,6 @@
 //! Register witnesses: real etcd and the real management server decide who goes on when the nodes are cut off.
 
-use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS};
+use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, load, progress};
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_agent::drivers::witness::{Setting, Witness, etcd_key};
 use holdfast_agent::logs::{LogFile, ModuleLog};
@@ -8,7 +8,6 @@ use holdfast_agent::report::Reports;
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::userconfig;
 use holdfast_core::input::{Input, WitnessAnswer};
-use holdfast_tests::bank::client::{Load, LoadPlan};
 use holdfast_tests::demo::server::Server;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::{Turn, demand_turns};
@@ -121,7 +120,7 @@ fn with_etcd() -> Result<Lab> {
     lab.start_etcd(CONSOLE)?;
     let plan = bank(&format!(r#"exec="etcd" arg="http://{}""#, lab.etcd_address(CONSOLE)));
     lab.configure(&plan)?;
-    lab.start_pair(&plan)?;
+    lab.start_pair(MODULE)?;
     Ok(lab)
 }
 
@@ -130,16 +129,16 @@ fn with_server() -> Result<(Lab, Server, u64)> {
     let lab = Lab::with("witness", &LabOptions { console: true, ..LabOptions::default() })?;
     let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let plan = bank(r#"exec="register""#);
+    lab.make_directory(&plan)?;
     let mut nodes = Vec::new();
     for number in lab.numbers() {
         lab.start_agent(number)?;
-        std::fs::create_dir_all(lab.backing(number, &plan.directory))?;
         nodes.push((server.enrol(&lab, number)?, number));
     }
     server.save_cluster(&lab, &nodes)?;
     let module = server.configure(&plan)?;
     wait_armed(&server, module)?;
-    lab.start_pair(&plan)?;
+    lab.start_pair(MODULE)?;
     Ok((lab, server, module))
 }
 
@@ -151,31 +150,20 @@ fn wait_armed(server: &Server, module: u64) -> Result<()> {
     })
 }
 
-fn load(lab: &Lab, run: &str) -> Load {
-    let plan = LoadPlan {
-        run: run.into(),
-        writers: 4,
-        transfers_max: 20_000,
-        time_max: Duration::from_secs(180),
-        pause: Duration::from_millis(5),
-    };
-    Load::start(&lab.bank(MODULE), plan)
-}
-
 /// Node 1 is cut off from node 2 and from the register while clients write; node 2 goes on alone, and node 1 lets go.
 fn isolate_primary(lab: &mut Lab) -> Result<()> {
     let watch = lab.watch_health(MODULE);
-    let load = load(lab, "isolated");
-    crate::bench::progress(&load, 50)?;
+    let load = load(&lab.bank(MODULE), "isolated");
+    progress(&load, 50)?;
     lab.cut_link(1, 2)?;
     lab.cut_link(1, CONSOLE)?;
     lab.wait_state(2, MODULE, "ALONE Ready", PATIENCE)?;
     lab.wait_state(1, MODULE, "WAIT NotReady", PATIENCE)?;
     ensure!(lab.host(1).named("holdfast-bank").is_empty(), "the application still runs on the isolated node");
-    crate::bench::progress(&load, 50)?;
+    progress(&load, 50)?;
     lab.heal()?;
     lab.wait_pair(MODULE, 2)?;
-    crate::bench::progress(&load, 20)?;
+    progress(&load, 20)?;
     let report = load.finish();
     lab.bank(MODULE).demand(&report.acknowledged)?;
     demand_hand_over(&watch.finish())
@@ -220,8 +208,8 @@ fn cut_with_etcd(_: &mut Bench) -> Result<()> {
 /// Only the link between the nodes is cut: both reach the register, and one of them is refused.
 fn cut_between(lab: &mut Lab) -> Result<()> {
     let watch = lab.watch_health(MODULE);
-    let load = load(lab, "cut");
-    crate::bench::progress(&load, 50)?;
+    let load = load(&lab.bank(MODULE), "cut");
+    progress(&load, 50)?;
     lab.cut_link(1, 2)?;
     let mut winner = 0;
     wait_until("one node to go on alone and the other to give up", PATIENCE, || {
@@ -234,7 +222,7 @@ fn cut_between(lab: &mut Lab) -> Result<()> {
         }
         Ok(true)
     })?;
-    crate::bench::progress(&load, 50)?;
+    progress(&load, 50)?;
     lab.heal()?;
     lab.wait_pair(MODULE, winner)?;
     let report = load.finish();

@@ -1,8 +1,12 @@
 //! `cargo xtask bench`: builds the bench program and what it measures, and hands over.
 
+#[path = "../../src/bench/name.rs"]
+mod name;
+
 use crate::{command, demo, install, modules};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use name::Name;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -12,7 +16,7 @@ pub struct BenchArguments {
     /// Its name; without one, lists those that exist.
     #[arg(value_enum)]
     name: Option<Name>,
-    /// Faults of each kind.
+    /// Faults of each kind that failover measures.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Write `[{"name","value","unit","baseline","ratio","target","met"}]` there.
@@ -20,29 +24,19 @@ pub struct BenchArguments {
     json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Name {
-    /// From a fault to an answer on the virtual address, beside keepalived; swap and stop.
-    Failover,
-    /// What the agents of 32 modules cost while nothing happens.
-    Idle,
+/// Packages of what a bench measures Holdfast beside.
+fn peers(name: Name) -> &'static [&'static str] {
+    match name {
+        Name::Failover => install::PEERS,
+        Name::Idle => &[],
+    }
 }
 
-impl Name {
-    /// As typed.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Failover => "failover",
-            Self::Idle => "idle",
-        }
-    }
-
-    /// Packages of what it measures Holdfast beside.
-    fn peers(self) -> &'static [&'static str] {
-        match self {
-            Self::Failover => install::PEERS,
-            Self::Idle => &[],
-        }
+/// The benches that exist, each with what it measures.
+fn list() {
+    for value in Name::value_variants().iter().filter_map(|name| name.to_possible_value()) {
+        let help = value.get_help().map(|help| help.to_string()).unwrap_or_default();
+        println!("{:<10} {help}", value.get_name());
     }
 }
 
@@ -52,21 +46,19 @@ impl Name {
 /// Not root, or something cannot be installed or built.
 pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
     let Some(name) = arguments.name else {
-        println!("failover   from a fault to an answer on the virtual address, beside keepalived; swap and stop");
-        println!("idle       what the agents of 32 modules cost while nothing happens");
+        list();
         return Ok(ExitCode::SUCCESS);
     };
-    let word = name.word();
+    let word = name.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     if !command::is_root() {
         let line = command::with_sudo(&format!("xtask bench {word}"));
         bail!("the benches make network and mount namespaces, which needs root. Run:\n    {line}");
     }
-    install::packages(install::LAB, "The bench")?;
-    install::packages(name.peers(), "The bench")?;
+    install::packages(&[install::LAB, peers(name)].concat(), "The bench")?;
     demo::build(root)?;
     let program = modules::target_directory(root).join("debug/holdfast-bench");
     let mut bench = Command::new(&program);
-    bench.args([word, "--runs", &arguments.runs.to_string()]);
+    bench.args([word.as_str(), "--runs", &arguments.runs.to_string()]);
     if let Some(json) = &arguments.json {
         bench.arg("--json").arg(json);
     }

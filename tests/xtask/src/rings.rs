@@ -132,15 +132,12 @@ fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<
         Ring::Simulation => cargo(&["test", "-p", "holdfast-sim", "--test", "sim", "--test", "model"]),
         Ring::Namespaces => {
             need_root("namespaces")?;
-            install::packages(install::LAB, "The namespaces ring")?;
-            install::packages(install::ETCD, "The namespaces ring")?;
-            install::packages(install::TREE, "The namespaces ring")?;
+            install::packages(&[install::LAB, install::ETCD, install::TREE].concat(), "The namespaces ring")?;
             cargo(&["test", "-p", "holdfast-tests", "--test", "namespaces"])
         }
         Ring::Browser => {
             need_root("browser")?;
-            install::packages(install::LAB, "The browser ring")?;
-            install::packages(install::BROWSER, "The browser ring")?;
+            install::packages(&[install::LAB, install::BROWSER].concat(), "The browser ring")?;
             install::npm(&root.join("tests/browser"), "The browser ring")?;
             cargo(&["test", "-p", "holdfast-browser", "--test", "browser"])
         }

@@ -58,8 +58,8 @@ impl Node {
                 self.module()
             )),
             ModuleCommand::Start => self.start(&by),
-            ModuleCommand::Prim | ModuleCommand::PrimFullSync => self.prim(false, &by),
-            ModuleCommand::PrimForce => self.prim(true, &by),
+            ModuleCommand::Prim | ModuleCommand::PrimFullSync => self.prim(Force::Prim, &by),
+            ModuleCommand::PrimForce => self.prim(Force::PrimForce, &by),
             ModuleCommand::Second | ModuleCommand::SecondFullSync => self.second(&by),
             ModuleCommand::Stop => self.stop(&by),
             ModuleCommand::ForceStop => self.force_stop(&by),
@@ -109,13 +109,13 @@ impl Node {
         format!("module {} on {}", self.settings.module, self.settings.node_name)
     }
 
-    fn leaving(&self) -> bool {
+    fn stopping(&self) -> bool {
         self.procedure.as_ref().is_some_and(|running| running.kind().stops())
     }
 
     /// Whether the module is stopped; if it is stopping, a start would have to wait.
     fn stopped_or_refuse(&self) -> Result<bool, String> {
-        if self.leaving() {
+        if self.stopping() {
             return Err(format!("{} is stopping; order it again when it is in STOP", self.module()));
         }
         Ok(self.status == automaton::STOP)
@@ -139,7 +139,7 @@ impl Node {
     }
 
     fn start(&mut self, by: &str) -> Answer {
-        if self.leaving() && self.procedure_is(Kind::Stop) {
+        if self.stopping() && self.procedure_is(Kind::Stop) {
             self.after_stop = After::Start(by.to_owned());
             self.durable.running = true;
             return Ok(format!("{} is stopping and starts again after that", self.module()));
@@ -152,9 +152,16 @@ impl Node {
         Ok(format!("{} starts", self.module()))
     }
 
-    fn prim(&mut self, whatever: bool, by: &str) -> Answer {
+    fn prim(&mut self, force: Force, by: &str) -> Answer {
         let stopped = self.stopped_or_refuse()?;
         match self.status.0 {
+            ModuleState::Alone | ModuleState::Prim if self.leaves() => {
+                return Ok(format!(
+                    "{} is still primary, but {}: this order changes nothing; order it again when that has ended",
+                    self.module(),
+                    self.detail()
+                ));
+            }
             ModuleState::Alone | ModuleState::Prim => {
                 return Ok(format!("{} is primary already", self.module()));
             }
@@ -167,8 +174,8 @@ impl Node {
             }
             _ => {}
         }
-        self.check_prim(whatever)?;
-        self.forced = Some(if whatever { Force::PrimForce } else { Force::Prim });
+        self.check_prim(force)?;
+        self.forced = Some(force);
         self.talk.forget();
         self.agreed = false;
         if stopped {
@@ -187,7 +194,7 @@ impl Node {
     }
 
     /// What `prim` refuses, and `primforce` too.
-    fn check_prim(&self, whatever: bool) -> Result<(), String> {
+    fn check_prim(&self, force: Force) -> Result<(), String> {
         let peer_name = &self.settings.peer_name;
         let heard = self.heard_peer();
         if let Some(peer) = heard.filter(|peer| arbiter::serves(peer)) {
@@ -196,7 +203,7 @@ impl Node {
                 peer.state, peer.readiness
             ));
         }
-        if whatever {
+        if force == Force::PrimForce {
             return Ok(());
         }
         if self.durable.data == DataState::Inconsistent {
@@ -248,7 +255,7 @@ impl Node {
             self.durable.running = false;
             return Ok(format!("{} is stopped already", self.module()));
         }
-        if self.leaving() {
+        if self.stopping() {
             self.after_stop = After::Stay;
             self.durable.running = false;
             return Ok(format!("{} is stopping already", self.module()));
@@ -257,16 +264,17 @@ impl Node {
         Ok(format!("{} stops", self.module()))
     }
 
-    /// The agent ends; in a hurry, what the stop waits for is cut short, and what it has yet to run is bounded. A stop ordered by an operator stays a stop; anything else starts again with the agent.
+    /// The agent ends; in a hurry, what the stop waits for is cut short, and what it has yet to run is bounded. A stop
+    /// ordered by an operator stays a stop; anything else starts again with the agent.
     pub(super) fn on_shutdown_ordered(&mut self, id: u64, by: &str, hurry: bool) {
         let stopped = self.status == automaton::STOP && self.procedure.is_none();
-        if hurry && self.leaving() {
+        if hurry && self.stopping() {
             self.hurried = true;
             self.end_script();
             self.hurry_release();
         } else if !hurry && !stopped && !self.procedure_is(Kind::Halt) {
             let running = self.durable.running;
-            if self.leaving() {
+            if self.stopping() {
                 self.after_stop = After::Stay;
                 self.durable.running = false;
             } else {
@@ -312,7 +320,7 @@ impl Node {
         if self.status == automaton::STOP && self.procedure.is_none() {
             return Err(format!("{} is stopped; start it", self.module()));
         }
-        if self.leaving() {
+        if self.stopping() {
             if self.procedure_is(Kind::Halt) {
                 return Err(format!("{} stops because its state cannot be saved", self.module()));
             }

@@ -7,10 +7,30 @@ use crate::automaton;
 use crate::grant;
 use crate::input::CheckAction;
 use crate::output::{EventLevel, ScriptAction};
-use crate::procedure;
+use crate::procedure::{self, Kind};
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 
 impl Node {
+    /// Losing the ledger: give up the addresses, refuse writes, stop, and fall silent.
+    pub(super) fn on_save_failed(&mut self, reason: &str, lost_replies: &[u64]) {
+        let text = format!(
+            "the state of module {} cannot be saved ({reason}): the module stops on this node; free or repair the disk \
+             that holds the agent's data folder, then start the module again",
+            self.settings.module
+        );
+        for id in lost_replies {
+            self.reply(*id, Err(text.clone()));
+        }
+        self.event(EventLevel::Error, text);
+        self.mute = true;
+        self.live = false;
+        self.asking = None;
+        self.swap_request = None;
+        if self.status != automaton::STOP && !self.procedure_is(Kind::Halt) {
+            self.begin_halt();
+        }
+    }
+
     pub(super) fn begin_halt(&mut self) {
         if self.serving.holds_role() {
             self.serving = Serving::Refusing;

@@ -240,7 +240,8 @@ impl Node {
 
     /// Everything up to the primary's "complete" is applied and synced: save UpToDate, then answer.
     ///
-    /// If this node has meanwhile promised a higher number, or the primary has taken one, its copy is whole but out of date, and the answer is none.
+    /// If this node has meanwhile promised a higher number, or the primary has taken one, its copy is whole but out of
+    /// date, and the answer is none.
     fn on_caught_up(&mut self, session: u64) {
         let fencing = self.procedure.is_some();
         let Some(following) = self.following.clone() else {

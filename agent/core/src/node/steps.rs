@@ -1,4 +1,4 @@
-//! Carries procedures out: one step after the other, each act answered by an input.
+//! Carries procedures out: one step after the other, each act answered by an input (`answers`).
 
 use super::serving::Serving;
 use super::{After, Node};
@@ -14,7 +14,7 @@ use holdfast_api::state::ModuleState;
 use holdfast_api::userconfig::Mode;
 
 /// A data plane that does not release in this time is aborted.
-const RELEASE_PATIENCE_MS: u64 = 10_000;
+pub(super) const RELEASE_PATIENCE_MS: u64 = 10_000;
 
 /// A data plane that does not fence or mount in this time is given up.
 const ANSWER_PATIENCE_MS: u64 = 30_000;
@@ -22,11 +22,11 @@ const ANSWER_PATIENCE_MS: u64 = 30_000;
 /// The procedure under way.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
-    procedure: Procedure,
-    at: usize,
-    waiting: Option<Answer>,
+    pub(super) procedure: Procedure,
+    pub(super) at: usize,
+    pub(super) waiting: Option<Answer>,
     /// The data plane has to answer until then.
-    answer_until: Option<Instant>,
+    pub(super) answer_until: Option<Instant>,
 }
 
 /// What a step waits for.
@@ -64,6 +64,11 @@ impl Progress {
 impl Running {
     pub(super) fn kind(&self) -> Kind {
         self.procedure.kind
+    }
+
+    /// It waits to be sure, after a suspension, that nobody else serves.
+    pub(super) fn waits_for_proof(&self) -> bool {
+        self.waiting == Some(Answer::Proof)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -114,7 +119,7 @@ impl Node {
         self.run_steps();
     }
 
-    fn run_steps(&mut self) {
+    pub(super) fn run_steps(&mut self) {
         while let Some(running) = &self.procedure {
             if running.waiting.is_some() {
                 return;
@@ -137,7 +142,7 @@ impl Node {
         }
     }
 
-    fn step_done(&mut self) {
+    pub(super) fn step_done(&mut self) {
         if let Some(running) = &mut self.procedure {
             running.at += 1;
             running.waiting = None;
@@ -276,8 +281,7 @@ impl Node {
     fn take_grant(&mut self) -> Progress {
         let verdict = arbiter::decide(&self.situation());
         let Decision::Promote { source, number } = verdict.decision else {
-            let spoken = if self.heard() { &self.settings.peer_name } else { "the witness" };
-            let text = format!("does not become primary after all: {spoken} has spoken");
+            let text = format!("does not become primary after all: {}", self.decision_text(&verdict.decision));
             self.event(EventLevel::Warning, text);
             self.procedure = None;
             if let Some(following) = &mut self.following {
@@ -326,46 +330,6 @@ impl Node {
         Progress::Waits(Answer::Released { until: self.now.after(RELEASE_PATIENCE_MS), aborted: abort })
     }
 
-    /// The graceful release under way is not fast enough any more.
-    pub(super) fn hurry_release(&mut self) {
-        let graceful = self
-            .procedure
-            .as_ref()
-            .is_some_and(|running| matches!(running.waiting, Some(Answer::Released { aborted: false, .. })));
-        if graceful {
-            self.release(true);
-            let until = self.now.after(RELEASE_PATIENCE_MS);
-            if let Some(running) = &mut self.procedure {
-                running.waiting = Some(Answer::Released { until, aborted: true });
-            }
-        }
-    }
-
-    /// Whatever this node did not release in time is aborted; what cannot be aborted is left dead.
-    pub(super) fn check_step_deadline(&mut self) {
-        let answer_until = self.procedure.as_ref().and_then(|running| running.answer_until);
-        if answer_until.is_some_and(|until| self.now >= until) {
-            return self.local_fault("the data plane does not answer: see the agent's log and the disk below it");
-        }
-        let Some(Answer::Released { until, aborted }) = self.procedure.as_ref().and_then(|running| running.waiting)
-        else {
-            return;
-        };
-        if self.now < until {
-            return;
-        }
-        if aborted {
-            let text = "the data plane does not release the replicated directories; going on, its mount is dead";
-            self.event(EventLevel::Error, text.to_owned());
-            self.releases_pending = 0;
-            self.released();
-        } else {
-            let text = "processes still use the replicated directories: their mount is aborted";
-            self.event(EventLevel::Warning, text.to_owned());
-            self.hurry_release();
-        }
-    }
-
     fn hand_over(&mut self) -> Progress {
         let planned = self.procedure_is(Kind::Swap);
         if (planned || self.settings.failover) && !self.mute && self.peer_can_take_over() {
@@ -399,39 +363,6 @@ impl Node {
         Progress::Over
     }
 
-    fn answered(&mut self, answer: Answer) {
-        let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(answer));
-        if waited {
-            self.step_done();
-            self.run_steps();
-        }
-    }
-
-    /// A script has ended: a step that calls several goes on with the next.
-    pub(super) fn script_answered(&mut self, run: u64) {
-        let Some(running) = &mut self.procedure else { return };
-        match running.waiting {
-            Some(Answer::AnyScript) => self.step_done(),
-            Some(Answer::Script(awaited)) if awaited == run => {
-                running.waiting = None;
-                let several = [Step::StopLevels, Step::StartLevels, Step::ForceLevels];
-                if !running.procedure.step(running.at).is_some_and(|step| several.contains(&step)) {
-                    self.step_done();
-                }
-            }
-            _ => return,
-        }
-        self.run_steps();
-    }
-
-    pub(super) fn on_inspected(&mut self) {
-        self.answered(Answer::Inspected);
-    }
-
-    pub(super) fn on_fenced(&mut self) {
-        self.answered(Answer::Fenced);
-    }
-
     /// Before the grant: ask the witness, where its word is needed and not there yet.
     fn ask_for_promotion(&mut self) -> Progress {
         match arbiter::decide(&self.situation()).decision {
@@ -445,79 +376,5 @@ impl Node {
     /// It was suspended, and does not know yet whether somebody serves meanwhile.
     fn unproven(&self) -> bool {
         self.slept_until.is_some() && self.settings.mode == Mode::Mirror
-    }
-
-    /// It is sure that nobody else serves: the step that waited for that is tried again.
-    pub(super) fn on_proof(&mut self) {
-        if let Some(running) = self.procedure.as_mut().filter(|running| running.waiting == Some(Answer::Proof)) {
-            running.waiting = None;
-            self.run_steps();
-        }
-    }
-
-    pub(super) fn on_witness_word(&mut self) {
-        self.answered(Answer::Witness);
-    }
-
-    pub(super) fn on_mounted(&mut self) {
-        self.answered(Answer::Serving);
-    }
-
-    pub(super) fn on_released(&mut self) {
-        self.releases_pending = self.releases_pending.saturating_sub(1);
-        if self.releases_pending == 0 {
-            self.released();
-        }
-    }
-
-    fn released(&mut self) {
-        let Some(answer @ Answer::Released { .. }) = self.procedure.as_ref().and_then(|running| running.waiting) else {
-            return;
-        };
-        self.data_plane_used = false;
-        self.serving = Serving::No;
-        self.asking = None;
-        self.answered(answer);
-    }
-
-    /// The data plane cannot do what it was told, or is gone.
-    pub(super) fn on_data_plane_fault(&mut self, reason: &str, gone: bool) {
-        let waiting = self.procedure.as_ref().and_then(|running| running.waiting);
-        if gone {
-            self.releases_pending = 0;
-        }
-        if let Some(Answer::Released { aborted, .. }) = waiting {
-            self.event(EventLevel::Warning, format!("data plane: {reason}"));
-            if aborted {
-                self.releases_pending = 0;
-                self.released();
-            } else {
-                self.hurry_release();
-            }
-            return;
-        }
-        if self.data_plane_used {
-            let what = if gone { "the data plane is gone" } else { "the data plane failed" };
-            self.local_fault(&format!("{what}: {reason}"));
-        }
-    }
-
-    pub(super) fn on_addresses_done(&mut self, run: u64, error: Option<String>) {
-        let step = self.current_step();
-        if let Some(error) = error {
-            if self.restoring.take_if(|restoring| *restoring == run).is_some() {
-                return self.local_fault(&format!("the virtual addresses cannot be set again: {error}"));
-            }
-            let waited = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Addresses(run)));
-            if waited && step == Some(Step::SetAddresses) {
-                return self.local_fault(&format!("the virtual addresses cannot be set: {error}"));
-            }
-            self.event(EventLevel::Error, format!("the virtual addresses cannot be released: {error}"));
-        }
-        self.answered(Answer::Addresses(run));
-    }
-
-    fn current_step(&self) -> Option<Step> {
-        self.procedure.as_ref().and_then(|running| running.procedure.step(running.at))
     }
 }

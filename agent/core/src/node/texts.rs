@@ -2,7 +2,8 @@
 
 use super::Node;
 use super::serving::Serving;
-use crate::arbiter::Wait;
+use super::steps::Running;
+use crate::arbiter::{Decision, Wait};
 use crate::automaton;
 use crate::procedure::Kind;
 use crate::settings::Witness;
@@ -61,8 +62,16 @@ impl Node {
         self.waiting.filter(|_| role).map(|wait| self.wait_text(wait))
     }
 
-    fn detail(&self) -> String {
+    /// What it does at present.
+    pub(super) fn detail(&self) -> String {
         let peer = &self.settings.peer_name;
+        if self.procedure.as_ref().is_some_and(Running::waits_for_proof) {
+            let links = if self.settings.witness == Witness::Register { "the register or " } else { "" };
+            return format!(
+                "was suspended: starts the application once it is sure that {peer} does not serve; if that lasts, repair \
+                 the links to {links}{peer}"
+            );
+        }
         match self.procedure.as_ref().map(|running| running.kind()) {
             Some(Kind::Start) => return "starting".to_owned(),
             Some(Kind::Promote) => return "becoming primary".to_owned(),
@@ -113,6 +122,17 @@ impl Node {
         self.durable.data.to_string()
     }
 
+    /// Why this node does not become primary at once: what is waited for, or done, first.
+    pub(super) fn decision_text(&self, decision: &Decision) -> String {
+        let peer = &self.settings.peer_name;
+        match decision {
+            Decision::Wait(wait) => self.wait_text(*wait),
+            Decision::Follow { .. } => format!("{peer} is primary and is followed"),
+            Decision::AskWitness { .. } => "the witness is asked first".to_owned(),
+            Decision::Ask { .. } | Decision::Promote { .. } => format!("{peer} is heard and is asked first"),
+        }
+    }
+
     /// For what it waits, and what an operator can do.
     pub(super) fn wait_text(&self, wait: Wait) -> String {
         let (peer, node) = (&self.settings.peer_name, &self.settings.node_name);
@@ -143,7 +163,7 @@ impl Node {
             }
             Wait::PeerHoldsData => format!(
                 "waits for {peer}, which holds the newest data, to become primary: start the module there; if that data \
-                 is lost for good, order `prim` here while {peer} is off (or `primforce`)"
+                 is lost for good, order `primforce` here"
             ),
             Wait::PeerMayBeNewer => format!(
                 "waits for {peer}, which is silent and may have served after this node: start {peer} or repair the links \
@@ -161,7 +181,8 @@ impl Node {
             }
             Wait::FailoverOff => {
                 format!(
-                    "waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here (`failover on` lets the nodes decide)"
+                    "waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here (`failover on` \
+                     lets the nodes decide)"
                 )
             }
             Wait::NoPrimary => format!(

@@ -43,6 +43,8 @@ use session::{Connection, ConnectionParts};
 
 /// How long the threads of a mount that was taken away may take to notice.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two looks at them: a thread cannot be joined with a limit, and a failover waits for this.
+const JOIN_LOOK: Duration = Duration::from_millis(1);
 /// Threads for fsync and other long calls.
 const SLOW_THREADS: usize = 4;
 
@@ -158,7 +160,7 @@ fn join_within(mut threads: Vec<JoinHandle<()>>, timeout: Duration) -> Vec<JoinH
         if threads.is_empty() || Instant::now() >= end {
             return threads;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(JOIN_LOOK);
     }
 }
 

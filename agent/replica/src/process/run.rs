@@ -24,6 +24,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How long the end of the process may take once the agent is gone; then it ends anyway, its mounts with it.
 const END: Duration = Duration::from_secs(10);
 
+/// Time between two reports of figures.
+const STATS_PERIOD: Duration = Duration::from_secs(1);
+
 /// Serves one agent until its end of `socket` closes.
 pub fn run(socket: UnixStream) -> anyhow::Result<()> {
     let Some(first) = control::receive::<ToReplica>(&socket)? else { return Ok(()) };
@@ -114,7 +117,7 @@ enum Measured {
 
 fn measure(measured: &Mutex<Measured>, outbox: &mpsc::Sender<FromReplica>) {
     loop {
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(STATS_PERIOD);
         let stats = match &*lock(measured) {
             Measured::Nothing => continue,
             Measured::Sender(sender) => sender.take_stats(),

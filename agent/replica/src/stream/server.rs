@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Most connections that are not yet greeted.
 const GREETING_MAX: usize = 8;
+/// Accepting fails when file descriptors or memory are short: it waits for some to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the door serves.
 #[derive(Clone)]
@@ -74,7 +76,7 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
             Err(_) if stop.load(Ordering::Acquire) => return,
             Err(error) => {
                 tracing::warn!(%error, "accepting a replication connection failed");
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(ACCEPT_PAUSE);
                 continue;
             }
         };

@@ -1,7 +1,7 @@
 //! `<module>`: is another module Ready, here or at an address; and has it come back since?
 
 use super::Setting;
-use crate::drivers::watch::{Stopped, Teller};
+use crate::drivers::watch::{INTERVAL_MIN, Stopped, Teller};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{ModuleState, Readiness};
 use holdfast_core::input::{Command, Input, ModuleCommand};
@@ -73,7 +73,7 @@ pub(super) async fn run(
 ) {
     let mut seen = Seen::default();
     let mut changes = setting.reports.changes();
-    let mut ticks = tokio::time::interval(target.interval.max(Duration::from_millis(100)));
+    let mut ticks = tokio::time::interval(target.interval.max(INTERVAL_MIN));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let looks = async {
         loop {
@@ -105,9 +105,7 @@ async fn look(setting: &Setting, target: &Target) -> Result<(), String> {
         return if setting.reports.healthy(&target.name) {
             Ok(())
         } else {
-            let state =
-                setting.reports.get(&target.name).map(|report| format!("{} {}", report.state, report.readiness));
-            let state = state.unwrap_or_else(|| "not configured".to_owned());
+            let state = setting.reports.status(&target.name).unwrap_or_else(|| "not configured".to_owned());
             Err(format!("module {} is {state} on this node", target.name))
         };
     };

@@ -2,6 +2,7 @@
 
 use super::{Condition, Id, Rule, RuleError, Selector};
 use crate::checker::CheckAction;
+use crate::place::position;
 use crate::resource::ResourceValue;
 
 /// Longest text of rules, in bytes.
@@ -10,8 +11,8 @@ const TEXT_MAX: usize = 128 * 1024;
 const DEPTH_MAX: usize = 32;
 /// Most comparisons in one rule.
 const TERMS_MAX: usize = 128;
-/// Most rules in one text.
-const RULES_MAX: usize = 256;
+/// Most rules in one text, and of one module.
+pub(crate) const RULES_MAX: usize = 256;
 /// Longest word or quoted value, in bytes.
 const WORD_MAX: usize = 256;
 
@@ -31,9 +32,7 @@ type Parsed<T> = Result<T, Fault>;
 /// What is wrong, with its place and cure.
 pub fn parse(text: &str) -> Result<Vec<Rule>, RuleError> {
     let place = |fault: Fault| {
-        let before = text.get(..fault.at).unwrap_or(text);
-        let line = before.matches('\n').count() as u32 + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) as u32 + 1;
+        let (line, column) = position(text, fault.at);
         RuleError { line, column, problem: fault.problem, cure: fault.cure }
     };
     Ok(parse_block(text).map_err(place)?.into_iter().map(|(_, rule)| rule).collect())

@@ -73,7 +73,7 @@ fn section(out: &mut String, element: &Element, path: &str) {
         let remark = match child.element.effect {
             Effect::Used => "",
             Effect::None(why) => why,
-            Effect::Refused(cure) => &format!("not available in this version: {cure}"),
+            Effect::Refused(cure) => &format!("not available in this version; {cure}"),
         };
         let _ = writeln!(out, "| `<{}>` | {many} | {} |", child.element.name, prose(remark));
     }
@@ -92,7 +92,7 @@ fn row(out: &mut String, attribute: &Attribute) {
     let meaning = match attribute.effect {
         Effect::Used => attribute.meaning.to_owned(),
         Effect::None(why) => format!("Does nothing here: {why}."),
-        Effect::Refused(cure) => format!("Not available in this version: {cure}."),
+        Effect::Refused(cure) => format!("Not available in this version; {cure}."),
     };
     let value = match attribute.effect {
         Effect::Refused(_) => String::new(),

@@ -1,6 +1,9 @@
 //! The world of the model checker: two machines that wrap real `Node`s, a register, and what is on its way between them.
 
-use holdfast_api::ids::{Generation, NodeId};
+mod effects;
+mod shown;
+
+use holdfast_api::ids::NodeId;
 use holdfast_api::register::{self, Arming, Ask, Record};
 use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
 use holdfast_core::automaton;
@@ -8,12 +11,10 @@ use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::{Command, Input, ModuleCommand, WitnessAnswer};
 use holdfast_core::node::Node;
-use holdfast_core::output::{Act, Output};
-use holdfast_core::replica::{Inventory, ReplicaCommand, ReplicaEvent};
+use holdfast_core::replica::ReplicaEvent;
 use holdfast_core::settings::{BrokenRules, Rules, Settings, Witness};
 use holdfast_core::time::{Instant, Moment};
-use std::collections::{BTreeMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::collections::BTreeMap;
 
 /// Time passes in steps of a pulse; two make the timeout.
 const PULSE_MS: u64 = 4;
@@ -407,144 +408,4 @@ impl World {
             None => {}
         }
     }
-
-    fn handle(&mut self, host: usize, input: Input) -> Output {
-        let machine = &mut self.machines[host];
-        let moment = Moment { now: Instant(machine.now), nonce: self.draws };
-        let output = machine.node.handle(moment, input);
-        if let Some(durable) = &output.persist {
-            let drawn = |durable: &Durable| (durable.generation.id, durable.session, durable.witness_nonce);
-            self.draws += u64::from(drawn(durable) != drawn(&machine.ledger));
-        }
-        output
-    }
-
-    /// Hands an input in, and everything that its effects bring about at once on the same machine.
-    fn feed(&mut self, host: usize, input: Input) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let output = self.handle(host, input);
-            if let Some(durable) = output.persist {
-                self.machines[host].ledger = durable;
-                // What the node keeps in case the save had failed is no part of its state any more.
-                inputs.push_back(Input::Ticked);
-            }
-            if let Some(heartbeat) = output.send {
-                let wire = &mut self.wires[1 - host];
-                wire.push(heartbeat);
-                if wire.len() > WIRE_MAX {
-                    wire.remove(0);
-                }
-            }
-            for act in output.acts {
-                self.carry_out(host, act, &mut inputs);
-            }
-        }
-    }
-
-    fn carry_out(&mut self, host: usize, act: Act, inputs: &mut VecDeque<Input>) {
-        match act {
-            Act::Replica(command) => {
-                if let Some(event) = self.order(host, command) {
-                    inputs.push_back(Input::Replica(event));
-                }
-            }
-            Act::SetAddresses { run } | Act::ReleaseAddresses { run } => {
-                inputs.push_back(Input::AddressesDone { run, error: None });
-            }
-            Act::AskWitness { ask, number, nonce } => {
-                self.asks.push((host, ask, Ask { number, owner: NodeId(host as u16 + 1), nonce }));
-            }
-            Act::ReportGeneration { life, number } if life == self.life => {
-                self.arming.report(NodeId(host as u16 + 1), number);
-            }
-            _ => {}
-        }
-    }
-
-    fn order(&mut self, host: usize, command: ReplicaCommand) -> Option<ReplicaEvent> {
-        let (plane, event) = match command {
-            ReplicaCommand::Inspect => {
-                return Some(ReplicaEvent::Inspected { inventory: Inventory::default() });
-            }
-            ReplicaCommand::Serve { generation } => {
-                self.note_served(host, generation);
-                (Plane::Alone { accept: 0 }, Some(ReplicaEvent::Serving))
-            }
-            ReplicaCommand::ContinueAlone { generation } => {
-                self.note_served(host, generation);
-                (Plane::Alone { accept: 0 }, None)
-            }
-            ReplicaCommand::AcceptPeer { session } => (Plane::Alone { accept: session }, None),
-            ReplicaCommand::Follow { session, .. } => (Plane::Following { session }, None),
-            ReplicaCommand::Fence => (Plane::Fenced, Some(ReplicaEvent::Fenced)),
-            ReplicaCommand::Refuse => (Plane::Refusing, Some(ReplicaEvent::Refusing)),
-            ReplicaCommand::Release { .. } => (Plane::Idle, Some(ReplicaEvent::Released)),
-            ReplicaCommand::CompleteResync | ReplicaCommand::ConfirmUpToDate => {
-                let message =
-                    if command == ReplicaCommand::CompleteResync { Message::Complete } else { Message::Confirm };
-                if let Some(stream) = self.stream.as_mut().filter(|stream| stream.open[host]) {
-                    stream.message = Some(message);
-                }
-                return None;
-            }
-        };
-        self.machines[host].plane = plane;
-        if let Some(stream) = &mut self.stream {
-            stream.open[host] = false;
-        }
-        event
-    }
-
-    fn note_served(&mut self, host: usize, generation: Generation) {
-        let first = *self.served_by.entry((generation.number, generation.id)).or_insert(host);
-        self.served_twice |= first != host;
-    }
-}
-
-impl World {
-    /// What it shows of itself, with times relative to the machine's own and without sequence numbers.
-    fn shown(&self) -> String {
-        let rest = (&self.wires, &self.stream, &self.record, &self.past, &self.arming, &self.asks, &self.answers);
-        let mut shown = relative(&format!("{rest:?} {} {}", self.faults_left, self.served_twice), 0);
-        for machine in &self.machines {
-            let own = format!("{:?} {:?} {:?}", machine.node, machine.ledger, machine.plane);
-            shown.push_str(&relative(&own, machine.now));
-        }
-        shown
-    }
-}
-
-impl PartialEq for World {
-    fn eq(&self, other: &Self) -> bool {
-        self.shown() == other.shown()
-    }
-}
-
-impl Hash for World {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write(self.shown().as_bytes());
-    }
-}
-
-/// Replaces what only counts: instants by how long ago they are, sequence numbers by nothing.
-fn relative(shown: &str, now: u64) -> String {
-    let mut out = String::with_capacity(shown.len());
-    let mut rest = shown;
-    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, from) = rest.split_at(at);
-        let end = from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len());
-        let (digits, after) = from.split_at(end);
-        out.push_str(before);
-        if before.ends_with("Instant(") {
-            // Longer ago than three timeouts is long ago; so is what lies further ahead.
-            let ago = now as i64 - digits.parse::<i64>().unwrap_or(i64::MAX);
-            out.push_str(&ago.clamp(-24, 24).to_string());
-        } else if !["sequence: ", "newest: ", "on_link: ["].iter().any(|name| before.ends_with(name)) {
-            out.push_str(digits);
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
 }

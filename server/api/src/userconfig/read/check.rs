@@ -7,6 +7,8 @@ use super::reader::{Fields, Reader};
 use super::witness::SPLITBRAIN;
 use roxmltree::Node;
 
+/// Most checkers of a module, of all kinds.
+const CHECKERS_MAX: usize = 128;
 const TIME: Kind = Kind::Time { unit_ms: SECOND, min_ms: 100, max_ms: HOUR };
 const PORT: Kind = Kind::Number { min: 1, max: 65_535 };
 const WHEN: Kind = Kind::OneOf(&["pre", "prim", "both", "second", "sec"]);
@@ -49,7 +51,7 @@ static TCP: Element = Element::new(
 
 static TCP_TO: Element = Element::new(
     "to",
-    "Where to.",
+    "Where the connection goes.",
     &[
         Attribute::required("addr", Kind::Address, "127.0.0.1", "Address or name."),
         Attribute::required("port", PORT, "80", "Port."),
@@ -72,7 +74,7 @@ static PING: Element = Element::new(
 
 static PING_TO: Element = Element::new(
     "to",
-    "Whom.",
+    "The address that is pinged.",
     &[Attribute::required("addr", Kind::Address, "192.0.2.1", "Address or name."), INTERVAL, TIMEOUT],
     &[],
 );
@@ -80,7 +82,15 @@ static PING_TO: Element = Element::new(
 static INTF: Element = Element::new(
     "intf",
     "The link of a network interface is up. Resource intf.<ident>; the default rule interface_failure waits.",
-    &[IDENT, Attribute::preset("when", Kind::OneOf(&["pre"]), "pre", "Always.")],
+    &[
+        IDENT,
+        Attribute::preset(
+            "when",
+            Kind::OneOf(&["pre"]),
+            "pre",
+            "The only value: it looks from after prestart to before poststop.",
+        ),
+    ],
     &[Child::one(&INTF_TO)],
 );
 
@@ -164,8 +174,8 @@ impl<'d> Reader<'d> {
                 continue;
             }
             let checker = self.checker(child, definition)?;
-            if check.checkers.len() == 128 {
-                return Err(self.error(child, "too many checkers", "keep at most 128"));
+            if check.checkers.len() == CHECKERS_MAX {
+                return Err(self.error(child, "too many checkers", format!("keep at most {CHECKERS_MAX}")));
             }
             if check.checkers.iter().any(|other| other.resource() == checker.resource()) {
                 let problem = format!("a second checker for the resource {}", checker.resource());

@@ -4,8 +4,8 @@ use super::super::define::{Attribute, Element, Kind, MINUTE};
 use super::super::value::{Parsed, error_at};
 use super::super::{Failover, Mode};
 use super::reader::Reader;
-use super::syntax::position;
-use crate::rules::{Fault, Rule, parse_block};
+use crate::place::position;
+use crate::rules::{Fault, RULES_MAX, Rule, parse_block};
 use roxmltree::Node;
 
 /// `<failover>`.
@@ -38,9 +38,6 @@ pub(in super::super) static FAILOVER: Element = Element::new(
     ],
     &[],
 );
-
-/// Most rules of a module.
-const RULES_MAX: usize = 256;
 
 impl<'d> Reader<'d> {
     pub(super) fn failover(&mut self, node: Node<'d, 'd>, mode: Mode) -> Parsed<Failover> {

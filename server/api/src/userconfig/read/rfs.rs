@@ -4,7 +4,7 @@ use super::super::define::{Attribute, Child, DAY, Element, HOUR, Kind, SECOND, S
 use super::super::value::Parsed;
 use super::super::{Acknowledge, Heart, Rfs};
 use super::reader::Reader;
-use crate::config::DIRECTORIES_MAX;
+use crate::config::{DIRECTORIES_MAX, is_within};
 use roxmltree::Node;
 
 const COUNT: Kind = Kind::Number { min: 0, max: u32::MAX as u64 };
@@ -144,8 +144,7 @@ impl<'d> Reader<'d> {
         let fields = self.fields(node, &REPLICATED)?;
         self.children(node, &REPLICATED)?;
         let dir = fields.text("dir")?.trim_end_matches('/').to_owned();
-        let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
-        if let Some(other) = directories.iter().find(|other| inside(&dir, other) || inside(other, &dir)) {
+        if let Some(other) = directories.iter().find(|other| is_within(&dir, other) || is_within(other, &dir)) {
             return Err(self.error(node, format!("{dir} and {other} overlap"), "keep the outer one only"));
         }
         directories.push(dir);

@@ -2,16 +2,9 @@
 
 use super::super::UserConfigError;
 use super::super::value::{Parsed, error_at};
+use crate::place::position;
 
 const QUOTES: &[char] = &['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{00ab}', '\u{00bb}'];
-
-/// Line and column of a byte, both from 1; the column in characters.
-pub(crate) fn position(text: &str, offset: usize) -> (u32, u32) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() as u32 + 1;
-    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) as u32 + 1;
-    (line, column)
-}
 
 /// Replaces `<!DOCTYPE safe>` by blanks, so that the parser may refuse every other declaration. Every byte keeps its
 /// place.

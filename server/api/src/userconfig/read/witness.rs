@@ -4,6 +4,7 @@ use super::super::define::{Attribute, Element, Kind};
 use super::super::value::{Parsed, Value};
 use super::super::{Mode, Witness};
 use super::reader::Reader;
+use crate::witness::{ENDPOINTS_MAX, ETCD_PORT, Endpoint};
 use roxmltree::Node;
 
 /// `<splitbrain>`.
@@ -26,12 +27,13 @@ pub(in super::super) static SPLITBRAIN: Element = Element::new(
              separated by blanks.",
         )
         .fixed(),
-        Attribute::preset("when", Kind::OneOf(&["pre"]), "pre", "Always.").fixed(),
+        Attribute::preset("when", Kind::OneOf(&["pre"]), "pre", "The only value.").fixed(),
     ],
     &[],
 );
 
-const MEMBERS_MAX: usize = 8;
+/// Most addresses to ping, or members of etcd.
+const MEMBERS_MAX: usize = ENDPOINTS_MAX;
 
 impl<'d> Reader<'d> {
     pub(super) fn splitbrain(&mut self, node: Node<'d, 'd>, mode: Mode) -> Parsed<Witness> {
@@ -46,7 +48,11 @@ impl<'d> Reader<'d> {
             ("register", None) => return Ok(Witness::Server { ident }),
             (_, Some(arg)) => arg,
             (_, None) => {
-                let cure = if exec == "etcd" { "add arg=\"http://host:2379\"" } else { "add arg=\"address ...\"" };
+                let cure = if exec == "etcd" {
+                    "add arg=\"http://host:2379\", a URL for each member of etcd"
+                } else {
+                    "add arg=\"192.0.2.1 192.0.2.2\", addresses that answer pings while this node is connected"
+                };
                 return Err(fields.error(format!("<splitbrain exec=\"{exec}\"> asks nobody"), cure));
             }
         };
@@ -65,16 +71,17 @@ impl<'d> Reader<'d> {
     }
 }
 
-/// Checks a URL of an etcd member: `http://host:port`.
+/// Checks a URL of an etcd member; the file names the port, so that nobody has to guess it.
 fn endpoint(arg: &Value, url: &str) -> Parsed<()> {
-    let cure = || arg.wrong(format!("correct {url}: write http://host:port, without a path"));
-    let rest = url.strip_prefix("http://").ok_or_else(cure)?;
-    let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(cure)?;
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let good = match bare {
-        Some(ipv6) => ipv6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.contains(':') && crate::config::check_address(host).is_ok(),
-    };
-    let port = port.parse::<u16>().is_ok_and(|port| port > 0);
-    if good && port { Ok(()) } else { Err(cure()) }
+    match Endpoint::parse(url) {
+        Ok(_) if has_port(url) => Ok(()),
+        Ok(_) => Err(arg.wrong(format!("add the port to {url}: write http://host:{ETCD_PORT}"))),
+        Err(problem) => Err(arg.wrong(format!("correct it: {problem}"))),
+    }
+}
+
+/// Whether a good URL ends with a port.
+fn has_port(url: &str) -> bool {
+    let last = url.trim_end_matches('/').rsplit_once(':');
+    last.is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }

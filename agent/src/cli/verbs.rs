@@ -1,0 +1,243 @@
+//! The commands that an agent carries out, as they are written.
+
+use super::checks;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// The module a command is about.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Module {
+    /// Name of the module.
+    #[arg(short = 'm', long = "module", env = "SAFEMODULE", value_name = "MODULE")]
+    pub(super) module: String,
+}
+
+/// The same where it may be left out.
+#[derive(Clone, Debug, Args)]
+pub(super) struct MaybeModule {
+    /// Name of the module; all if not given.
+    #[arg(short = 'm', long = "module", env = "SAFEMODULE", value_name = "MODULE")]
+    pub(super) module: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Control {
+    #[command(flatten)]
+    pub(super) module: Module,
+    /// Who asks, if not a person: the command then counts towards maxloop instead of resetting it.
+    #[arg(short = 'i', value_name = "IDENTITY")]
+    pub(super) identity: Option<String>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Show what the modules are.
+    State {
+        #[command(flatten)]
+        module: MaybeModule,
+        /// With all resources: value, since when, and who said so.
+        #[arg(short = 'v')]
+        verbose: bool,
+        /// As JSON: one object with -m, else an array.
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(flatten)]
+    Checks(checks::Verb),
+    /// Start a module, in the role its data allows.
+    Start(Control),
+    /// Stop a module; a primary's stop is a failover.
+    Stop(Control),
+    /// Stop a module when `stop` has no effect: no graceful stop script is run.
+    Forcestop(Control),
+    /// Stop and start the application here, without failover.
+    Restart(Control),
+    /// Stop a module, then start it.
+    Stopstart(Control),
+    /// Exchange the roles of the two nodes.
+    Swap(Control),
+    /// Start as primary where that is safe (first start, or the other copy is given up).
+    Prim {
+        #[command(flatten)]
+        control: Control,
+        /// fullsync: the secondary copies everything (which it always does in this version).
+        #[arg(value_parser = ["fullsync"])]
+        sync: Option<String>,
+    },
+    /// Start as primary whatever the state of the data.
+    Primforce(Control),
+    /// Start as secondary; agrees that this copy is overwritten.
+    Second {
+        #[command(flatten)]
+        control: Control,
+        /// fullsync: copy everything (which this version always does).
+        #[arg(value_parser = ["fullsync"])]
+        sync: Option<String>,
+    },
+    /// Let a secondary take over by itself, or only by an operator's `prim`; order it on both nodes.
+    Failover {
+        #[command(flatten)]
+        module: Module,
+        /// on or off.
+        #[arg(value_parser = ["on", "off"])]
+        value: String,
+    },
+    /// Wait until a module is in a state, Ready (STOP: stopped; WAIT: also while it waits).
+    Waitstate {
+        #[command(flatten)]
+        module: Module,
+        /// STOP, WAIT, ALONE, PRIM, SECOND or UP.
+        state: String,
+        /// Seconds to wait at most.
+        #[arg(long, default_value_t = 120.0)]
+        timeout: f64,
+    },
+    /// Show a log of a module.
+    Log {
+        #[command(flatten)]
+        module: Module,
+        /// Number of lines.
+        #[arg(short = 's', default_value_t = 300)]
+        lines: u32,
+        /// The application log (output of the scripts) instead of the module log.
+        #[arg(long)]
+        app: bool,
+        /// Go on showing new lines.
+        #[arg(short = 'f', long)]
+        follow: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// Save the whole log as text into this file.
+        #[arg(long, value_name = "FILE.txt")]
+        save: Option<PathBuf>,
+    },
+    /// Write a line of level I into the module log.
+    Printi {
+        #[command(flatten)]
+        module: Module,
+        /// The text.
+        text: Vec<String>,
+    },
+    /// Write a line of level E into the module log.
+    Printe {
+        #[command(flatten)]
+        module: Module,
+        /// The text.
+        text: Vec<String>,
+    },
+    /// Show the pairing code with which the console enrols this node.
+    Pairing {
+        /// Open pairing again, with a new code.
+        #[arg(long)]
+        reopen: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the fingerprint of this node's key.
+    Key,
+    /// Save a support zip: logs, configurations, states, versions, system facts; secrets are masked.
+    Snapshot {
+        #[command(flatten)]
+        module: MaybeModule,
+        /// Where to save it.
+        file: PathBuf,
+    },
+    /// The cluster configuration of this node.
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Module packages.
+    #[command(subcommand)]
+    Module(Package),
+    /// Configure an installed module as it stands in $SAFE/modules/<module>.
+    Config(Module),
+    /// Check an installed module without configuring it.
+    Confcheck(Module),
+    /// Show signature and date of a module's configuration in use and of its files as edited.
+    Confinfo {
+        #[command(flatten)]
+        module: Module,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start a module when the machine boots, or not.
+    Boot {
+        #[command(flatten)]
+        module: Module,
+        /// on, off, or auto (if it was running when the machine went down).
+        #[arg(value_parser = ["on", "off", "auto"])]
+        value: String,
+    },
+    /// Show who gave which command on this node, and what came of it.
+    Cmdlog {
+        /// Number of lines.
+        #[arg(short = 's', default_value_t = 300)]
+        lines: u32,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at directories that are to be replicated.
+    VerifyPaths {
+        /// Absolute paths.
+        #[arg(required = true)]
+        paths: Vec<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Cluster {
+    /// Hold the cluster configuration of a JSON file.
+    Config {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Check the cluster configuration of a JSON file without holding it.
+    Confcheck {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Leave the cluster: forget its configuration, the stopped modules and the management server.
+    Deconfig,
+    /// Show the cluster configuration held (the secret is not shown).
+    Show,
+    /// Show the nodes and what their modules are, as this node hears them.
+    State {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare the nodes' configurations: version, signature and date of each.
+    Confinfo {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Package {
+    /// Install a package for editing under $SAFE/modules/<module>.
+    Install {
+        #[command(flatten)]
+        module: Module,
+        /// Number of the module, equal on all nodes: it decides the ports.
+        #[arg(short = 'M', value_name = "ID", value_parser = clap::value_parser!(u16).range(1..))]
+        id: Option<u16>,
+        /// The package.
+        file: PathBuf,
+    },
+    /// List installed and configured modules.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a stopped module; its editable files, logs and data stay.
+    Uninstall(Module),
+}

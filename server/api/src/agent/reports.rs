@@ -1,0 +1,128 @@
+//! What a node reports of itself and its modules.
+
+use crate::ids::{Generation, ModuleId};
+use crate::resource::ResourceValue;
+use crate::state::{DataState, ModuleState, Readiness};
+use serde::{Deserialize, Serialize};
+
+/// What a node is now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeReport {
+    /// The node's wall clock when it was made, Unix milliseconds (the server computes the offset).
+    pub unix_ms: u64,
+    /// The machine's boot id.
+    pub boot_id: String,
+    /// Busy share of all processors since the last report, percent.
+    pub cpu_percent: f32,
+    /// Used memory, percent.
+    pub memory_percent: f32,
+    /// Version of the cluster configuration in force; 0: none.
+    pub cluster_version: u64,
+    /// Its modules.
+    pub modules: Vec<NodeModuleReport>,
+}
+
+/// What a module on a node is now; also what `holdfast state --json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeModuleReport {
+    /// Name of the module.
+    pub module: String,
+    /// Number of the module.
+    pub id: ModuleId,
+    /// Name of the node.
+    pub node: String,
+    /// State.
+    pub state: ModuleState,
+    /// Readiness.
+    pub readiness: Readiness,
+    /// Data state.
+    pub data: DataState,
+    /// Generation of this copy.
+    pub generation: Generation,
+    /// Since when state and readiness are as they are.
+    pub since_unix_ms: u64,
+    /// In WAIT: what for, and what an operator can do.
+    pub waiting_for: Option<String>,
+    /// One sentence about the state and its reason.
+    pub detail: String,
+    /// The module is started when the node boots.
+    pub boot_start: bool,
+    /// The operator wants it running here.
+    pub running: bool,
+    /// The other node, as heard by this one; none: never heard.
+    pub peer: Option<PeerReport>,
+    /// A resync under way.
+    pub resync: Option<ResyncReport>,
+    /// What the replicated directories hold; none: not counted.
+    pub inventory: Option<InventoryReport>,
+    /// Version of the module's configuration in force.
+    pub version: u64,
+    /// Its resources, by name.
+    #[serde(default)]
+    pub resources: Vec<ResourceReport>,
+}
+
+/// A resource of a module on a node: what a checker, a script or the module itself says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourceReport {
+    /// Such as `tcp.web`.
+    pub name: String,
+    /// `init`, `up`, `down`, `unknown`, or a number or a word.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub value: ResourceValue,
+    /// Since when it has this value.
+    pub since_unix_ms: u64,
+    /// Who said so.
+    pub by: String,
+}
+
+/// The other node of a module, as heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PeerReport {
+    /// Its name.
+    pub node: String,
+    /// Its state, as last heard.
+    pub state: ModuleState,
+    /// Its readiness, as last heard.
+    pub readiness: Readiness,
+    /// Its data state, as last heard.
+    pub data: DataState,
+    /// It was heard within the timeout.
+    pub heard: bool,
+    /// Its generation, as last heard.
+    pub generation: Generation,
+}
+
+/// Progress of a resync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResyncReport {
+    /// Entries compared so far.
+    pub entries_done: u64,
+    /// Entries in all (may grow).
+    pub entries_total: u64,
+    /// Bytes compared so far.
+    pub bytes_done: u64,
+    /// Bytes in all (may grow).
+    pub bytes_total: u64,
+    /// Bytes that differed and were sent.
+    pub bytes_sent: u64,
+    /// Milliseconds since it began.
+    pub elapsed_ms: u64,
+}
+
+/// What the replicated directories of a node hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct InventoryReport {
+    /// Files and directories.
+    pub entries: u64,
+    /// Sum of file sizes.
+    pub bytes: u64,
+    /// Latest change of any file, Unix milliseconds; 0 if there is none.
+    pub changed_unix_ms: u64,
+}

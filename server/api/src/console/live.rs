@@ -1,0 +1,57 @@
+//! The snapshots of the live socket.
+
+use super::{ClusterView, ModuleView, NodeView, TaskView};
+use crate::agent::NodeModuleReport;
+use crate::ids::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// Each message of `/api/v1/live`: everything, again. The server sends one on connecting, at every change (at most ten a
+/// second) and every 5 s when nothing changes; silence for 15 s means that the page is stale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LiveSnapshot {
+    /// Rises with each message of a connection.
+    pub sequence: u64,
+    /// The server's clock.
+    pub unix_ms: u64,
+    /// Version of the server's program.
+    pub server_version: String,
+    /// Hash of the console's build: reload when it changes.
+    pub console_build: String,
+    /// The saved cluster.
+    pub cluster: ClusterView,
+    /// Enrolled nodes, by number.
+    pub nodes: Vec<NodeView>,
+    /// Modules, by number.
+    pub modules: Vec<ModuleLive>,
+    /// Tasks that go on, and the latest ended ones, newest first (at most 20).
+    pub tasks: Vec<TaskView>,
+}
+
+/// A module in a live snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ModuleLive {
+    /// What is saved and wanted.
+    pub module: ModuleView,
+    /// One for each node of the cluster, and for nodes that still hold the module.
+    pub nodes: Vec<ModuleOnNode>,
+}
+
+/// A module on a node in a live snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ModuleOnNode {
+    /// Which.
+    pub node: NodeId,
+    /// Version held by the node; none: it does not hold the module.
+    pub held: Option<u64>,
+    /// The node is connected and `report` is fresh; otherwise `report` is what was last known.
+    pub fresh: bool,
+    /// When the report came; 0: never.
+    pub reported_unix_ms: u64,
+    /// The report.
+    pub report: Option<NodeModuleReport>,
+    /// Why the wanted version is not in force ("applying…", the node's refusal); empty: it is.
+    pub pending: String,
+}

@@ -1,0 +1,12 @@
+//! Which benches there are. The task runner reads this file too, so that both know the same names.
+
+use clap::ValueEnum;
+
+/// A bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Name {
+    /// From a fault to an answer on the virtual address, beside keepalived; swap and stop.
+    Failover,
+    /// What the agents of 32 modules cost while nothing happens.
+    Idle,
+}
