@@ -5,6 +5,7 @@ mod configure;
 mod marks;
 mod shutdown;
 mod start;
+pub(crate) mod tend;
 
 use crate::boot::{self, Boot};
 use crate::cluster_link::members::Members;

@@ -1,13 +1,20 @@
 //! The command line `holdfast` (also `$SAFE/safekit`): asks the agent on this node; needs no server.
 
+mod absent;
 mod carry;
 mod checks;
+mod documents;
+mod logs;
 mod members;
-mod pieces;
+mod packages;
 mod remote;
 mod show;
+mod tend;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod verbs;
+mod waits;
 mod words;
 
 use crate::control::client::{Client, ClientError};
@@ -23,17 +30,24 @@ use std::process::ExitCode;
 use verbs::Verb;
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  refused or failed; the reason and what to do are on standard error\n  \
-2  the command line is wrong; boundcmd: the command ran too long\n  3  the agent does not answer (with -H: a node cannot be reached)\n  \
-4  waitstate: the state was not reached in time\nincloop and checkloop: 0 below the limit of restarts (maxloop), 1 at it\n\
-processtree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command\nWith -H the exit code is the worst of the nodes'.";
+2  the command line is wrong, or has a word that means nothing here; boundcmd: the command ran too long\n  \
+3  the agent does not answer (with -H: a node cannot be reached)\n  \
+4  waitstart, waitstop, waitstate, shutdown: not in time\n\
+state -lq: STOP 0, WAIT 1, ALONE and UP 2, PRIM 3, SECOND 4; 5 the state is not known\n\
+incloop and checkloop: 0 below the limit of restarts (maxloop), 1 at it\n\
+processtree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command\nWith -H the exit code is the highest of the nodes'.";
 
 /// Tools that are also called by their own name, as `$SAFEBIN/boundcmd`.
 pub const TOOLS: [&str; 2] = ["boundcmd", "processtree"];
 
 const DONE: u8 = 0;
 const REFUSED: u8 = 1;
+/// The command line is wrong; as clap says it too.
+const WRONG: u8 = 2;
 const UNREACHABLE: u8 = 3;
 const LATE: u8 = 4;
+/// `state -lq` cannot tell: every lower code is a state.
+const UNKNOWN: u8 = 5;
 /// As `boundcmd` has always said it.
 const LATE_TOOL: u8 = 2;
 
@@ -63,16 +77,24 @@ enum Words {
     Agent(Verb),
     #[command(flatten)]
     Tool(tools::Verb),
+    #[command(flatten)]
+    Documents(documents::Verb),
 }
 
 /// Runs the command line.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = Cli::parse_from(words::rewritten(arguments));
+    let words = words::rewritten(arguments);
+    if let Some(answer) = absent::answer(&words) {
+        eprintln!("holdfast: {answer}");
+        return ExitCode::from(WRONG);
+    }
+    let cli = Cli::parse_from(words);
+    let code_is_state = matches!(&cli.command, Some(Words::Agent(Verb::State { quiet: true, .. })));
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("holdfast: {error:#}");
-            ExitCode::from(code_of(&error))
+            ExitCode::from(if code_is_state { UNKNOWN } else { code_of(&error) })
         }
     }
 }
@@ -107,7 +129,8 @@ fn run(cli: Cli) -> Result<u8> {
     let client = |path| Client::connect(&socket(path), actor(None));
     match (cli.command, exported, cli.hosts) {
         (Some(Words::Tool(verb)), None, None) => tools::run(verb),
-        (Some(Words::Tool(_)), None, Some(_)) => {
+        (Some(Words::Documents(verb)), None, None) => documents::run(&verb),
+        (Some(Words::Tool(_) | Words::Documents(_)), None, Some(_)) => {
             usage(ErrorKind::ArgumentConflict, "this command works on this machine only: leave out -H")
         }
         (Some(_), Some(_), _) => {
@@ -152,54 +175,4 @@ fn actor(identity: Option<&str>) -> String {
     let person = || std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".to_owned());
     let actor = identity.map_or_else(person, str::to_owned);
     actor.chars().filter(|c| !c.is_control()).take(64).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Cli;
-    use clap::{CommandFactory, Parser};
-
-    #[test]
-    fn every_documented_command_is_understood() {
-        Cli::command().debug_assert();
-        for line in [
-            "holdfast state -m a --json",
-            "holdfast stop -m a -i start_prim",
-            "holdfast waitstate -m a PRIM --timeout 3",
-            "holdfast log -m a -s 5 --app --json",
-            "safekit printe -m a a message",
-            "holdfast cluster config f.json",
-            "holdfast module install -m a -M 2 f.safe",
-            "holdfast boot -m a on",
-            "holdfast snapshot f.zip",
-            "holdfast --socket /x key",
-            "holdfast state -m a -v",
-            "holdfast get -m a -r tcp.web",
-            "safekit set -r custom.web -v down -i custom1 -m a",
-            "safekit errd enable -m a mine",
-            "safekit errd off -m a",
-            "safekit errd suspend -m a",
-            "safekit checker on -m a",
-            "safekit incloop -m a -i handler",
-            "safekit checkloop -m a",
-            "safekit kill --name=java --argregex=a.b --level=terminate",
-            "safekit processtree kill java a.b",
-            "safekit boundcmd 1.5 ls -l --all",
-            "holdfast release-addresses --run-dir /x",
-            "holdfast -H * stop -m a",
-            "holdfast state -H node1,node2",
-            "safekit -H * -E a",
-            "safekit -H node2 -G",
-            "holdfast cluster state --json",
-            "holdfast cluster confinfo",
-            "holdfast cluster confcheck f.json",
-            "holdfast cluster deconfig",
-            "holdfast confinfo -m a --json",
-            "holdfast cmdlog -s 10",
-        ] {
-            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
-        }
-        assert!(Cli::try_parse_from(["holdfast", "boot", "-m", "a", "maybe"]).is_err());
-        assert!(Cli::try_parse_from(["holdfast", "-E", "a"]).is_err());
-    }
 }

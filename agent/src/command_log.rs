@@ -1,6 +1,7 @@
 //! The command log of the node: who asked for what, and what came of it; bounded, kept across restarts.
 //!
-//! Each command has a START line and an END line with the same number. Questions (state, logs, lists) are not in it:
+//! Each command has a START line (its words and, after `-u`, who gave it) and an END line (return code and what came of
+//! it) with the same number. Questions (state, logs, lists) are not in it:
 //! a script that waits for a state asks ten times a second.
 
 use crate::clock;
@@ -41,7 +42,7 @@ impl CommandLog {
     /// A command begins.
     pub fn start(&self, actor: &str, command: &str) -> Entry<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.writer.write(EventLevel::Info, &format!("START {number}"), &format!("{actor} | {command}"));
+        self.writer.write(EventLevel::User, &format!("START {number}"), &format!("{command} -u {actor}"));
         Entry { log: self, number }
     }
 }
@@ -50,8 +51,8 @@ impl Entry<'_> {
     /// It was done, or refused for a reason.
     pub fn end(self, result: Result<&str, &str>) {
         let (level, text) = match result {
-            Ok(text) => (EventLevel::Info, format!("done | {text}")),
-            Err(reason) => (EventLevel::Error, format!("refused | {reason}")),
+            Ok(text) => (EventLevel::User, format!("0 | {text}")),
+            Err(reason) => (EventLevel::Warning, format!("1 | {reason}")),
         };
         self.log.writer.write(level, &format!("END {}", self.number), &text);
     }
@@ -77,10 +78,10 @@ mod tests {
         }
         let lines: Vec<String> = log.file().page(None, 9).unwrap().lines.into_iter().map(|line| line.text).collect();
         let wanted = [
-            format!("START {} | admin@node2 | stop -m web", numbers.0),
-            format!("START {} | root | swap -m web", numbers.1),
-            format!("END {} | refused | no peer", numbers.1),
-            format!("END {} | done | web stops", numbers.0),
+            format!("START {} | stop -m web -u admin@node2", numbers.0),
+            format!("START {} | swap -m web -u root", numbers.1),
+            format!("END {} | 1 | no peer", numbers.1),
+            format!("END {} | 0 | web stops", numbers.0),
         ];
         assert_eq!(lines, wanted);
     }

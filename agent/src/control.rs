@@ -107,6 +107,43 @@ pub enum Request {
     },
     /// Fingerprint of the node's key; answered by `Done`.
     Key,
+    /// What the node is; answered by `Level`.
+    Level {
+        /// With what the `level` script of this module says.
+        module: Option<String>,
+    },
+    /// Where things are on the node; answered by `Places`.
+    Places {
+        /// Those of this module too.
+        module: Option<String>,
+    },
+    /// Repair a module; answered by `Done` or `Refused`.
+    Clean {
+        /// Which module.
+        module: String,
+        /// What of it.
+        part: Cleaned,
+    },
+    /// Keep a support zip of a module on the node; answered by `Done` or `Refused`.
+    Dump {
+        /// Which module.
+        module: String,
+    },
+    /// Resolve a module's names anew and run its `update` script; answered by `Done` or `Refused`.
+    ModuleUpdate {
+        /// Which.
+        module: String,
+    },
+    /// The editable files of an installed module; answered by `Package`.
+    ModulePackage {
+        /// Which.
+        module: String,
+    },
+    /// Forget a stopped module and remove its editable files; answered by `Done` or `Refused`.
+    ModuleUninstall {
+        /// Which.
+        module: String,
+    },
     /// Support zip; answered by `Chunk`s.
     Snapshot {
         /// Of this module only.
@@ -190,6 +227,35 @@ pub enum Request {
         /// Most lines.
         limit: u32,
     },
+}
+
+/// What of a module is cleaned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cleaned {
+    /// Its logs.
+    Log,
+    /// Processes that its scripts have left running.
+    Process,
+    /// Its resources.
+    Resource,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelReport {
+    /// Its name in the cluster.
+    pub node: String,
+    /// Its own name.
+    pub host: String,
+    /// Name and version of the operating system.
+    pub system: String,
+    /// Kernel and processor.
+    pub kernel: String,
+    /// Version of Holdfast.
+    pub version: String,
+    /// What the module's `level` script said; none without a module or such a script.
+    pub module: Option<String>,
 }
 
 /// A module as listed.
@@ -285,6 +351,18 @@ pub enum Answer {
     ModuleGiven {
         /// With its package.
         config: ModuleConfig,
+    },
+    /// The node.
+    Level(LevelReport),
+    /// Folders by the name of their variable.
+    Places {
+        /// By name.
+        places: std::collections::BTreeMap<String, String>,
+    },
+    /// A module's editable files.
+    Package {
+        /// The `.safe` zip, base64.
+        package: String,
     },
     /// A piece of a snapshot.
     Chunk {

@@ -1,9 +1,11 @@
 //! The drivers: each turns one kind of effect into IO and hands its results back as inputs.
 
 pub mod checks;
+pub mod connections;
 pub mod errd;
 pub mod health;
 pub mod heartbeat;
+pub mod hook;
 pub mod icmp;
 pub mod inventory;
 pub mod processes;

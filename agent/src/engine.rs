@@ -6,6 +6,7 @@
 use crate::clock;
 use crate::drivers::Inbox;
 use crate::drivers::checks::{self, Checks};
+use crate::drivers::connections::Connections;
 use crate::drivers::heartbeat::Heartbeats;
 use crate::drivers::inventory::Counting;
 use crate::drivers::reboot::reboot;
@@ -121,6 +122,8 @@ pub struct Drivers {
     pub checks: Checks,
     /// How the machine is rebooted.
     pub reboot_command: String,
+    /// Counts connections to the virtual addresses; only held.
+    pub connections: Connections,
     /// Who is asked when every link is silent.
     pub witness: Witness,
 }
@@ -162,6 +165,8 @@ struct Running {
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
     dates: Dates,
+    /// The order to set the virtual addresses that is under way.
+    setting_addresses: Option<u64>,
 }
 
 impl Engine {
@@ -175,6 +180,7 @@ impl Engine {
             waiting: HashMap::new(),
             next_command: 1,
             dates: Dates::default(),
+            setting_addresses: None,
         };
         running.report();
         while let Some(input) = running.next_input().await {
@@ -245,8 +251,11 @@ impl Running {
             ToEngine::Apply { scripts, check, errd, settings, version } => {
                 let drivers = &mut self.engine.drivers;
                 drivers.checks.set(check, errd, scripts.as_deref().cloned());
-                if let (Some(old), Some(new)) = (&mut drivers.scripts, scripts) {
-                    old.set(*new);
+                // A module that gets its first `<user>` runs scripts from now on; one that loses it is not asked to.
+                match (&mut drivers.scripts, scripts) {
+                    (Some(old), Some(new)) => old.set(*new),
+                    (none, Some(new)) => *none = Some(Scripts::new(*new, self.engine.inbox.clone())),
+                    (_, None) => {}
                 }
                 self.engine.node.apply(*settings);
                 self.engine.version = version;
@@ -263,6 +272,7 @@ impl Running {
     /// Decides on one input and carries out what was decided.
     async fn handle(&mut self, input: Input) {
         let giving_up = matches!(input, Input::SaveFailed { .. });
+        self.tell_addresses(&input);
         let mut output = self.engine.node.handle(clock::moment(), input);
         if let Err(reason) = self.save(&mut output).await {
             tracing::error!(module = self.engine.module, "the ledger cannot be saved: {reason}");
@@ -277,6 +287,16 @@ impl Running {
             self.carry_out(output).await;
         }
         self.report();
+    }
+
+    /// That the virtual addresses are set is known to their driver alone.
+    fn tell_addresses(&mut self, input: &Input) {
+        if let Input::AddressesDone { run, error: None } = input
+            && self.setting_addresses.take_if(|setting| setting == run).is_some()
+            && let Some(addresses) = self.engine.drivers.addresses.shown()
+        {
+            self.log(EventLevel::Event, &format!("virtual addresses set: {addresses}"));
+        }
     }
 
     async fn save(&self, output: &mut Output) -> Result<(), String> {
@@ -295,7 +315,8 @@ impl Running {
         }
         for event in output.events {
             let state = format!("{} {}", event.state, event.readiness);
-            tracing::info!(module = self.engine.module, state, "{}", event.text);
+            // In the machine's journal it stands by the module log's own hand.
+            tracing::debug!(module = self.engine.module, state, "{}", event.text);
             self.engine.log.write(event.level, &state, &event.text);
         }
         for reply in output.replies {
@@ -308,10 +329,10 @@ impl Running {
     async fn act(&mut self, act: Act) {
         let drivers = &mut self.engine.drivers;
         match act {
-            Act::RunScript { run, script, force, from, to, action } => {
+            Act::RunScript { run, script, force, from, to, action, services } => {
                 let states = [from.to_string(), to.to_string()];
                 match &mut drivers.scripts {
-                    Some(scripts) => scripts.run(Run { run, script, force, states, action }),
+                    Some(scripts) => scripts.run(Run { run, script, force, states, action, services }),
                     None => {
                         self.hand_in(Input::ScriptExited { run, outcome: holdfast_core::input::ScriptOutcome::Absent })
                     }
@@ -326,6 +347,7 @@ impl Running {
             Act::SetAddresses { run } => {
                 // A peer that was heard has let go by now, or is silent.
                 let heard = self.engine.node.view().peer.is_some();
+                self.setting_addresses = Some(run);
                 drivers.addresses.set(run, if heard { Holder::Peer } else { Holder::Unknown });
             }
             Act::ReleaseAddresses { run } => drivers.addresses.release(run),

@@ -22,6 +22,7 @@ pub mod enrol;
 pub mod facts;
 pub mod files;
 pub mod identity;
+pub mod journal;
 pub mod ledger;
 pub mod link;
 pub mod logs;

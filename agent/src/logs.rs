@@ -6,6 +6,7 @@
 
 use crate::clock;
 use crate::files;
+use crate::journal::{Journal, Line};
 use anyhow::{Context, Result};
 use holdfast_api::agent::{LOG_LINES_MAX, LogLine, LogPage};
 use holdfast_core::output::EventLevel;
@@ -88,6 +89,24 @@ impl LogFile {
         Ok(())
     }
 
+    /// Empties the log; positions go on.
+    pub fn clear(&self) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = std::fs::metadata(self.path()).map_or(0, |meta| meta.len());
+        let end = self.base().new + length;
+        let text = format!("{end} {end}\n");
+        files::write_atomically(&self.dir.join(format!("{}.base", self.name)), text.as_bytes(), 0o600)?;
+        for path in [self.path(), self.old_path()] {
+            match OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot empty {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Everything there is, with the position of its first byte.
     fn read_all(&self) -> Result<(u64, Vec<u8>)> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +163,7 @@ fn parse_line(at: u64, line: &[u8]) -> LogLine {
     let text: String = text.trim_end_matches(['\n', '\r']).chars().take(LINE_MAX).collect();
     let mut parts = text.splitn(4, ' ');
     if let (Some(date), Some(level), Some(_node), Some(rest)) = (parts.next(), parts.next(), parts.next(), parts.next())
-        && let ("I" | "S" | "W" | "E", Ok(date)) = (level, date.parse::<jiff::Timestamp>())
+        && let ("C" | "W" | "E" | "U" | "S" | "I" | "D", Ok(date)) = (level, date.parse::<jiff::Timestamp>())
     {
         let unix_ms = u64::try_from(date.as_millisecond()).unwrap_or(0);
         return LogLine { at, unix_ms, level: level.to_owned(), text: rest.to_owned() };
@@ -156,17 +175,26 @@ fn parse_line(at: u64, line: &[u8]) -> LogLine {
 pub fn letter(level: EventLevel) -> char {
     match level {
         EventLevel::Info => 'I',
-        EventLevel::State => 'S',
+        EventLevel::Script => 'S',
+        EventLevel::User => 'U',
+        EventLevel::Event => 'E',
         EventLevel::Warning => 'W',
-        EventLevel::Error => 'E',
+        EventLevel::Error => 'C',
     }
+}
+
+/// Whether lines with this letter are shown only where detail is asked for.
+pub fn is_verbose(letter: &str) -> bool {
+    matches!(letter, "I" | "D")
 }
 
 /// Writer of a module log, on its own thread: a slow disk costs lines, never the engine's time.
 #[derive(Clone, Debug)]
 pub struct ModuleLog {
     lines: SyncSender<String>,
+    module: String,
     node: String,
+    journal: Option<Journal>,
 }
 
 impl ModuleLog {
@@ -175,7 +203,12 @@ impl ModuleLog {
         let (lines, inbox) = sync_channel(QUEUE);
         let run = move || write_lines(&log, &inbox);
         std::thread::Builder::new().name(format!("log-{module}")).spawn(run).context("cannot start a thread")?;
-        Ok(Self { lines, node: node.to_owned() })
+        Ok(Self { lines, module: module.to_owned(), node: node.to_owned(), journal: None })
+    }
+
+    /// The same log, of which each shown line also goes to the machine's journal.
+    pub fn also_to(self, journal: Journal) -> Self {
+        Self { journal: Some(journal), ..self }
     }
 
     /// Writes one event; `state` is shown in front of the text.
@@ -183,6 +216,9 @@ impl ModuleLog {
         let date = jiff::Timestamp::from_millisecond(clock::unix_ms() as i64).unwrap_or_default();
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX / 2).collect();
         let line = format!("{date:.3} {} {} {state} | {text}\n", letter(level), self.node);
+        if let Some(journal) = &self.journal {
+            journal.write(&Line { level, module: &self.module, node: &self.node, state, text: &text });
+        }
         if let Err(TrySendError::Full(line)) = self.lines.try_send(line) {
             tracing::warn!(line, "the module log's disk is too slow; a line was lost");
         }
@@ -266,14 +302,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = LogFile::new(dir.path(), "module", 1000);
         let log = ModuleLog::start(file.clone(), "m", "node1").unwrap();
-        log.write(EventLevel::State, "PRIM Ready", "two\nlines");
+        log.write(EventLevel::Event, "PRIM Ready", "two\nlines");
         let end = Instant::now() + Duration::from_secs(20);
         while file.page(None, 1).unwrap().lines.is_empty() {
             assert!(Instant::now() < end, "the line did not arrive");
             std::thread::yield_now();
         }
         let line = file.page(None, 1).unwrap().lines.remove(0);
-        assert_eq!((line.level.as_str(), line.text.as_str()), ("S", "PRIM Ready | two lines"));
+        assert_eq!((line.level.as_str(), line.text.as_str()), ("E", "PRIM Ready | two lines"));
         assert!(line.unix_ms > 0);
     }
 }

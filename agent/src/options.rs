@@ -132,6 +132,11 @@ impl Layout {
         self.var().join("modules").join(module)
     }
 
+    /// Support zips of a module that are kept.
+    pub fn dumps(&self, module: &str) -> PathBuf {
+        self.var().join("snapshot").join("modules").join(module)
+    }
+
     /// Ledger of a module.
     pub fn ledger(&self, module: &str) -> PathBuf {
         self.data.join("ledger").join(format!("{module}.ledger"))

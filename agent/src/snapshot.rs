@@ -58,6 +58,10 @@ pub async fn make(agent: &Arc<Agent>, module: Option<&str>) -> Result<Vec<u8>> {
                     entries.map(|entry| from(entry.path(), &format!("{part}/{}", entry.file_name().display()))),
                 );
             }
+            for dump in crate::agent::tend::dumps(&layout.dumps(name)) {
+                let file = dump.file_name().unwrap_or_default().display().to_string();
+                wanted.push(from(dump, &format!("dumps/{file}")));
+            }
             parts.extend(wanted.into_iter().filter_map(|(path, to)| Some((to, tail(&path)?))));
         }
         pack(&parts)

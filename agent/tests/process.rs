@@ -3,6 +3,8 @@
 
 #[path = "process/checks.rs"]
 mod checks;
+#[path = "process/words.rs"]
+mod words;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -271,7 +273,7 @@ fn module_without_replication_starts_follows_and_survives_a_kill_of_its_primary(
     two.ok(&["start", "-m", "m1"]);
     two.ok(&["waitstate", "-m", "m1", "SECOND"]);
     one.ok(&["waitstate", "-m", "m1", "PRIM"]);
-    assert!(one.ok(&["log", "-m", "m1"]).contains("hello from m1"));
+    assert!(one.ok(&["log", "-m", "m1", "-A"]).contains("hello from m1"));
     assert!(one.ok(&["log", "-m", "m1", "--app"]).contains("start_prim WAIT ALONE start"));
     one.kill();
     two.ok(&["waitstate", "-m", "m1", "ALONE"]);
@@ -335,8 +337,8 @@ fn module_is_exported_run_and_stopped_on_all_nodes_from_one_and_the_command_logs
     }
     let was_alone = |node: &str| one.ok(&["-H", node, "log", "-m", "m1"]).contains(" ALONE Ready | ");
     assert!(was_alone("node1") && !was_alone("node2"), "the secondary stopped first");
-    wait("node 2 knows who it was", || two.ok(&["cmdlog"]).contains("@node1 | stop -m m1"));
-    assert!(two.ok(&["cmdlog", "-s", "1000"]).lines().any(|line| line.contains("END") && line.contains("done | ")));
+    wait("node 2 knows who it was", || two.ok(&["cmdlog"]).contains("stop -m m1 -u "));
+    assert!(two.ok(&["cmdlog", "-s", "1000"]).lines().any(|line| line.contains("END") && line.contains(" | 0 | ")));
 
     assert!(one.refused(&["-H", "node2", "pairing"]).contains("on the node itself"));
     assert!(one.refused(&["-H", "node7", "state"]).contains("node1, node2"));

@@ -17,6 +17,8 @@ mod commands;
 mod crashes;
 #[path = "namespaces/data.rs"]
 mod data;
+#[path = "namespaces/journal.rs"]
+mod journal;
 #[path = "namespaces/ledger.rs"]
 mod ledger;
 #[path = "namespaces/links.rs"]
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         links::SCENARIOS,
         serverless::SCENARIOS,
         boots::SCENARIOS,
+        journal::SCENARIOS,
         data::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,

@@ -46,6 +46,8 @@ pub enum Input {
         problem: String,
         /// Its `action`.
         action: CheckAction,
+        /// Its `restart_services`: what of the application a restart is about; none: all of it.
+        services: Vec<String>,
     },
     /// A script or a handler counts a restart of its own towards `maxloop`, or asks how many are left.
     LoopOrdered {

@@ -247,7 +247,9 @@ impl Node {
             Input::ScriptExited { run, outcome } => self.on_script_exited(run, outcome),
             Input::Replica(event) => self.on_replica(event),
             Input::AddressesDone { run, error } => self.on_addresses_done(run, error),
-            Input::ProcessMissing { problem, action, .. } => self.on_process_missing(&problem, action),
+            Input::ProcessMissing { problem, action, services, .. } => {
+                self.on_process_missing(&problem, action, &services);
+            }
             Input::LoopOrdered { id, order, by } => self.on_loop_order(id, order, &by),
             Input::ResourceSet { name, value, by } => self.on_resource_set(&name, value, &by),
             Input::WitnessAnswered { ask, answer } => self.on_witness_answered(ask, answer),

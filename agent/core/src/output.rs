@@ -39,6 +39,8 @@ pub enum Act {
         to: ModuleState,
         /// Third argument.
         action: ScriptAction,
+        /// What of the application a restart is about (`-Services "a, b"`); none: all of it.
+        services: Vec<String>,
     },
     /// End the process group of a run that goes on (it still comes back as `ScriptExited`).
     EndScript {
@@ -167,16 +169,20 @@ pub struct Event {
     pub text: String,
 }
 
-/// Level of a module log line; the letter is the one shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Level of a module log line; the letter is the one shown. All but I are shown unless asked otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventLevel {
     /// I: detail.
     Info,
-    /// S: a state change, a script run.
-    State,
-    /// W: odd, but serving.
+    /// S: a script is run.
+    Script,
+    /// U: somebody's command.
+    User,
+    /// E: what has happened: a change of state, a resource, a decision.
+    Event,
+    /// W: an event that is odd, but nothing has stopped.
     Warning,
-    /// E: needs somebody.
+    /// C: critical, needs somebody.
     Error,
 }
 

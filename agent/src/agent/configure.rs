@@ -132,7 +132,7 @@ impl Agent {
     }
 
     /// Gives a running module its new scripts, limits and process checks.
-    async fn apply(&self, inner: &mut Inner, checked: Checked) -> Result<()> {
+    pub(super) async fn apply(self: &Arc<Self>, inner: &mut Inner, checked: Checked) -> Result<()> {
         let name = checked.config.name.clone();
         let scripts = self.script_setting(&checked).map(Box::new);
         let (check, errd) = (checked.user_config.check.clone(), checked.user_config.errd.clone());
@@ -140,11 +140,12 @@ impl Agent {
         let cluster = inner.cluster.as_ref().context("no cluster configuration")?;
         let settings = Box::new(self.settings(cluster, &checked)?);
         let held = inner.modules.get_mut(&name).context("the module is gone")?;
-        held.checked = checked;
+        held.checked = checked.clone();
         if let Some(engine) = &held.engine {
             let request = ToEngine::Apply { scripts, check, errd, settings, version };
             engine.requests.send(request).await.map_err(|_| anyhow!("the module's engine ended"))?;
         }
+        self.run_update(checked);
         Ok(())
     }
 
@@ -194,7 +195,7 @@ impl Agent {
     }
 }
 
-fn notes(checked: &Checked) -> String {
+pub(super) fn notes(checked: &Checked) -> String {
     let line = |note: &holdfast_api::userconfig::Note| format!("\nline {}: {}", note.line, note.text);
     checked.user_config.notes.iter().map(line).collect()
 }
@@ -208,7 +209,7 @@ pub(super) async fn stop_engines(inner: &mut Inner) {
     }
 }
 
-async fn stop_engine(held: Held) {
+pub(super) async fn stop_engine(held: Held) {
     if let Some(engine) = held.engine {
         drop(engine.requests);
         let _ = engine.task.await;

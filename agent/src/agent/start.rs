@@ -3,12 +3,14 @@
 use super::{Agent, EngineHandle, Inner};
 use crate::clock;
 use crate::drivers::checks::{self, Checks};
+use crate::drivers::connections::Connections;
 use crate::drivers::heartbeat::{Heartbeats, Link};
 use crate::drivers::replica::{self, Replica};
 use crate::drivers::script::{Scripts, Setting};
 use crate::drivers::vip::{self, Addresses};
 use crate::drivers::witness;
 use crate::engine::{Drivers, Engine};
+use crate::journal::Journal;
 use crate::ledger::{Ledger, LedgerThread};
 use crate::logs::ModuleLog;
 use crate::modules::Checked;
@@ -103,7 +105,8 @@ impl Agent {
         let (inbox, inputs) = mpsc::channel(INPUTS);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let key = module_key(&secret(cluster)?, config.id.0);
-        let log = ModuleLog::start(self.module_log(&config.name), &config.name, &nodes.own.name)?;
+        let log =
+            ModuleLog::start(self.module_log(&config.name), &config.name, &nodes.own.name)?.also_to(Journal::system());
         let witness = self.witness_setting(cluster, checked, nodes.own.id, &log)?;
         let checks = checks::Setting {
             module: config.name.clone(),
@@ -120,6 +123,7 @@ impl Agent {
             addresses: Addresses::start(self.address_setting(checked), inbox.clone()),
             scripts: self.script_setting(checked).map(|setting| Scripts::new(setting, inbox.clone())),
             checks: Checks::new(checks, self.store.switches(&config.name)?, inbox.clone()),
+            connections: Connections::start(user_config.vip.as_ref(), &inbox),
             reboot_command: self.options.reboot_command.clone(),
         };
         let engine = Engine {

@@ -1,28 +1,27 @@
 //! Carries a command out: asks the agent, shows its answer, gives the exit code.
 
-use super::pieces::{log, save_log, snapshot};
-use super::verbs::{Cluster, Control, Module, Package, Verb};
-use super::{DONE, LATE, actor, checks, done, members, remote, show, states, unexpected};
+use super::verbs::{Cluster, Control, MaybeModule, Module, Verb};
+use super::{
+    DONE, UNKNOWN, actor, checks, done, logs, members, packages, remote, show, states, tend, unexpected, waits,
+};
 use crate::control::client::Client;
 use crate::control::{Answer, Request};
-use anyhow::{Context, Result, anyhow};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use holdfast_api::agent::LogKind;
+use anyhow::{Context, Result, anyhow, bail};
 use holdfast_api::config::ClusterConfig;
-use holdfast_api::ids::ModuleId;
+use holdfast_api::state::ModuleState;
 use holdfast_core::input::ModuleCommand;
+use std::io::{Write, stdout};
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// Time between two looks at a state that is waited for.
-const LOOK_PERIOD: Duration = Duration::from_millis(100);
 
 /// Carries out one command on the node that `client` asks; its exit code.
 pub(super) fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
     match verb {
-        Verb::State { module, verbose, json } => state(client, module.module, verbose, json)?,
+        Verb::State { module, quiet: true, .. } => return state_code(client, module.module),
+        Verb::State { module, verbose, json, .. } => state(client, module.module, verbose, json)?,
         Verb::Checks(verb) => checks::run(client, verb)?,
+        Verb::Waits(verb) => return waits::run(client, verb),
+        Verb::Logs(verb) => logs::run(client, verb)?,
+        Verb::Tend(verb) => return tend::run(client, verb),
         Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
         Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
         Verb::Forcestop(control) => command(client, control, ModuleCommand::ForceStop)?,
@@ -38,22 +37,7 @@ pub(super) fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
             let kind = if value == "on" { ModuleCommand::FailoverOn } else { ModuleCommand::FailoverOff };
             command(client, Control { module, identity: None }, kind)?;
         }
-        Verb::Boot { module, value } => {
-            let kind = match value.as_str() {
-                "on" => ModuleCommand::BootOn,
-                "auto" => ModuleCommand::BootAuto,
-                _ => ModuleCommand::BootOff,
-            };
-            command(client, Control { module, identity: None }, kind)?;
-        }
-        Verb::Waitstate { module, state, timeout } => return wait_state(client, &module.module, &state, timeout),
-        Verb::Log { module, lines, app, follow, json, save } => {
-            let which = if app { LogKind::Application } else { LogKind::Module };
-            match save {
-                Some(file) => save_log(client, &module.module, which, &file)?,
-                None => log(client, &module.module, which, lines, follow, json)?,
-            }
-        }
+        Verb::Boot { module, value, json } => boot(client, module, &value, json)?,
         Verb::Printi { module, text } => print(client, module, false, &text)?,
         Verb::Printe { module, text } => print(client, module, true, &text)?,
         Verb::Pairing { reopen, json } => match client.ask(Request::Pairing { reopen })? {
@@ -61,18 +45,14 @@ pub(super) fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
             other => return Err(unexpected(other)),
         },
         Verb::Key => done(client.ask(Request::Key)?)?,
-        Verb::Snapshot { module, file } => snapshot(client, module.module, &file)?,
         Verb::Cluster(verb) => cluster(client, verb)?,
-        Verb::Module(verb) => package(client, verb)?,
+        Verb::Module(verb) => packages::run(client, verb)?,
         Verb::Config(module) => done(client.ask(Request::ModuleConfigure { module: module.module })?)?,
+        Verb::Deconfig(module) => done(client.ask(Request::ModuleRemove { module: module.module })?)?,
         Verb::Confcheck(module) => done(client.ask(Request::ModuleCheck { module: module.module })?)?,
         Verb::Confinfo { module, json } => match client.ask(Request::ModuleInfo { module: module.module })? {
             Answer::ModuleInfo(info) if json => show::json(&info)?,
             Answer::ModuleInfo(info) => members::module_info(&info)?,
-            other => return Err(unexpected(other)),
-        },
-        Verb::Cmdlog { lines, json } => match client.ask(Request::CommandLog { from: None, limit: lines })? {
-            Answer::Log { page } => show::log(&page, json)?,
             other => return Err(unexpected(other)),
         },
         Verb::VerifyPaths { paths, json } => match client.ask(Request::VerifyPaths { paths })? {
@@ -116,23 +96,14 @@ fn cluster(client: &mut Client, verb: Cluster) -> Result<()> {
 
 fn cluster_file(file: &Path) -> Result<ClusterConfig> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is not a cluster configuration", file.display()))
-}
-
-fn package(client: &mut Client, verb: Package) -> Result<()> {
-    match verb {
-        Package::Install { module, id, file } => {
-            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let (package, module) = (STANDARD.encode(bytes), module.module);
-            done(client.ask(Request::ModuleInstall { module, id: id.map(ModuleId), package })?)
-        }
-        Package::List { json } => match client.ask(Request::ModuleList)? {
-            Answer::Modules { modules } if json => show::json(&modules),
-            Answer::Modules { modules } => show::modules(&modules),
-            other => Err(unexpected(other)),
-        },
-        Package::Uninstall(module) => done(client.ask(Request::ModuleRemove { module: module.module })?),
+    if bytes.trim_ascii_start().starts_with(b"<") || bytes.starts_with(b"PK") {
+        bail!(
+            "{} is a cluster.xml or a zip of another product, which has no keys of these nodes: enter the nodes in the \
+             console, or write them as JSON (`holdfast cluster show` prints one)",
+            file.display()
+        );
     }
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not a cluster configuration", file.display()))
 }
 
 fn command(client: &mut Client, control: Control, kind: ModuleCommand) -> Result<()> {
@@ -145,25 +116,39 @@ fn print(client: &mut Client, module: Module, error: bool, text: &[String]) -> R
     done(client.ask(Request::Print { module: module.module, error, text: text.join(" ") })?)
 }
 
-pub(super) fn wait_state(client: &mut Client, module: &str, wanted: &str, timeout_s: f64) -> Result<u8> {
-    let wanted = wanted.to_uppercase();
-    if !["STOP", "WAIT", "ALONE", "PRIM", "SECOND", "UP"].contains(&wanted.as_str()) {
-        return Err(anyhow!("{wanted} is no state: write STOP, WAIT, ALONE, PRIM, SECOND or UP"));
-    }
-    let end = Instant::now() + Duration::try_from_secs_f64(timeout_s).context("the timeout is not a time")?;
-    loop {
-        let modules = states(client, Some(module.to_owned()))?;
-        let report = modules.first().context("no such module")?;
-        let state = report.state.to_string();
-        let settled = matches!(wanted.as_str(), "STOP" | "WAIT") || report.readiness.to_string() == "Ready";
-        if state == wanted && settled {
-            return Ok(DONE);
+/// Prints the state of one module; its number is the exit code, as scripts of other products count them.
+fn state_code(client: &mut Client, module: Option<String>) -> Result<u8> {
+    let name = module.map_or_else(|| Err(anyhow!("-q is about one module: -m NAME")), Ok);
+    let found = name.and_then(|name| states(client, Some(name)));
+    let report = match found.map(|found| found.into_iter().next()) {
+        Ok(Some(report)) => report,
+        Ok(None) => bail!("the agent answered with no module: use the same version"),
+        Err(error) => {
+            eprintln!("holdfast: {error:#}");
+            return Ok(UNKNOWN);
         }
-        if Instant::now() >= end {
-            let waiting = report.waiting_for.as_deref().unwrap_or(&report.detail);
-            eprintln!("holdfast: {module} is {state} {} after {timeout_s} s: {waiting}", report.readiness);
-            return Ok(LATE);
-        }
-        std::thread::sleep(LOOK_PERIOD);
+    };
+    writeln!(stdout(), "{}", report.state)?;
+    Ok(code_of_state(report.state))
+}
+
+fn code_of_state(state: ModuleState) -> u8 {
+    match state {
+        ModuleState::Stop => 0,
+        ModuleState::Wait => 1,
+        ModuleState::Alone | ModuleState::Up => 2,
+        ModuleState::Prim => 3,
+        ModuleState::Second => 4,
     }
+}
+
+fn boot(client: &mut Client, module: MaybeModule, value: &str, json: bool) -> Result<()> {
+    let kind = match value {
+        "on" => ModuleCommand::BootOn,
+        "auto" => ModuleCommand::BootAuto,
+        "off" => ModuleCommand::BootOff,
+        _ => return show::boot(&states(client, module.module)?, json),
+    };
+    let module = Module { module: module.module.with_context(|| format!("of which module? -m NAME boot {value}"))? };
+    command(client, Control { module, identity: None }, kind)
 }

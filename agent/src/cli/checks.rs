@@ -56,6 +56,12 @@ pub(super) struct Set {
     /// up, down, init, unknown, or a short word or number.
     #[arg(short = 'v', value_name = "VALUE", default_value = "up")]
     value: String,
+    /// Accepted as scripts write it; without effect: a change is in the resource's history and the log anyway.
+    #[arg(short = 'n')]
+    unlogged: bool,
+    /// Accepted as scripts write it; without effect: a change is in the resource's history and the log anyway.
+    #[arg(short = 'l')]
+    logged: bool,
     /// Who says so.
     #[arg(short = 'i', value_name = "IDENTITY")]
     identity: Option<String>,

@@ -1,8 +1,9 @@
 //! `-H`: a command on other nodes, through the agent here; the answers one node after another, the exit code the worst.
 
-use super::carry::{verb, wait_state};
-use super::verbs::{Cluster, Package, Verb};
-use super::{DONE, LATE, code_of, done, states, unexpected};
+use super::carry::verb;
+use super::verbs::{Cluster, Verb};
+use super::waits::{State, Wanted, wait};
+use super::{DONE, LATE, code_of, done, logs, packages, states, tend, unexpected};
 use crate::cluster_link::members::Member;
 use crate::control::client::Client;
 use crate::control::{Answer, Request};
@@ -39,7 +40,9 @@ fn chosen(hosts: &str, members: &[Member]) -> Result<Vec<Member>> {
         return Ok(members.to_vec());
     }
     let mut found: Vec<Member> = Vec::new();
-    for name in hosts.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    // `[https:9453],node1`, as scripts write it: how a node is reached is not theirs to say here.
+    let named = hosts.split(',').map(str::trim).filter(|name| !name.is_empty() && !name.starts_with('['));
+    for name in named {
         let Some(member) = members.iter().find(|member| member.node == name) else {
             let names: Vec<&str> = members.iter().map(|member| member.node.as_str()).collect();
             bail!("{name} is no node of this cluster: -H takes \"*\" or names of {}, with commas", names.join(", "));
@@ -55,11 +58,15 @@ fn chosen(hosts: &str, members: &[Member]) -> Result<Vec<Member>> {
 /// Whether a command makes sense on so many nodes, asked from here.
 fn check(command: &Verb, nodes: usize) -> Result<()> {
     match command {
-        Verb::Log { follow: true, .. } => bail!("a log is followed on its node only: leave out -f, or run it there"),
+        Verb::Logs(logs::Verb::Logview { .. }) => bail!("a log is followed on its node only: `log`, or run it there"),
         Verb::Printi { .. } | Verb::Printe { .. } => bail!("printi and printe are for the scripts of the node itself"),
         Verb::Pairing { .. } => bail!("the pairing code is shown and reopened on the node itself only"),
         Verb::Cluster(Cluster::Deconfig) => bail!("a node leaves its cluster by a command on itself only"),
-        Verb::Snapshot { .. } | Verb::Log { save: Some(_), .. } if nodes > 1 => {
+        Verb::Tend(tend::Verb::Snapshot { .. })
+        | Verb::Logs(logs::Verb::Logsave { .. })
+        | Verb::Module(packages::Verb::Package { .. })
+            if nodes > 1 =>
+        {
             bail!("this writes one file: name one node with -H")
         }
         _ => Ok(()),
@@ -69,11 +76,13 @@ fn check(command: &Verb, nodes: usize) -> Result<()> {
 /// Whether the output is for programs: the node's name then goes beside it, not into it.
 fn for_programs(command: &Verb) -> bool {
     match command {
-        Verb::State { json, .. } | Verb::Log { json, .. } | Verb::Cmdlog { json, .. } => *json,
+        Verb::State { json, .. } | Verb::Boot { json, .. } => *json,
+        Verb::Logs(verb) => logs::for_programs(verb),
+        Verb::Tend(verb) => tend::for_programs(verb),
+        Verb::Module(verb) => packages::for_programs(verb),
         Verb::VerifyPaths { json, .. } | Verb::Confinfo { json, .. } => *json,
         Verb::Cluster(Cluster::State { json } | Cluster::Confinfo { json }) => *json,
         Verb::Cluster(Cluster::Show) => true,
-        Verb::Module(Package::List { json }) => *json,
         _ => false,
     }
 }
@@ -126,7 +135,7 @@ pub(super) fn run(client: &mut Client, hosts: &str, command: &Verb) -> Result<u8
         turn(client, member);
         let mut code = report(verb(client, command.clone()));
         if let (Verb::Stop(control), Some(ModuleState::Second), DONE) = (command, state, code) {
-            code = report(wait_state(client, &control.module.module, "STOP", STOP_SECONDS));
+            code = report(wait(client, &control.module.module, Wanted::State(State::Stop), STOP_SECONDS));
             if code == LATE {
                 eprintln!("holdfast: the other nodes are stopped nevertheless");
             }
@@ -192,6 +201,7 @@ pub(super) mod tests {
         };
         assert_eq!(names("*").unwrap().len(), 3);
         assert_eq!(names("node3, node1,node3").unwrap(), ["node3", "node1"]);
+        assert_eq!(names("[https:9453],node2").unwrap(), ["node2"]);
         assert!(names("node1,node9").unwrap_err().contains("node1, node2, node3"));
         assert!(names(",").unwrap_err().contains("names no node"));
     }

@@ -84,6 +84,22 @@ pub(super) fn resources(modules: &[NodeModuleReport]) -> Result<()> {
     table(&rows)
 }
 
+/// What starts when the machine boots.
+pub(super) fn boot(modules: &[NodeModuleReport], as_json: bool) -> Result<()> {
+    let policy = |module: &NodeModuleReport| {
+        let said = module.resources.iter().find(|resource| resource.name == "usersetting.boot");
+        let held = if module.boot_start { "on" } else { "off" };
+        said.map_or_else(|| held.to_owned(), |resource| resource.value.to_string())
+    };
+    if as_json {
+        let all = modules.iter().map(|module| serde_json::json!({"module": module.module, "boot": policy(module)}));
+        return json(&all.collect::<Vec<_>>());
+    }
+    let mut rows = vec![header(&["MODULE", "BOOT"])];
+    rows.extend(modules.iter().map(|module| vec![module.module.clone(), policy(module)]));
+    table(&rows)
+}
+
 /// The modules known.
 pub(super) fn modules(modules: &[ListedModule]) -> Result<()> {
     let mut rows = vec![header(&["MODULE", "ID", "INSTALLED", "CONFIGURED"])];

@@ -1,11 +1,11 @@
 //! What needs no agent: processes with all they started, commands with a time limit, addresses that an agent left.
 
 use super::{DONE, LATE_TOOL, REFUSED};
-use crate::drivers::processes::{self, Process, Selection, pattern};
+use crate::drivers::processes::{self, Process, Selection, lives, pattern, signal};
 use crate::drivers::vip;
 use anyhow::{Context, Result, anyhow};
 use clap::{Subcommand, ValueEnum};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
@@ -193,42 +193,21 @@ fn end(found: Vec<(usize, &Process)>, level: Level) -> Result<u8> {
         eprintln!("holdfast: no process is meant");
         return Ok(REFUSED);
     }
-    let signal = |signal| found.iter().try_for_each(|(_, process)| send(process, signal));
+    let send = |kind| found.iter().try_for_each(|(_, process)| signal(process, kind));
     match level {
         Level::Test => {}
-        Level::Ask => signal(Signal::TERM)?,
-        Level::Force => signal(Signal::KILL)?,
+        Level::Ask => send(Signal::TERM)?,
+        Level::Force => send(Signal::KILL)?,
         Level::Terminate => {
-            signal(Signal::TERM)?;
+            send(Signal::TERM)?;
             let until = Instant::now() + GRACE;
             while found.iter().any(|(_, process)| lives(process)) && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            signal(Signal::KILL)?;
+            send(Signal::KILL)?;
         }
     }
     Ok(DONE)
-}
-
-fn lives(process: &Process) -> bool {
-    processes::read(Path::new(PROC), process.pid).is_some_and(|now| now.started == process.started)
-}
-
-/// Sends a signal to a process and to no other that has got its number since; one that has ended is fine.
-fn send(process: &Process, signal: Signal) -> Result<()> {
-    let Some(pid) = Pid::from_raw(process.pid as i32) else {
-        return Ok(());
-    };
-    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return Ok(());
-    };
-    if !lives(process) {
-        return Ok(());
-    }
-    match pidfd_send_signal(&handle, signal) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(anyhow!("process {} ({}) cannot be signalled: {error}", process.pid, process.name)),
-    }
 }
 
 fn bounded(seconds: f64, words: &[OsString]) -> Result<u8> {

@@ -1,6 +1,6 @@
 //! The commands that an agent carries out, as they are written.
 
-use super::checks;
+use super::{checks, logs, packages, tend, waits};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -38,12 +38,24 @@ pub(super) enum Verb {
         /// With all resources: value, since when, and who said so.
         #[arg(short = 'v')]
         verbose: bool,
+        /// Only the state of one module, which is the exit code too: STOP 0, WAIT 1, ALONE and UP 2, PRIM 3, SECOND 4.
+        #[arg(short = 'q', conflicts_with = "verbose")]
+        quiet: bool,
+        /// With -q, as scripts write it (-lq): the state on this node, which is what is always shown.
+        #[arg(short = 'l', requires = "quiet")]
+        local: bool,
         /// As JSON: one object with -m, else an array.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "quiet")]
         json: bool,
     },
     #[command(flatten)]
     Checks(checks::Verb),
+    #[command(flatten)]
+    Waits(waits::Verb),
+    #[command(flatten)]
+    Logs(logs::Verb),
+    #[command(flatten)]
+    Tend(tend::Verb),
     /// Start a module, in the role its data allows.
     Start(Control),
     /// Stop a module; a primary's stop is a failover.
@@ -82,41 +94,12 @@ pub(super) enum Verb {
         #[arg(value_parser = ["on", "off"])]
         value: String,
     },
-    /// Wait until a module is in a state, Ready (STOP: stopped; WAIT: also while it waits).
-    Waitstate {
-        #[command(flatten)]
-        module: Module,
-        /// STOP, WAIT, ALONE, PRIM, SECOND or UP.
-        state: String,
-        /// Seconds to wait at most.
-        #[arg(long, default_value_t = 120.0)]
-        timeout: f64,
-    },
-    /// Show a log of a module.
-    Log {
-        #[command(flatten)]
-        module: Module,
-        /// Number of lines.
-        #[arg(short = 's', default_value_t = 300)]
-        lines: u32,
-        /// The application log (output of the scripts) instead of the module log.
-        #[arg(long)]
-        app: bool,
-        /// Go on showing new lines.
-        #[arg(short = 'f', long)]
-        follow: bool,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
-        /// Save the whole log as text into this file.
-        #[arg(long, value_name = "FILE.txt")]
-        save: Option<PathBuf>,
-    },
     /// Write a line of level I into the module log.
     Printi {
         #[command(flatten)]
         module: Module,
         /// The text.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         text: Vec<String>,
     },
     /// Write a line of level E into the module log.
@@ -124,6 +107,7 @@ pub(super) enum Verb {
         #[command(flatten)]
         module: Module,
         /// The text.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         text: Vec<String>,
     },
     /// Show the pairing code with which the console enrols this node.
@@ -137,22 +121,17 @@ pub(super) enum Verb {
     },
     /// Show the fingerprint of this node's key.
     Key,
-    /// Save a support zip: logs, configurations, states, versions, system facts; secrets are masked.
-    Snapshot {
-        #[command(flatten)]
-        module: MaybeModule,
-        /// Where to save it.
-        file: PathBuf,
-    },
     /// The cluster configuration of this node.
     #[command(subcommand)]
     Cluster(Cluster),
     /// Module packages.
     #[command(subcommand)]
-    Module(Package),
+    Module(packages::Verb),
     /// Configure an installed module as it stands in $SAFE/modules/<module>.
     Config(Module),
-    /// Check an installed module without configuring it.
+    /// Forget the configuration of a stopped module; its editable files, logs and data stay.
+    Deconfig(Module),
+    /// Check an installed module without configuring it; runs its own `confcheck`, if it has one.
     Confcheck(Module),
     /// Show signature and date of a module's configuration in use and of its files as edited.
     Confinfo {
@@ -162,20 +141,14 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Start a module when the machine boots, or not.
+    /// Start a module when the machine boots, or not; or show what each does.
     Boot {
         #[command(flatten)]
-        module: Module,
-        /// on, off, or auto (if it was running when the machine went down).
-        #[arg(value_parser = ["on", "off", "auto"])]
+        module: MaybeModule,
+        /// on, off, or auto (if it was running when the machine went down), of one module; status: what holds now.
+        #[arg(value_parser = ["on", "off", "auto", "status"])]
         value: String,
-    },
-    /// Show who gave which command on this node, and what came of it.
-    Cmdlog {
-        /// Number of lines.
-        #[arg(short = 's', default_value_t = 300)]
-        lines: u32,
-        /// One JSON object a line.
+        /// With status: as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -218,26 +191,4 @@ pub(super) enum Cluster {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(super) enum Package {
-    /// Install a package for editing under $SAFE/modules/<module>.
-    Install {
-        #[command(flatten)]
-        module: Module,
-        /// Number of the module, equal on all nodes: it decides the ports.
-        #[arg(short = 'M', value_name = "ID", value_parser = clap::value_parser!(u16).range(1..))]
-        id: Option<u16>,
-        /// The package.
-        file: PathBuf,
-    },
-    /// List installed and configured modules.
-    List {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Forget a stopped module; its editable files, logs and data stay.
-    Uninstall(Module),
 }

@@ -195,7 +195,7 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
             Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
         }
         Request::Print { module, error, text } => {
-            let level = if error { EventLevel::Error } else { EventLevel::Info };
+            let level = if error { EventLevel::Event } else { EventLevel::Info };
             agent.print(&module, level, &text).await?;
             done(String::new())
         }
@@ -217,7 +217,16 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
         }
         Request::ModuleInstall { module, id, package } => done(install(agent, &module, id, &package).await?),
         Request::ModuleConfigure { module } => done(agent.configure_installed(&module).await?),
-        Request::ModuleCheck { module } => done(check(agent, &module)?),
+        Request::ModuleCheck { module } => done(agent.check_installed(&module).await?),
+        Request::ModuleUninstall { module } => done(agent.uninstall(&module).await?),
+        Request::ModuleUpdate { module } => done(agent.update(&module).await?),
+        Request::ModulePackage { module } => {
+            Answer::Package { package: modules::configured(&agent.layout, &module, 1)?.package }
+        }
+        Request::Level { module } => Answer::Level(agent.level(module.as_deref()).await?),
+        Request::Places { module } => Answer::Places { places: agent.places(module.as_deref()).await? },
+        Request::Clean { module, part } => done(agent.clean(&module, part).await?),
+        Request::Dump { module } => done(agent.dump(&module).await?),
         Request::ModuleRemove { module } => done(agent.remove_module(&module).await?),
         Request::ModuleList => Answer::Modules { modules: list(agent).await },
         Request::VerifyPaths { paths } => {
@@ -304,10 +313,4 @@ async fn info(agent: &Agent, module: String) -> Result<ModuleInfo> {
     let unix_ms = modules::edited_unix_ms(&agent.layout, &module);
     let edited = edited.map(|checked| Mark { version: 0, signature: checked.signature, unix_ms });
     Ok(ModuleInfo { module, used, edited })
-}
-
-fn check(agent: &Agent, module: &str) -> Result<String> {
-    let checked = modules::check(&modules::configured(&agent.layout, module, 1)?)?;
-    let notes = checked.user_config.notes.iter().map(|note| format!("\nline {}: {}", note.line, note.text));
-    Ok(format!("{module} can be configured{}", notes.collect::<String>()))
 }

@@ -1,11 +1,19 @@
 //! Requests in words, for the command log, and which of them another node may make.
 
-use super::Request;
+use super::{Cleaned, Request};
 use holdfast_core::input::{LoopOrder, ModuleCommand};
 
 /// The command's word, as messages have it.
 pub fn command(kind: ModuleCommand) -> String {
     serde_json::to_value(kind).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn cleaned(what: Cleaned) -> &'static str {
+    match what {
+        Cleaned::Log => "log",
+        Cleaned::Process => "process",
+        Cleaned::Resource => "resource",
+    }
 }
 
 impl Request {
@@ -26,7 +34,11 @@ impl Request {
             Self::ModuleInstall { module, id: Some(id), .. } => format!("module install -m {module} -M {}", id.0),
             Self::ModuleInstall { module, id: None, .. } => format!("module install -m {module}"),
             Self::ModuleConfigure { module } => format!("config -m {module}"),
-            Self::ModuleRemove { module } => format!("module uninstall -m {module}"),
+            Self::ModuleRemove { module } => format!("deconfig -m {module}"),
+            Self::ModuleUninstall { module } => format!("module uninstall -m {module}"),
+            Self::ModuleUpdate { module } => format!("update -m {module}"),
+            Self::Clean { module, part } => format!("clean {} -m {module}", cleaned(*part)),
+            Self::Dump { module } => format!("dump -m {module}"),
             Self::ModuleTake { config } => {
                 format!("config -m {} (version {} of another node)", config.name, config.version)
             }
@@ -43,6 +55,9 @@ impl Request {
             | Self::Key
             | Self::Cluster
             | Self::ModuleCheck { .. }
+            | Self::ModulePackage { .. }
+            | Self::Level { .. }
+            | Self::Places { .. }
             | Self::ModuleList
             | Self::VerifyPaths { .. }
             | Self::ClusterState

@@ -153,13 +153,15 @@ impl Watched {
                 Err(why) => {
                     let problem = format!("{problem}, and its handler {program} {why}");
                     let name = self.proc.name.clone();
-                    let _ = inbox.send(Input::ProcessMissing { name, problem, action: CheckAction::StopStart }).await;
+                    let (action, services) = (CheckAction::StopStart, Vec::new());
+                    let _ = inbox.send(Input::ProcessMissing { name, problem, action, services }).await;
                     return;
                 }
             },
         };
         // A failure means that the engine has ended.
-        let _ = inbox.send(Input::ProcessMissing { name: self.proc.name.clone(), problem, action }).await;
+        let (name, services) = (self.proc.name.clone(), self.proc.restart_services.clone());
+        let _ = inbox.send(Input::ProcessMissing { name, problem, action, services }).await;
     }
 
     /// Runs the handler: exit code 0 is good. It counts its own restarts (`incloop`) and uses a class of its own.

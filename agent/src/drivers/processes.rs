@@ -1,8 +1,9 @@
 //! The processes of this machine, and which of them answer to a name and to regular expressions.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use holdfast_api::userconfig::Proc;
 use regex::bytes::{Regex, RegexBuilder};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::path::Path;
 
 /// Most bytes of a command line that are looked at.
@@ -59,6 +60,28 @@ pub fn read(proc: &Path, pid: u32) -> Option<Process> {
     arguments.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
     let name = String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned();
     Some(Process { pid, parent, started, name, arguments })
+}
+
+/// Whether a process still runs, and not another under its number.
+pub fn lives(process: &Process) -> bool {
+    read(Path::new("/proc"), process.pid).is_some_and(|now| now.started == process.started)
+}
+
+/// Sends a signal to a process and to no other that has got its number since; one that has ended is fine.
+pub fn signal(process: &Process, signal: Signal) -> Result<()> {
+    let Some(pid) = Pid::from_raw(process.pid as i32) else {
+        return Ok(());
+    };
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return Ok(());
+    };
+    if !lives(process) {
+        return Ok(());
+    }
+    match pidfd_send_signal(&handle, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(anyhow!("process {} ({}) cannot be signalled: {error}", process.pid, process.name)),
+    }
 }
 
 /// Which processes are meant: by command name or an expression on it, and by an expression on the command line.

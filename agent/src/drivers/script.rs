@@ -36,6 +36,8 @@ pub struct Run {
     pub states: [String; 2],
     /// Third argument.
     pub action: ScriptAction,
+    /// What a restart is about, passed as `-Services "a, b"`; none: all of the application.
+    pub services: Vec<String>,
 }
 
 /// What all runs of a module share.
@@ -70,10 +72,14 @@ fn action_word(action: ScriptAction) -> &'static str {
 
 impl Run {
     /// The arguments as passed.
-    pub fn arguments(&self) -> Vec<&str> {
-        let states = self.states.iter().map(String::as_str);
-        let force = self.force.then_some("force");
-        force.into_iter().chain(states).chain([action_word(self.action)]).collect()
+    pub fn arguments(&self) -> Vec<String> {
+        let force = self.force.then(|| "force".to_owned());
+        let mut all: Vec<String> = force.into_iter().chain(self.states.clone()).collect();
+        all.push(action_word(self.action).to_owned());
+        if !self.services.is_empty() {
+            all.extend(["-Services".to_owned(), self.services.join(", ")]);
+        }
+        all
     }
 }
 
@@ -237,7 +243,7 @@ mod tests {
 
     fn stop(run: u64, force: bool) -> Run {
         let states = ["PRIM".to_owned(), "WAIT".to_owned()];
-        Run { run, script: Script::Stop(When::Prim), force, states, action: ScriptAction::Stop }
+        Run { run, script: Script::Stop(When::Prim), force, states, action: ScriptAction::Stop, services: Vec::new() }
     }
 
     async fn outcome(inbox: &mut mpsc::Receiver<Input>) -> (u64, ScriptOutcome) {
@@ -260,6 +266,12 @@ mod tests {
         assert!(text.contains("\nm: force PRIM WAIT stop\noops\n"), "{text}");
         scripts.run(Run { script: Script::Stop(When::Pre), ..stop(8, false) });
         assert_eq!(outcome(&mut ends).await, (8, ScriptOutcome::Absent));
+    }
+
+    #[test]
+    fn a_restart_of_some_services_names_them_in_one_argument() {
+        let run = Run { services: vec!["web".to_owned(), "db".to_owned()], ..stop(1, true) };
+        assert_eq!(run.arguments(), ["force", "PRIM", "WAIT", "stop", "-Services", "web, db"]);
     }
 
     #[tokio::test]

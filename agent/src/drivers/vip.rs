@@ -52,7 +52,10 @@ pub struct Setting {
 
 /// The driver of one module's addresses; its orders are carried out one after another.
 #[derive(Debug)]
-pub struct Addresses(mpsc::UnboundedSender<Order>);
+pub struct Addresses {
+    orders: mpsc::UnboundedSender<Order>,
+    shown: Option<String>,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Order {
@@ -73,18 +76,27 @@ impl Addresses {
     /// The driver of a module; `None`: it has no addresses, and every order is done at once.
     pub fn start(setting: Option<Setting>, inbox: Inbox) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
+        let shown = setting.as_ref().map(|setting| {
+            let addresses = setting.vip.interfaces.iter().flat_map(|interface| &interface.addresses);
+            addresses.map(|address| address.addr.as_str()).collect::<Vec<_>>().join(", ")
+        });
         tokio::spawn(serve(setting.map(Arc::new), received, inbox));
-        Self(orders)
+        Self { orders, shown }
+    }
+
+    /// The addresses, for people; `None`: the module has none.
+    pub fn shown(&self) -> Option<&str> {
+        self.shown.as_deref()
     }
 
     /// Sets every address or none; comes back as `AddressesDone` with this run.
     pub fn set(&self, run: u64, holder: Holder) {
-        let _ = self.0.send(Order::Set { run, holder });
+        let _ = self.orders.send(Order::Set { run, holder });
     }
 
     /// Releases what was set; comes back as `AddressesDone` with this run.
     pub fn release(&self, run: u64) {
-        let _ = self.0.send(Order::Release { run });
+        let _ = self.orders.send(Order::Release { run });
     }
 }
 

@@ -201,5 +201,10 @@ impl Cluster {
 
 /// The process checker finds a process missing.
 pub(crate) fn process_missing(name: &str, action: CheckAction) -> Input {
-    Input::ProcessMissing { name: name.to_owned(), problem: format!("process {name} is missing"), action }
+    Input::ProcessMissing {
+        name: name.to_owned(),
+        problem: format!("process {name} is missing"),
+        action,
+        services: Vec::new(),
+    }
 }

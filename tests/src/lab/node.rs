@@ -198,7 +198,7 @@ impl Lab {
 
     /// The last lines of a module's log, or why there are none.
     pub fn module_log(&self, number: u8, module: &str, lines: u32) -> String {
-        match self.cli(number, &["log", "-m", module, "-s", &lines.to_string()]) {
+        match self.cli(number, &["log", "-m", module, "-A", "-s", &lines.to_string()]) {
             Ok(text) => text,
             Err(error) => format!("(no module log: {error:#})\n"),
         }

@@ -52,6 +52,8 @@ impl Node {
             }
         }
         let by = format!("{} by {actor}", kind.as_str());
+        let person = !counted && !NOBODY.contains(&actor.as_str());
+        self.event(if person { EventLevel::User } else { EventLevel::Event }, by.clone());
         let result = match kind {
             _ if self.settings.mode == Mode::Light && of_two_nodes(kind) => Err(format!(
                 "{} is a light module: it has no second node; order `start`, `stop` or `restart`",
@@ -69,8 +71,8 @@ impl Node {
             ModuleCommand::BootOn => self.set_boot(true, false),
             ModuleCommand::BootOff => self.set_boot(false, false),
             ModuleCommand::BootAuto => self.set_boot(false, true),
-            ModuleCommand::FailoverOn => self.set_failover(true, &by),
-            ModuleCommand::FailoverOff => self.set_failover(false, &by),
+            ModuleCommand::FailoverOn => self.set_failover(true),
+            ModuleCommand::FailoverOff => self.set_failover(false),
         };
         if let Err(reason) = &result {
             self.event(EventLevel::Warning, format!("{by} refused: {reason}"));
@@ -97,7 +99,7 @@ impl Node {
         );
         if order != LoopOrder::Check {
             let word = if order == LoopOrder::Count { "incloop" } else { "resetloop" };
-            self.event(EventLevel::Info, format!("{word} by {by}: {text}"));
+            self.event(EventLevel::Event, format!("{word} by {by}: {text}"));
         }
         self.reply(
             id,
@@ -180,8 +182,6 @@ impl Node {
         self.agreed = false;
         if stopped {
             self.begin_start(by);
-        } else {
-            self.event(EventLevel::Info, by.to_owned());
         }
         if self.heard() || self.links.silent(self.now) {
             return Ok(format!("{} starts as primary", self.module()));
@@ -236,8 +236,6 @@ impl Node {
         self.forced = None;
         if stopped {
             self.begin_start(by);
-        } else {
-            self.event(EventLevel::Info, by.to_owned());
         }
         let peer = &self.settings.peer_name;
         if self.peer_serves() {
@@ -309,9 +307,9 @@ impl Node {
             return Err(format!("{} is {}: order it again when it is Ready", self.module(), self.status));
         }
         if counted {
-            self.counted_restart(by);
+            self.counted_restart(by, &[]);
         } else {
-            self.begin_restart(by);
+            self.begin_restart(by, &[]);
         }
         Ok(format!("the application of {} is stopped and started here", self.module()))
     }
@@ -349,7 +347,6 @@ impl Node {
             let number = self.draw();
             let until = self.now.after(self.settings.timeout_ms);
             self.swap_request = Some((number, until));
-            self.event(EventLevel::Info, by.to_owned());
             return Ok(answer);
         }
         self.begin_swap(by)?;
@@ -373,10 +370,9 @@ impl Node {
         Ok(format!("{} {what}", self.module()))
     }
 
-    fn set_failover(&mut self, on: bool, by: &str) -> Answer {
+    fn set_failover(&mut self, on: bool) -> Answer {
         self.durable.failover = Some(on);
         self.settings.failover = on;
-        self.event(EventLevel::Info, by.to_owned());
         let peer = &self.settings.peer_name;
         Ok(if on {
             format!("{} takes over by itself; order the same on {peer}", self.module())

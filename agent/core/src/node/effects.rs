@@ -49,6 +49,6 @@ impl Node {
         };
         self.since = self.now;
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        self.event(EventLevel::State, format!("{from} -> {}: {}{why}", row.to, row.reason));
+        self.event(EventLevel::Event, format!("{from} -> {}: {}{why}", row.to, row.reason));
     }
 }

@@ -137,7 +137,7 @@ impl Node {
         if self.status.0 == ModuleState::Prim {
             self.take_edge(Trigger::SecondaryGone, &why);
         } else {
-            self.event(EventLevel::Info, format!("goes on alone: {why}"));
+            self.event(EventLevel::Event, format!("goes on alone: {why}"));
         }
     }
 }

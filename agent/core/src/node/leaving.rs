@@ -98,9 +98,10 @@ impl Node {
     }
 
     /// Stops and starts the application here; what runs beside a secondary needs no procedure.
-    pub(super) fn begin_restart(&mut self, why: &str) {
+    pub(super) fn begin_restart(&mut self, why: &str, services: &[String]) {
+        services.clone_into(&mut self.app.services);
         if self.status.0 == ModuleState::Second {
-            self.event(EventLevel::Info, why.to_owned());
+            self.event(EventLevel::Event, why.to_owned());
             self.end_script();
             self.app.recycle = Recycle::Stop;
         } else {
@@ -152,7 +153,7 @@ impl Node {
     }
 
     /// The process checker found too few processes of the application, or too many.
-    pub(super) fn on_process_missing(&mut self, problem: &str, action: CheckAction) {
+    pub(super) fn on_process_missing(&mut self, problem: &str, action: CheckAction, services: &[String]) {
         if self.status.1 != Readiness::Ready || self.procedure.is_some() {
             return;
         }
@@ -161,15 +162,74 @@ impl Node {
             CheckAction::NoAction | CheckAction::Wait | CheckAction::Swap => {}
             CheckAction::Stop => self.begin_stop(problem, After::Stay),
             CheckAction::StopStart => self.counted_stopstart(problem),
-            CheckAction::Restart => self.counted_restart(problem),
+            CheckAction::Restart => self.counted_restart(problem, services),
         }
     }
 
-    pub(super) fn counted_restart(&mut self, reason: &str) {
+    /// `services`: the only ones of the application that are meant; none: all of it.
+    pub(super) fn counted_restart(&mut self, reason: &str, services: &[String]) {
         if self.spend_restart() {
-            self.begin_restart(reason);
+            self.begin_restart(reason, services);
         } else {
             self.begin_stop(&self.exhausted_text(reason), After::Stay);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::Durable;
+    use crate::input::{Command, Input, ModuleCommand, ScriptOutcome};
+    use crate::node::witness::tests::node;
+    use crate::output::{Act, Script};
+    use crate::time::{Instant, Moment};
+    use holdfast_api::checker::When;
+    use holdfast_api::userconfig::Mode;
+
+    /// Hands an input in and lets everything that follows succeed at once; the scripts run, each with its services.
+    fn run(node: &mut Node, input: Input) -> Vec<(String, Vec<String>)> {
+        let mut inputs = vec![input];
+        let mut scripts = Vec::new();
+        while let Some(input) = inputs.pop() {
+            for act in node.handle(Moment { now: Instant(1), nonce: 7 }, input).acts {
+                match act {
+                    Act::RunScript { run, script, services, .. } => {
+                        scripts.push((script.file_name().to_owned(), services));
+                        inputs.push(Input::ScriptExited { run, outcome: ScriptOutcome::Exited(0) });
+                    }
+                    Act::SetAddresses { run } | Act::ReleaseAddresses { run } => {
+                        inputs.push(Input::AddressesDone { run, error: None });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        scripts
+    }
+
+    #[test]
+    fn a_restart_for_one_service_names_it_to_the_scripts_and_the_next_restart_does_not() {
+        let mut node = node(Durable::default());
+        node.settings.mode = Mode::Light;
+        node.settings.scripts = vec![Script::Start(When::Both), Script::Stop(When::Both)];
+        let command = |kind| Input::CommandReceived(Command { id: 1, kind, actor: "operator".to_owned(), counted: false });
+        let started = run(&mut node, command(ModuleCommand::Start));
+        assert!(started.iter().all(|(_, services)| services.is_empty()), "{started:?}");
+        assert_eq!(node.status, automaton::UP);
+        let restarted = run(
+            &mut node,
+            Input::ProcessMissing {
+                name: "web".to_owned(),
+                problem: "service web is not running".to_owned(),
+                action: CheckAction::Restart,
+                services: vec!["web".to_owned()],
+            },
+        );
+        let names: Vec<&str> = restarted.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(names.contains(&"stop_both") && names.contains(&"start_both"), "{names:?}");
+        assert!(restarted.iter().all(|(_, services)| *services == ["web"]), "{restarted:?}");
+        let again = run(&mut node, command(ModuleCommand::Restart));
+        assert!(!again.is_empty() && again.iter().all(|(_, services)| services.is_empty()), "{again:?}");
     }
 }

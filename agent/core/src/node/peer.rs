@@ -123,7 +123,7 @@ impl Node {
             "{} may serve generation {number} without this node ({why}); this copy is {} from then on",
             self.settings.peer_name, self.durable.data
         );
-        self.event(EventLevel::Info, text);
+        self.event(EventLevel::Event, text);
         if self.status == automaton::SECOND {
             self.take_edge(Trigger::FellBehind, "out of date");
         }

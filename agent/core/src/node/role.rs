@@ -21,7 +21,7 @@ impl Node {
         }
         if self.waiting == Some(Wait::Rule) {
             self.waiting = None;
-            self.event(EventLevel::Info, "wakes up: no wait rule holds any more".to_owned());
+            self.event(EventLevel::Event, "wakes up: no wait rule holds any more".to_owned());
         }
         if self.settings.mode == Mode::Light {
             return self.open();
@@ -190,7 +190,7 @@ impl Node {
         let why = format!("{} serves {generation}", self.settings.peer_name);
         match self.status {
             automaton::SECOND => self.take_edge(Trigger::FellBehind, &why),
-            automaton::FOLLOWING => self.event(EventLevel::Info, format!("a new resync begins: {why}")),
+            automaton::FOLLOWING => self.event(EventLevel::Event, format!("a new resync begins: {why}")),
             _ => self.take_edge(Trigger::PrimaryFound, &why),
         }
         self.data_plane_used = true;

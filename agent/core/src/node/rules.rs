@@ -18,6 +18,9 @@ use holdfast_api::userconfig::{Boot, Mode};
 /// Who speaks for the module itself.
 const SELF: &str = "holdfast";
 
+/// Class of resources that are counts.
+const COUNTED: &str = "connections.";
+
 impl Node {
     /// Every resource, with its history.
     pub fn resources(&self) -> &Resources {
@@ -44,13 +47,53 @@ impl Node {
 
     fn set_resource(&mut self, name: &str, value: ResourceValue, by: &str) {
         match self.resources.set(name, value.clone(), by, self.now) {
-            Ok(Some(before)) if by != SELF => {
-                let level = if value == ResourceValue::Down { EventLevel::Warning } else { EventLevel::Info };
-                self.event(level, format!("resource {name} is {value} (was {before}), says {by}"));
-            }
+            Ok(Some(before)) if by != SELF => self.tell_resource(name, &value, &before, by),
+            Ok(Some(before)) => self.tell_peer(name, &value, &before),
             Ok(_) => {}
             Err(reason) => self.event(EventLevel::Warning, format!("refused from {by}: {reason}")),
         }
+    }
+
+    /// The line of the log for what a checker, a script or an operator says.
+    fn tell_resource(&mut self, name: &str, value: &ResourceValue, before: &ResourceValue, by: &str) {
+        let level = match value {
+            // It changes at every look; its history has it.
+            _ if name.starts_with(COUNTED) => return,
+            ResourceValue::Down => EventLevel::Warning,
+            ResourceValue::Up => EventLevel::Event,
+            _ => EventLevel::Info,
+        };
+        self.event(level, format!("resource {name} is {value} (was {before}), says {by}"));
+    }
+
+    /// The line of the log for what this node hears of the peer, once it has heard anything.
+    fn tell_peer(&mut self, name: &str, value: &ResourceValue, before: &ResourceValue) {
+        let (peer, timeout_ms) = (&self.settings.peer_name, self.settings.timeout_ms);
+        let (level, text) = match (name, value) {
+            ("state.remote", ResourceValue::Unknown) => (
+                EventLevel::Warning,
+                format!(
+                    "{peer} is not heard any more: no heartbeat for {timeout_ms} ms on any network (it was {before})"
+                ),
+            ),
+            ("state.remote", _) => (EventLevel::Event, format!("{peer} is {value} (was {before})")),
+            ("rfs.degraded", ResourceValue::Up) => (
+                EventLevel::Warning,
+                format!(
+                    "writes go to this node only while {peer} runs: look at the log of {peer}; its resync ends this"
+                ),
+            ),
+            _ if *before == ResourceValue::Init => return,
+            (name, ResourceValue::Down) if name.starts_with("heartbeat.") => (
+                EventLevel::Warning,
+                format!("{name} is down: {peer} is not heard on this network; check its cable and ports"),
+            ),
+            (name, ResourceValue::Up) if name.starts_with("heartbeat.") => {
+                (EventLevel::Event, format!("{name} is up: {peer} is heard on this network"))
+            }
+            _ => return,
+        };
+        self.event(level, text);
     }
 
     /// Every checker's resource is there, and nothing is known of it.
@@ -175,7 +218,7 @@ impl Node {
             CheckAction::Stop => self.begin_stop(&by, After::Stay),
             CheckAction::Wait if in_role => self.counted_wait(&by),
             CheckAction::StopStart if in_role => self.counted_stopstart(&by),
-            CheckAction::Restart if self.status.1 == Readiness::Ready => self.counted_restart(&by),
+            CheckAction::Restart if self.status.1 == Readiness::Ready => self.counted_restart(&by, &[]),
             CheckAction::Swap if self.status == automaton::PRIM => {
                 if let Err(why) = self.begin_swap(&by) {
                     self.event(EventLevel::Warning, format!("{by} cannot be carried out: {why}"));

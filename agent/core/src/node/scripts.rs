@@ -38,6 +38,8 @@ pub(super) struct Application {
     left: ModuleState,
     /// A restart of a secondary's application.
     pub(super) recycle: Recycle,
+    /// The services that a restart is about, if it is not about all.
+    pub(super) services: Vec<String>,
     /// On the way from PRIM to SECOND by a swap: WAIT is only passed through, and no script hears of it.
     pub(super) returning: bool,
 }
@@ -54,6 +56,7 @@ impl Default for Application {
             announced: ModuleState::Stop,
             left: ModuleState::Stop,
             recycle: Recycle::No,
+            services: Vec::new(),
             returning: false,
         }
     }
@@ -233,9 +236,10 @@ impl Node {
         let until = self.hurried.then(|| self.now.after(HURRIED_PATIENCE_MS));
         self.script = Some(Call { run, script, force, told: false, until });
         let call = if force { " force" } else { "" };
-        self.event(EventLevel::State, format!("run {}{call}", script.file_name()));
+        self.event(EventLevel::Script, format!("run {}{call}", script.file_name()));
         let [from, to] = states;
-        self.act(Act::RunScript { run, script, force, from, to, action });
+        let services = if self.restarting() { self.app.services.clone() } else { Vec::new() };
+        self.act(Act::RunScript { run, script, force, from, to, action, services });
         true
     }
 

@@ -346,10 +346,10 @@ impl Node {
             return;
         }
         self.serving = Serving::Paired { follower: follower.clone() };
-        self.resync = None;
+        let figures = self.resync.take().map(|resync| format!(": {resync}")).unwrap_or_default();
         self.failed_resyncs = 0;
-        let name = self.settings.peer_name.clone();
-        self.take_edge(Trigger::SecondaryReady, &name);
+        let why = format!("{}{figures}", self.settings.peer_name);
+        self.take_edge(Trigger::SecondaryReady, &why);
     }
 
     /// The stream to the follower is gone.

@@ -106,7 +106,7 @@ impl Node {
         match trigger {
             Some(trigger) => self.take_edge(trigger, why),
             None if why.is_empty() => {}
-            None => self.event(EventLevel::Info, why.to_owned()),
+            None => self.event(EventLevel::Event, why.to_owned()),
         }
         if leaves_role {
             self.stop_following();

@@ -178,7 +178,7 @@ impl Node {
         let run = self.next_run();
         self.restoring = Some(run);
         self.act(Act::SetAddresses { run });
-        self.event(EventLevel::Info, "nobody else serves: the virtual addresses are set again".to_owned());
+        self.event(EventLevel::Event, "nobody else serves: the virtual addresses are set again".to_owned());
         if self.procedure.is_none() {
             self.healthy = true;
             self.act(Act::SetHealth { ready: true });
@@ -227,7 +227,7 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::durable::Durable;
     use crate::heartbeat::Incarnation;
@@ -236,7 +236,8 @@ mod tests {
     use holdfast_api::ids::{Generation, NodeId};
     use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
 
-    fn node(durable: Durable) -> Node {
+    /// A node of a mirror module with a register, stopped.
+    pub(in crate::node) fn node(durable: Durable) -> Node {
         let settings = Settings {
             module: "m".to_owned(),
             node: NodeId(1),

@@ -233,7 +233,7 @@ async fn process_resource_follows_the_process_and_its_lack_is_reported_with_the_
     assert_eq!(bench.said("proc.sleep").await, ResourceValue::Down);
     let input = bench.next().await;
     assert!(
-        matches!(&input, Input::ProcessMissing { name, problem, action: CheckAction::Restart }
+        matches!(&input, Input::ProcessMissing { name, problem, action: CheckAction::Restart, .. }
             if name == "sleep" && problem == "process sleep is missing"),
         "{input:?}"
     );

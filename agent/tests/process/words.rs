@@ -1,0 +1,165 @@
+//! The words of the command table on a real agent: what they print, and their exit codes.
+
+use super::{Agent, cluster, package_with, text, userconfig, wait};
+use std::path::Path;
+
+const LIGHT: &str = "<safe><service mode=\"light\"><user/></service></safe>";
+
+/// A light module `m1` on one node, configured and stopped.
+fn light(root: &Path, last: u8, programs: &[(&str, &str)]) -> Agent {
+    let one = Agent::new(root, 1, last);
+    one.ok(&["cluster", "config", text(&cluster(root, &[&one], 1))]);
+    one.ok(&["module", "install", "-m", "m1", "-M", "5", text(&package_with(root, LIGHT, programs))]);
+    one.ok(&["config", "-m", "m1"]);
+    one
+}
+
+fn code(agent: &Agent, arguments: &[&str]) -> Option<i32> {
+    agent.run(arguments).status.code()
+}
+
+#[test]
+fn state_is_an_exit_code_and_waits_have_a_limit() {
+    let root = tempfile::tempdir().unwrap();
+    let mut one = light(root.path(), 60, &[]);
+    assert_eq!(code(&one, &["state", "-m", "m1", "-lq"]), Some(0));
+    assert_eq!(code(&one, &["waitstart", "-m", "m1", "--timeout", "0.2"]), Some(4));
+    assert_eq!(code(&one, &["waitstop", "-m", "m1", "--timeout", "20"]), Some(0));
+    one.ok(&["start", "-m", "m1"]);
+    one.ok(&["waitstart", "-m", "m1"]);
+    let output = one.run(&["state", "-m", "m1", "-lq"]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), b"UP\n".as_slice()));
+    assert_eq!(code(&one, &["waitstop", "-m", "m1", "--timeout", "0.2"]), Some(4));
+    assert_eq!(code(&one, &["state", "-m", "none", "-lq"]), Some(5));
+    assert_eq!(code(&one, &["state", "-lq"]), Some(5));
+    assert_eq!(code(&one, &["shutdown"]), Some(0));
+    assert_eq!(code(&one, &["state", "-m", "m1", "-lq"]), Some(0));
+    assert!(one.ok(&["shutdown"]).contains("every module"));
+    one.kill();
+    assert_eq!(code(&one, &["state", "-m", "m1", "-lq"]), Some(5));
+}
+
+#[test]
+fn level_places_and_numbers_are_told() {
+    let root = tempfile::tempdir().unwrap();
+    let level = ("level", "#!/bin/sh\necho \"application 7.2 of $SAFEMODULE\"\n");
+    let one = light(root.path(), 61, &[level]);
+    assert!(one.ok(&["level"]).contains(env!("CARGO_PKG_VERSION")));
+    let said = one.ok(&["level", "-m", "m1"]);
+    assert!(said.contains("application 7.2 of m1") && said.contains("node1"), "{said}");
+    let places = one.ok(&["-p"]);
+    let safe = places.lines().find_map(|line| line.strip_prefix("SAFE=")).unwrap();
+    assert!(Path::new(safe).join("safekit").exists(), "{places}");
+    assert!(one.ok(&["places", "-m", "m1"]).contains("SAFEUSERBIN="));
+    assert!(one.ok(&["module", "listid"]).contains("5   m1"));
+    for ports in [one.ok(&["module", "getports", "-m", "m1"]), one.ok(&["module", "getports", "-i", "5"])] {
+        assert!(ports.contains("8892") && ports.contains("5616"), "{ports}");
+    }
+    assert!(one.ok(&["boot", "status"]).contains("off"));
+    one.ok(&["boot", "-m", "m1", "on"]);
+    wait("boot is on", || one.ok(&["boot", "status", "-m", "m1"]).contains("on"));
+}
+
+#[test]
+fn words_of_other_products_are_answered_with_a_reason() {
+    let root = tempfile::tempdir().unwrap();
+    let one = Agent::new(root.path(), 1, 62);
+    for words in [["webserver", "restart"], ["module", "genkey"], ["boot", "snmpon"]] {
+        let output = one.run(&words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("holdfast: "), "{words:?}");
+    }
+    let xml = root.path().join("cluster.xml");
+    std::fs::write(&xml, "<cluster/>").unwrap();
+    assert!(one.refused(&["cluster", "config", text(&xml)]).contains("cluster show"));
+}
+
+#[test]
+fn logs_are_shown_by_level_followed_and_saved() {
+    let root = tempfile::tempdir().unwrap();
+    let one = light(root.path(), 63, &[("start_both", "#!/bin/sh\nexit 0\n")]);
+    one.ok(&["printi", "-m", "m1", "a", "detail"]);
+    one.ok(&["printe", "-m", "m1", "an", "event"]);
+    one.ok(&["start", "-m", "m1"]);
+    one.ok(&["waitstart", "-m", "m1"]);
+    wait("the last line is written", || one.ok(&["log", "-m", "m1"]).contains("UP Ready"));
+    let (shown, all) = (one.ok(&["log", "-m", "m1"]), one.ok(&["log", "-m", "m1", "-A"]));
+    assert!(shown.contains(" E STOP NotReady | an event") && !shown.contains("a detail"), "{shown}");
+    assert!(shown.contains(" U STOP NotReady | start by ") && shown.contains(" S WAIT Transient | run "), "{shown}");
+    assert!(all.contains(" I STOP NotReady | a detail"), "{all}");
+    assert_eq!(one.ok(&["log", "-m", "m1", "-s", "2"]).lines().count(), 2);
+    let file = root.path().join("log.txt");
+    one.ok(&["logsave", "-m", "m1", text(&file)]);
+    let saved = std::fs::read_to_string(&file).unwrap();
+    assert!(saved.contains("an event") && !saved.contains("a detail"), "{saved}");
+    let cmdlog = one.ok(&["cmdlog"]);
+    let start = cmdlog.lines().find(|line| line.contains("| start -m m1 -u ")).unwrap();
+    let number = start.split("START ").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(cmdlog.contains(&format!("END {number} | 0 | ")), "{cmdlog}");
+}
+
+#[test]
+fn a_module_is_packed_cleaned_dumped_updated_and_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let update = ("update", "#!/bin/sh\necho \"updated $*\"\n");
+    let left = ("start_both", "#!/bin/sh\nsleep 304 &\necho $! > \"$SAFEUSERVAR/pid\"\n");
+    let check = ("confcheck", "#!/bin/sh\necho checked by itself\n");
+    let one = light(root.path(), 64, &[update, left, check]);
+    assert!(one.ok(&["confcheck", "-m", "m1"]).contains("checked by itself"));
+    let packed = root.path().join("packed.safe");
+    one.ok(&["module", "package", "-m", "m1", text(&packed)]);
+    one.ok(&["module", "install", "-m", "m2", text(&packed)]);
+    assert!(one.refused(&["update", "-m", "m1"]).contains("ALONE or UP"));
+    one.ok(&["start", "-m", "m1"]);
+    one.ok(&["waitstart", "-m", "m1"]);
+    one.ok(&["update", "-m", "m1"]);
+    wait("the script ran", || one.ok(&["log", "-m", "m1", "--app"]).contains("updated UP UP update"));
+    assert!(one.refused(&["clean", "process", "-m", "m1"]).contains("stop it first"));
+    one.ok(&["stop", "-m", "m1"]);
+    one.ok(&["waitstop", "-m", "m1"]);
+    let pid = std::fs::read_to_string(one.data.join("var/modules/m1/pid")).unwrap();
+    assert!(one.ok(&["clean", "-m", "m1"]).contains("1 processes"));
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    assert!(stat.is_ok_and(|stat| stat.contains(") Z ")) || !Path::new(&format!("/proc/{}", pid.trim())).exists());
+    assert!(!one.ok(&["log", "-m", "m1"]).contains("UP Ready"));
+    for _ in 0..2 {
+        one.ok(&["dump", "-m", "m1"]);
+    }
+    let snapshot = root.path().join("s.zip");
+    one.ok(&["snapshot", "-m", "m1", text(&snapshot)]);
+    let archive = zip::ZipArchive::new(std::fs::File::open(&snapshot).unwrap()).unwrap();
+    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+    assert!(names.iter().any(|name| name.starts_with("modules/m1/dumps/dump_")), "{names:?}");
+    assert!(one.ok(&["module", "uninstall", "-m", "m1"]).contains("backup/m1.safe"));
+    let listed = one.ok(&["module", "list"]);
+    assert!(!listed.contains("m1") && listed.contains("m2"), "{listed}");
+}
+
+#[test]
+fn scripts_that_a_running_module_gets_take_effect() {
+    let root = tempfile::tempdir().unwrap();
+    let one = Agent::new(root.path(), 1, 65);
+    one.ok(&["cluster", "config", text(&cluster(root.path(), &[&one], 1))]);
+    let bare = LIGHT.replace("<user/>", "");
+    one.ok(&["module", "install", "-m", "m1", text(&package_with(root.path(), &bare, &[]))]);
+    one.ok(&["config", "-m", "m1"]);
+    one.ok(&["start", "-m", "m1"]);
+    one.ok(&["waitstart", "-m", "m1"]);
+    let both = ("stop_both", "#!/bin/sh\necho stopped by its new script\n");
+    one.ok(&["module", "install", "-m", "m1", text(&package_with(root.path(), LIGHT, &[both]))]);
+    one.ok(&["config", "-m", "m1"]);
+    one.ok(&["stop", "-m", "m1"]);
+    one.ok(&["waitstop", "-m", "m1"]);
+    let log = one.ok(&["log", "-m", "m1", "--app"]);
+    assert!(log.contains("stopped by its new script"), "{log}");
+}
+
+#[test]
+fn a_mirror_module_tells_its_own_port() {
+    let root = tempfile::tempdir().unwrap();
+    let one = Agent::new(root.path(), 1, 66);
+    let xml = userconfig("2000").replace("<heart ", "<heart port=\"9999\" ");
+    one.ok(&["module", "install", "-m", "m1", text(&package_with(root.path(), &xml, &[]))]);
+    one.ok(&["config", "-m", "m1"]);
+    assert!(one.ok(&["module", "getports", "-m", "m1"]).contains("9999"));
+}
