@@ -72,6 +72,7 @@ impl Nodes {
             boot_id: "boot".into(),
             send_timeout_ms: 5000,
             resume_window_ms: 700,
+            orphan: None,
         }
     }
 
@@ -124,6 +125,7 @@ impl Replica {
                 match message {
                     FromReplica::Event(event) => events.lock().unwrap().push(event),
                     FromReplica::Stats(stats) => *figures.lock().unwrap() = stats,
+                    FromReplica::Found(_) | FromReplica::Refused(_) => {}
                 }
             }
         });
