@@ -60,6 +60,16 @@ impl<E> Schedule<E> {
         self.now
     }
 
+    /// When the next event happens, if there is one.
+    pub fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Lets time pass to `now`, before which nothing happens.
+    pub fn advance(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
     /// `event` happens in `delay_ms`.
     pub fn after(&mut self, delay_ms: u64, event: E) {
         self.at(self.now + delay_ms, event);

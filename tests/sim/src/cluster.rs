@@ -1,4 +1,4 @@
-//! Two machines with an agent each, around two real `Node`s: the driver's part, done in simulated time.
+//! One module on its two nodes (or one), around real `Node`s: the driver's part, done in simulated time.
 
 use super::clock::{Rng, Schedule};
 use super::disk::Disk;
@@ -22,7 +22,7 @@ use holdfast_core::output::Output;
 use holdfast_core::settled::Settled;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The world.
+/// A module, what its machines do for it, and the ways between them.
 pub struct Cluster {
     /// What it may do.
     pub options: Options,
@@ -44,15 +44,14 @@ pub struct Cluster {
     pub writes: u64,
     /// Faults are injected.
     pub faulty: bool,
-    /// Faults so far.
-    pub faults: u64,
     /// What must hold.
     pub oracle: Oracle,
     /// The person at the console.
     pub operator: Operator,
     /// Lines, if asked for.
     pub log: Option<Vec<String>>,
-    pub(super) steps: u64,
+    /// Its configuration has ordered a reboot of this machine, which is down for so many milliseconds.
+    pub rebooted: Option<(usize, u64)>,
     pub(super) states: States,
 }
 
@@ -150,9 +149,7 @@ pub enum Step {
     /// An ask arrives at the register.
     RegisterAsked { host: usize, life: u64, ask: u64, wanted: Ask },
     /// The register's process starts.
-    RegisterStarts { life: u64, restored: bool },
-    /// It is restored from a backup, in no time.
-    RegisterRestored,
+    RegisterStarts { life: u64, restored: Option<u64> },
     /// It asks who has not reported.
     RegisterQuestions { life: u64 },
     /// A report arrives at the register.
@@ -171,8 +168,6 @@ pub enum Step {
     OrphanLimit { host: usize, life: u64, all: bool },
     /// The machine has booted, or the agent is started again.
     AgentStarts { host: usize, life: u64 },
-    /// A fault.
-    Fault,
     /// All links of both directions that a fault cut are joined again.
     Join { from: usize, link: usize },
     /// The operator looks at the console.
@@ -183,31 +178,6 @@ pub enum Step {
     ResourceHeals { host: usize, name: String },
     /// The operator starts the module.
     OperatorStarts { host: usize },
-}
-
-/// What became of a run.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Seed.
-    pub seed: u64,
-    /// What rule was broken, where and when.
-    pub violation: Option<String>,
-    /// Lines, if asked for.
-    pub log: Vec<String>,
-    /// Events handled.
-    pub steps: u64,
-    /// Writes acknowledged.
-    pub acknowledged: u64,
-    /// Grants taken.
-    pub grants: u64,
-    /// Numbers granted by the register.
-    pub register_grants: u64,
-    /// Faults injected.
-    pub faults: u64,
-    /// Two nodes served at once.
-    pub split_brain: bool,
-    /// States reached.
-    pub states: States,
 }
 
 impl Cluster {
@@ -223,15 +193,14 @@ impl Cluster {
             streams: 0,
             writes: 0,
             faulty: false,
-            faults: 0,
             oracle: Oracle::default(),
             operator: Operator::default(),
             log: verbose.then(Vec::new),
-            steps: 0,
+            rebooted: None,
             states: States::default(),
             options,
         };
-        for host in 0..2 {
+        for host in 0..cluster.options.nodes {
             cluster.power_on(host);
             cluster.start_agent(host);
             cluster.schedule.after(1, Step::Write { host });
@@ -242,56 +211,28 @@ impl Cluster {
         cluster
     }
 
-    /// Faults first, then healing; stops at the first violation.
-    pub fn run(mut self) -> Report {
-        let chaos_ms = self.options.chaos_ms;
+    /// Faults begin, and the operator looks.
+    pub fn begin(&mut self) {
         self.faulty = true;
-        self.operator.first_start = Some(self.rng.coin());
+        self.operator.first_start = Some(self.rng.coin() % self.options.nodes);
         self.schedule.after(10, Step::Look);
-        let first = self.options.timeout_ms * 4 + self.rng.within((0, self.options.timeout_ms * 20));
-        self.schedule.after(first, Step::Fault);
-        self.run_for(chaos_ms);
-        self.heal();
-        // What was in sync at the last moment of the faults may not have noticed them yet.
-        self.run_for(self.options.timeout_ms * 2);
-        let until = self.schedule.now() + self.options.heal_ms;
-        while self.oracle.violation.is_none() && !self.in_sync() && self.schedule.now() < until {
-            self.run_for(100);
-        }
-        if self.oracle.violation.is_none() && !self.in_sync() {
-            let views: Vec<String> = (0..2).map(|host| self.describe(host)).collect();
-            self.oracle_violated(format!("liveness: healed, but not PRIM and SECOND: {}", views.join(" | ")));
-        }
-        if self.oracle.violation.is_none() {
-            self.check_copies_equal();
-            self.check_replies();
-        }
-        Report {
-            seed: self.options.seed,
-            violation: self.oracle.violation.clone(),
-            log: self.log.take().unwrap_or_default(),
-            steps: self.steps,
-            acknowledged: self.oracle.acknowledged() as u64,
-            grants: self.oracle.grants() as u64,
-            register_grants: self.register.granted.len() as u64,
-            faults: self.faults,
-            split_brain: self.oracle.split_brain,
-            states: self.states,
-        }
     }
 
     /// Lets simulated time pass, or stops at a violation.
     pub fn run_for(&mut self, ms: u64) {
         let until = self.schedule.now() + ms;
-        while self.oracle.violation.is_none() {
-            let Some(step) = self.schedule.pop(until) else {
-                return;
-            };
-            self.steps += 1;
-            self.happen(step);
-            self.oracle_check();
-            self.note_state();
-        }
+        while self.oracle.violation.is_none() && self.step(until) {}
+    }
+
+    /// The next event that is not later than `until` happens; else time passes.
+    pub fn step(&mut self, until: u64) -> bool {
+        let Some(step) = self.schedule.pop(until) else {
+            return false;
+        };
+        self.happen(step);
+        self.oracle_check();
+        self.note_state();
+        true
     }
 
     /// A line for the log.
@@ -346,7 +287,6 @@ impl Cluster {
             }
             Step::RegisterAsked { host, life, ask, wanted } => self.register_asked(host, life, ask, wanted),
             Step::RegisterStarts { life, restored } => self.register_starts(life, restored),
-            Step::RegisterRestored => self.register_ends(1, true),
             Step::RegisterQuestions { life } => self.register_questions(life),
             Step::RegisterReported { host, life, number } => self.register_reported(host, life, number),
             Step::SameConfiguration { host } => self.same_configuration(host),
@@ -364,7 +304,6 @@ impl Cluster {
                 self.start_agent(host);
             }
             Step::OrphanLimit { host, life, all } if life == self.hosts[host].life => self.orphan_limit(host, all),
-            Step::Fault => self.inject(),
             Step::Join { from, link } => {
                 self.net.set(from, link, false);
                 self.say(|| format!("net   link {link} of {} passes again", Self::name(from)));
@@ -407,9 +346,12 @@ impl Cluster {
         (until > now).then_some(until)
     }
 
-    /// Both nodes are Ready as PRIM and SECOND.
+    /// Both nodes are Ready as PRIM and SECOND; the only one of a light module is UP.
     pub fn in_sync(&self) -> bool {
         let status = |host: usize| self.hosts[host].node.as_ref().map(Node::status);
+        if self.options.nodes == 1 {
+            return status(0) == Some(automaton::UP);
+        }
         (0..2).any(|host| status(host) == Some(automaton::PRIM) && status(1 - host) == Some(automaton::SECOND))
     }
 }

@@ -5,6 +5,7 @@ use super::scripts::{self, Run};
 use holdfast_api::checker::When;
 use holdfast_api::ids::NodeId;
 use holdfast_api::userconfig::{Boot, Mode};
+use holdfast_core::automaton;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::{Input, ModuleCommand, ScriptOutcome};
@@ -93,13 +94,14 @@ impl Cluster {
             }
             _ => None,
         };
-        let shown = self.log.is_some().then(|| show_input(&input)).flatten();
+        let shows = self.log.is_some();
+        let shown = shows.then(|| show_input(&input)).flatten();
         let Some(node) = &mut self.hosts[host].node else {
             return;
         };
-        let before = node.view();
+        let before = shows.then(|| node.view());
         let output = node.handle(moment, input);
-        let after = node.view();
+        let after = shows.then(|| node.view());
         let settled = node.settled();
         let (life, deadline) = (self.hosts[host].life, self.hosts[host].node.as_ref().map(Node::next_deadline));
         if let Some(Instant(deadline)) = deadline
@@ -111,7 +113,7 @@ impl Cluster {
         if let Some(shown) = shown {
             self.say(|| format!("{} <- {shown}", Self::name(host)));
         }
-        if self.log.is_some() {
+        if let (Some(before), Some(after)) = (before, after) {
             for event in &output.events {
                 self.say(|| format!("{} {:?} {}", Self::name(host), event.level, event.text));
             }
@@ -238,6 +240,7 @@ impl Cluster {
             Act::Reboot => {
                 let time = self.rng.within((1, self.options.timeout_ms * 2));
                 self.crash(host, time);
+                self.rebooted = Some((host, time));
             }
             Act::AskWitness { ask, number, nonce } => self.ask_witness(host, ask, number, nonce),
             Act::ReportGeneration { life, number } => self.report_generation(host, life, number),
@@ -286,6 +289,18 @@ impl Cluster {
         let life = machine.life;
         self.oracle_agent_gone(host);
         self.schedule.after(back_in_ms, Step::AgentStarts { host, life });
+    }
+
+    /// The machine is switched off in order: what is written is on disk.
+    pub fn power_off(&mut self, host: usize, back_in_ms: u64) {
+        self.hosts[host].disk.sync();
+        self.crash(host, back_in_ms);
+    }
+
+    /// The module is stopped here, and that is saved: its agent may end.
+    pub fn may_end(&self, host: usize) -> bool {
+        let machine = &self.hosts[host];
+        machine.saving.is_none() && machine.node.as_ref().is_none_or(|node| node.status() == automaton::STOP)
     }
 
     /// The machine loses power.

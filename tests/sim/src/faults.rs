@@ -1,67 +1,37 @@
-//! Faults: drawn by weight, each ends by itself.
+//! What a fault does to one module's nodes; each ends by itself. (What it hits is drawn in `world/faults.rs`.)
 
 use super::cluster::{Cluster, Step};
-use super::options::Fault;
+use super::fault::Fault;
 use super::replica::Mode;
 use holdfast_core::input::{CheckAction, Input, ModuleCommand};
 use holdfast_core::replica::ReplicaEvent;
 
+/// Where and for how long a fault hits a module: the same for all modules on a machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit {
+    /// The node.
+    pub host: usize,
+    /// How long it lasts, in milliseconds.
+    pub time: u64,
+    /// Chance.
+    pub draw: u64,
+}
+
 impl Cluster {
-    /// Injects a fault and schedules the next.
-    pub fn inject(&mut self) {
-        if !self.faulty {
-            return;
-        }
-        let next = self.rng.within(self.options.fault_every_ms);
-        self.schedule.after(next, Step::Fault);
-        let total: u64 = self.options.faults.iter().map(|(_, weight)| weight).sum();
-        if total == 0 {
-            return;
-        }
-        let mut draw = self.rng.draw() % total;
-        for (fault, weight) in self.options.faults.clone() {
-            if draw < weight {
-                return self.commit(fault);
-            }
-            draw -= weight;
-        }
-    }
-
-    /// A time from much shorter to much longer than the heartbeat timeout.
-    fn some_time(&mut self) -> u64 {
-        let timeout = self.options.timeout_ms;
-        match self.rng.draw() % 3 {
-            0 => self.rng.within((1, timeout / 2)),
-            1 => self.rng.within((timeout / 2, timeout * 3 / 2)),
-            _ => self.rng.within((timeout, timeout * 6)),
-        }
-    }
-
-    fn crash_both(&mut self, first: usize, time: u64) {
-        let other = self.some_time();
-        for (host, time) in [(first, time), (1 - first, other)] {
-            if self.hosts[host].up {
-                self.crash(host, time);
-            }
-        }
-    }
-
-    fn commit(&mut self, fault: Fault) {
-        let host = self.rng.coin();
-        let time = self.some_time();
+    /// The fault happens to this module.
+    pub fn commit(&mut self, fault: Fault, hit: Hit) {
+        let Hit { host, time, draw } = hit;
         let now = self.schedule.now();
-        self.faults += 1;
         self.say(|| format!("FAULT {fault:?} {} {time} ms", Self::name(host)));
         let runs = self.hosts[host].node.is_some();
         match fault {
-            Fault::Crash if self.hosts[host].up => self.crash(host, time),
-            Fault::CrashBoth => self.crash_both(host, time),
+            Fault::Crash | Fault::CrashAll if self.hosts[host].up => self.crash(host, time),
             Fault::Kill if runs => self.kill_agent(host, time.min(3000)),
             Fault::RestartAgent if runs => self.end_agent(host, time),
-            Fault::CutAll => self.cut(0..2, time),
+            Fault::CutAll | Fault::CutPair => self.cut(0..2, time),
             Fault::CutOneWay => self.cut(host..host + 1, time),
-            Fault::CutOne => {
-                let link = (self.rng.draw() % self.net.links() as u64) as usize;
+            Fault::CutOne | Fault::NetworkDown => {
+                let link = (draw % self.net.links() as u64) as usize;
                 for from in 0..2 {
                     self.cut_link(from, link, time);
                 }
@@ -99,15 +69,21 @@ impl Cluster {
                     self.schedule.after(time, Step::ResourceHeals { host, name });
                 }
             }
-            Fault::RegisterDown | Fault::RegisterRestored | Fault::RestoredApart | Fault::WitnessCut => {
-                self.commit_of_witness(fault, host, time);
+            Fault::WitnessCut => {
+                self.register.cut_until[host] = self.register.cut_until[host].max(now + time);
             }
-            Fault::Reconfigure if runs && !self.hosts[host].reconfigured => {
-                self.hosts[host].reconfigured = true;
+            Fault::RegisterDown => self.register_ends(time, None),
+            Fault::RegisterRestored => self.register_ends(time, Some(draw % (now + 1))),
+            Fault::RestoredApart => {
+                self.cut(0..2, time * 3);
+                self.register.cut_until[host] = now + time;
+            }
+            Fault::Reconfigure if runs && self.options.nodes == 2 && self.same_configurations() => {
+                self.hosts[host].reconfigured ^= true;
                 self.kill_agent(host, 50);
                 self.schedule.after(time, Step::SameConfiguration { host });
             }
-            Fault::ClockStep => self.hosts[host].wall_off = self.rng.draw() % 100_000,
+            Fault::ClockStep => self.hosts[host].wall_off = draw % 100_000,
             _ if runs => self.commit_order(fault, host, time),
             _ => {}
         }
@@ -128,6 +104,17 @@ impl Cluster {
                 let kind = if self.rng.coin() == 0 { ModuleCommand::FailoverOff } else { ModuleCommand::FailoverOn };
                 self.command(host, kind, "operator");
             }
+            Fault::StopAllStartLater => {
+                let serves = |host: &usize| matches!(self.hosts[*host].replica.mode, Mode::Serving { .. });
+                let primary = (0..self.options.nodes).find(serves).unwrap_or(0);
+                let secondary = (0..self.options.nodes).find(|host| *host != primary);
+                for host in secondary.into_iter().chain([primary]) {
+                    self.command(host, ModuleCommand::Stop, "operator");
+                    self.schedule.after(time, Step::OperatorStarts { host });
+                }
+            }
+            Fault::Start => self.command(host, ModuleCommand::Start, "operator"),
+            Fault::Second => self.command(host, ModuleCommand::Second, "operator"),
             Fault::Swap => self.command(host, ModuleCommand::Swap, "operator"),
             Fault::Restart => self.command(host, ModuleCommand::Restart, "operator"),
             Fault::Prim => self.command(host, ModuleCommand::Prim, "operator"),
@@ -137,32 +124,18 @@ impl Cluster {
         }
     }
 
-    fn commit_of_witness(&mut self, fault: Fault, host: usize, time: u64) {
-        let now = self.schedule.now();
-        match fault {
-            Fault::RegisterDown => self.register_ends(time, false),
-            Fault::RegisterRestored => self.register_ends(time, true),
-            Fault::RestoredApart => {
-                let won = self.options.timeout_ms * 3;
-                self.cut(0..2, won * 3);
-                self.register.cut_until[host] = now + won;
-                self.schedule.after(won, Step::RegisterRestored);
-            }
-            Fault::WitnessCut => {
-                let both = self.rng.chance(300);
-                for host in (0..2).filter(|other| *other == host || both) {
-                    self.register.cut_until[host] = self.register.cut_until[host].max(now + time);
-                }
-            }
-            _ => {}
-        }
+    fn same_configurations(&self) -> bool {
+        self.hosts[0].reconfigured == self.hosts[1].reconfigured
     }
 
-    /// The common configuration comes back to a node that had another.
+    /// Both nodes get the same configuration: what one of them had more is taken back, or the other gets it too. (Each
+    /// has its engine started anew with it.)
     pub fn same_configuration(&mut self, host: usize) {
-        if !std::mem::take(&mut self.hosts[host].reconfigured) {
+        if self.same_configurations() {
             return;
         }
+        let host = if self.rng.coin() == 0 { host } else { 1 - host };
+        self.hosts[host].reconfigured ^= true;
         if self.hosts[host].node.is_some() {
             self.kill_agent(host, 50);
         }
@@ -191,8 +164,8 @@ impl Cluster {
         self.net.set_all(false);
         let now = self.schedule.now();
         self.register.cut_until = [0, 0];
+        self.same_configuration(0);
         for host in 0..2 {
-            self.same_configuration(host);
             self.hosts[host].asleep_until = self.hosts[host].asleep_until.min(now);
             self.hosts[host].frozen_until = self.hosts[host].frozen_until.min(now);
             self.hosts[host].bad.clear();

@@ -1,7 +1,8 @@
-//! The simulator: two real `Node`s in a modelled world of networks, disks, data planes, scripts and operators.
+//! The simulator: real `Node`s of several modules in a modelled world of two or three machines, their networks, disks,
+//! data planes, scripts and operators.
 //!
 //! One seed draws the options of a run and every event in it; time is simulated. Phase one injects faults and checks the
-//! safety rules after every event, phase two heals everything and demands that the cluster comes to PRIM and SECOND.
+//! safety rules after every event, phase two heals everything and demands that every module comes to PRIM and SECOND (a light one to UP).
 //! What the world may do to a node is written down in [`options`]; what must hold in [`oracle`].
 
 mod adoption;
@@ -9,6 +10,7 @@ pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod driver;
+pub mod fault;
 pub mod faults;
 pub mod net;
 pub mod operator;
@@ -19,9 +21,11 @@ pub mod scenario;
 pub mod scripts;
 pub mod states;
 pub mod witness;
+pub mod world;
 
-pub use cluster::{Cluster, Report};
+pub use cluster::Cluster;
 pub use options::Options;
+pub use world::{Report, World};
 
 use holdfast_core::settings::BrokenRules;
 use states::States;
@@ -35,7 +39,7 @@ pub fn run_seed(seed: u64, verbose: bool) -> Report {
 
 /// Runs one set of options.
 pub fn run_with(options: Options, verbose: bool) -> Report {
-    Cluster::new(options, verbose).run()
+    World::new(options, verbose).run()
 }
 
 /// Seeds that a thread takes at a time.
@@ -95,6 +99,8 @@ pub fn run_while(
 pub struct Totals {
     /// Seeds run.
     pub seeds: u64,
+    /// Modules in them.
+    pub modules: u64,
     /// Events handled.
     pub steps: u64,
     /// Writes acknowledged to the application.
@@ -114,6 +120,7 @@ pub struct Totals {
 impl Totals {
     fn add(&mut self, report: &Report) {
         self.seeds += 1;
+        self.modules += report.modules;
         self.steps += report.steps;
         self.acknowledged += report.acknowledged;
         self.grants += report.grants;
@@ -127,9 +134,10 @@ impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} seeds, {} steps, {} distinct states, {} writes acknowledged, {} grants, {} by registers, {} faults, \
+            "{} seeds, {} modules, {} steps, {} distinct states, {} writes acknowledged, {} grants, {} by registers, {} faults, \
              split brain in {}",
             self.seeds,
+            self.modules,
             self.steps,
             self.states,
             self.acknowledged,

@@ -50,13 +50,26 @@ impl Cluster {
             self.first_start(first);
             return;
         }
-        if self.operator.repairs {
+        if self.operator.repairs && self.options.nodes == 1 {
+            self.repair_the_only();
+        } else if self.operator.repairs {
             self.repair();
+        }
+    }
+
+    /// Everything is repaired: a module that is stopped is started.
+    fn repair_the_only(&mut self) {
+        if self.hosts[0].node.as_ref().is_some_and(|node| node.view().state == ModuleState::Stop) {
+            self.command(0, ModuleCommand::Start, "operator");
         }
     }
 
     /// Primary first; the other once that serves.
     fn first_start(&mut self, first: usize) {
+        if self.options.nodes == 1 {
+            self.operator.first_start = None;
+            return self.command(0, ModuleCommand::Start, "operator");
+        }
         let state = |host: usize| self.hosts[host].node.as_ref().map(|node| node.view().state);
         match (state(first), state(1 - first)) {
             (Some(ModuleState::Stop), Some(ModuleState::Stop))

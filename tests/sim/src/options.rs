@@ -1,6 +1,7 @@
 //! The fault model: what the world may do to the nodes. A seed draws all of it.
 
 use super::clock::Rng;
+use super::fault::{ALL, Fault};
 use super::witness::Kind;
 use holdfast_api::checker::{CheckAction, When};
 use holdfast_api::resource::ResourceValue;
@@ -14,6 +15,8 @@ use holdfast_core::settings::{BrokenRules, Rules};
 pub struct Options {
     /// The seed: everything else follows from it.
     pub seed: u64,
+    /// Nodes of the module: two, or the one of a light module.
+    pub nodes: usize,
     /// Heartbeat links; replication uses the first.
     pub links: usize,
     /// Heartbeat pulse.
@@ -90,98 +93,6 @@ pub struct Options {
     pub broken: BrokenRules,
 }
 
-/// A fault, or an order of an operator who does not know better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// A machine loses power: what was not synced may be lost.
-    Crash,
-    /// Both machines lose power at the same time.
-    CrashBoth,
-    /// The agent is killed and restarted; its data plane ends with it.
-    Kill,
-    /// The agent ends and comes back; its data plane and its application live on.
-    RestartAgent,
-    /// Every link is cut.
-    CutAll,
-    /// One link is cut.
-    CutOne,
-    /// Every link is cut in one direction.
-    CutOneWay,
-    /// Links flap: cut and joined again within a few pulses.
-    Flap,
-    /// A machine sleeps.
-    Suspend,
-    /// The agent is stopped (SIGSTOP) while its data plane goes on.
-    Freeze,
-    /// The stream breaks while heartbeats live.
-    BreakStream,
-    /// The data plane of a node ends.
-    ReplicaExits,
-    /// A process of the application is missing.
-    ProcessMissing,
-    /// An operator's stop, followed by a start some time later.
-    StopStartLater,
-    /// An operator's swap.
-    Swap,
-    /// An operator's restart.
-    Restart,
-    /// An operator's stopstart.
-    StopStart,
-    /// An operator's forcestop, followed by a start some time later.
-    ForceStopLater,
-    /// A checker finds something bad on a node for a while.
-    ResourceDown,
-    /// An operator switches failover off, or on, on one node.
-    Failover,
-    /// An operator orders `prim` at a bad time.
-    Prim,
-    /// An operator forces a copy, whatever it costs.
-    PrimForce,
-    /// The register's process ends for a while.
-    RegisterDown,
-    /// The register is restored from a backup.
-    RegisterRestored,
-    /// The nodes are cut from each other and one of them from the register, which is restored once the other has won.
-    RestoredApart,
-    /// A node is cut from the witness.
-    WitnessCut,
-    /// The agent is restarted with another configuration than the peer's.
-    Reconfigure,
-    /// The wall clock of a machine is set.
-    ClockStep,
-}
-
-const ALL: [Fault; 28] = [
-    Fault::Crash,
-    Fault::CrashBoth,
-    Fault::Kill,
-    Fault::RestartAgent,
-    Fault::CutAll,
-    Fault::CutOne,
-    Fault::CutOneWay,
-    Fault::Flap,
-    Fault::Suspend,
-    Fault::Freeze,
-    Fault::BreakStream,
-    Fault::ReplicaExits,
-    Fault::ProcessMissing,
-    Fault::StopStartLater,
-    Fault::Swap,
-    Fault::Restart,
-    Fault::StopStart,
-    Fault::ForceStopLater,
-    Fault::ResourceDown,
-    Fault::Failover,
-    Fault::Prim,
-    Fault::PrimForce,
-    Fault::RegisterDown,
-    Fault::RegisterRestored,
-    Fault::RestoredApart,
-    Fault::WitnessCut,
-    Fault::Reconfigure,
-    Fault::ClockStep,
-];
-
 impl Options {
     /// Options drawn from a seed: some runs are calm in most respects, some are not (swarm testing).
     pub fn from_seed(seed: u64, broken: BrokenRules) -> Self {
@@ -192,8 +103,7 @@ impl Options {
         let slow_disk = rng.chance(300);
         let mut faults = Vec::new();
         for fault in ALL {
-            let often = if matches!(fault, Fault::Prim | Fault::PrimForce | Fault::Reconfigure) { 150 } else { 600 };
-            if rng.chance(often) {
+            if rng.chance(fault.often()) {
                 let weight = if fault == Fault::ResourceDown { 4 } else { 1 };
                 faults.push((fault, rng.within((1, 4)) * weight));
             }
@@ -209,7 +119,8 @@ impl Options {
         let witness_timeout_ms = rng.within((timeout_ms / 4, timeout_ms));
         Self {
             seed,
-            links: rng.within((1, 2)) as usize,
+            nodes: 2,
+            links: rng.within((1, 3)) as usize,
             pulse_ms,
             timeout_ms,
             maxloop: rng.within((1, 4)) as u32,
@@ -253,10 +164,46 @@ impl Options {
         }
     }
 
+    /// Options of another mirror module beside this one: the machines, the networks and the register are the same, the
+    /// module is not.
+    pub fn beside(&self, seed: u64) -> Self {
+        let own = Self::from_seed(seed, self.broken);
+        let replicates = !Rng::new(seed ^ 0xd1).chance(150);
+        Self {
+            seed: self.seed,
+            links: self.links,
+            pulse_ms: self.pulse_ms,
+            timeout_ms: self.timeout_ms,
+            look_ms: self.look_ms,
+            loss: self.loss,
+            duplicate: self.duplicate,
+            delay_ms: self.delay_ms,
+            save_ms: self.save_ms,
+            save_fails: self.save_fails,
+            stream_timeout_ms: self.stream_timeout_ms,
+            witness_timeout_ms: self.witness_timeout_ms,
+            witness_ms: self.witness_ms,
+            witness_loss: self.witness_loss,
+            witness_late: self.witness_late,
+            chaos_ms: self.chaos_ms,
+            heal_ms: self.heal_ms,
+            write_every_ms: self.write_every_ms,
+            rules: Rules { period_ms: self.rules.period_ms, handle_time_ms: self.rules.handle_time_ms, ..own.rules },
+            replicates,
+            ..own
+        }
+    }
+
+    /// Options of a light module beside this one, on one machine.
+    pub fn light_beside(&self, seed: u64) -> Self {
+        Self { nodes: 1, mode: Mode::Light, witness: Kind::None, replicates: false, ..self.beside(seed) }
+    }
+
     /// A world without faults, for scenarios.
     pub fn calm() -> Self {
         Self {
             seed: 1,
+            nodes: 2,
             links: 2,
             pulse_ms: 700,
             timeout_ms: 5000,

@@ -327,20 +327,6 @@ impl Cluster {
         self.require(told != [true, true], || "two nodes have heard each other serve, and both go on".to_owned());
     }
 
-    /// At the end, in sync and with nothing under way, both copies are equal.
-    pub fn check_copies_equal(&mut self) {
-        for host in 0..2 {
-            self.hosts[host].application = false;
-        }
-        for _ in 0..600 {
-            self.run_for(100);
-            if self.in_sync() && self.hosts[0].disk.content == self.hosts[1].disk.content {
-                return;
-            }
-        }
-        self.oracle_violated("in sync, but the copies differ".to_owned());
-    }
-
     /// No command is left without an answer.
     pub fn check_replies(&mut self) {
         for host in 0..2 {

@@ -153,8 +153,8 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
         }
         // Said before anything happened.
         ["witness", ..] => return Ok(()),
-        ["restart", "register"] => cluster.register_ends(100, false),
-        ["restore", "register"] => cluster.register_ends(100, true),
+        ["restart", "register"] => cluster.register_ends(100, None),
+        ["restore", "register"] => cluster.register_ends(100, Some(0)),
         ["cut", "witness", node] => cluster.register.cut_until[index(node)?] = u64::MAX,
         ["join", "witness", node] => cluster.register.cut_until[index(node)?] = 0,
         ["cut"] => cluster.net.set_all(true),

@@ -54,8 +54,8 @@ pub struct Register {
     pub up: bool,
     /// The node does not reach it (nor a ping witness) until then.
     pub cut_until: [u64; 2],
-    /// What it saved before, for backups.
-    pub history: Vec<Option<Record>>,
+    /// What it saved before and when, for backups.
+    pub history: Vec<(u64, Option<Record>)>,
     /// Every number it ever granted, and to whom: what no restore undoes.
     pub granted: BTreeSet<(u64, usize)>,
     /// A ping witness has answered this node, and when.
@@ -71,7 +71,7 @@ impl Register {
             life: 1,
             up: true,
             cut_until: [0, 0],
-            history: vec![None],
+            history: vec![(0, None)],
             granted: BTreeSet::new(),
             answered_at: [None, None],
         }
@@ -143,7 +143,7 @@ impl Cluster {
             Ok(new) => {
                 if let Some(record) = new {
                     self.register.record = Some(record);
-                    self.register.history.push(Some(record));
+                    self.register.history.push((self.schedule.now(), Some(record)));
                 }
                 self.register.granted.insert((wanted.number, host));
                 WitnessAnswer::Granted
@@ -161,8 +161,8 @@ impl Cluster {
         }
     }
 
-    /// The register's process ends, and lives anew later; `restored`: with a record of an earlier day.
-    pub fn register_ends(&mut self, back_in_ms: u64, restored: bool) {
+    /// The register's process ends, and lives anew later; `restored`: with the records it had at that moment.
+    pub fn register_ends(&mut self, back_in_ms: u64, restored: Option<u64>) {
         if self.options.witness != Kind::Register {
             return;
         }
@@ -173,13 +173,13 @@ impl Cluster {
     }
 
     /// The register's process starts.
-    pub fn register_starts(&mut self, life: u64, restored: bool) {
+    pub fn register_starts(&mut self, life: u64, restored: Option<u64>) {
         if life != self.register.life {
             return;
         }
-        if restored {
-            let at = self.rng.draw() as usize % self.register.history.len();
-            self.register.record = self.register.history[at];
+        if let Some(then) = restored {
+            let known = self.register.history.iter().rev().find(|(at, _)| *at <= then);
+            self.register.record = known.and_then(|(_, record)| *record);
             self.say(|| "register is restored from a backup".to_owned());
         }
         self.register.up = true;

@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use holdfast_api::checker::When;
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_core::automaton;
 use holdfast_core::output::{Act, Output, Script};
 use holdfast_core::replica::ReplicaCommand;
 
@@ -16,7 +17,10 @@ impl Cluster {
             let text = event.text.clone();
             self.oracle_violated(format!("{node}: {text}"));
         }
-        let Some(view) = self.hosts[host].node.as_ref().map(|node| node.view()) else {
+        // Only where something was done or said, or where it waits, can this have changed.
+        let quiet = output.acts.is_empty() && output.events.is_empty();
+        let node_now = self.hosts[host].node.as_ref().filter(|node| !quiet || node.status() == automaton::BLOCKED);
+        let Some(view) = node_now.map(|node| node.view()) else {
             return;
         };
         let blocked = view.state == ModuleState::Wait && view.readiness == Readiness::NotReady;
