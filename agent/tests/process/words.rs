@@ -85,7 +85,10 @@ fn logs_are_shown_by_level_followed_and_saved() {
     wait("the last line is written", || one.ok(&["log", "-m", "m1"]).contains("UP Ready"));
     let (shown, all) = (one.ok(&["log", "-m", "m1"]), one.ok(&["log", "-m", "m1", "-A"]));
     assert!(shown.contains(" E STOP NotReady | an event") && !shown.contains("a detail"), "{shown}");
-    assert!(shown.contains(" U STOP NotReady | start by ") && shown.contains(" S UP Transient | run start_both"), "{shown}");
+    assert!(
+        shown.contains(" U STOP NotReady | start by ") && shown.contains(" S UP Transient | run start_both"),
+        "{shown}"
+    );
     assert!(all.contains(" I STOP NotReady | a detail"), "{all}");
     assert_eq!(one.ok(&["log", "-m", "m1", "-s", "2"]).lines().count(), 2);
     let file = root.path().join("log.txt");

@@ -71,6 +71,12 @@ impl Node {
     fn tell_peer(&mut self, name: &str, value: &ResourceValue, before: &ResourceValue) {
         let (peer, timeout_ms) = (&self.settings.peer_name, self.settings.timeout_ms);
         let (level, text) = match (name, value) {
+            ("state.remote", ResourceValue::Unknown) if *before == ResourceValue::Init => (
+                EventLevel::Event,
+                format!(
+                    "{peer} is not heard: no heartbeat for {timeout_ms} ms on any network, since this agent started"
+                ),
+            ),
             ("state.remote", ResourceValue::Unknown) => (
                 EventLevel::Warning,
                 format!(
