@@ -1,5 +1,7 @@
 //! The tidy ring: rules that no compiler checks.
 
+#[path = "tidy/catalogue.rs"]
+mod catalogue;
 #[path = "tidy/source.rs"]
 mod source;
 

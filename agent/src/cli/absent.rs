@@ -8,15 +8,12 @@ const ABSENT: &[(&[&str], &str)] = &[
         &["webserver"],
         "there is no web service to restart on a node: the agent itself serves port 9010; `systemctl restart holdfast-agent`",
     ),
+    (&["webservercfg"], "users and passwords belong to the management server: change them in its console"),
     (
-        &["webservercfg"],
-        "users and passwords belong to the management server: its console's page Users, or `holdfast-server user`",
+        &["notification"],
+        "a node sends no mail itself: hand `journalctl -t holdfast -p warning` to what sends mail on your machines",
     ),
-    (&["notification"], "mail is sent by the management server: its console's page Settings"),
-    (
-        &["safeagent"],
-        "there is no SNMP agent; ask the management server's metrics (`/metrics`), or `holdfast state --json`",
-    ),
+    (&["safeagent"], "there is no SNMP agent; ask `holdfast state --json`, or the health URL on port 9010"),
     (
         &["boot", "webon"],
         "the node's page on port 9010 comes and goes with the agent: `systemctl enable holdfast-agent`",
@@ -29,10 +26,7 @@ const ABSENT: &[(&[&str], &str)] = &[
         &["boot", "webstatus"],
         "the node's page on port 9010 comes and goes with the agent: `systemctl is-enabled holdfast-agent`",
     ),
-    (
-        &["boot", "snmpon"],
-        "there is no SNMP agent; ask the management server's metrics (`/metrics`), or `holdfast state --json`",
-    ),
+    (&["boot", "snmpon"], "there is no SNMP agent; ask `holdfast state --json`, or the health URL on port 9010"),
     (&["boot", "snmpoff"], "there is no SNMP agent, so none starts at boot"),
     (&["boot", "snmpstatus"], "there is no SNMP agent, so none starts at boot"),
     (
@@ -79,7 +73,7 @@ const ABSENT: &[(&[&str], &str)] = &[
     ),
     (
         &["uninstall"],
-        "the package is removed by the package manager (`apt remove holdfast-agent`); a module by `holdfast module uninstall -m NAME`",
+        "the product is removed as it was installed, by the package manager; a module by `holdfast module uninstall -m NAME`",
     ),
     (&["anontool"], "`holdfast snapshot` masks what looks like a secret; there is no further pseudonymising"),
     (&["healthcheck.sh"], "`holdfast state` says what each module waits for; `holdfast snapshot` collects the rest"),

@@ -27,8 +27,8 @@ pub(super) enum Verb {
         /// In place of what is installed, as it always is; kept for scripts.
         #[arg(short = 'r')]
         replace: bool,
-        /// The package.
-        file: PathBuf,
+        /// The package; without it, one of the module's name in a folder of $SAFE/Application_Modules.
+        file: Option<PathBuf>,
     },
     /// Pack the editable files of an installed module into a .safe file.
     Package {
@@ -91,6 +91,7 @@ pub(super) fn for_programs(verb: &Verb) -> bool {
 pub(super) fn run(client: &mut Client, verb: Verb) -> Result<()> {
     match verb {
         Verb::Install { module, id, file, .. } => {
+            let file = file.map_or_else(|| shelved(client, &module.module), Ok)?;
             let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let (package, module) = (STANDARD.encode(bytes), module.module);
             done(client.ask(Request::ModuleInstall { module, id: id.map(ModuleId), package })?)
@@ -109,6 +110,21 @@ pub(super) fn run(client: &mut Client, verb: Verb) -> Result<()> {
         }
         Verb::Uninstall(module) => done(client.ask(Request::ModuleUninstall { module: module.module })?),
     }
+}
+
+/// The package of this name that lies ready, such as one kept by `module uninstall`.
+fn shelved(client: &mut Client, module: &str) -> Result<PathBuf> {
+    let safe = match client.ask(Request::Places { module: None })? {
+        Answer::Places { places } => PathBuf::from(places.get("SAFE").cloned().unwrap_or_default()),
+        other => return Err(unexpected(other)),
+    };
+    let shelf = safe.join("Application_Modules");
+    let folders = std::fs::read_dir(&shelf).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = folders.map(|folder| folder.path().join(format!("{module}.safe"))).collect();
+    found.retain(|file| file.is_file());
+    found.sort();
+    let missing = || format!("no {module}.safe lies below {}: name a file", shelf.display());
+    found.into_iter().next().with_context(missing)
 }
 
 fn package(client: &mut Client, module: String, file: &Path) -> Result<()> {

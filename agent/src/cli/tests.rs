@@ -56,6 +56,7 @@ safekit confcheck -m a
 safekit confinfo -m a
 safekit update -m a
 safekit module install -m a -M 3 -r f.safe
+safekit module install -m a
 safekit module package -m a /tmp/a.safe
 safekit module uninstall -m a
 safekit module list

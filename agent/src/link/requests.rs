@@ -14,7 +14,7 @@ type Answers = mpsc::Sender<(u64, Answer)>;
 
 /// Carries out a request and answers it.
 pub(super) async fn answer(agent: &Arc<Agent>, id: u64, request: Request, answers: &Answers) {
-    let entry = words(&request).map(|(actor, words)| agent.commands.start(&format!("{actor}@console"), &words));
+    let entry = words(agent, &request).await.map(|(actor, words)| agent.commands.start(&at_console(&actor), &words));
     let answered = match request {
         Request::Snapshot { module } => match send_snapshot(agent, id, module, answers).await {
             Ok(()) => return,
@@ -33,14 +33,23 @@ pub(super) async fn answer(agent: &Arc<Agent>, id: u64, request: Request, answer
     let _ = answers.send((id, answer)).await;
 }
 
+/// Who asks from where; a server that knows the address says it.
+fn at_console(actor: &str) -> String {
+    if actor.contains('@') { actor.to_owned() } else { format!("{actor}@console") }
+}
+
 /// Who asks and for what, for the command log; `None` for questions.
-fn words(request: &Request) -> Option<(&str, String)> {
+async fn words(agent: &Agent, request: &Request) -> Option<(String, String)> {
+    let named = async |id: ModuleId| agent.name_of(id).await.unwrap_or_else(|_| id.to_string());
+    let server = "server".to_owned();
     Some(match request {
-        Request::PushCluster { config } => ("server", format!("cluster config (version {})", config.version)),
-        Request::PushModule { config } => ("server", format!("config -m {} (version {})", config.name, config.version)),
-        Request::RemoveModule { module } => ("server", format!("module uninstall ({module})")),
-        Request::Command { module, kind, actor } => (actor.as_str(), format!("{} ({module})", control::command(*kind))),
-        Request::Leave => ("server", "leave the cluster".to_owned()),
+        Request::PushCluster { config } => (server, format!("cluster config (version {})", config.version)),
+        Request::PushModule { config } => (server, format!("config -m {} (version {})", config.name, config.version)),
+        Request::RemoveModule { module } => (server, format!("deconfig -m {}", named(*module).await)),
+        Request::Command { module, kind, actor } => {
+            (actor.clone(), format!("{} -m {}", control::command(*kind), named(*module).await))
+        }
+        Request::Leave => (server, "cluster deconfig".to_owned()),
         Request::ReadLog { .. } | Request::InspectPaths { .. } | Request::ListProcesses | Request::Snapshot { .. } => {
             return None;
         }

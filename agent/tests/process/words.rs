@@ -85,7 +85,10 @@ fn logs_are_shown_by_level_followed_and_saved() {
     wait("the last line is written", || one.ok(&["log", "-m", "m1"]).contains("UP Ready"));
     let (shown, all) = (one.ok(&["log", "-m", "m1"]), one.ok(&["log", "-m", "m1", "-A"]));
     assert!(shown.contains(" E STOP NotReady | an event") && !shown.contains("a detail"), "{shown}");
-    assert!(shown.contains(" U STOP NotReady | start by ") && shown.contains(" S WAIT Transient | run "), "{shown}");
+    assert!(
+        shown.contains(" U STOP NotReady | start by ") && shown.contains(" S UP Transient | run start_both"),
+        "{shown}"
+    );
     assert!(all.contains(" I STOP NotReady | a detail"), "{all}");
     assert_eq!(one.ok(&["log", "-m", "m1", "-s", "2"]).lines().count(), 2);
     let file = root.path().join("log.txt");
@@ -133,6 +136,8 @@ fn a_module_is_packed_cleaned_dumped_updated_and_removed() {
     assert!(one.ok(&["module", "uninstall", "-m", "m1"]).contains("backup/m1.safe"));
     let listed = one.ok(&["module", "list"]);
     assert!(!listed.contains("m1") && listed.contains("m2"), "{listed}");
+    assert!(one.refused(&["module", "install", "-m", "m9"]).contains("no m9.safe"));
+    assert!(one.ok(&["module", "install", "-m", "m1"]).contains("is installed"));
 }
 
 #[test]

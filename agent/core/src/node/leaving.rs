@@ -213,7 +213,8 @@ mod tests {
         let mut node = node(Durable::default());
         node.settings.mode = Mode::Light;
         node.settings.scripts = vec![Script::Start(When::Both), Script::Stop(When::Both)];
-        let command = |kind| Input::CommandReceived(Command { id: 1, kind, actor: "operator".to_owned(), counted: false });
+        let command =
+            |kind| Input::CommandReceived(Command { id: 1, kind, actor: "operator".to_owned(), counted: false });
         let started = run(&mut node, command(ModuleCommand::Start));
         assert!(started.iter().all(|(_, services)| services.is_empty()), "{started:?}");
         assert_eq!(node.status, automaton::UP);

@@ -1,12 +1,13 @@
 //! Resources and rules of a node: what it says of itself, what checkers say, and what the failover machine makes of it.
 
 use super::{After, Node};
-use crate::arbiter::Wait;
+use crate::arbiter::{self, Contest, Wait};
 use crate::automaton;
 use crate::heartbeat::{RESOURCES_SAID_MAX, fits};
 use crate::input::CheckAction;
 use crate::machine::{Due, Facts, each_selector, selects};
 use crate::output::EventLevel;
+use crate::relation::Relation;
 use crate::resources::{self, Resources};
 use crate::settings::Witness;
 use holdfast_api::checker::When;
@@ -70,10 +71,23 @@ impl Node {
     fn tell_peer(&mut self, name: &str, value: &ResourceValue, before: &ResourceValue) {
         let (peer, timeout_ms) = (&self.settings.peer_name, self.settings.timeout_ms);
         let (level, text) = match (name, value) {
+            ("state.remote", ResourceValue::Unknown) if *before == ResourceValue::Init => (
+                EventLevel::Event,
+                format!(
+                    "{peer} is not heard: no heartbeat for {timeout_ms} ms on any network, since this agent started"
+                ),
+            ),
             ("state.remote", ResourceValue::Unknown) => (
                 EventLevel::Warning,
                 format!(
                     "{peer} is not heard any more: no heartbeat for {timeout_ms} ms on any network (it was {before})"
+                ),
+            ),
+            ("state.remote", _) if self.stays_in_contest() => (
+                EventLevel::Warning,
+                format!(
+                    "{peer} is {value} too: both nodes served apart from each other; this node stays primary, {peer} stops \
+                     its application and keeps what it wrote until `second` is ordered there"
                 ),
             ),
             ("state.remote", _) => (EventLevel::Event, format!("{peer} is {value} (was {before})")),
@@ -94,6 +108,17 @@ impl Node {
             _ => return,
         };
         self.event(level, text);
+    }
+
+    /// Whether both nodes have served apart from each other and this one is to stay.
+    fn stays_in_contest(&self) -> bool {
+        let serves_here = matches!(self.status.0, ModuleState::Alone | ModuleState::Prim);
+        self.heard_peer().is_some_and(|peer| {
+            serves_here
+                && arbiter::serves(peer)
+                && matches!(arbiter::relation_to(&self.durable, peer), Relation::Diverged | Relation::Unrelated)
+                && arbiter::contest(&self.settings, &self.durable, peer) == Contest::Stay
+        })
     }
 
     /// Every checker's resource is there, and nothing is known of it.

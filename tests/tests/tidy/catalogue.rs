@@ -1,0 +1,47 @@
+//! The module log says what it has to: each entry of its catalogue stands, in our words, in a golden transcript.
+
+use super::{files, root};
+use std::fs;
+
+/// What is logged, its level, and words of the line.
+const CATALOGUE: [(&str, &str, &str); 22] = [
+    ("a person's command", "User", "start by operator"),
+    ("a start at boot", "Event", "start by boot"),
+    ("an automatic start", "Event", "automatic start after a stopstart"),
+    ("a refused command with the cure", "Warning", "prim by operator refused: "),
+    ("an action of a rule", "Event", "wait by rule p_gw: ping.gw is down"),
+    ("the end of a wait", "Event", "wakes up: no wait rule holds any more"),
+    ("this node's state", "Event", "STOP NotReady -> WAIT Transient: start"),
+    ("the peer's state", "Event", " is PRIM Ready (was "),
+    ("a peer that is not heard", "Warning", "no heartbeat for "),
+    ("a resource that is up", "Event", "is up (was init), says pingcheck"),
+    ("a resource that is down", "Warning", "is down (was up), says pingcheck"),
+    ("a script", "Script", "run start_prim"),
+    ("a missing process", "Error", "process app is missing"),
+    ("the last restart", "Event", "(maxloop): the module stops here"),
+    ("a swap", "Event", "(swap by operator)"),
+    ("a swap to the preferred node", "Event", "automatic swap by defaultprim"),
+    ("a start as primary that is given up", "Error", "not started as primary: "),
+    ("a copy that is incomplete, and what an operator can do", "Event", "the resync here did not end"),
+    ("failover switched off, and what an operator can do", "Event", "failover is off; start "),
+    ("the node that stays after both served", "Warning", "this node stays primary"),
+    ("the node that gives way after both served", "Error", "both nodes served apart from each other and "),
+    ("writes that are held back", "Warning", "writes are held back: "),
+];
+
+#[test]
+fn every_entry_of_the_module_logs_catalogue_stands_in_a_golden_transcript() {
+    let transcripts: String = files("tests/sim/scenarios", "txt")
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("a transcript"))
+        .collect();
+    assert!(!transcripts.is_empty(), "no transcripts below {}", root().display());
+    let missing: Vec<&str> = CATALOGUE
+        .iter()
+        .filter(|(_, level, words)| {
+            !transcripts.lines().any(|line| line.contains(&format!(" {level} ")) && line.contains(words))
+        })
+        .map(|(what, ..)| *what)
+        .collect();
+    assert!(missing.is_empty(), "no transcript shows: {missing:?}");
+}
