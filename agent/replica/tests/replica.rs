@@ -338,12 +338,8 @@ fn a_primary_serves_on_without_its_agent_and_obeys_the_next() {
         fs::write(&file, "without an agent").unwrap();
         let (socket, answer) = hello(&configure);
         found = Some(socket);
-        let alone = Plane::Serving {
-            generation: FIRST,
-            acknowledges: Acknowledges::Alone,
-            session: None,
-            connected: false,
-        };
+        let alone =
+            Plane::Serving { generation: FIRST, acknowledges: Acknowledges::Alone, session: None, connected: false };
         answer == FromReplica::Found(alone)
     });
     let (_, answer) = hello(&Configure { module: "other".into(), ..configure });

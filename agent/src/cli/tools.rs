@@ -1,9 +1,9 @@
 //! What needs no agent: processes with all they started, commands with a time limit, addresses that an agent left.
 
 use super::{DONE, LATE_TOOL, REFUSED};
-use crate::settled;
 use crate::drivers::processes::{self, Process, Selection, pattern};
 use crate::drivers::vip;
+use crate::settled;
 use anyhow::{Context, Result, anyhow};
 use clap::{Subcommand, ValueEnum};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};

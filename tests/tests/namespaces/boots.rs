@@ -13,7 +13,10 @@ use std::collections::BTreeSet;
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "systemd_boots_a_marked_module_after_a_power_cut_of_both_nodes", run: booted },
     Scenario { name: "killed_agent_of_the_primary_goes_on_with_its_application_and_its_mount", run: killed_of_primary },
-    Scenario { name: "killed_agent_of_the_secondary_goes_on_and_the_primary_waits_for_nothing", run: killed_of_secondary },
+    Scenario {
+        name: "killed_agent_of_the_secondary_goes_on_and_the_primary_waits_for_nothing",
+        run: killed_of_secondary,
+    },
     Scenario { name: "systemctl_restart_of_the_agents_touches_neither_application_nor_mount", run: restarted },
     Scenario { name: "agent_that_stays_away_loses_its_role_and_its_writers_are_refused", run: stays_away },
     Scenario { name: "shutdown_of_the_primary_machine_hands_over_after_stop_prim", run: shut_down },
@@ -102,14 +105,18 @@ fn stays_away(_: &mut Bench) -> Result<()> {
     let load = load(&lab.bank(MODULE), "boots");
     progress(&load, 100)?;
     let hold = "/run/systemd/system/holdfast-agent.service.d";
-    let never = format!("mkdir -p {hold}; printf '[Service]\\nRestart=no\\n' >{hold}/never.conf; systemctl daemon-reload");
+    let never =
+        format!("mkdir -p {hold}; printf '[Service]\\nRestart=no\\n' >{hold}/never.conf; systemctl daemon-reload");
     lab.host(1).shell(&never)?;
     lab.host(1).shell(KILL)?;
     lab.wait_serves(2, MODULE, PATIENCE)?;
     progress(&load, 100)?;
     wait_until("the data plane of node1 to end", PATIENCE, || Ok(lab.host(1).named("holdfast-replica").is_empty()))?;
     // What the application of node1 still writes is refused: its mount is dead or gone with the data plane.
-    ensure!(lab.host(1).fuse_mounts().is_empty() || lab.host(1).shell("touch /srv/bank/late").is_err(), "it still writes");
+    ensure!(
+        lab.host(1).fuse_mounts().is_empty() || lab.host(1).shell("touch /srv/bank/late").is_err(),
+        "it still writes"
+    );
     lab.host(1).shell(&format!("rm {hold}/never.conf; systemctl daemon-reload; systemctl start holdfast-agent"))?;
     let story = lab.wait_pair(MODULE, 2).and_then(|()| progress(&load, 50));
     story.with_context(|| lab.diagnosis(MODULE))?;
