@@ -32,9 +32,8 @@ pub fn replica_socket(run: &Path, module: &str) -> PathBuf {
 /// to leave them to, and a data plane that lives takes them away in time.
 pub fn goes_on(run: &Path, module: &str) -> bool {
     let settled = files::load::<Settled>(&path(run, module), KIND, SIZE_MAX).ok().flatten();
-    settled.is_some_and(|settled| {
-        settled.role == Role::Open || UnixStream::connect(replica_socket(run, module)).is_ok()
-    })
+    settled
+        .is_some_and(|settled| settled.role == Role::Open || UnixStream::connect(replica_socket(run, module)).is_ok())
 }
 
 impl Record {

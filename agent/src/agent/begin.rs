@@ -10,6 +10,10 @@ use holdfast_core::node::Node;
 use holdfast_core::output::EventLevel;
 use holdfast_core::settings::Settings;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Time between two attempts to end what is left.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a node is made of, and what an engine is made of beside it.
 pub(super) struct Parts {
@@ -50,8 +54,10 @@ pub(super) async fn begin(parts: &mut Parts) -> Node {
         }
     }
     drop(found);
-    if let Err(error) = replica.end_left().await {
+    // Not before it is gone: it may still hold the mount, and acknowledge by a right that this node will not know of.
+    while let Err(error) = replica.end_left().await {
         tracing::error!(module, "{error:#}");
+        tokio::time::sleep(AGAIN).await;
     }
     match vip::release_of(run_dir, &module) {
         Ok(addresses) if addresses.is_empty() => {}

@@ -40,7 +40,9 @@ pub(super) async fn is_restarted() -> bool {
         return false;
     };
     let mut ask = tokio::process::Command::new("systemctl");
-    ask.args(["list-jobs", "--no-legend", "--plain", "--no-pager"]).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    ask.args(["list-jobs", "--no-legend", "--plain", "--no-pager"])
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true);
     match tokio::time::timeout(SYSTEMD, ask.output()).await {
         Ok(Ok(answer)) => is_restart(&String::from_utf8_lossy(&answer.stdout), unit),
         Ok(Err(error)) => {

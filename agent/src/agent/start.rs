@@ -309,7 +309,14 @@ impl Agent {
         let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         let release = || {
             let run = text(self.layout.run.clone());
-            vec![text(program_beside("holdfast")), "release-addresses".into(), "--run-dir".into(), run, "--module".into(), name.clone()]
+            vec![
+                text(program_beside("holdfast")),
+                "release-addresses".into(),
+                "--run-dir".into(),
+                run,
+                "--module".into(),
+                name.clone(),
+            ]
         };
         Orphan {
             socket: settled::replica_socket(&self.layout.run, name),

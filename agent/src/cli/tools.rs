@@ -2,8 +2,8 @@
 
 use super::{DONE, LATE_TOOL, REFUSED};
 use crate::drivers::processes::{self, Process, Selection, lives, pattern, signal};
-use crate::settled;
 use crate::drivers::vip;
+use crate::settled;
 use anyhow::{Context, Result, anyhow};
 use clap::{Subcommand, ValueEnum};
 use rustix::process::{Pid, Signal, kill_process_group};

@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, Saving, Step};
 use super::replica::{Mode, Replica};
 use super::witness::Kind;
+use holdfast_api::userconfig::Mode as UserMode;
 use holdfast_core::durable::Durable;
 use holdfast_core::node::Node;
 use holdfast_core::output::Output;
@@ -60,7 +61,7 @@ impl Cluster {
 
     /// No agent has come back: the addresses go before the peer may want them, the mounts once it may serve.
     pub fn orphan_limit(&mut self, host: usize, all: bool) {
-        if !self.options.replicates {
+        if !self.options.replicates || self.options.mode == UserMode::Light {
             return;
         }
         self.hosts[host].addresses = false;
@@ -74,7 +75,8 @@ impl Cluster {
     pub fn begin_node(&mut self, host: usize, settings: Settings, durable: Durable, moment: Moment) {
         let name = Self::name(host);
         if let Some(settled) = self.hosts[host].settled.take() {
-            let plane = self.options.replicates.then(|| self.plane(host));
+            let data = self.options.replicates && self.options.mode == UserMode::Mirror;
+            let plane = data.then(|| self.plane(host));
             match Node::adopt(settings.clone(), durable.clone(), &settled, plane.as_ref(), moment) {
                 Ok(node) => {
                     self.hosts[host].node = Some(node);

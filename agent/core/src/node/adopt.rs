@@ -189,7 +189,9 @@ impl Node {
         match plane {
             _ if self.settings.broken.adopt_what_was_left => self.serving = Serving::Paired { follower },
             None => self.serving = Serving::Paired { follower },
-            Some(Plane::Serving { generation, acknowledges, session, .. }) if *generation == self.durable.generation => {
+            Some(Plane::Serving { generation, acknowledges, session, .. })
+                if *generation == self.durable.generation =>
+            {
                 match acknowledges {
                     Acknowledges::Paired if *session == Some(follower.session) => {
                         self.serving = Serving::Paired { follower };

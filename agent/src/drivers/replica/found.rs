@@ -5,6 +5,7 @@ use holdfast_core::replica::Plane;
 use holdfast_replica::control::{Configure, Decoder, FromReplica, ToReplica, encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -123,7 +124,13 @@ async fn greet(path: &Path, configure: &Configure) -> Result<Answer> {
 /// # Errors
 /// It is still there.
 pub(super) async fn end(socket: &Path) -> Result<()> {
-    let Ok(mut connection) = UnixStream::connect(socket).await else { return Ok(()) };
+    let mut connection = match UnixStream::connect(socket).await {
+        Ok(connection) => connection,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot reach the data plane at {}", socket.display()));
+        }
+    };
     let process = Process::behind(&connection)?;
     let ordered = connection.write_all(&encode(&ToReplica::End)?).await.is_ok();
     if ordered && process.ended(END).await {
