@@ -5,7 +5,11 @@ use clap::Parser;
 use holdfast_agent::agent::Agent;
 use holdfast_agent::enrol::join;
 use holdfast_agent::options::{Action, Cli};
+use holdfast_agent::priority::{lift_session, real_time_workers};
 use std::process::ExitCode;
+
+/// Threads that decide and keep the heartbeats going.
+const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -22,7 +26,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
+    lift_session();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().worker_threads(WORKERS).on_thread_start(real_time_workers(WORKERS));
+    let runtime = runtime.build()?;
     match cli.action {
         Some(Action::Join(arguments)) => runtime.block_on(join::join(&cli.options, &arguments)),
         None => {

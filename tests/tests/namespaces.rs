@@ -3,6 +3,8 @@
 //! A runner of its own (one lab at a time, reused by scenarios while it is healthy); its lines are those of `cargo test`.
 //! `cargo test -p holdfast-tests --test namespaces -- swap kill` runs the scenarios whose names hold one of the words.
 
+#[path = "namespaces/acceptance.rs"]
+mod acceptance;
 #[path = "namespaces/bench.rs"]
 mod bench;
 #[path = "namespaces/boots.rs"]
@@ -25,6 +27,8 @@ mod ledger;
 mod links;
 #[path = "namespaces/plumbing.rs"]
 mod plumbing;
+#[path = "namespaces/repeated.rs"]
+mod repeated;
 #[path = "namespaces/serverless.rs"]
 mod serverless;
 #[path = "namespaces/vip.rs"]
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
     let all: Vec<Scenario> = [
         plumbing::SCENARIOS,
         checks::SCENARIOS,
+        repeated::SCENARIOS,
+        acceptance::SCENARIOS,
         commands::SCENARIOS,
         crashes::SCENARIOS,
         links::SCENARIOS,

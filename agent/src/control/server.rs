@@ -3,6 +3,7 @@
 use super::{Answer, Ask, CHUNK, LINE_MAX, ListedModule, ModuleInfo, PROTOCOL, Request};
 use crate::agent::Agent;
 use crate::cluster_link::message::Mark;
+use crate::complaint::Complaint;
 use crate::engine::CommandResult;
 use crate::{cluster_link, facts, modules, snapshot};
 use anyhow::{Context, Result, ensure};
@@ -41,14 +42,26 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
 /// Serves for ever.
 pub async fn serve(listener: UnixListener, agent: Arc<Agent>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut complaint = Complaint::default();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                if complaint.is_new(&error) {
+                    tracing::warn!(
+                        "the command line's socket takes no connection ({error}); it is tried until it does"
+                    );
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
+        if complaint.is_over() {
+            tracing::info!("the command line's socket takes connections again");
+        }
         let agent = Arc::clone(&agent);
         tokio::spawn(async move {
             let _slot = slot;

@@ -1,5 +1,6 @@
 //! Port 9010: the health URL for load balancers, and the node's own read-only page of its states.
 
+use crate::complaint::Complaint;
 use crate::report::Reports;
 use holdfast_api::agent::NodeModuleReport;
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
@@ -27,6 +28,7 @@ type Body = BoxBody<Bytes, Infallible>;
 /// Serves for ever.
 pub async fn serve(listener: TcpListener, reports: Reports) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut complaint = Complaint::default();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
@@ -34,11 +36,16 @@ pub async fn serve(listener: TcpListener, reports: Reports) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!("the health port takes no connection ({error}); it is tried again");
+                if complaint.is_new(&error) {
+                    tracing::warn!("the health port takes no connection ({error}); it is tried until it does");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        if complaint.is_over() {
+            tracing::info!("the health port takes connections again");
+        }
         let reports = reports.clone();
         tokio::spawn(async move {
             let _slot = slot;

@@ -6,6 +6,7 @@
 use super::Inbox;
 use crate::clock;
 use crate::logs::LogFile;
+use crate::priority::as_usual;
 use holdfast_api::checker::When;
 use holdfast_api::userconfig::User;
 use holdfast_core::input::{Input, ScriptOutcome};
@@ -183,7 +184,8 @@ pub(super) fn command(setting: &Setting, path: &std::path::Path) -> std::io::Res
     };
     let mut command = Command::new(path);
     command.env_clear().envs(setting.env.iter().cloned()).current_dir(&setting.bin);
-    command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).process_group(0);
+    command.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
+    as_usual(&mut command);
     Ok(command)
 }
 

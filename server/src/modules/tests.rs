@@ -11,7 +11,7 @@ fn the_catalogue_offers_mirror_and_its_settings_can_be_read() {
     assert!(catalogue().iter().any(|entry| entry.template == "mirror.safe"));
     let settings = settings(&mirror(), "mirror").unwrap();
     assert!(settings.scripts.contains_key("start_prim"));
-    assert_eq!((settings.polltimer_s, settings.timeout_ms), (10, 5000));
+    assert_eq!((settings.polltimer_s, settings.pulse_ms, settings.timeout_ms), (10, 250, 800));
     assert!(template("nothing.safe").is_err());
 }
 

@@ -1,12 +1,14 @@
 //! How long an address is away: a killed node beside keepalived's at the same detection budget, a swap, a stop.
 
+use super::flips::{self, FlipWatch};
 use super::keepalived::Keepalived;
 use super::pair::{self, MODULE, Pair};
 use super::prober::Prober;
 use super::row::Row;
 use crate::lab::Lab;
 use crate::lab::cluster::{PATIENCE, other};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Heartbeat of the measured pair: what keepalived detects in at an advert of 0.1 s (3.6 adverts).
@@ -15,20 +17,33 @@ const PULSE_MS: u32 = 50;
 const TIMEOUT_MS: u32 = 250;
 /// A gap of this length is an outage and not a slow answer.
 const GAP: Duration = Duration::from_millis(40);
+/// Port of the health URL.
+const HEALTH_PORT: u16 = 9010;
+/// The health URL and the state change in the same instant: as near as the log's lines and a probe tell, beyond their
+/// resolution.
+const SAME_INSTANT_MS: f64 = 2.0;
 
 /// Measures with `runs` faults of each kind.
 ///
 /// # Errors
-/// A pair does not come to order, or an address never comes back.
+/// No run is asked for, a pair does not come to order, or an address never comes back.
 pub fn run(runs: usize) -> Result<Vec<Row>> {
+    ensure!(runs > 0, "--runs 0 measures nothing: give at least 1");
     let ours = kills(runs, |lab| Pair::holdfast(lab, PULSE_MS, TIMEOUT_MS)).context("holdfast")?;
     let theirs = kills(runs, |lab| Ok(Pair::Keepalived(Keepalived::start_pair(lab, "0.1")?))).context("keepalived")?;
-    let (swaps, stops) = planned(runs).context("planned moves")?;
+    let Planned { swaps, stops, flips, resolutions } = planned(runs).context("planned moves")?;
     Ok(vec![
         Row::against("kill -9 of the node to an answer, median", median(&ours), "ms", median(&theirs), 1.0),
         Row::against("kill -9 of the node to an answer, longest", longest(&ours), "ms", longest(&theirs), 1.0),
         Row::at_most("swap, longest time without an answer, median", median(&swaps), "ms", 100.0),
         Row::at_most("stop of the primary, the same", median(&stops), "ms", 100.0),
+        Row::at_most(
+            "health URL away from the state's line in the log, longest",
+            longest(&flips),
+            "ms",
+            SAME_INSTANT_MS,
+        ),
+        Row::told("beyond a resolution of, median", median(&resolutions), "ms"),
     ])
 }
 
@@ -49,27 +64,51 @@ fn kills(runs: usize, make: impl Fn(&Lab) -> Result<Pair>) -> Result<Vec<f64>> {
     Ok(figures)
 }
 
-/// Swaps and stops of the primary: the longest gap a client saw.
-fn planned(runs: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+/// What planned moves cost, in milliseconds.
+#[derive(Default)]
+struct Planned {
+    /// The longest gap a client saw in a swap.
+    swaps: Vec<f64>,
+    /// The same when the primary is stopped.
+    stops: Vec<f64>,
+    /// How far apart the health URL and the state changed, on either node, beyond what can be told.
+    flips: Vec<f64>,
+    /// What can be told.
+    resolutions: Vec<f64>,
+}
+
+fn planned(runs: usize) -> Result<Planned> {
     let lab = Lab::new("bench")?;
     let pair = Pair::holdfast(&lab, PULSE_MS, TIMEOUT_MS)?;
     let prober = Prober::start(lab.network().connector(), pair::address(&lab));
-    let (mut swaps, mut stops) = (Vec::new(), Vec::new());
+    let watch = |number| {
+        let health = SocketAddr::from((lab.network().address(number), HEALTH_PORT));
+        FlipWatch::start(lab.network().connector(), health, MODULE)
+    };
+    let watches = [watch(1), watch(2)];
+    let mut planned = Planned::default();
     for _ in 0..runs {
         let primary = pair.holder(&lab)?;
-        let began = Instant::now();
+        let (began, began_ms) = (Instant::now(), flips::now_ms());
         lab.cli(primary, &["swap", "-m", MODULE])?;
         lab.wait_pair(MODULE, other(primary))?;
-        swaps.push(milliseconds(prober.longest_gap(began)));
+        planned.swaps.push(milliseconds(prober.longest_gap(began)));
+        for (number, ready) in [(primary, false), (other(primary), true)] {
+            let flip = watches[usize::from(number) - 1].since(began_ms, ready);
+            let flip = flip.with_context(|| format!("the health URL of node{number} did not change"))?;
+            let logged_ms = flips::logged_ms(&lab, number, MODULE, began_ms, ready)?;
+            planned.flips.push(flip.away_ms(logged_ms));
+            planned.resolutions.push(flip.resolution_ms());
+        }
         let began = Instant::now();
         lab.cli(other(primary), &["stop", "-m", MODULE])?;
         lab.wait_state(primary, MODULE, "ALONE Ready", PATIENCE)?;
-        stops.push(milliseconds(prober.longest_gap(began)));
+        planned.stops.push(milliseconds(prober.longest_gap(began)));
         lab.wait_state(other(primary), MODULE, "STOP NotReady", PATIENCE)?;
         lab.cli(other(primary), &["start", "-m", MODULE])?;
         lab.wait_pair(MODULE, primary)?;
     }
-    Ok((swaps, stops))
+    Ok(planned)
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -1,5 +1,6 @@
 //! What the agent costs while nothing happens: 32 mirror modules with replication on two nodes.
 
+use super::heart::Heart;
 use super::row::Row;
 use crate::lab::Lab;
 use crate::lab::cluster::PATIENCE;
@@ -12,11 +13,11 @@ const MODULES: u16 = 32;
 /// How long the agents are watched.
 const WATCHED: Duration = Duration::from_secs(20);
 
-/// Brings the modules to PRIM/SECOND and watches the agents.
+/// Brings the modules to PRIM/SECOND with this heartbeat and watches the agents.
 ///
 /// # Errors
 /// A module does not come to its state.
-pub fn run() -> Result<Vec<Row>> {
+pub fn run(heart: Heart) -> Result<Vec<Row>> {
     let lab = Lab::new("bench")?;
     let names: Vec<String> = (1..=MODULES).map(|number| format!("m{number}")).collect();
     for name in &names {
@@ -24,7 +25,7 @@ pub fn run() -> Result<Vec<Row>> {
             std::fs::create_dir_all(lab.backing(number, &format!("/srv/{name}")))?;
         }
     }
-    configure(&lab, &names)?;
+    configure(&lab, &names, heart)?;
     for name in &names {
         lab.cli(1, &["prim", "-m", name])?;
         lab.cli(2, &["start", "-m", name])?;
@@ -45,12 +46,13 @@ pub fn run() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn configure(lab: &Lab, names: &[String]) -> Result<()> {
+fn configure(lab: &Lab, names: &[String], heart: Heart) -> Result<()> {
     lab.form_cluster()?;
+    let Heart { pulse_ms, timeout_ms } = heart;
     for name in names {
         let source = lab.folder().join(format!("{name}.safe"));
         let xml = format!(
-            "<safe><service mode=\"mirror\"><heart pulse=\"700\" timeout=\"5000\"><heartbeat name=\"default\" \
+            "<safe><service mode=\"mirror\"><heart pulse=\"{pulse_ms}\" timeout=\"{timeout_ms}\"><heartbeat name=\"default\" \
              ident=\"flow\"/></heart><rfs><replicated dir=\"/srv/{name}\"/></rfs></service></safe>\n"
         );
         package::write_folder(&source, &[("conf/userconfig.xml", xml.as_str())])?;

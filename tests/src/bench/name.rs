@@ -9,4 +9,6 @@ pub enum Name {
     Failover,
     /// What the agents of 32 modules cost while nothing happens.
     Idle,
+    /// Whether the shipped heartbeat raises false alarms on a machine that is saturated by other work.
+    FalseFailover,
 }

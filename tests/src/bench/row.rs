@@ -31,6 +31,11 @@ impl Row {
         Self { name: name.to_owned(), value, unit, baseline, ratio, target: Some(target), met }
     }
 
+    /// A figure without a target.
+    pub fn told(name: &str, value: f64, unit: &'static str) -> Self {
+        Self { name: name.to_owned(), value, unit, baseline: None, ratio: None, target: None, met: None }
+    }
+
     /// A figure that should be at most `target`.
     pub fn at_most(name: &str, value: f64, unit: &'static str, target: f64) -> Self {
         let met = Some(value <= target);

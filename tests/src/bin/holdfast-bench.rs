@@ -1,8 +1,8 @@
 //! `holdfast-bench`: what `cargo xtask bench` runs once everything is built.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
-use holdfast_tests::bench::{self, Name, failover, idle};
+use holdfast_tests::bench::{self, Heart, Name, failover, false_failover, idle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +14,15 @@ struct Arguments {
     /// Faults of each kind that failover measures.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// How long false-failover watches, in minutes.
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
+    /// Milliseconds between two heartbeats of false-failover and idle, instead of the mirror template's.
+    #[arg(long)]
+    pulse: Option<u64>,
+    /// Heartbeat timeout of false-failover and idle in milliseconds, instead of the mirror template's.
+    #[arg(long)]
+    timeout: Option<u64>,
     /// Write the figures there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -30,13 +39,19 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    let heart = Heart::shipped_or(arguments.pulse, arguments.timeout)?;
     let rows = match arguments.name {
         Name::Failover => failover::run(arguments.runs)?,
-        Name::Idle => idle::run()?,
+        Name::Idle => idle::run(heart)?,
+        Name::FalseFailover => false_failover::run(arguments.minutes, heart)?,
     };
     bench::print(&rows);
-    match &arguments.json {
-        Some(file) => bench::write_json(&rows, file),
-        None => Ok(()),
+    if let Some(file) = &arguments.json {
+        bench::write_json(&rows, file)?;
     }
+    // A slow machine misses targets of time; a false failover is a fault on any.
+    if arguments.name == Name::FalseFailover && rows.first().is_some_and(|row| row.met == Some(false)) {
+        bail!("a node was taken for dead that was alive");
+    }
+    Ok(())
 }

@@ -74,7 +74,7 @@ fn exercise(arguments: &Arguments, interrupt: &Interrupt, figures: &mut Figures)
     } else {
         // Nobody looks at the console: any free port will do.
         let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        show::deploy(&lab, &server, arguments.app, interrupt)?;
+        show::deploy(&lab, &server, arguments.app, &plan, interrupt)?;
     }
     let mut exercise = Exercise::new(&mut lab, arguments.app, interrupt.clone());
     let result = exercise.run();

@@ -6,8 +6,10 @@ use crate::lab::cluster::ModulePlan;
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// Silence after which the peer counts as lost in the demo: the template's value, in milliseconds.
-const TIMEOUT_MS: u32 = 5000;
+/// The heartbeat of the demo is that of the mirror template, in milliseconds.
+const PULSE_MS: u32 = 250;
+/// See `PULSE_MS`.
+const TIMEOUT_MS: u32 = 800;
 
 /// Where PostgreSQL listens.
 const POSTGRESQL_PORT: u16 = 5432;
@@ -25,11 +27,11 @@ impl Application {
     /// Its module.
     pub fn plan(self) -> ModulePlan {
         match self {
-            Self::Bank => ModulePlan { pulse_ms: 700, ..ModulePlan::bank(TIMEOUT_MS) },
+            Self::Bank => ModulePlan { pulse_ms: PULSE_MS, ..ModulePlan::bank(TIMEOUT_MS) },
             Self::Postgresql => ModulePlan {
                 name: "postgresql".into(),
                 source: Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/postgresql.safe"),
-                pulse_ms: 700,
+                pulse_ms: PULSE_MS,
                 timeout_ms: TIMEOUT_MS,
                 directory: "/srv/postgresql".into(),
                 edits: Vec::new(),

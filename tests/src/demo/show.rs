@@ -5,7 +5,7 @@ use crate::demo::application::Application;
 use crate::demo::interrupt::Interrupt;
 use crate::demo::server::{Server, USER};
 use crate::lab::Lab;
-use crate::lab::cluster::PATIENCE;
+use crate::lab::cluster::{ModulePlan, PATIENCE};
 use crate::lab::wait::wait_until;
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const BOOT_AFTER: Duration = Duration::from_secs(20);
 /// # Errors
 /// A step failed; the error says which and what the programs said.
 pub fn full(lab: &mut Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
-    deploy(lab, server, application, interrupt)?;
+    deploy(lab, server, application, &application.plan(), interrupt)?;
     let bank = application.bank(lab);
     wait_until("the ledger's tables", PATIENCE, || bank.set_up().map(|()| true))?;
     let load = Load::start(&bank, gentle());
@@ -34,9 +34,14 @@ pub fn full(lab: &mut Lab, server: &Server, application: Application, interrupt:
 ///
 /// # Errors
 /// As [`full`].
-pub fn deploy(lab: &Lab, server: &Server, application: Application, interrupt: &Interrupt) -> Result<()> {
-    let plan = application.plan();
-    lab.make_directory(&plan)?;
+pub fn deploy(
+    lab: &Lab,
+    server: &Server,
+    application: Application,
+    plan: &ModulePlan,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    lab.make_directory(plan)?;
     for number in lab.numbers() {
         lab.start_agent(number)?;
     }
@@ -49,7 +54,7 @@ pub fn deploy(lab: &Lab, server: &Server, application: Application, interrupt: &
     }
     server.save_cluster(lab, &nodes)?;
     println!("── configuring the module {} on both", plan.name);
-    let module = server.configure(&plan)?;
+    let module = server.configure(plan)?;
     interrupt.check()?;
     println!("── starting it on node1, then on node2");
     start(lab, server, module, &plan.name, &nodes)

@@ -11,11 +11,12 @@ use std::time::Duration;
 const COMMAND_SECONDS: u32 = 60;
 
 /// Runs the agent and, as its systemd unit does, takes its virtual addresses away once it has ended; the next agent
-/// starts after that.
+/// starts after that. The priority is the unit's; where the score of the out-of-memory killer cannot be lowered, it stays.
 const AGENT: &str = r#"
 exec 9>"$2/life"
 flock 9
-/opt/holdfast/bin/holdfast-agent --data-dir "$1" --run-dir "$2" --boot-id-file "$3" 9>&-
+echo -900 2>/dev/null >/proc/self/oom_score_adj || :
+nice -n -10 /opt/holdfast/bin/holdfast-agent --data-dir "$1" --run-dir "$2" --boot-id-file "$3" 9>&-
 [ ! -d "$2/addresses" ] || /opt/holdfast/bin/holdfast release-addresses --run-dir "$2"
 "#;
 

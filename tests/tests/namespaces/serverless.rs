@@ -1,12 +1,12 @@
 //! The management server is never in the failover path.
 
-use crate::bench::{Bench, Scenario, load, progress};
+use crate::bench::{Bench, Scenario, TIMEOUT_MS, load, progress};
 use anyhow::{Context, Result, bail};
 use holdfast_tests::demo::application::Application;
 use holdfast_tests::demo::interrupt::Interrupt;
 use holdfast_tests::demo::server::Server;
 use holdfast_tests::demo::show;
-use holdfast_tests::lab::cluster::PATIENCE;
+use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::demand_turns;
 use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{CONSOLE, Lab, LabOptions};
@@ -20,7 +20,7 @@ pub const SCENARIOS: &[Scenario] =
 fn server_killed(_: &mut Bench) -> Result<()> {
     let mut lab = Lab::with("server", &LabOptions { console: true, ..LabOptions::default() })?;
     let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    show::deploy(&lab, &server, Application::Bank, &Interrupt::default())?;
+    show::deploy(&lab, &server, Application::Bank, &ModulePlan::bank(TIMEOUT_MS), &Interrupt::default())?;
     let result = story(&mut lab, &server);
     result.with_context(|| lab.diagnosis("bank"))
 }

@@ -10,7 +10,7 @@ use holdfast_api::userconfig;
 use holdfast_core::input::{Input, WitnessAnswer};
 use holdfast_tests::demo::server::Server;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
-use holdfast_tests::lab::health::{Turn, demand_turns};
+use holdfast_tests::lab::health::{Turn, demand_single_but_between, demand_turns};
 use holdfast_tests::lab::relay::Relay;
 use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{CONSOLE, Lab, LabOptions};
@@ -155,10 +155,12 @@ fn isolate_primary(lab: &mut Lab) -> Result<()> {
     let watch = lab.watch_health(MODULE);
     let load = load(&lab.bank(MODULE), "isolated");
     progress(&load, 50)?;
+    let cut_ms = watch.now_ms();
     lab.cut_link(1, 2)?;
     lab.cut_link(1, CONSOLE)?;
     lab.wait_state(2, MODULE, "ALONE Ready", PATIENCE)?;
     lab.wait_state(1, MODULE, "WAIT NotReady", PATIENCE)?;
+    let settled_ms = watch.now_ms();
     ensure!(lab.host(1).named("holdfast-bank").is_empty(), "the application still runs on the isolated node");
     progress(&load, 50)?;
     lab.heal()?;
@@ -166,12 +168,14 @@ fn isolate_primary(lab: &mut Lab) -> Result<()> {
     progress(&load, 20)?;
     let report = load.finish();
     lab.bank(MODULE).demand(&report.acknowledged)?;
-    demand_hand_over(&watch.finish())
+    demand_hand_over(&watch.finish(), cut_ms, settled_ms)
 }
 
 /// Node 1 served, then node 2, and never node 1 again. In between both may answer 200 for as long as node 1, whose clients'
-/// writes are held, waits for the register that it cannot reach: what it cannot do is acknowledge one.
-fn demand_hand_over(turns: &[Turn]) -> Result<()> {
+/// writes are held, waits for the register that it cannot reach (from the cut until it has let go): what it cannot do is
+/// acknowledge one.
+fn demand_hand_over(turns: &[Turn], cut_ms: u64, settled_ms: u64) -> Result<()> {
+    demand_single_but_between(turns, cut_ms, settled_ms)?;
     let mut seen: Vec<&[u8]> =
         turns.iter().map(|turn| turn.nodes.as_slice()).filter(|nodes| !nodes.is_empty()).collect();
     seen.dedup();
@@ -236,14 +240,19 @@ fn register_away(_: &mut Bench) -> Result<()> {
     result.with_context(|| lab.diagnosis(MODULE))
 }
 
-/// Without its register no node goes on alone, and both say why; back comes the pair by itself.
+/// Without its register no node goes on alone, no client is told that a write was made, and both say why; back comes the
+/// pair by itself.
 fn away(lab: &mut Lab) -> Result<()> {
+    let watch = lab.watch_health(MODULE);
+    let load = load(&lab.bank(MODULE), "away");
+    progress(&load, 50)?;
     lab.kill_etcd(CONSOLE)?;
     wait_until("the loss of the register to be in the module log", PATIENCE, || {
         Ok(lab.module_log(1, MODULE, 50).contains("register grants nothing"))
     })?;
     // Not needed yet: the pair goes on.
     lab.wait_pair(MODULE, 1)?;
+    progress(&load, 20)?;
     lab.cut_link(1, 2)?;
     for number in lab.numbers() {
         wait_until("a node that cannot ask to serve no longer, and to name the register", PATIENCE, || {
@@ -254,9 +263,18 @@ fn away(lab: &mut Lab) -> Result<()> {
         })?;
         ensure!(!lab.health(number, MODULE), "node{number} still answers 200");
     }
+    let held = load.acknowledged();
+    // A whole round of attempts later nothing more was acknowledged.
+    wait_until("clients to be turned away", PATIENCE, || Ok(load.last_failure().is_some()))?;
+    lab.cli(1, &["state", "-m", MODULE])?;
+    ensure!(load.acknowledged() == held, "a node acknowledged a write that no register had granted");
     lab.start_etcd(CONSOLE)?;
     wait_until("one node to serve again", PATIENCE, || Ok(lab.serving(MODULE)?.is_some()))?;
     lab.heal()?;
     let serving = lab.serving(MODULE)?.context("nobody serves")?;
-    lab.wait_pair(MODULE, serving)
+    lab.wait_pair(MODULE, serving)?;
+    progress(&load, 20)?;
+    let report = load.finish();
+    lab.bank(MODULE).demand(&report.acknowledged)?;
+    demand_turns(&watch.finish(), if serving == 1 { &[1] } else { &[1, 2] })
 }

@@ -19,6 +19,15 @@ pub struct BenchArguments {
     /// Faults of each kind that failover measures.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// How long false-failover watches, in minutes.
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
+    /// Milliseconds between two heartbeats of false-failover and idle, instead of the mirror template's.
+    #[arg(long)]
+    pulse: Option<u64>,
+    /// Heartbeat timeout of false-failover and idle in milliseconds, instead of the mirror template's.
+    #[arg(long)]
+    timeout: Option<u64>,
     /// Write `[{"name","value","unit","baseline","ratio","target","met"}]` there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -28,7 +37,7 @@ pub struct BenchArguments {
 fn peers(name: Name) -> &'static [&'static str] {
     match name {
         Name::Failover => install::PEERS,
-        Name::Idle => &[],
+        Name::Idle | Name::FalseFailover => &[],
     }
 }
 
@@ -36,8 +45,17 @@ fn peers(name: Name) -> &'static [&'static str] {
 fn list() {
     for value in Name::value_variants().iter().filter_map(|name| name.to_possible_value()) {
         let help = value.get_help().map(|help| help.to_string()).unwrap_or_default();
-        println!("{:<10} {help}", value.get_name());
+        println!("{:<15} {help}", value.get_name());
     }
+}
+
+/// Half an hour without a false failover, of what is built already.
+///
+/// # Errors
+/// There was one, or the modules did not come to their states.
+pub fn steady(root: &Path) -> Result<()> {
+    let word = Name::FalseFailover.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    command::run(Command::new(modules::target_directory(root).join("debug/holdfast-bench")).arg(word))
 }
 
 /// Runs the benchmark; its exit code is ours. A missed target is told in the table and is no failure.
@@ -58,7 +76,12 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
     demo::build(root)?;
     let program = modules::target_directory(root).join("debug/holdfast-bench");
     let mut bench = Command::new(&program);
-    bench.args([word.as_str(), "--runs", &arguments.runs.to_string()]);
+    bench.args([word.as_str(), "--runs", &arguments.runs.to_string(), "--minutes", &arguments.minutes.to_string()]);
+    for (option, value) in [("--pulse", arguments.pulse), ("--timeout", arguments.timeout)] {
+        if let Some(value) = value {
+            bench.args([option, &value.to_string()]);
+        }
+    }
     if let Some(json) = &arguments.json {
         bench.arg("--json").arg(json);
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every ring, cheap ones first, each with its minutes; one line of counts at the end.
 
 use crate::counts::Counts;
-use crate::{build_console, command, demo, install};
+use crate::{bench, build_console, command, demo, install};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use std::io::{BufRead, BufReader, Write};
@@ -69,7 +69,8 @@ pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
         let ring_began = Instant::now();
         let mut counts = Counts::default();
         let result = if needs_programs(ring) { prepared.clone().map_err(anyhow::Error::msg) } else { Ok(()) }
-            .and_then(|()| run_ring(root, ring, arguments.long, &mut counts));
+            .and_then(|()| run_ring(root, ring, arguments.long, &mut counts))
+            .and_then(|()| if arguments.long && ring == Ring::Namespaces { bench::steady(root) } else { Ok(()) });
         let failure = result.err().map(|error| format!("{error:#}"));
         if let Some(reason) = &failure {
             println!("ring {} FAILED: {reason}", name(ring));
