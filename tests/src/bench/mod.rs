@@ -11,6 +11,7 @@ mod name;
 mod pair;
 mod prober;
 mod pulses;
+pub mod replication;
 mod row;
 
 pub use heart::Heart;

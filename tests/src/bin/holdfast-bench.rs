@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use holdfast_tests::bench::{self, Heart, Name, failover, false_failover, idle};
+use holdfast_tests::bench::{self, Heart, Name, failover, false_failover, idle, replication};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 struct Arguments {
     /// Which.
     name: Name,
-    /// Faults of each kind that failover measures.
+    /// Faults of each kind that failover measures; turns of each measurement of replication.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// How long false-failover watches, in minutes.
@@ -23,6 +23,12 @@ struct Arguments {
     /// Heartbeat timeout of false-failover and idle in milliseconds, instead of the mirror template's.
     #[arg(long)]
     timeout: Option<u64>,
+    /// Unchanged files of the resync that replication measures (issue: 100000).
+    #[arg(long, default_value_t = 20_000)]
+    files: usize,
+    /// Only these parts of replication.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<replication::Part>,
     /// Write the figures there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -44,6 +50,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         Name::Failover => failover::run(arguments.runs)?,
         Name::Idle => idle::run(heart)?,
         Name::FalseFailover => false_failover::run(arguments.minutes, heart)?,
+        Name::Replication => replication::run(&replication::Options {
+            rounds: arguments.runs,
+            files: arguments.files,
+            only: arguments.only.clone(),
+        })?,
     };
     bench::print(&rows);
     if let Some(file) = &arguments.json {
