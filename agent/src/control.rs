@@ -353,7 +353,7 @@ pub enum Answer {
         config: ModuleConfig,
     },
     /// The node.
-    Level(LevelReport),
+    Level(Box<LevelReport>),
     /// Folders by the name of their variable.
     Places {
         /// By name.

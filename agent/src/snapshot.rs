@@ -12,8 +12,17 @@ use zip::write::SimpleFileOptions;
 /// Most bytes taken of one file.
 const FILE_MAX: u64 = 8 * 1024 * 1024;
 
+/// Which support data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// As it is now, and what `dump` has kept.
+    Kept,
+    /// As it is now.
+    Now,
+}
+
 /// Makes the zip, of one module or of all.
-pub async fn make(agent: &Arc<Agent>, module: Option<&str>) -> Result<Vec<u8>> {
+pub async fn make(agent: &Arc<Agent>, module: Option<&str>, span: Span) -> Result<Vec<u8>> {
     let reports = agent.reports.all();
     let names: Vec<String> = agent.names().await;
     if let Some(module) = module {
@@ -58,7 +67,8 @@ pub async fn make(agent: &Arc<Agent>, module: Option<&str>) -> Result<Vec<u8>> {
                     entries.map(|entry| from(entry.path(), &format!("{part}/{}", entry.file_name().display()))),
                 );
             }
-            for dump in crate::agent::tend::dumps(&layout.dumps(name)) {
+            let kept = if span == Span::Kept { crate::agent::tend::dumps(&layout.dumps(name)) } else { Vec::new() };
+            for dump in kept {
                 let file = dump.file_name().unwrap_or_default().display().to_string();
                 wanted.push(from(dump, &format!("dumps/{file}")));
             }

@@ -176,7 +176,7 @@ impl Agent {
     /// Keeps a support zip of a module on the node.
     pub async fn dump(self: &Arc<Self>, module: &str) -> Result<String> {
         self.checked(module).await?;
-        let bytes = snapshot::make(self, Some(module)).await?;
+        let bytes = snapshot::make(self, Some(module), snapshot::Span::Now).await?;
         let dir = self.layout.dumps(module);
         files::make_dir(&dir)?;
         let date = jiff::Timestamp::from_millisecond(clock::unix_ms() as i64).unwrap_or_default();

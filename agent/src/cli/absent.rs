@@ -1,5 +1,7 @@
 //! Words of the product whose scripts we run that mean nothing here: each is answered with the reason and what to do.
 
+use super::Cli;
+use clap::CommandFactory;
 use std::ffi::OsString;
 
 /// Words in the order written (options left out), and the answer.
@@ -103,6 +105,12 @@ fn plain(words: &[OsString]) -> Vec<&str> {
     found
 }
 
+/// Whether these words have become a command.
+fn exists(words: &[&str]) -> bool {
+    let mut command = Cli::command();
+    words.iter().all(|word| command.find_subcommand(word).cloned().map(|below| command = below).is_some())
+}
+
 /// Why a command line means nothing here, and what to do instead; `None`: it is not one of these.
 pub(super) fn answer(words: &[OsString]) -> Option<String> {
     let plain = plain(words);
@@ -113,7 +121,7 @@ pub(super) fn answer(words: &[OsString]) -> Option<String> {
     {
         return answer(&["".into(), "cluster".into(), "lock".into()]);
     }
-    let (wanted, answer) = ABSENT.iter().find(|(wanted, _)| plain.starts_with(wanted))?;
+    let (wanted, answer) = ABSENT.iter().find(|(wanted, _)| plain.starts_with(wanted) && !exists(wanted))?;
     Some(format!("{}: {answer}", wanted.join(" ")))
 }
 

@@ -112,8 +112,8 @@ pub(super) fn run(client: &mut Client, verb: Verb) -> Result<u8> {
 
 fn level(client: &mut Client, module: Option<String>, json: bool) -> Result<()> {
     let LevelReport { node, host, system, kernel, version, module } = match client.ask(Request::Level { module })? {
-        Answer::Level(report) if json => return show::json(&report),
-        Answer::Level(report) => report,
+        Answer::Level(report) if json => return show::json(&*report),
+        Answer::Level(report) => *report,
         other => return Err(unexpected(other)),
     };
     let row = |name: &str, value: String| vec![name.to_owned(), value];

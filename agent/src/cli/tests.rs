@@ -104,7 +104,7 @@ safekit -p
 safekit -r processtree list all
 safekit -r boundcmd 5 ls -l";
 
-/// Words that mean nothing here.
+/// Words that mean nothing here, as long as they are no command.
 const ANSWERED: &str = "\
 safekit secondforce -d 2026-01-01 -m a
 safekit swap nosync -m a
@@ -157,8 +157,10 @@ fn every_word_of_the_command_table_is_understood_or_answered_with_a_reason() {
     Cli::command().debug_assert();
     UNDERSTOOD.lines().chain(OWN.lines()).for_each(understood);
     for line in ANSWERED.lines() {
-        let answer = absent::answer(&words_of(line)).unwrap_or_else(|| panic!("{line} is not answered"));
-        assert!(answer.len() > 30 && !answer.contains('\n'), "{answer}");
+        match absent::answer(&words_of(line)) {
+            Some(answer) => assert!(answer.len() > 30 && !answer.contains('\n'), "{answer}"),
+            None => understood(line),
+        }
     }
 }
 

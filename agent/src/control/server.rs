@@ -161,7 +161,7 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> Re
 
 /// Gives all pieces but the last, which is the answer.
 async fn send_snapshot(agent: &Arc<Agent>, module: Option<String>, answers: &mpsc::Sender<Answer>) -> Result<Answer> {
-    let bytes = snapshot::make(agent, module.as_deref()).await?;
+    let bytes = snapshot::make(agent, module.as_deref(), snapshot::Span::Kept).await?;
     let count = bytes.chunks(CHUNK).count();
     for chunk in bytes.chunks(CHUNK).take(count.saturating_sub(1)) {
         answers.send(Answer::Chunk { data: STANDARD.encode(chunk), last: false }).await?;
@@ -236,7 +236,7 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
         Request::ModulePackage { module } => {
             Answer::Package { package: modules::configured(&agent.layout, &module, 1)?.package }
         }
-        Request::Level { module } => Answer::Level(agent.level(module.as_deref()).await?),
+        Request::Level { module } => Answer::Level(Box::new(agent.level(module.as_deref()).await?)),
         Request::Places { module } => Answer::Places { places: agent.places(module.as_deref()).await? },
         Request::Clean { module, part } => done(agent.clean(&module, part).await?),
         Request::Dump { module } => done(agent.dump(&module).await?),

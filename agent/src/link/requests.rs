@@ -95,7 +95,7 @@ async fn send_snapshot(agent: &Arc<Agent>, id: u64, module: Option<ModuleId>, an
         Some(module) => Some(agent.name_of(module).await?),
         None => None,
     };
-    let bytes = snapshot::make(agent, name.as_deref()).await?;
+    let bytes = snapshot::make(agent, name.as_deref(), snapshot::Span::Kept).await?;
     let count = bytes.chunks(CHUNK_BYTES).count();
     for (index, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
         let answer = Answer::SnapshotChunk { data: STANDARD.encode(chunk), last: index + 1 == count };

@@ -207,11 +207,9 @@ fn draw_line(line: &LogLine, application: bool) -> impl IntoView + use<> {
         return view! { <div class=class><span class="text">{text}</span></div> }.into_any();
     }
     let (tone, word) = match line.level.as_str() {
-        "C" => (Some("bad"), "critical"),
+        "E" => (Some("bad"), "error"),
         "W" => (Some("busy"), "warning"),
-        "E" => (Some("ok"), "event"),
-        "U" => (None, "user"),
-        "S" => (None, "script"),
+        "S" => (Some("ok"), "state"),
         _ => (None, "info"),
     };
     view! {
