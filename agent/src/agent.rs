@@ -162,7 +162,11 @@ impl Agent {
                 }
                 self.shut_down(signal, &mut signals).await;
             }
-            _ = control => tracing::error!("the control socket failed: the agent ends, and its service starts it again"),
+            _ = control => {
+                tracing::error!("the control socket failed: the agent ends, and its service starts it again");
+                // As after a restart: what runs is left for the next one.
+                std::process::exit(1);
+            }
         }
         link.abort();
         enrol.abort();
