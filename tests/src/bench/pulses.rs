@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_gap_of_three_pulses_has_missed_two() {
         let mut heard = Heard::default();
-        [0.0, 100.0, 205.0, 505.0].map(|at| heard.arrival(at, 100.0));
+        [0.0, 100.0, 205.0, 505.0].into_iter().for_each(|at| heard.arrival(at, 100.0));
         assert_eq!((heard.count, heard.longest_ms, heard.missed), (4, 300.0, 2));
     }
 

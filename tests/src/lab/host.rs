@@ -326,9 +326,21 @@ impl Drop for Host {
     }
 }
 
-/// Lines of mountinfo that are FUSE file systems (not the control file system).
+/// Lines of mountinfo that are FUSE file systems (not the control file system) of the host's own: it began with a copy of
+/// this machine's mounts, which are somebody else's.
 fn mount_lines(pid: i32) -> Vec<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let outside: Vec<String> = fuse_lines("self").iter().filter_map(|line| device(line).map(str::to_owned)).collect();
+    let foreign = |line: &String| device(line).is_some_and(|device| outside.iter().any(|other| other == device));
+    fuse_lines(&pid.to_string()).into_iter().filter(|line| !foreign(line)).collect()
+}
+
+/// Number of the device that a line of mountinfo is about.
+fn device(line: &str) -> Option<&str> {
+    line.split_whitespace().nth(2)
+}
+
+fn fuse_lines(process: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
     let is_fuse = |line: &&str| {
         line.split_once(" - ").is_some_and(|(_, rest)| rest.starts_with("fuse ") || rest.starts_with("fuse."))
     };
@@ -337,7 +349,7 @@ fn mount_lines(pid: i32) -> Vec<String> {
 
 /// Connection numbers (minor device numbers) of the FUSE mounts that `pid` sees.
 fn fuse_connections(pid: i32) -> Vec<String> {
-    let minor = |line: &String| Some(line.split_whitespace().nth(2)?.split_once(':')?.1.to_owned());
+    let minor = |line: &String| Some(device(line)?.split_once(':')?.1.to_owned());
     mount_lines(pid).iter().filter_map(minor).collect()
 }
 

@@ -90,7 +90,7 @@ fn end_agent(lab: &Lab) -> Result<()> {
 fn await_end(lab: &Lab) -> Result<()> {
     wait_until("the agent to end", PATIENCE, || Ok(lab.host(1).named("holdfast-agent").is_empty()))?;
     wait_until("the data plane to end", PATIENCE, || Ok(lab.host(1).named("holdfast-replica").is_empty()))?;
-    ensure!(lab.host(1).fuse_mounts().is_empty(), "still mounted on node1");
+    ensure!(lab.host(1).fuse_mounts().is_empty(), "still mounted on node1: {:?}", lab.host(1).fuse_mounts());
     ensure!(lab.host(1).named("holdfast-bank").is_empty(), "the application still runs on node1");
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! All modules of these scenarios live in one lab and fail at the same time, so that the whole takes as long as one of
 //! them: the first scenario that runs tells the story, each looks at its own module's part of it.
 
-use crate::bench::{Bench, Scenario};
+use crate::bench::Scenario;
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::wait::wait_until;
@@ -48,8 +48,11 @@ while :; do
 done
 "#;
 
-/// What became of each module, or why the lab could not be made.
-static STORY: OnceLock<Result<BTreeMap<&'static str, Result<(), String>>, String>> = OnceLock::new();
+/// What became of each module.
+type Parts = BTreeMap<&'static str, Result<(), String>>;
+
+/// The parts, or why the lab could not be made.
+static STORY: OnceLock<Result<Parts, String>> = OnceLock::new();
 
 fn part(module: &str) -> Result<()> {
     let story = STORY.get_or_init(|| tell().map_err(|error| format!("{error:#}")));
@@ -142,9 +145,9 @@ fn set_up() -> Result<Lab> {
     Ok(lab)
 }
 
-fn tell() -> Result<BTreeMap<&'static str, Result<(), String>>> {
+fn tell() -> Result<Parts> {
     let mut lab = set_up()?;
-    let mut parts: BTreeMap<&'static str, Result<(), String>> = WATCHED.map(|watched| (watched.name, Ok(()))).into();
+    let mut parts: Parts = WATCHED.map(|watched| (watched.name, Ok(()))).into();
     for round in 1..=MAXLOOP + 1 {
         break_all(&mut lab)?;
         each(
@@ -161,7 +164,7 @@ fn tell() -> Result<BTreeMap<&'static str, Result<(), String>>> {
 }
 
 /// Looks at every module whose part went well so far.
-fn each(lab: &Lab, parts: &mut BTreeMap<&'static str, Result<(), String>>, look: impl Fn(&Lab, Watched) -> Result<()>) {
+fn each(lab: &Lab, parts: &mut Parts, look: impl Fn(&Lab, Watched) -> Result<()>) {
     for watched in WATCHED {
         if parts.get(watched.name).is_some_and(Result::is_ok) {
             let result = look(lab, watched).with_context(|| lab.diagnosis(watched.name));
