@@ -6,7 +6,7 @@
 
 mod dial;
 mod exchange;
-mod frame;
+pub mod frame;
 pub mod members;
 pub mod message;
 mod request;

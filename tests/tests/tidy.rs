@@ -127,7 +127,9 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("web", &["holdfast-api"]),
     ("tests", &["holdfast-api", "holdfast-core", "holdfast-replica", "holdfast-agent", "holdfast-server"]),
     ("tests/browser", &["holdfast-tests", "holdfast-api"]),
-    ("tests/sim", &["holdfast-api", "holdfast-core"]),
+    ("tests/fuzz", &["holdfast-api", "holdfast-core", "holdfast-replica", "holdfast-agent"]),
+    ("tests/fuzz/libfuzzer", &["holdfast-fuzz"]),
+    ("tests/sim", &["holdfast-api", "holdfast-core", "holdfast-replica"]),
     ("tests/xtask", &[]),
 ];
 

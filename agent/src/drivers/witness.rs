@@ -2,7 +2,7 @@
 //! cannot be asked is seen before it is needed.
 
 mod etcd;
-mod gateway;
+pub mod gateway;
 #[cfg(test)]
 mod tests;
 

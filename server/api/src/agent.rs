@@ -13,6 +13,7 @@ mod requests;
 
 pub use logs::{LOG_LINES_MAX, LogKind, LogLine, LogPage};
 pub use register::{RegisterAnswer, RegisterMatter, RegisterQuestion};
+pub(crate) use reports::finite;
 pub use reports::{InventoryReport, NodeModuleReport, NodeReport, PeerReport, ResourceReport, ResyncReport};
 pub use requests::{Answer, CHUNK_BYTES, ModuleCommand, PATHS_MAX, PathFacts, ProcessFacts, Request};
 

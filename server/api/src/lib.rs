@@ -7,9 +7,6 @@ pub mod agent;
 pub mod checker;
 pub mod config;
 pub mod console;
-#[cfg(test)]
-#[cfg(all(feature = "package", feature = "userconfig"))]
-mod corpus;
 pub mod enrol;
 pub mod ids;
 #[cfg(feature = "package")]

@@ -5,6 +5,7 @@ use super::cluster::{Cluster, Step};
 use holdfast_api::state::{DataState, ModuleState};
 use holdfast_core::arbiter;
 use holdfast_core::input::{Command, Input, ModuleCommand};
+use holdfast_core::view::View;
 
 /// What the operator is about.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Operator {
     pub repairs: bool,
     commands: u64,
     choices: u64,
+    /// Looks in a row at which a node asked for a choice.
+    asked: u64,
 }
 
 impl Cluster {
@@ -112,11 +115,15 @@ impl Cluster {
                 self.command(host, ModuleCommand::Second, "operator");
             }
         }
-        // Neither serves and neither will: choose a whole copy where both have diverged, or nobody was chosen yet.
-        let stuck = states == [ModuleState::Wait, ModuleState::Wait]
-            && [&first, &second].iter().all(|view| {
-                view.waiting_for.as_ref().is_some_and(|text| text.contains("`prim") || text.contains("`second`"))
-            });
+        // Neither serves and neither will: choose a whole copy where both have diverged, or nobody was chosen yet. A node
+        // that only waits for the other's word may still get it: for a while the operator lets it.
+        let wants_choice = |view: &View| {
+            view.waiting_for.as_ref().is_some_and(|text| text.contains("`prim") || text.contains("`second`"))
+        };
+        let wanting = [&first, &second].into_iter().filter(|view| wants_choice(view)).count();
+        let both_wait = states == [ModuleState::Wait, ModuleState::Wait];
+        self.operator.asked = if both_wait && wanting > 0 { self.operator.asked + 1 } else { 0 };
+        let stuck = both_wait && (wanting == 2 || wanting == 1 && self.operator.asked > 4);
         if stuck {
             let choice = (0..2).find(|host| data[*host] == DataState::UpToDate);
             let choice = choice.or_else(|| (0..2).find(|host| arbiter::whole(data[*host])));

@@ -168,7 +168,6 @@ impl Options {
     /// module is not.
     pub fn beside(&self, seed: u64) -> Self {
         let own = Self::from_seed(seed, self.broken);
-        let replicates = !Rng::new(seed ^ 0xd1).chance(150);
         Self {
             seed: self.seed,
             links: self.links,
@@ -189,7 +188,6 @@ impl Options {
             heal_ms: self.heal_ms,
             write_every_ms: self.write_every_ms,
             rules: Rules { period_ms: self.rules.period_ms, handle_time_ms: self.rules.handle_time_ms, ..own.rules },
-            replicates,
             ..own
         }
     }

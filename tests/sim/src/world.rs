@@ -213,7 +213,8 @@ impl World {
         if self.modules[module].cluster.options.nodes == 2 {
             return;
         }
-        let (name, healthy) = (plan::resource(&self.modules[module].name), self.modules[module].cluster.hosts[0].healthy);
+        let (name, healthy) =
+            (plan::resource(&self.modules[module].name), self.modules[module].cluster.hosts[0].healthy);
         for dependent in self.modules.iter_mut().filter(|other| other.needs == Some(module)) {
             for host in &mut dependent.cluster.hosts {
                 if healthy {
@@ -276,8 +277,7 @@ impl World {
         for module in &mut self.modules {
             module.cluster.hosts.iter_mut().for_each(|host| host.application = false);
         }
-        let differs =
-            |module: &Module| module.cluster.hosts[0].disk.content != module.cluster.hosts[1].disk.content;
+        let differs = |module: &Module| module.cluster.hosts[0].disk.content != module.cluster.hosts[1].disk.content;
         for _ in 0..600 {
             self.run_for(100);
             if self.violation.is_some() || self.in_sync() && !self.modules.iter().any(differs) {

@@ -1,84 +1,16 @@
-//! Model checking: every order of events, to a bound, around two real `Node`s, a real register decision and a lossy
-//! network that repeats and reorders.
-//!
-//! **Bound.** From three states (in sync; cut from each other for a timeout, the stream broken; and then with the
-//! register's grant on its way to the primary while the secondary has asked too) every sequence of at
-//! most [`DEPTH`] events with at most [`FAULTS_MAX`] faults (crash and restart, also between a save and what follows it;
-//! a suspension; a restart of the register, with its record or an older one; a planned swap). Losing a message is never
-//! delivering it. States that differ only in absolute time or in sequence numbers count as one. What is proven to that
-//! bound: with a register at most one node can get a write acknowledged at any time, and no generation is ever served
-//! by two. That no acknowledged write is lost is the simulator's to show.
-
-#[path = "model/world.rs"]
-mod world;
+//! The model checker's part of the simulation ring: every order of events to the bound, and broken rules that it finds.
 
 use holdfast_core::settings::BrokenRules;
-use stateright::{Checker, HasDiscoveries, Model, Property};
-use world::{Action, World};
-
-/// Events in a row.
-const DEPTH: usize = 6;
-
-/// Faults among them.
-const FAULTS_MAX: u8 = 2;
-
-/// What is checked: nodes that obey these rules.
-#[derive(Clone)]
-struct Nodes {
-    broken: BrokenRules,
-    /// Events in a row.
-    depth: usize,
-}
-
-impl Model for Nodes {
-    type State = World;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<World> {
-        let in_sync = World::in_sync(self.broken, FAULTS_MAX);
-        let apart = in_sync.clone().apart();
-        let granted = apart.clone().granted();
-        vec![in_sync, apart, granted]
-    }
-
-    fn actions(&self, state: &World, actions: &mut Vec<Action>) {
-        // The states after the last event are still looked at.
-        if state.events < self.depth {
-            state.actions(actions);
-        }
-    }
-
-    fn next_state(&self, state: &World, action: Action) -> Option<World> {
-        let mut next = state.clone();
-        next.happen(action);
-        Some(next)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always("at most one node serves", |_, state: &World| !(state.serves(0) && state.serves(1))),
-            Property::always("a generation is served by one node", |_, state: &World| !state.served_twice),
-            Property::sometimes("a register decides", |_, state: &World| state.register_decided()),
-            Property::sometimes("a secondary takes over", |_, state: &World| state.serves(1)),
-        ]
-    }
-}
+use holdfast_sim::model;
 
 #[test]
 fn with_a_register_at_most_one_node_serves_whatever_the_order_of_events() {
-    let depth = std::env::var("HOLDFAST_DEPTH").ok().and_then(|text| text.parse().ok()).unwrap_or(DEPTH);
-    // One thread: only then is every state first reached by a shortest way, so that the bound is what it says.
-    let checker = Nodes { broken: BrokenRules::default(), depth }.checker().threads(1).spawn_bfs().join();
-    let (all, distinct) = (checker.state_count(), checker.unique_state_count());
-    println!("{all} states, {distinct} of them distinct, to a depth of {depth} events");
-    checker.assert_properties();
+    println!("{}", model::check(model::DEPTH));
 }
 
 fn is_found(what: &str, broken: BrokenRules) {
-    let stop = HasDiscoveries::AnyFailures;
-    let checker = Nodes { broken, depth: DEPTH }.checker().threads(1).finish_when(stop).spawn_bfs().join();
-    let path = checker.discovery("at most one node serves").unwrap_or_else(|| panic!("{what} is not found"));
-    println!("{what}: {:?}", path.into_actions());
+    let events = model::two_serve(broken).unwrap_or_else(|| panic!("{what} is not found"));
+    println!("{what}: {events:?}");
 }
 
 #[test]

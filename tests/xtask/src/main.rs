@@ -31,6 +31,7 @@ enum Task {
     /// Every test ring, as CI runs them; ends with one line of counts.
     Test(rings::TestArguments),
     /// The simulator: one seed step by step, or many with one line of counts.
+    #[command(disable_help_flag = true)]
     Sim(sim::SimArguments),
     /// A benchmark; without a name, lists those that exist.
     Bench(bench::BenchArguments),

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every ring, cheap ones first, each with its minutes; one line of counts at the end.
 
 use crate::counts::Counts;
-use crate::{bench, build_console, command, demo, install};
+use crate::{bench, build_console, command, demo, install, modules, sim};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use std::io::{BufRead, BufReader, Write};
@@ -15,9 +15,13 @@ pub struct TestArguments {
     /// Only this ring (may be given several times).
     #[arg(long, value_enum)]
     only: Vec<Ring>,
-    /// For hours: more seeds, longer runs (sets HOLDFAST_LONG=1 for the rings).
+    /// For hours: then also new mutations for the decoders (unit) and new seeds (simulation), a line a minute. A run goes
+    /// on where the last one, ended or interrupted, was (target/long).
     #[arg(long)]
     long: bool,
+    /// How long each of these two goes on.
+    #[arg(long, default_value_t = 180, requires = "long")]
+    minutes: u64,
 }
 
 /// A ring of tests.
@@ -69,8 +73,8 @@ pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
         let ring_began = Instant::now();
         let mut counts = Counts::default();
         let result = if needs_programs(ring) { prepared.clone().map_err(anyhow::Error::msg) } else { Ok(()) }
-            .and_then(|()| run_ring(root, ring, arguments.long, &mut counts))
-            .and_then(|()| if arguments.long && ring == Ring::Namespaces { bench::steady(root) } else { Ok(()) });
+            .and_then(|()| run_ring(root, ring, &mut counts))
+            .and_then(|()| if arguments.long { run_long(root, ring, arguments.minutes) } else { Ok(()) });
         let failure = result.err().map(|error| format!("{error:#}"));
         if let Some(reason) = &failure {
             println!("ring {} FAILED: {reason}", name(ring));
@@ -97,14 +101,22 @@ fn needs_programs(ring: Ring) -> bool {
     matches!(ring, Ring::Namespaces | Ring::Browser)
 }
 
-fn run_ring(root: &Path, ring: Ring, long: bool, counts: &mut Counts) -> Result<()> {
-    let mut cargo = |words: &[&str]| {
-        let mut command = command::cargo(root, words);
-        if long {
-            command.env("HOLDFAST_LONG", "1");
-        }
-        counted(&mut command, counts)
+/// What goes on for hours where a ring has more to try.
+fn run_long(root: &Path, ring: Ring, minutes: u64) -> Result<()> {
+    let (mut program, notes) = match ring {
+        Ring::Namespaces => return bench::steady(root),
+        Ring::Unit => (sim::program(root, "holdfast-fuzz")?, "fuzz"),
+        Ring::Simulation => (sim::program(root, "holdfast-sim")?, "simulation"),
+        _ => return Ok(()),
     };
+    let folder = modules::target_directory(root).join("long");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    program.arg("--for-minutes").arg(minutes.to_string()).arg("--resume").arg(folder.join(notes));
+    command::run(&mut program)
+}
+
+fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
+    let mut cargo = |words: &[&str]| counted(&mut command::cargo(root, words), counts);
     match ring {
         Ring::Fmt => {
             install::components()?;

@@ -177,7 +177,13 @@ impl Reader<'_> {
             return Err(DecodeError::Malformed("too many resources"));
         }
         (0..count)
-            .map(|_| Ok((self.text(RESOURCE_NAME_MAX)?, ResourceValue::from(self.text(RESOURCE_VALUE_MAX)?))))
+            .map(|_| {
+                let name = self.text(RESOURCE_NAME_MAX)?;
+                if name.is_empty() {
+                    return Err(DecodeError::Malformed("resource without a name"));
+                }
+                Ok((name, ResourceValue::from(self.text(RESOURCE_VALUE_MAX)?)))
+            })
             .collect()
     }
 
@@ -349,6 +355,16 @@ mod tests {
         assert!(datagram.len() <= DATAGRAM_MAX, "{}", datagram.len());
         let expected = sent.resources[2..2 + RESOURCES_SAID_MAX].to_vec();
         assert_eq!(Heartbeat::decode(&KEY, &datagram).unwrap().resources, expected);
+    }
+
+    #[test]
+    fn a_resource_without_a_name_is_refused() {
+        let sent = Heartbeat { resources: Vec::new(), ..sample(0) }.encode(&KEY);
+        let mut datagram = sent[..sent.len() - TAG_LEN - 1].to_vec();
+        datagram.extend_from_slice(b"\x01\x00\x02up");
+        let tag = blake3::keyed_hash(&KEY, &datagram);
+        datagram.extend_from_slice(tag.as_bytes());
+        assert_eq!(Heartbeat::decode(&KEY, &datagram), Err(DecodeError::Malformed("resource without a name")));
     }
 
     #[test]

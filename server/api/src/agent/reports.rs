@@ -3,7 +3,15 @@
 use crate::ids::{Generation, ModuleId};
 use crate::resource::ResourceValue;
 use crate::state::{DataState, ModuleState, Readiness};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Reads a number that can be written again: JSON has none for what is beyond the range, and a console that is sent
+/// `null` for it understands nothing of the whole snapshot.
+pub(crate) fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+    let number = f32::deserialize(from)?;
+    if number.is_finite() { Ok(number) } else { Err(D::Error::custom("a number is out of range")) }
+}
 
 /// What a node is now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,8 +22,10 @@ pub struct NodeReport {
     /// The machine's boot id.
     pub boot_id: String,
     /// Busy share of all processors since the last report, percent.
+    #[serde(deserialize_with = "finite")]
     pub cpu_percent: f32,
     /// Used memory, percent.
+    #[serde(deserialize_with = "finite")]
     pub memory_percent: f32,
     /// Version of the cluster configuration in force; 0: none.
     pub cluster_version: u64,
@@ -125,4 +135,17 @@ pub struct InventoryReport {
     pub bytes: u64,
     /// Latest change of any file, Unix milliseconds; 0 if there is none.
     pub changed_unix_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NodeReport;
+
+    #[test]
+    fn a_share_out_of_range_is_refused_since_it_cannot_be_passed_on() {
+        let report = serde_json::to_string(&NodeReport { cpu_percent: 12.5, ..NodeReport::default() }).unwrap();
+        assert_eq!(serde_json::from_str::<NodeReport>(&report).unwrap().cpu_percent, 12.5);
+        let error = serde_json::from_str::<NodeReport>(&report.replace("12.5", "1e300")).unwrap_err();
+        assert!(error.to_string().contains("out of range"), "{error}");
+    }
 }

@@ -29,8 +29,10 @@ pub struct NodeView {
     /// Its clock minus the server's, milliseconds.
     pub clock_offset_ms: i64,
     /// Busy share of its processors, percent.
+    #[serde(deserialize_with = "crate::agent::finite")]
     pub cpu_percent: f32,
     /// Used memory, percent.
+    #[serde(deserialize_with = "crate::agent::finite")]
     pub memory_percent: f32,
     /// What is wrong with the connection (refused session, newer configuration than the server's); empty: nothing.
     pub problem: String,

@@ -42,7 +42,8 @@ impl World {
         }
         for (module, host) in nodes {
             let cluster = &mut self.modules[module].cluster;
-            cluster.say(|| format!("{} is told to end{}", crate::Cluster::name(host), if hurry { " again" } else { "" }));
+            cluster
+                .say(|| format!("{} is told to end{}", crate::Cluster::name(host), if hurry { " again" } else { "" }));
             cluster.shut_down(host, hurry);
         }
         true

@@ -38,7 +38,8 @@ pub fn draw(rng: &mut Rng, options: &Options, verbose: bool) -> (usize, Vec<Modu
     }
     for (index, pair) in pairs.into_iter().enumerate() {
         let mut own = if index == 0 { options.clone() } else { options.beside(rng.draw()) };
-        let needs = modules.iter().position(|other| other.cluster.options.nodes == 1 && pair.contains(&other.machines[0]));
+        let needs =
+            modules.iter().position(|other| other.cluster.options.nodes == 1 && pair.contains(&other.machines[0]));
         let needs = needs.filter(|_| rng.chance(400));
         if let Some(needed) = needs {
             add_need(rng, &mut own, &modules[needed]);
@@ -53,6 +54,8 @@ pub fn draw(rng: &mut Rng, options: &Options, verbose: bool) -> (usize, Vec<Modu
 fn add_need(rng: &mut Rng, options: &mut Options, needed: &Module) {
     let name = resource(&needed.name);
     let action = [CheckAction::Wait, CheckAction::Wait, CheckAction::StopStart][rng.draw() as usize % 3];
+    // Where a stopstart reboots the machine, and with it what is needed, that would go on for ever.
+    let action = if options.automatic_reboot { CheckAction::Wait } else { action };
     options.rules.rules.push(rule("m_needed", &name, ResourceValue::Down, action));
     options.checkers.push((name, When::Pre));
 }
