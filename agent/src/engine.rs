@@ -370,7 +370,10 @@ impl Running {
         let directories = self.engine.drivers.replica.directories();
         let wanted = stopped && !directories.is_empty();
         if self.counting.is_some() != wanted {
-            self.counting = wanted.then(|| Counting::start(directories, self.engine.inbox.clone()));
+            self.counting = wanted.then(|| {
+                let filter = self.engine.drivers.replica.filter();
+                Counting::start(directories, filter, self.engine.inbox.clone())
+            });
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod answers;
 mod commands;
+mod data;
 mod effects;
 mod held;
 mod leaving;
@@ -103,6 +104,8 @@ pub struct Node {
     /// The last pairing in which the role was handed to the preferred node.
     preferred_session: u64,
     inventory: Option<Inventory>,
+    /// A path of `<tocheck>` that is not there.
+    missing: Option<String>,
     resync: Option<ResyncProgress>,
     /// (Serving) resyncs in a row that ended early: the next is offered later and later.
     failed_resyncs: u32,
@@ -201,6 +204,7 @@ impl Node {
             claims: false,
             preferred_session: 0,
             inventory: None,
+            missing: None,
             resync: None,
             failed_resyncs: 0,
             stream_ended: None,

@@ -63,6 +63,12 @@ pub enum ReplicaEvent {
         /// What the replicated directories hold now.
         inventory: Inventory,
     },
+    /// (After `Inspect`) this path must be there before replication starts (`<tocheck>`) and is not: `Inspected` follows
+    /// when all are.
+    Missing {
+        /// The absolute path.
+        path: String,
+    },
     /// Answer to `Serve`: mounted read-write.
     Serving,
     /// The peer's replica connected for this session; resync begins.

@@ -6,6 +6,7 @@
 //! blocking code uses [`send`] and [`receive`].
 
 use holdfast_api::ids::{ModuleId, NodeId};
+use holdfast_api::userconfig::Exclusion;
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,12 @@ pub struct Configure {
     pub module_id: ModuleId,
     /// The replicated directories, absolute, in the same order on both nodes.
     pub directories: Vec<PathBuf>,
+    /// Names below them that are each node's own.
+    #[serde(default)]
+    pub exclusions: Vec<Exclusion>,
+    /// Paths that must be there before replication starts.
+    #[serde(default)]
+    pub required: Vec<PathBuf>,
     /// Where the serving replica accepts its peer (port 0: any; told in the log only).
     pub listen: SocketAddr,
     /// Where the following replica connects to.

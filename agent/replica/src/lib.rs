@@ -6,6 +6,7 @@
 //! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
 
 pub mod control;
+pub mod filter;
 pub mod frame;
 pub mod front;
 pub mod inspect;

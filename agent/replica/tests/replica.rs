@@ -58,6 +58,8 @@ impl Nodes {
             module: "mirror".into(),
             module_id: ModuleId(1),
             directories: vec![self.data(node)],
+            exclusions: Vec::new(),
+            required: Vec::new(),
             listen: self.ports[node - 1],
             peer: self.ports[other - 1],
             node: NodeId(node as u16),
@@ -332,4 +334,34 @@ fn an_unknown_control_protocol_is_refused() {
     let mut replica = Replica::start(Configure { protocol: 99, ..nodes.configure(1) });
     assert!(replica.failed().contains("version 99"));
     eventually("the process ends", || replica.child.try_wait().unwrap().is_some());
+}
+
+#[test]
+fn an_inspection_waits_for_the_paths_that_must_be_there() {
+    let nodes = Nodes::new();
+    let disk = nodes.data(1).join("disk");
+    let configure = |here: &str| Configure {
+        directories: vec![disk.clone()],
+        required: vec![disk.join(here)],
+        ..nodes.configure(1)
+    };
+    let mut one = Replica::start(configure("here"));
+    one.command(C::Inspect);
+    let missing = one.expect("Missing", |e| match e {
+        E::Missing { path } => Some(path.clone()),
+        _ => None,
+    });
+    assert_eq!(missing, disk.join("here").display().to_string());
+    one.command(C::Serve { generation: FIRST });
+    assert!(one.failed().contains("must be (<tocheck>)"), "nothing is mounted over an empty directory");
+    fs::create_dir(&disk).unwrap();
+    fs::write(disk.join("here"), "x").unwrap();
+    let entries = one.expect("Inspected", |e| match e {
+        E::Inspected { inventory } => Some(inventory.entries),
+        _ => None,
+    });
+    assert_eq!(entries, 1);
+    one.command(C::Serve { generation: FIRST });
+    one.expect_event(E::Serving);
+    one.close();
 }

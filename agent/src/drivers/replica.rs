@@ -7,10 +7,12 @@ use anyhow::{Context, Result};
 use holdfast_core::input::Input;
 use holdfast_core::replica::{Inventory, ReplicaCommand, ReplicaEvent};
 use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, encode};
+use holdfast_replica::filter::Filter;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixStream, lookup_host};
@@ -59,6 +61,13 @@ impl Replica {
     /// The replicated directories; none in a module that replicates nothing.
     pub fn directories(&self) -> Vec<PathBuf> {
         self.setting.as_ref().map(|setting| setting.configure.directories.clone()).unwrap_or_default()
+    }
+
+    /// What of them is not replicated; nothing that cannot be read (the data plane says so when it starts).
+    pub fn filter(&self) -> Arc<Filter> {
+        let configure = self.setting.as_ref().map(|setting| &setting.configure);
+        let filter = configure.map(|configure| Filter::new(&configure.directories, &configure.exclusions));
+        Arc::new(filter.and_then(Result::ok).unwrap_or_default())
     }
 
     /// Passes a command on, starting the process if it does not run.

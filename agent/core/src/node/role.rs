@@ -199,10 +199,8 @@ impl Node {
 
     pub(super) fn on_replica(&mut self, event: ReplicaEvent) {
         match event {
-            ReplicaEvent::Inspected { inventory } => {
-                self.inventory = Some(inventory);
-                self.on_inspected();
-            }
+            ReplicaEvent::Inspected { inventory } => self.on_inspection(inventory),
+            ReplicaEvent::Missing { path } => self.on_missing(path),
             ReplicaEvent::Serving => {
                 self.on_serving();
                 self.on_mounted();

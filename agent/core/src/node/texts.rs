@@ -55,6 +55,9 @@ impl Node {
     }
 
     fn waiting_for(&self) -> Option<String> {
+        if self.missing.is_some() {
+            return self.missing_text();
+        }
         if self.procedure.is_some() {
             return None;
         }

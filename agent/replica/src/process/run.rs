@@ -2,6 +2,7 @@
 
 use super::{Role, Step, plan};
 use crate::control::{self, Configure, ControlError, FromReplica, PROTOCOL, ToReplica};
+use crate::filter::Filter;
 use crate::front::{Alone, Front, Inodes, Mode};
 use crate::inspect::Count;
 use crate::replicate::Replicate;
@@ -13,7 +14,10 @@ use crate::stream::{Events, Local, lock};
 use crate::tls::Protection;
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +27,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long the end of the process may take once the agent is gone; then it ends anyway, its mounts with it.
 const END: Duration = Duration::from_secs(10);
+
+/// Time between two looks for a path that must be there.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Time between two reports of figures.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
@@ -137,8 +144,11 @@ struct Replica {
     configure: Configure,
     protection: Protection,
     local: Local,
+    filter: Arc<Filter>,
     events: Events,
     role: Role,
+    /// While `true`, the inspection under way looks for paths that are missing.
+    looking: Arc<AtomicBool>,
     /// The directories' handles, taken before anything is mounted.
     handles: Option<Arc<Inodes>>,
     front: Option<Front>,
@@ -168,6 +178,8 @@ impl Replica {
         };
         Ok(Self {
             protection: protection.map_err(|error| error.to_string())?,
+            filter: Arc::new(Filter::new(&configure.directories, &configure.exclusions)?),
+            looking: Arc::default(),
             configure,
             local,
             events,
@@ -264,21 +276,37 @@ impl Replica {
         if let Some(handles) = &self.handles {
             return Ok(handles.clone());
         }
-        let handles = Inodes::open(&self.configure.directories).map_err(|error| error.to_string())?;
+        if let Some(path) = missing(&self.configure.required) {
+            return Err(format!("{} is not there, and must be (<tocheck>): mount the disk it is on", path.display()));
+        }
+        let handles = Inodes::open_filtered(&self.configure.directories, self.filter.clone());
+        let handles = handles.map_err(|error| error.to_string())?;
         self.handles = Some(handles.clone());
         Ok(handles)
     }
 
+    /// Counts what is there, once every path that must be there is. While nothing is mounted the paths may come to lead
+    /// elsewhere (another disk, a new directory): the handles are taken when the directories are first used.
     fn inspect(&mut self) -> Result<(), String> {
-        if self.role == Role::Idle {
-            // While nothing was mounted the paths may have come to lead elsewhere: another disk, a new directory.
-            self.handles = None;
-        }
-        let handles = self.handles()?;
-        let events = self.events.clone();
+        let handles = if self.role == Role::Idle { None } else { Some(self.handles()?) };
+        self.handles.clone_from(&handles);
+        self.looking.store(false, Ordering::Release);
+        self.looking = Arc::new(AtomicBool::new(true));
+        let (looking, events, filter) = (self.looking.clone(), self.events.clone(), self.filter.clone());
+        let (directories, required) = (self.configure.directories.clone(), self.configure.required.clone());
         std::thread::spawn(move || {
-            let roots: Vec<_> = (0..).map_while(|index| handles.directory_fd(index)).collect();
-            events(ReplicaEvent::Inspected { inventory: Count::default().run(&roots) });
+            let handles = match handles {
+                Some(handles) => Ok(handles),
+                None if !await_paths(&required, &looking, &events) => return,
+                None => Inodes::open_filtered(&directories, filter),
+            };
+            match handles {
+                Ok(handles) => {
+                    let roots: Vec<_> = (0..).map_while(|index| handles.directory_fd(index)).collect();
+                    events(ReplicaEvent::Inspected { inventory: Count::default().run(&roots, handles.filter()) });
+                }
+                Err(error) => events(ReplicaEvent::Failed { reason: error.to_string() }),
+            }
         });
         Ok(())
     }
@@ -324,6 +352,7 @@ impl Replica {
         let roots = self.configure.directories.iter().enumerate();
         let roots = roots.filter_map(|(index, path)| Some((path.clone(), handles.directory_fd(index)?))).collect();
         let applier = Applier::new(roots, self.configure.async_mode).map_err(|error| error.to_string())?;
+        let applier = applier.with_filter(self.filter.clone());
         let follow = Follow {
             local: self.local.clone(),
             peer: self.configure.peer,
@@ -345,6 +374,7 @@ impl Replica {
     }
 
     fn unmount(&mut self, abort: bool) -> Result<(), String> {
+        self.looking.store(false, Ordering::Release);
         if let Some(front) = &self.front {
             front.unmount(abort).map_err(|error| error.to_string())?;
         }
@@ -360,4 +390,29 @@ impl Replica {
         self.server = None;
         Ok(())
     }
+}
+
+/// The first of these paths that is not there. One that cannot be looked at (a dead mount covers it) is not missing.
+fn missing(required: &[PathBuf]) -> Option<&Path> {
+    let gone = |path: &&PathBuf| {
+        let found = std::fs::symlink_metadata(path);
+        found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+    };
+    required.iter().find(gone).map(PathBuf::as_path)
+}
+
+/// Waits until all are there, telling each that is missed; `false` when nobody waits for that any more.
+fn await_paths(required: &[PathBuf], looking: &AtomicBool, events: &Events) -> bool {
+    let mut told = None;
+    while let Some(path) = missing(required) {
+        if told.as_deref() != Some(path) {
+            told = Some(path.to_owned());
+            events(ReplicaEvent::Missing { path: path.display().to_string() });
+        }
+        std::thread::sleep(LOOK);
+        if !looking.load(Ordering::Acquire) {
+            return false;
+        }
+    }
+    true
 }

@@ -11,6 +11,7 @@ mod objects;
 pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, next_data};
 
 use crate::control::AsyncMode;
+use crate::filter::Filter;
 use crate::frame::{Entry, Message, ResyncStep};
 use crate::op::{FileId, FileKind, Op};
 use crate::tree::{Level, descriptors, xattr};
@@ -72,6 +73,7 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Applier {
     objects: Objects,
+    filter: Arc<Filter>,
     resyncing: bool,
     /// Directories whose names are the primary's.
     listed: HashSet<Key>,
@@ -86,6 +88,7 @@ impl Applier {
     pub fn new(roots: Vec<(PathBuf, Arc<OwnedFd>)>, mode: AsyncMode) -> Result<Self, ApplyError> {
         Ok(Self {
             objects: Objects::new(roots)?,
+            filter: Arc::default(),
             resyncing: true,
             listed: HashSet::new(),
             collected: Vec::new(),
@@ -93,6 +96,12 @@ impl Applier {
             written: HashSet::new(),
             names_changed: false,
         })
+    }
+
+    /// Leaves alone what `filter` excludes from replication.
+    #[must_use]
+    pub fn with_filter(self, filter: Arc<Filter>) -> Self {
+        Self { filter, ..self }
     }
 
     /// Descriptors on which syncing reaches everything replicated.
