@@ -2,6 +2,7 @@
 
 mod checks;
 mod configure;
+pub mod data;
 mod marks;
 mod shutdown;
 mod start;

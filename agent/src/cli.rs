@@ -2,6 +2,7 @@
 
 mod carry;
 mod checks;
+mod data;
 mod members;
 mod pieces;
 mod remote;
@@ -196,6 +197,9 @@ mod tests {
             "holdfast cluster deconfig",
             "holdfast confinfo -m a --json",
             "holdfast cmdlog -s 10",
+            "holdfast rfsverify -m a --json",
+            "holdfast diverged -m a --json",
+            "holdfast diverged -m a delete 1-2",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

@@ -24,6 +24,7 @@ use holdfast_core::input::{Command, Input, LoopOrder, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::settings::Settings;
+use holdfast_replica::control::VerifyReport;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -81,6 +82,13 @@ pub enum ToEngine {
         by: String,
         /// The answer.
         reply: oneshot::Sender<CommandResult>,
+    },
+    /// Both copies are to be compared, or how far that is.
+    Verify {
+        /// Begin one.
+        start: bool,
+        /// The answer; of a node that does not serve beside a secondary, the name of the one that may.
+        reply: oneshot::Sender<Result<VerifyReport, Option<String>>>,
     },
     /// A script counts restarts of its own.
     Loop {
@@ -238,6 +246,11 @@ impl Running {
                 let _ = reply.send(self.engine.drivers.checks.order(&order, &by));
                 None
             }
+            ToEngine::Verify { start, reply } => {
+                // A failure means that nobody waits for the answer any more.
+                let _ = reply.send(self.verify(start));
+                None
+            }
             ToEngine::Print { level, text } => {
                 self.log(level, &text);
                 None
@@ -253,6 +266,15 @@ impl Running {
                 self.report();
                 None
             }
+        }
+    }
+
+    fn verify(&self, start: bool) -> Result<VerifyReport, Option<String>> {
+        let view = self.engine.node.view();
+        match view.state {
+            ModuleState::Second => Err(view.peer.map(|peer| peer.node)),
+            ModuleState::Prim | ModuleState::Alone => Ok(self.engine.drivers.replica.verify(start)),
+            _ => Err(None),
         }
     }
 

@@ -23,6 +23,8 @@ mod ledger;
 mod links;
 #[path = "namespaces/plumbing.rs"]
 mod plumbing;
+#[path = "namespaces/rfs.rs"]
+mod rfs;
 #[path = "namespaces/serverless.rs"]
 mod serverless;
 #[path = "namespaces/vip.rs"]
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         serverless::SCENARIOS,
         boots::SCENARIOS,
         data::SCENARIOS,
+        rfs::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,
         witness::SCENARIOS,

@@ -106,6 +106,10 @@ pub struct Node {
     inventory: Option<Inventory>,
     /// A path of `<tocheck>` that is not there.
     missing: Option<String>,
+    /// Whether what this copy would lose is set aside.
+    aside: data::Aside,
+    /// It has been primary since its last start.
+    served: bool,
     resync: Option<ResyncProgress>,
     /// (Serving) resyncs in a row that ended early: the next is offered later and later.
     failed_resyncs: u32,
@@ -205,6 +209,8 @@ impl Node {
             preferred_session: 0,
             inventory: None,
             missing: None,
+            aside: data::Aside::No,
+            served: false,
             resync: None,
             failed_resyncs: 0,
             stream_ended: None,
@@ -285,6 +291,7 @@ impl Node {
             self.swap_request.map(|(_, until)| until),
             Some(self.machine.next_at()).filter(|at| *at > self.now && !self.settings.rules.rules.is_empty()),
             self.witness_deadline(),
+            self.aside_deadline(),
         ];
         for at in candidates.into_iter().flatten() {
             deadline = deadline.min(at);

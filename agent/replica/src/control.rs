@@ -27,6 +27,8 @@ pub enum ToReplica {
     Configure(Box<Configure>),
     /// Everything after it, executed in the order given.
     Command(ReplicaCommand),
+    /// (Serving) compare both copies; answered by `Verify` reports.
+    Verify,
 }
 
 /// What the replica sends.
@@ -36,6 +38,8 @@ pub enum FromReplica {
     Event(ReplicaEvent),
     /// For the console; once a second while serving or following.
     Stats(Stats),
+    /// How far a comparison of both copies is; the last one is not `running`.
+    Verify(VerifyReport),
 }
 
 /// When a write counts as applied on a node.
@@ -106,6 +110,23 @@ fn default_send_timeout_ms() -> u64 {
 
 fn default_resume_window_ms() -> u64 {
     700
+}
+
+/// A comparison of both copies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// It goes on.
+    pub running: bool,
+    /// Entries compared.
+    pub entries: u64,
+    /// Bytes compared.
+    pub bytes: u64,
+    /// Differences found.
+    pub differences: u64,
+    /// The first of them, each `path: what, the primary's value first`.
+    pub named: Vec<String>,
+    /// Why it did not come to its end.
+    pub failed: Option<String>,
 }
 
 /// Figures of the last second.

@@ -2,7 +2,7 @@
 
 use super::pieces::{log, save_log, snapshot};
 use super::verbs::{Cluster, Control, Module, Package, Verb};
-use super::{DONE, LATE, actor, checks, done, members, remote, show, states, unexpected};
+use super::{DONE, LATE, actor, checks, data, done, members, remote, show, states, unexpected};
 use crate::control::client::Client;
 use crate::control::{Answer, Request};
 use anyhow::{Context, Result, anyhow};
@@ -23,6 +23,7 @@ pub(super) fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
     match verb {
         Verb::State { module, verbose, json } => state(client, module.module, verbose, json)?,
         Verb::Checks(verb) => checks::run(client, verb)?,
+        Verb::Data(verb) => return data::run(client, verb),
         Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
         Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
         Verb::Forcestop(control) => command(client, control, ModuleCommand::ForceStop)?,

@@ -72,6 +72,7 @@ fn for_programs(command: &Verb) -> bool {
         Verb::State { json, .. } | Verb::Log { json, .. } | Verb::Cmdlog { json, .. } => *json,
         Verb::VerifyPaths { json, .. } | Verb::Confinfo { json, .. } => *json,
         Verb::Cluster(Cluster::State { json } | Cluster::Confinfo { json }) => *json,
+        Verb::Data(verb) => verb.for_programs(),
         Verb::Cluster(Cluster::Show) => true,
         Verb::Module(Package::List { json }) => *json,
         _ => false,

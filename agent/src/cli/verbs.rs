@@ -1,6 +1,6 @@
 //! The commands that an agent carries out, as they are written.
 
-use super::checks;
+use super::{checks, data};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -44,6 +44,8 @@ pub(super) enum Verb {
     },
     #[command(flatten)]
     Checks(checks::Verb),
+    #[command(flatten)]
+    Data(data::Verb),
     /// Start a module, in the role its data allows.
     Start(Control),
     /// Stop a module; a primary's stop is a failover.

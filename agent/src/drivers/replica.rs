@@ -6,7 +6,7 @@ use super::Inbox;
 use anyhow::{Context, Result};
 use holdfast_core::input::Input;
 use holdfast_core::replica::{Inventory, ReplicaCommand, ReplicaEvent};
-use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, encode};
+use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, VerifyReport, encode};
 use holdfast_replica::filter::Filter;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::fd::OwnedFd;
@@ -41,8 +41,10 @@ pub struct Replica {
     /// `None`: the module replicates nothing.
     setting: Option<Setting>,
     inbox: Inbox,
-    commands: Option<mpsc::Sender<ReplicaCommand>>,
+    commands: Option<mpsc::Sender<ToReplica>>,
     stats: watch::Sender<Option<Stats>>,
+    /// The last comparison of both copies.
+    verify: watch::Sender<Option<VerifyReport>>,
     /// Session of a module that replicates nothing.
     session: u64,
 }
@@ -50,12 +52,34 @@ pub struct Replica {
 impl Replica {
     /// The data plane of a module; the process is started by the first command that needs it.
     pub fn new(setting: Option<Setting>, inbox: Inbox) -> Self {
-        Self { setting, inbox, commands: None, stats: watch::channel(None).0, session: 0 }
+        Self {
+            setting,
+            inbox,
+            commands: None,
+            stats: watch::channel(None).0,
+            verify: watch::channel(None).0,
+            session: 0,
+        }
     }
 
     /// Figures of the last second.
     pub fn stats(&self) -> Option<Stats> {
         *self.stats.borrow()
+    }
+
+    /// Begins a comparison of both copies, unless one goes on; answers how far it is.
+    pub fn verify(&self, start: bool) -> VerifyReport {
+        let now = self.verify.borrow().clone();
+        if !start || now.as_ref().is_some_and(|report| report.running) {
+            return now.unwrap_or_else(|| not_compared("no comparison was begun here"));
+        }
+        let sent = self.commands.as_ref().is_some_and(|commands| commands.try_send(ToReplica::Verify).is_ok());
+        if !sent {
+            return not_compared("this module replicates nothing here at present");
+        }
+        let begun = VerifyReport { running: true, ..VerifyReport::default() };
+        self.verify.send_replace(Some(begun.clone()));
+        begun
     }
 
     /// The replicated directories; none in a module that replicates nothing.
@@ -86,10 +110,12 @@ impl Replica {
                 _ => {}
             }
             let (commands, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(run(setting.clone(), queue, self.inbox.clone(), self.stats.clone()));
+            let told = Told { inbox: self.inbox.clone(), stats: self.stats.clone(), verify: self.verify.clone() };
+            tokio::spawn(run(setting.clone(), queue, told));
             self.commands = Some(commands);
         }
-        let sent = self.commands.as_ref().is_some_and(|commands| commands.try_send(command).is_ok());
+        let sent =
+            self.commands.as_ref().is_some_and(|commands| commands.try_send(ToReplica::Command(command)).is_ok());
         if !sent {
             // Closed: `Exited` is on its way. Full: the process does not read, which is as good as gone; dropping the
             // queue closes its socket, and it ends.
@@ -127,16 +153,25 @@ fn answers_without_data(command: &ReplicaCommand, last: &mut u64) -> Vec<Replica
         ReplicaCommand::Refuse => vec![ReplicaEvent::Refusing],
         ReplicaCommand::Release { .. } => vec![ReplicaEvent::Released],
         ReplicaCommand::CompleteResync => vec![ReplicaEvent::PeerUpToDate { session: *last }],
+        ReplicaCommand::SetAside { run, .. } => {
+            vec![ReplicaEvent::SetAside { run: *run, entries: 0, bytes: 0, folder: String::new() }]
+        }
         ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => vec![],
     }
 }
 
-async fn run(
-    setting: Setting,
-    queue: mpsc::Receiver<ReplicaCommand>,
+fn not_compared(why: &str) -> VerifyReport {
+    VerifyReport { failed: Some(why.to_owned()), ..VerifyReport::default() }
+}
+
+/// Where what the data plane tells goes.
+struct Told {
     inbox: Inbox,
     stats: watch::Sender<Option<Stats>>,
-) {
+    verify: watch::Sender<Option<VerifyReport>>,
+}
+
+async fn run(setting: Setting, queue: mpsc::Receiver<ToReplica>, told: Told) {
     let started = match resolve(&setting).await {
         Ok(configure) => start(&setting.program, &configure),
         Err(error) => Err(error),
@@ -144,12 +179,12 @@ async fn run(
     match started {
         Ok((child, reader, writer, first)) => {
             let writing = tokio::spawn(write_commands(writer, first, queue));
-            read_events(reader, child, inbox, stats).await;
+            read_events(reader, child, told).await;
             writing.abort();
         }
         Err(error) => {
             drop(queue);
-            let _ = inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
+            let _ = told.inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
         }
     }
 }
@@ -183,12 +218,12 @@ fn start(program: &Path, configure: &Configure) -> Result<Started> {
     Ok((child, reader, writer, first))
 }
 
-async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: mpsc::Receiver<ReplicaCommand>) {
+async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: mpsc::Receiver<ToReplica>) {
     if socket.write_all(&first).await.is_err() {
         return;
     }
-    while let Some(command) = queue.recv().await {
-        let Ok(bytes) = encode(&ToReplica::Command(command)) else {
+    while let Some(message) = queue.recv().await {
+        let Ok(bytes) = encode(&message) else {
             return;
         };
         if socket.write_all(&bytes).await.is_err() {
@@ -197,7 +232,7 @@ async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: m
     }
 }
 
-async fn read_events(mut socket: OwnedReadHalf, mut child: Child, inbox: Inbox, stats: watch::Sender<Option<Stats>>) {
+async fn read_events(mut socket: OwnedReadHalf, mut child: Child, told: Told) {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 64 * 1024];
     let trouble = loop {
@@ -206,13 +241,17 @@ async fn read_events(mut socket: OwnedReadHalf, mut child: Child, inbox: Inbox, 
             Ok(length) => decoder.push(&buffer[..length]),
             Err(error) => break Some(error.to_string()),
         }
-        match pass_on(&mut decoder, &inbox, &stats).await {
+        match pass_on(&mut decoder, &told).await {
             Ok(true) => {}
             Ok(false) => break None,
             Err(error) => break Some(error),
         }
     };
-    stats.send_replace(None);
+    told.stats.send_replace(None);
+    told.verify.send_if_modified(|report| {
+        let cut = report.as_mut().filter(|report| report.running);
+        cut.map(|report| *report = not_compared("the data plane ended meanwhile")).is_some()
+    });
     if trouble.is_some()
         && let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32))
     {
@@ -226,19 +265,20 @@ async fn read_events(mut socket: OwnedReadHalf, mut child: Child, inbox: Inbox, 
         Err(error) => error.to_string(),
     };
     let reason = trouble.map_or(how.clone(), |trouble| format!("{how}; {trouble}"));
-    let _ = inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
+    let _ = told.inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
 }
 
 /// Hands whole messages on; `false` when nobody listens any more.
-async fn pass_on(decoder: &mut Decoder, inbox: &Inbox, stats: &watch::Sender<Option<Stats>>) -> Result<bool, String> {
+async fn pass_on(decoder: &mut Decoder, told: &Told) -> Result<bool, String> {
     while let Some(message) = decoder.next_message::<FromReplica>().map_err(|error| error.to_string())? {
         match message {
             FromReplica::Event(event) => {
-                if inbox.send(Input::Replica(event)).await.is_err() {
+                if told.inbox.send(Input::Replica(event)).await.is_err() {
                     return Ok(false);
                 }
             }
-            FromReplica::Stats(figures) => drop(stats.send_replace(Some(figures))),
+            FromReplica::Stats(figures) => drop(told.stats.send_replace(Some(figures))),
+            FromReplica::Verify(report) => drop(told.verify.send_replace(Some(report))),
         }
     }
     Ok(true)

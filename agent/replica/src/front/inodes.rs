@@ -103,6 +103,11 @@ impl Inode {
         self.bound.store(session, Ordering::Release);
     }
 
+    /// Whether it was written since its modification time was last sent to the peer.
+    pub fn has_unsent_time(&self) -> bool {
+        lock(&self.use_count).written
+    }
+
     /// Whether it is this node's own (`<notreplicated>`): its changes stay here, and nobody compares it.
     pub fn is_excluded(&self) -> bool {
         self.excluded.load(Ordering::Acquire)

@@ -1,11 +1,12 @@
 //! Carries out the agent's commands: one thread executes them in order, others read, write and measure.
 
 use super::{Role, Step, plan};
-use crate::control::{self, Configure, ControlError, FromReplica, PROTOCOL, ToReplica};
+use crate::control::{self, Configure, ControlError, FromReplica, PROTOCOL, ToReplica, VerifyReport};
 use crate::filter::Filter;
 use crate::front::{Alone, Front, Inodes, Mode};
 use crate::inspect::Count;
 use crate::replicate::Replicate;
+use crate::setaside::{self, Aside};
 use crate::stream::applier::Applier;
 use crate::stream::follower::{Follow, Follower};
 use crate::stream::sender::Sender;
@@ -15,6 +16,7 @@ use crate::tls::Protection;
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,8 +48,9 @@ pub fn run(socket: UnixStream) -> anyhow::Result<()> {
     match configured(first).and_then(|configure| Replica::new(configure, events.clone())) {
         Ok(mut replica) => {
             let measured = replica.measured.clone();
-            std::thread::spawn(move || measure(&measured, &outbox));
-            replica.serve(read_all(socket)?);
+            let figures = outbox.clone();
+            std::thread::spawn(move || measure(&measured, &figures));
+            replica.serve(read_all(socket)?, &outbox);
         }
         Err(reason) => {
             events(ReplicaEvent::Failed { reason: reason.clone() });
@@ -68,18 +71,29 @@ fn configured(first: ToReplica) -> Result<Configure, String> {
              one release",
             configure.protocol
         )),
-        ToReplica::Command(_) => Err("the first message must be Configure".into()),
+        ToReplica::Command(_) | ToReplica::Verify => Err("the first message must be Configure".into()),
     }
 }
 
+/// What is asked of the executing thread.
+enum Order {
+    Command(ReplicaCommand),
+    Verify,
+}
+
 /// Reads commands on a thread of its own, so that the agent's end is noticed whatever is being done.
-fn read_all(socket: UnixStream) -> std::io::Result<Receiver<Option<ReplicaCommand>>> {
+fn read_all(socket: UnixStream) -> std::io::Result<Receiver<Option<Order>>> {
     let (inbox, incoming) = mpsc::channel();
     std::thread::Builder::new().name("control".into()).spawn(move || {
         loop {
             match control::receive::<ToReplica>(&socket) {
                 Ok(Some(ToReplica::Command(command))) => {
-                    if inbox.send(Some(command)).is_err() {
+                    if inbox.send(Some(Order::Command(command))).is_err() {
+                        return;
+                    }
+                }
+                Ok(Some(ToReplica::Verify)) => {
+                    if inbox.send(Some(Order::Verify)).is_err() {
                         return;
                     }
                 }
@@ -140,6 +154,8 @@ fn measure(measured: &Mutex<Measured>, outbox: &mpsc::Sender<FromReplica>) {
     }
 }
 
+type Roots = Vec<(PathBuf, Arc<OwnedFd>)>;
+
 struct Replica {
     configure: Configure,
     protection: Protection,
@@ -153,6 +169,10 @@ struct Replica {
     handles: Option<Arc<Inodes>>,
     front: Option<Front>,
     sender: Option<Arc<Sender>>,
+    /// What is mounted read-write.
+    served: Option<Arc<Inodes>>,
+    /// Set to end the setting aside under way.
+    aside: Arc<AtomicBool>,
     server: Option<Server>,
     follower: Option<Arc<Mutex<Follower>>>,
     measured: Arc<Mutex<Measured>>,
@@ -187,16 +207,23 @@ impl Replica {
             handles: None,
             front: None,
             sender: None,
+            served: None,
+            aside: Arc::default(),
             server: None,
             follower: None,
             measured: Arc::default(),
         })
     }
 
-    fn serve(&mut self, commands: Receiver<Option<ReplicaCommand>>) {
-        while let Ok(Some(command)) = commands.recv() {
-            tracing::info!(module = %self.configure.module, ?command, role = ?self.role, "command");
-            self.command(&command);
+    fn serve(&mut self, orders: Receiver<Option<Order>>, outbox: &mpsc::Sender<FromReplica>) {
+        while let Ok(Some(order)) = orders.recv() {
+            match order {
+                Order::Command(command) => {
+                    tracing::info!(module = %self.configure.module, ?command, role = ?self.role, "command");
+                    self.command(&command);
+                }
+                Order::Verify => self.verify(outbox.clone()),
+            }
         }
         tracing::info!("the agent has closed the control socket: ending");
         if let Some(sender) = &self.sender {
@@ -209,6 +236,41 @@ impl Replica {
         if let Err(reason) = self.unmount(true) {
             tracing::error!(reason, "a mount stays, dead");
         }
+    }
+
+    /// Compares both copies on a thread of its own.
+    fn verify(&self, outbox: mpsc::Sender<FromReplica>) {
+        // Nobody listens any more after the socket's end.
+        let report = move |report| drop(outbox.send(FromReplica::Verify(report)));
+        let Some((sender, inodes)) = self.sender.clone().zip(self.served.clone()) else {
+            let failed = Some("this node does not serve: order it on the primary".to_owned());
+            return report(VerifyReport { failed, ..VerifyReport::default() });
+        };
+        std::thread::spawn(move || crate::survey::verify(&sender, &inodes, &report));
+    }
+
+    fn set_aside(&mut self, run: u64, generation: Generation) -> Result<(), String> {
+        let (roots, applier) = self.applier()?;
+        self.aside.store(true, Ordering::Release);
+        self.aside = Arc::default();
+        let job = setaside::Job {
+            module: self.configure.module.clone(),
+            local: self.local.clone(),
+            peer: self.configure.peer,
+            protection: self.protection.clone(),
+            roots,
+            state_dir: self.configure.state_dir.clone(),
+            generation,
+            stop: self.aside.clone(),
+        };
+        let events = self.events.clone();
+        std::thread::spawn(move || {
+            events(match setaside::run(&job, applier) {
+                Ok(Aside { entries, bytes, folder }) => ReplicaEvent::SetAside { run, entries, bytes, folder },
+                Err(reason) => ReplicaEvent::NotSetAside { run, reason },
+            });
+        });
+        Ok(())
     }
 
     fn command(&mut self, command: &ReplicaCommand) {
@@ -237,6 +299,7 @@ impl Replica {
     fn step(&mut self, step: Step) -> Result<(), String> {
         match step {
             Step::Inspect => self.inspect(),
+            Step::SetAside(run, generation) => self.set_aside(run, generation),
             Step::EndFollower => {
                 self.end_follower();
                 Ok(())
@@ -334,6 +397,7 @@ impl Replica {
         self.server = Some(server);
         *lock(&self.measured) = Measured::Sender(sender.clone());
         self.sender = Some(sender);
+        self.served = Some(inodes);
         Ok(())
     }
 
@@ -348,11 +412,8 @@ impl Replica {
     }
 
     fn start_follower(&mut self, session: u64, generation: Generation) -> Result<(), String> {
-        let handles = self.handles()?;
-        let roots = self.configure.directories.iter().enumerate();
-        let roots = roots.filter_map(|(index, path)| Some((path.clone(), handles.directory_fd(index)?))).collect();
-        let applier = Applier::new(roots, self.configure.async_mode).map_err(|error| error.to_string())?;
-        let applier = applier.with_filter(self.filter.clone());
+        self.aside.store(true, Ordering::Release);
+        let (_, applier) = self.applier()?;
         let follow = Follow {
             local: self.local.clone(),
             peer: self.configure.peer,
@@ -367,6 +428,16 @@ impl Replica {
         Ok(())
     }
 
+    /// The replicated directories as they are below any mount, and what applies to them.
+    fn applier(&mut self) -> Result<(Roots, Applier), String> {
+        let handles = self.handles()?;
+        let roots = self.configure.directories.iter().enumerate();
+        let roots: Roots =
+            roots.filter_map(|(index, path)| Some((path.clone(), handles.directory_fd(index)?))).collect();
+        let applier = Applier::new(roots.clone(), self.configure.async_mode).map_err(|error| error.to_string())?;
+        Ok((roots, applier.with_filter(self.filter.clone())))
+    }
+
     fn end_follower(&mut self) {
         let Some(follower) = self.follower.take() else { return };
         lock(&follower).fence();
@@ -375,6 +446,7 @@ impl Replica {
 
     fn unmount(&mut self, abort: bool) -> Result<(), String> {
         self.looking.store(false, Ordering::Release);
+        self.aside.store(true, Ordering::Release);
         if let Some(front) = &self.front {
             front.unmount(abort).map_err(|error| error.to_string())?;
         }
@@ -388,6 +460,7 @@ impl Replica {
             *lock(&self.measured) = Measured::Nothing;
         }
         self.server = None;
+        self.served = None;
         Ok(())
     }
 }

@@ -4,11 +4,13 @@
 //! steps and never followed when they are links, so that nothing outside the replicated directories can be reached.
 
 mod attributes;
+mod check;
 mod listing;
 mod names;
 mod objects;
 
-pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, next_data};
+pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, hash_range, next_data};
+pub use check::Different;
 
 use crate::control::AsyncMode;
 use crate::filter::Filter;
@@ -81,6 +83,7 @@ pub struct Applier {
     mode: AsyncMode,
     written: HashSet<FileId>,
     names_changed: bool,
+    check: check::Check,
 }
 
 impl Applier {
@@ -95,6 +98,7 @@ impl Applier {
             mode,
             written: HashSet::new(),
             names_changed: false,
+            check: check::Check::default(),
         })
     }
 
@@ -114,6 +118,7 @@ impl Applier {
         match message {
             Message::Op(op) => self.change(&op, payload).map(|()| Effect::None),
             Message::Resync(step) => self.step(step),
+            Message::Check(step) => Ok(self.check(step)),
             _ => Err(ApplyError::new("understanding the primary", Errno::PROTO, "stream".into())),
         }
     }
@@ -157,6 +162,7 @@ impl Applier {
 
     fn change(&mut self, op: &Op, payload: &[u8]) -> Result<(), ApplyError> {
         self.note(op);
+        self.check.meet(op);
         match op {
             Op::Bind { id, parent, name, kind } => {
                 self.bind(*id, *parent, name, *kind).map_err(|errno| self.error("finding", *parent, name, errno))

@@ -61,6 +61,11 @@ impl Objects {
         self.roots.iter().map(|(_, fd)| fd)
     }
 
+    /// Path of directory number `root`, as configured.
+    pub(super) fn root_path(&self, root: usize) -> String {
+        self.roots.get(root).map_or_else(String::new, |(path, _)| path.display().to_string())
+    }
+
     /// From now on `id` means this object.
     pub(super) fn bind(&mut self, id: FileId, found: Found) -> Result<(), Errno> {
         self.forget(id);
