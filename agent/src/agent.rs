@@ -3,6 +3,7 @@
 mod begin;
 mod checks;
 mod configure;
+pub mod data;
 mod marks;
 mod shutdown;
 mod start;

@@ -3,6 +3,7 @@
 mod absent;
 mod carry;
 mod checks;
+mod data;
 mod documents;
 mod logs;
 mod members;

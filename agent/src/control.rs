@@ -8,6 +8,7 @@ mod words;
 
 pub use words::command;
 
+use crate::agent::data::AsideCopy;
 use crate::cluster_link::members::Member;
 use crate::cluster_link::message::Mark;
 use crate::drivers::checks::Order;
@@ -16,6 +17,7 @@ use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
 use holdfast_api::config::{ClusterConfig, ModuleConfig};
 use holdfast_api::ids::ModuleId;
 use holdfast_core::input::{LoopOrder, ModuleCommand};
+use holdfast_replica::control::VerifyReport;
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages. History: 1, first; 2, the actor and the node beside the request.
@@ -99,6 +101,25 @@ pub enum Request {
         module: String,
         /// What.
         order: LoopOrder,
+    },
+    /// Compare both copies of a module, or tell how far that is; answered by `Verify`.
+    Verify {
+        /// Which.
+        module: String,
+        /// Begin.
+        start: bool,
+    },
+    /// What was set aside of a module on this node; answered by `Diverged`.
+    Diverged {
+        /// Which.
+        module: String,
+    },
+    /// Delete what was set aside; answered by `Done` or `Refused`.
+    DivergedDelete {
+        /// Which module.
+        module: String,
+        /// Under which name.
+        id: String,
     },
     /// The pairing; answered by `Pairing`.
     Pairing {
@@ -329,6 +350,16 @@ pub enum Answer {
     Modules {
         /// By name.
         modules: Vec<ListedModule>,
+    },
+    /// A comparison of both copies.
+    Verify {
+        /// How far it is, or what it found.
+        report: VerifyReport,
+    },
+    /// What was set aside.
+    Diverged {
+        /// Oldest first.
+        copies: Vec<AsideCopy>,
     },
     /// What is at the paths.
     Paths {

@@ -26,6 +26,7 @@ use holdfast_core::input::{Command, Input, LoopOrder, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::settings::Settings;
+use holdfast_replica::control::VerifyReport;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -83,6 +84,13 @@ pub enum ToEngine {
         by: String,
         /// The answer.
         reply: oneshot::Sender<CommandResult>,
+    },
+    /// Both copies are to be compared, or how far that is.
+    Verify {
+        /// Begin one.
+        start: bool,
+        /// The answer; of a node that does not serve beside a secondary, the name of the one that may.
+        reply: oneshot::Sender<Result<VerifyReport, Option<String>>>,
     },
     /// A script counts restarts of its own.
     Loop {
@@ -248,6 +256,11 @@ impl Running {
                 let _ = reply.send(self.engine.drivers.checks.order(&order, &by));
                 None
             }
+            ToEngine::Verify { start, reply } => {
+                // A failure means that nobody waits for the answer any more.
+                let _ = reply.send(self.verify(start));
+                None
+            }
             ToEngine::Print { level, text } => {
                 self.log(level, &text);
                 None
@@ -266,6 +279,15 @@ impl Running {
                 self.report();
                 None
             }
+        }
+    }
+
+    fn verify(&self, start: bool) -> Result<VerifyReport, Option<String>> {
+        let view = self.engine.node.view();
+        match view.state {
+            ModuleState::Second => Err(view.peer.map(|peer| peer.node)),
+            ModuleState::Prim | ModuleState::Alone => Ok(self.engine.drivers.replica.verify(start)),
+            _ => Err(None),
         }
     }
 
@@ -405,7 +427,10 @@ impl Running {
         let directories = self.engine.drivers.replica.directories();
         let wanted = stopped && !directories.is_empty();
         if self.counting.is_some() != wanted {
-            self.counting = wanted.then(|| Counting::start(directories, self.engine.inbox.clone()));
+            self.counting = wanted.then(|| {
+                let filter = self.engine.drivers.replica.filter();
+                Counting::start(directories, filter, self.engine.inbox.clone())
+            });
         }
     }
 }

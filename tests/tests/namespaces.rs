@@ -29,6 +29,8 @@ mod links;
 mod plumbing;
 #[path = "namespaces/repeated.rs"]
 mod repeated;
+#[path = "namespaces/rfs.rs"]
+mod rfs;
 #[path = "namespaces/serverless.rs"]
 mod serverless;
 #[path = "namespaces/vip.rs"]
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         boots::SCENARIOS,
         journal::SCENARIOS,
         data::SCENARIOS,
+        rfs::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,
         witness::SCENARIOS,

@@ -33,6 +33,10 @@ pub struct Situation<'a> {
     pub live: bool,
     /// An operator's `second`: this copy may be overwritten.
     pub agreed: bool,
+    /// What this copy holds and the serving peer's lacks is set aside, complete.
+    pub set_aside: bool,
+    /// This node has been primary since its last start: a divergence met now may be resolved by itself.
+    pub yields: bool,
     /// An operator's `prim` or `primforce`.
     pub forced: Option<Force>,
     /// A wait rule keeps this node from any role.
@@ -99,6 +103,8 @@ pub enum Decision {
         /// The number.
         number: u64,
     },
+    /// Set aside what this copy holds and the serving peer's lacks, then decide again.
+    SetAside,
     /// Follow the serving peer.
     Follow {
         /// The session it offers.
@@ -137,6 +143,10 @@ pub enum Wait {
     AgreeToOverwrite,
     /// This copy holds writes that the serving peer lacks.
     Diverged,
+    /// What would be lost is being set aside.
+    SettingAside,
+    /// What would be lost cannot be set aside.
+    NotSetAside,
     /// Neither node serves and each copy holds writes the other lacks.
     BothDiverged,
     /// `failover="off"`: only an operator promotes this node.
@@ -169,7 +179,10 @@ impl Wait {
 
     /// Whether it passes without anybody's doing.
     pub fn passes(self) -> bool {
-        matches!(self, Self::Listening | Self::PeerNotOffering | Self::Promise | Self::Witness | Self::Checks)
+        matches!(
+            self,
+            Self::Listening | Self::PeerNotOffering | Self::Promise | Self::Witness | Self::Checks | Self::SettingAside
+        )
     }
 }
 
@@ -247,13 +260,24 @@ fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
         _ if !higher || !peer.solo => Decision::Wait(Wait::PeerNotOffering),
         session => Decision::Follow { session, generation: peer.generation },
     };
-    if s.agreed || data == DataState::Inconsistent {
+    let descends = matches!(relation_to(s.durable, peer), Relation::Equal | Relation::Ahead) && !solo;
+    let diverged = data == DataState::Diverged;
+    // Once it is offered: until then there is nobody to compare with.
+    let saved = || match follow() {
+        Decision::Follow { .. } if !s.set_aside && !s.settings.broken.overwrite_diverged => Decision::SetAside,
+        decision => decision,
+    };
+    if data == DataState::Inconsistent {
         return Verdict { mark: None, decision: follow() };
     }
-    if data == DataState::Diverged && !s.settings.broken.overwrite_diverged {
-        return Verdict { mark: None, decision: Decision::Wait(Wait::Diverged) };
+    if s.agreed {
+        let loses = diverged || (whole(data) && s.durable.generation.number > 0 && !descends);
+        return Verdict { mark: None, decision: if loses { saved() } else { follow() } };
     }
-    let descends = matches!(relation_to(s.durable, peer), Relation::Equal | Relation::Ahead) && !solo;
+    if diverged && !s.settings.broken.overwrite_diverged {
+        let decision = if s.yields { saved() } else { Decision::Wait(Wait::Diverged) };
+        return Verdict { mark: None, decision };
+    }
     let decision = if s.durable.generation.number == 0 || data == DataState::Unknown {
         if s.inventory.entries == 0 { follow() } else { Decision::Wait(Wait::AgreeToOverwrite) }
     } else if relation_to(s.durable, peer) == Relation::Behind {
@@ -265,8 +289,10 @@ fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
         return Verdict { mark: newer.then_some(DataState::Outdated), decision: follow() };
     } else {
         // Solo beside a serving peer, or not its ancestor: writes acknowledged here are missing there. Even a peer
-        // whose history names our generation was then forced by an operator; nothing here is overwritten unasked.
-        return Verdict { mark: Some(DataState::Diverged), decision: Decision::Wait(Wait::Diverged) };
+        // whose history names our generation was then forced by an operator; nothing here is overwritten unasked, unless
+        // it is set aside and the copy diverged before this node's eyes.
+        let decision = if s.yields { saved() } else { Decision::Wait(Wait::Diverged) };
+        return Verdict { mark: Some(DataState::Diverged), decision };
     };
     Verdict { mark: None, decision }
 }

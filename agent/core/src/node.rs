@@ -8,6 +8,7 @@
 mod adopt;
 mod answers;
 mod commands;
+mod data;
 mod effects;
 mod held;
 mod leaving;
@@ -106,6 +107,12 @@ pub struct Node {
     /// The last pairing in which the role was handed to the preferred node.
     preferred_session: u64,
     inventory: Option<Inventory>,
+    /// A path of `<tocheck>` that is not there.
+    missing: Option<String>,
+    /// Whether what this copy would lose is set aside.
+    aside: data::Aside,
+    /// It has been primary since its last start.
+    served: bool,
     resync: Option<ResyncProgress>,
     /// (Serving) resyncs in a row that ended early: the next is offered later and later.
     failed_resyncs: u32,
@@ -205,6 +212,9 @@ impl Node {
             claims: false,
             preferred_session: 0,
             inventory: None,
+            missing: None,
+            aside: data::Aside::No,
+            served: false,
             resync: None,
             failed_resyncs: 0,
             stream_ended: None,
@@ -287,6 +297,7 @@ impl Node {
             self.swap_request.map(|(_, until)| until),
             Some(self.machine.next_at()).filter(|at| *at > self.now && !self.settings.rules.rules.is_empty()),
             self.witness_deadline(),
+            self.aside_deadline(),
         ];
         for at in candidates.into_iter().flatten() {
             deadline = deadline.min(at);

@@ -41,6 +41,14 @@ pub enum ReplicaCommand {
         /// Generation of the primary that is followed.
         generation: Generation,
     },
+    /// (Neither serving nor following) copy aside what differs here from the serving peer's copy, before that overwrites
+    /// it; answers `SetAside` or `NotSetAside`.
+    SetAside {
+        /// Comes back in the answer.
+        run: u64,
+        /// Generation of the copy here.
+        generation: Generation,
+    },
     /// (Following, after `CaughtUp`) the agent has saved UpToDate: answer the primary.
     ConfirmUpToDate,
     /// (Following) accept nothing more from the stream, apply all that was received; answers `Fenced`.
@@ -62,6 +70,12 @@ pub enum ReplicaEvent {
     Inspected {
         /// What the replicated directories hold now.
         inventory: Inventory,
+    },
+    /// (After `Inspect`) this path must be there before replication starts (`<tocheck>`) and is not: `Inspected` follows
+    /// when all are.
+    Missing {
+        /// The absolute path.
+        path: String,
     },
     /// Answer to `Serve`: mounted read-write.
     Serving,
@@ -101,6 +115,24 @@ pub enum ReplicaEvent {
     CaughtUp {
         /// The session.
         session: u64,
+    },
+    /// Answer to `SetAside`: what differs is on disk, complete.
+    SetAside {
+        /// As ordered.
+        run: u64,
+        /// Files and other objects that differ.
+        entries: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Where they are; empty if nothing differs.
+        folder: String,
+    },
+    /// Answer to `SetAside`: nothing may overwrite this copy.
+    NotSetAside {
+        /// As ordered.
+        run: u64,
+        /// In plain words.
+        reason: String,
     },
     /// Answer to `Fence`.
     Fenced,

@@ -8,6 +8,7 @@
 //! blocking code uses [`send`] and [`receive`].
 
 use holdfast_api::ids::{ModuleId, NodeId};
+use holdfast_api::userconfig::Exclusion;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub enum ToReplica {
     End,
     /// Everything after it, executed in the order given.
     Command(ReplicaCommand),
+    /// (Serving) compare both copies; answered by `Verify` reports.
+    Verify,
 }
 
 /// What the replica sends.
@@ -45,6 +48,8 @@ pub enum FromReplica {
     Refused(String),
     /// For the console; once a second while serving or following.
     Stats(Stats),
+    /// How far a comparison of both copies is; the last one is not `running`.
+    Verify(VerifyReport),
 }
 
 /// When a write counts as applied on a node.
@@ -69,6 +74,12 @@ pub struct Configure {
     pub module_id: ModuleId,
     /// The replicated directories, absolute, in the same order on both nodes.
     pub directories: Vec<PathBuf>,
+    /// Names below them that are each node's own.
+    #[serde(default)]
+    pub exclusions: Vec<Exclusion>,
+    /// Paths that must be there before replication starts.
+    #[serde(default)]
+    pub required: Vec<PathBuf>,
     /// Where the serving replica accepts its peer (port 0: any; told in the log only).
     pub listen: SocketAddr,
     /// Where the following replica connects to.
@@ -126,6 +137,23 @@ fn default_send_timeout_ms() -> u64 {
 
 fn default_resume_window_ms() -> u64 {
     700
+}
+
+/// A comparison of both copies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// It goes on.
+    pub running: bool,
+    /// Entries compared.
+    pub entries: u64,
+    /// Bytes compared.
+    pub bytes: u64,
+    /// Differences found.
+    pub differences: u64,
+    /// The first of them, each `path: what, the primary's value first`.
+    pub named: Vec<String>,
+    /// Why it did not come to its end.
+    pub failed: Option<String>,
 }
 
 /// Figures of the last second.

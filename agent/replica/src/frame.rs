@@ -7,6 +7,7 @@
 //! the one before; all others carry 0. Decoding never panics and never allocates more than a frame's length.
 
 mod body;
+pub use body::{CheckStep, Checked, NAMED_BYTES_MAX, NAMED_MAX};
 pub use body::{Decoded, Entry, Hello, Message, ResyncStep};
 
 /// Version of the stream; frames of another version are refused.

@@ -1,5 +1,6 @@
 //! Counts what the replicated directories hold, for `Inspect` and for the totals of a resync.
 
+use crate::filter::{Filter, join};
 use crate::op::FileKind;
 use crate::tree::{Status, list};
 use holdfast_core::replica::Inventory;
@@ -32,23 +33,27 @@ impl Count {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Counts everything below `roots` (descriptors taken before mounting). What vanishes meanwhile, or cannot be read,
-    /// is left out: this is for people to look at.
-    pub fn run(&self, roots: &[Arc<OwnedFd>]) -> Inventory {
-        let mut pending: Vec<OwnedFd> = roots.iter().filter_map(|root| list::open_listing(&**root).ok()).collect();
-        while let Some(directory) = pending.pop() {
+    /// Counts everything below `roots` (descriptors taken before mounting) but what `filter` excludes. What vanishes
+    /// meanwhile, or cannot be read, is left out: this is for people to look at.
+    pub fn run(&self, roots: &[Arc<OwnedFd>], filter: &Filter) -> Inventory {
+        let opened =
+            roots.iter().enumerate().filter_map(|(root, fd)| Some((list::open_listing(&**fd).ok()?, root, Vec::new())));
+        let mut pending: Vec<(OwnedFd, usize, Vec<u8>)> = opened.collect();
+        while let Some((directory, root, path)) = pending.pop() {
             let mut below = Vec::new();
             for entry in list::list_all(&directory).unwrap_or_default() {
                 if self.stop.load(Ordering::Relaxed) {
                     return self.so_far();
                 }
-                below.extend(self.entry(&directory, &entry.name));
+                below.extend(self.entry(&directory, &entry.name, |kind| {
+                    filter.excludes(root, &join(&path, &entry.name), kind == FileKind::Directory)
+                }));
             }
             // Deepest first, so that few descriptors are open at once: only names wait for their turn.
             while let Some(name) = below.pop() {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 if let Ok(fd) = rustix::fs::openat(&directory, name.as_slice(), flags, Mode::empty()) {
-                    pending.push(fd);
+                    pending.push((fd, root, join(&path, &name)));
                 }
             }
         }
@@ -56,10 +61,13 @@ impl Count {
     }
 
     /// Counts one entry; its name if it is a directory.
-    fn entry(&self, directory: &OwnedFd, name: &[u8]) -> Option<Vec<u8>> {
+    fn entry(&self, directory: &OwnedFd, name: &[u8], excluded: impl Fn(FileKind) -> bool) -> Option<Vec<u8>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
         let status = Status::of(&fd).ok()?;
+        if excluded(status.kind()) {
+            return None;
+        }
         self.entries.fetch_add(1, Ordering::Relaxed);
         if status.kind() == FileKind::Directory {
             return Some(name.to_vec());
@@ -85,11 +93,11 @@ mod tests {
         std::fs::write(folder.path().join("a/b/file"), [7; 100]).unwrap();
         std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
         let root = Arc::new(OwnedFd::from(std::fs::File::open(folder.path()).unwrap()));
-        let inventory = Count::default().run(&[root]);
+        let inventory = Count::default().run(&[root], &Filter::default());
         assert_eq!((inventory.entries, inventory.bytes), (4, 100));
         assert!(inventory.changed_unix_ms > 0);
         let none = Count::default();
         none.stop();
-        assert_eq!(none.run(&[]), Inventory::default());
+        assert_eq!(none.run(&[], &Filter::default()), Inventory::default());
     }
 }

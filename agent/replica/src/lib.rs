@@ -6,6 +6,7 @@
 //! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
 
 pub mod control;
+pub mod filter;
 pub mod frame;
 pub mod front;
 pub mod inspect;
@@ -13,7 +14,9 @@ pub mod op;
 pub mod process;
 pub mod replicate;
 pub mod resync;
+pub mod setaside;
 pub mod stream;
+pub(crate) mod survey;
 pub mod tls;
 pub mod tree;
 pub mod verify;

@@ -30,6 +30,8 @@ pub enum Step {
     Inspect,
     /// Stop applying, with everything received applied.
     EndFollower,
+    /// Copy aside what differs here from what the primary has, on a thread of its own; answers `SetAside` or not.
+    SetAside(u64, Generation),
     /// Take mounts away and close the door; `abort`: without waiting for their users.
     Unmount {
         /// Whether users are cut off.
@@ -61,6 +63,7 @@ pub fn plan(role: Role, command: &ReplicaCommand) -> Result<(Role, Vec<Step>), S
     use Role::{Fenced, Following, Idle, Refusing, Serving};
     Ok(match (command, role) {
         (C::Inspect, role) => (role, vec![Step::Inspect]),
+        (C::SetAside { run, generation }, Idle | Fenced) => (role, vec![Step::SetAside(*run, *generation)]),
         (C::Serve { generation }, Idle | Fenced) => (
             Serving,
             vec![

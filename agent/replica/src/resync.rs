@@ -49,7 +49,8 @@ pub(crate) fn run(sender: &Arc<Sender>, inodes: &Arc<Inodes>, attached: Attached
     let counting = {
         let count = count.clone();
         let roots: Vec<_> = (0..).map_while(|index| inodes.directory_fd(index)).collect();
-        std::thread::spawn(move || count.run(&roots))
+        let filter = inodes.filter().clone();
+        std::thread::spawn(move || count.run(&roots, &filter))
     };
     let report = Report { sender: sender.clone(), events: events.clone(), began: Instant::now(), last: None, count };
     let mut walk = walk::Walk::new(sender.clone(), inodes.clone(), attached.epoch, report);

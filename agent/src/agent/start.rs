@@ -268,6 +268,8 @@ impl Agent {
             module: config.name.clone(),
             module_id: config.id,
             directories: rfs.directories.iter().map(Into::into).collect(),
+            exclusions: rfs.exclusions.clone(),
+            required: rfs.required.iter().map(Into::into).collect(),
             listen: port,
             peer: port,
             node: own.id,

@@ -54,10 +54,6 @@ const ABSENT: &[(&[&str], &str)] = &[
         "how much a resync would copy is not told beforehand in this version; while it runs, `holdfast state` shows its progress",
     ),
     (
-        &["rfsverify"],
-        "copies are not compared on demand in this version; `holdfast second fullsync` on the secondary copies everything again",
-    ),
-    (
         &["rfssync"],
         "there is no choice of how to resync in this version: both copies are always compared, and only what differs travels",
     ),

@@ -2,7 +2,7 @@
 
 use super::verbs::{Cluster, Control, MaybeModule, Module, Verb};
 use super::{
-    DONE, UNKNOWN, actor, checks, done, logs, members, packages, remote, show, states, tend, unexpected, waits,
+    DONE, UNKNOWN, actor, checks, data, done, logs, members, packages, remote, show, states, tend, unexpected, waits,
 };
 use crate::control::client::Client;
 use crate::control::{Answer, Request};
@@ -22,6 +22,7 @@ pub(super) fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
         Verb::Waits(verb) => return waits::run(client, verb),
         Verb::Logs(verb) => logs::run(client, verb)?,
         Verb::Tend(verb) => return tend::run(client, verb),
+        Verb::Data(verb) => return data::run(client, verb),
         Verb::Start(control) => command(client, control, ModuleCommand::Start)?,
         Verb::Stop(control) => command(client, control, ModuleCommand::Stop)?,
         Verb::Forcestop(control) => command(client, control, ModuleCommand::ForceStop)?,

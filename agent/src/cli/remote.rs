@@ -82,6 +82,7 @@ fn for_programs(command: &Verb) -> bool {
         Verb::Module(verb) => packages::for_programs(verb),
         Verb::VerifyPaths { json, .. } | Verb::Confinfo { json, .. } => *json,
         Verb::Cluster(Cluster::State { json } | Cluster::Confinfo { json }) => *json,
+        Verb::Data(verb) => verb.for_programs(),
         Verb::Cluster(Cluster::Show) => true,
         _ => false,
     }

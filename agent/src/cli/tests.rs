@@ -100,6 +100,7 @@ safekit clean log -m a
 safekit clean process -m a
 safekit clean resource -m a
 safekit cmdlog
+safekit rfsverify -m a
 safekit -p
 safekit -r processtree list all
 safekit -r boundcmd 5 ls -l";
@@ -121,7 +122,6 @@ safekit boot snmpon
 safekit boot snmpoff
 safekit boot snmpstatus
 safekit rfsdiff -m a
-safekit rfsverify -m a
 safekit rfssync external prim 77 -m a
 safekit rfssync full -m a
 safekit webserver restart
@@ -138,6 +138,9 @@ safekit -r curl http://x";
 
 /// This product's own.
 const OWN: &str = "\
+holdfast rfsverify -m a --json
+holdfast diverged -m a --json
+holdfast diverged -m a delete 1-2
 holdfast --socket /x key
 holdfast state -m a --json
 holdfast log -m a --app --json

@@ -1,6 +1,6 @@
 //! The commands that an agent carries out, as they are written.
 
-use super::{checks, logs, packages, tend, waits};
+use super::{checks, data, logs, packages, tend, waits};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -56,6 +56,8 @@ pub(super) enum Verb {
     Logs(logs::Verb),
     #[command(flatten)]
     Tend(tend::Verb),
+    #[command(flatten)]
+    Data(data::Verb),
     /// Start a module, in the role its data allows.
     Start(Control),
     /// Stop a module; a primary's stop is a failover.

@@ -114,6 +114,15 @@ pub async fn carry_out(agent: &Arc<Agent>, ask: Ask, answers: &mpsc::Sender<Answ
         _ => match ask.request {
             Request::Snapshot { module } => send_snapshot(agent, module, answers).await,
             Request::Export { module, to } => export(agent, module, &to, &ask.actor, answers).await,
+            Request::Verify { ref module, start } => match agent.verify(module, start).await {
+                Ok(Ok(report)) => Ok(Answer::Verify { report }),
+                // A secondary asks its primary.
+                Ok(Err(Some(primary))) => cluster_link::forward(agent, &primary, &ask, answers).await,
+                Ok(Err(None)) => {
+                    Ok(refused("the module is neither PRIM nor SECOND here: there are no two copies to compare"))
+                }
+                Err(error) => Err(error),
+            },
             request => answer(agent, request, &ask.actor).await,
         },
     };
@@ -258,7 +267,11 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
             let log = agent.commands.file();
             Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
         }
-        Request::Snapshot { .. } | Request::Export { .. } => refused("this is answered in another way"),
+        Request::Diverged { module } => Answer::Diverged { copies: agent.set_aside(&module).await? },
+        Request::DivergedDelete { module, id } => done(agent.delete_set_aside(&module, &id).await?),
+        Request::Snapshot { .. } | Request::Export { .. } | Request::Verify { .. } => {
+            refused("this is answered in another way")
+        }
     })
 }
 

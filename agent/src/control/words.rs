@@ -26,6 +26,8 @@ impl Request {
             }
             Self::Checks { module, order } => format!("{} -m {module}", order.words()?),
             Self::Loop { module, order: LoopOrder::Reset } => format!("resetloop -m {module}"),
+            Self::Verify { module, start: true } => format!("rfsverify -m {module}"),
+            Self::DivergedDelete { module, id } => format!("diverged -m {module} delete {id}"),
             Self::Pairing { reopen: true } => "pairing --reopen".to_owned(),
             Self::Snapshot { module: Some(module) } => format!("snapshot -m {module}"),
             Self::Snapshot { module: None } => "snapshot".to_owned(),
@@ -51,6 +53,8 @@ impl Request {
             // In the resource's history anyway; checkers say so at every look.
             | Self::SetResource { .. }
             | Self::Loop { .. }
+            | Self::Verify { start: false, .. }
+            | Self::Diverged { .. }
             | Self::Pairing { reopen: false }
             | Self::Key
             | Self::Cluster

@@ -5,6 +5,7 @@
 use super::Inbox;
 use holdfast_core::input::Input;
 use holdfast_core::replica::Inventory;
+use holdfast_replica::filter::Filter;
 use holdfast_replica::inspect::Count;
 use rustix::fs::{Mode, OFlags};
 use std::path::PathBuf;
@@ -23,8 +24,8 @@ pub struct Counting(JoinHandle<()>);
 
 impl Counting {
     /// Begins.
-    pub fn start(directories: Vec<PathBuf>, inbox: Inbox) -> Self {
-        Self(tokio::spawn(run(directories, inbox)))
+    pub fn start(directories: Vec<PathBuf>, filter: Arc<Filter>, inbox: Inbox) -> Self {
+        Self(tokio::spawn(run(directories, filter, inbox)))
     }
 }
 
@@ -43,13 +44,13 @@ impl Drop for Ended {
     }
 }
 
-async fn run(directories: Vec<PathBuf>, inbox: Inbox) {
+async fn run(directories: Vec<PathBuf>, filter: Arc<Filter>, inbox: Inbox) {
     let mut last = None;
     loop {
         let began = Instant::now();
-        let (paths, count) = (directories.clone(), Arc::new(Count::default()));
+        let (paths, filter, count) = (directories.clone(), filter.clone(), Arc::new(Count::default()));
         let ended = Ended(Arc::clone(&count));
-        let Ok(found) = tokio::task::spawn_blocking(move || count_all(&paths, &count)).await else {
+        let Ok(found) = tokio::task::spawn_blocking(move || count_all(&paths, &filter, &count)).await else {
             return;
         };
         drop(ended);
@@ -65,20 +66,21 @@ async fn run(directories: Vec<PathBuf>, inbox: Inbox) {
 }
 
 /// What is below all of them; `None` if one cannot be opened (the start of the module says why).
-fn count_all(directories: &[PathBuf], count: &Count) -> Option<Inventory> {
+fn count_all(directories: &[PathBuf], filter: &Filter, count: &Count) -> Option<Inventory> {
     let open = |path: &PathBuf| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).ok().map(Arc::new)
     };
     let roots: Vec<_> = directories.iter().map(open).collect::<Option<_>>()?;
-    Some(count.run(&roots))
+    Some(count.run(&roots, filter))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Counting, count_all};
+    use super::{Counting, Filter, count_all};
     use holdfast_core::input::Input;
     use holdfast_replica::inspect::Count;
+    use std::sync::Arc;
     use tokio::sync::mpsc;
 
     #[tokio::test]
@@ -86,7 +88,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "hello").unwrap();
         let (inbox, mut counted) = mpsc::channel(1);
-        let counting = Counting::start(vec![dir.path().to_owned()], inbox);
+        let counting = Counting::start(vec![dir.path().to_owned()], Arc::default(), inbox);
         let Some(Input::DirectoriesCounted { inventory }) = counted.recv().await else {
             panic!("nothing was counted");
         };
@@ -100,6 +102,6 @@ mod tests {
     fn a_missing_directory_is_not_shown_as_an_empty_one() {
         let dir = tempfile::tempdir().unwrap();
         let directories = [dir.path().to_owned(), dir.path().join("missing")];
-        assert_eq!(count_all(&directories, &Count::default()), None);
+        assert_eq!(count_all(&directories, &Filter::default(), &Count::default()), None);
     }
 }

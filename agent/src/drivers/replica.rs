@@ -11,11 +11,13 @@ use super::Inbox;
 use anyhow::{Context, Result};
 use holdfast_core::input::Input;
 use holdfast_core::replica::{Inventory, Plane, ReplicaCommand, ReplicaEvent};
-use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, encode};
+use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, VerifyReport, encode};
+use holdfast_replica::filter::Filter;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixStream, lookup_host};
@@ -47,8 +49,10 @@ pub struct Replica {
     /// `None`: the module replicates nothing.
     setting: Option<Setting>,
     inbox: Inbox,
-    commands: Option<mpsc::Sender<ReplicaCommand>>,
+    commands: Option<mpsc::Sender<ToReplica>>,
     stats: watch::Sender<Option<Stats>>,
+    /// The last comparison of both copies.
+    verify: watch::Sender<Option<VerifyReport>>,
     /// Session of a module that replicates nothing.
     session: u64,
 }
@@ -56,7 +60,14 @@ pub struct Replica {
 impl Replica {
     /// The data plane of a module; the process is started by the first command that needs it.
     pub fn new(setting: Option<Setting>, inbox: Inbox) -> Self {
-        Self { setting, inbox, commands: None, stats: watch::channel(None).0, session: 0 }
+        Self {
+            setting,
+            inbox,
+            commands: None,
+            stats: watch::channel(None).0,
+            verify: watch::channel(None).0,
+            session: 0,
+        }
     }
 
     /// Figures of the last second.
@@ -64,9 +75,31 @@ impl Replica {
         *self.stats.borrow()
     }
 
+    /// Begins a comparison of both copies, unless one goes on; answers how far it is.
+    pub fn verify(&self, start: bool) -> VerifyReport {
+        let now = self.verify.borrow().clone();
+        if !start || now.as_ref().is_some_and(|report| report.running) {
+            return now.unwrap_or_else(|| not_compared("no comparison was begun here"));
+        }
+        let sent = self.commands.as_ref().is_some_and(|commands| commands.try_send(ToReplica::Verify).is_ok());
+        if !sent {
+            return not_compared("this module replicates nothing here at present");
+        }
+        let begun = VerifyReport { running: true, ..VerifyReport::default() };
+        self.verify.send_replace(Some(begun.clone()));
+        begun
+    }
+
     /// The replicated directories; none in a module that replicates nothing.
     pub fn directories(&self) -> Vec<PathBuf> {
         self.setting.as_ref().map(|setting| setting.configure.directories.clone()).unwrap_or_default()
+    }
+
+    /// What of them is not replicated; nothing that cannot be read (the data plane says so when it starts).
+    pub fn filter(&self) -> Arc<Filter> {
+        let configure = self.setting.as_ref().map(|setting| &setting.configure);
+        let filter = configure.map(|configure| Filter::new(&configure.directories, &configure.exclusions));
+        Arc::new(filter.and_then(Result::ok).unwrap_or_default())
     }
 
     /// Finds what an earlier agent has left running; `None`: the module replicates nothing.
@@ -87,13 +120,17 @@ impl Replica {
     pub fn take_over(&mut self, found: Found) {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (reader, writer) = found.socket.into_split();
-        let (inbox, stats) = (self.inbox.clone(), self.stats.clone());
+        let told = self.told();
         tokio::spawn(async move {
             let writing = tokio::spawn(write_commands(writer, Vec::new(), queue));
-            read_events(reader, found.decoder, Process::Found(found.process), inbox, stats).await;
+            read_events(reader, found.decoder, Process::Found(found.process), told).await;
             writing.abort();
         });
         self.commands = Some(commands);
+    }
+
+    fn told(&self) -> Told {
+        Told { inbox: self.inbox.clone(), stats: self.stats.clone(), verify: self.verify.clone() }
     }
 
     /// Ends what an earlier agent has left running, and waits for that.
@@ -124,10 +161,11 @@ impl Replica {
                 _ => {}
             }
             let (commands, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(run(setting.clone(), queue, self.inbox.clone(), self.stats.clone()));
+            tokio::spawn(run(setting.clone(), queue, self.told()));
             self.commands = Some(commands);
         }
-        let sent = self.commands.as_ref().is_some_and(|commands| commands.try_send(command).is_ok());
+        let sent =
+            self.commands.as_ref().is_some_and(|commands| commands.try_send(ToReplica::Command(command)).is_ok());
         if !sent {
             // Closed: `Exited` is on its way. Full: the process does not read, which is as good as gone; dropping the
             // queue closes its socket, and it ends.
@@ -165,16 +203,25 @@ fn answers_without_data(command: &ReplicaCommand, last: &mut u64) -> Vec<Replica
         ReplicaCommand::Refuse => vec![ReplicaEvent::Refusing],
         ReplicaCommand::Release { .. } => vec![ReplicaEvent::Released],
         ReplicaCommand::CompleteResync => vec![ReplicaEvent::PeerUpToDate { session: *last }],
+        ReplicaCommand::SetAside { run, .. } => {
+            vec![ReplicaEvent::SetAside { run: *run, entries: 0, bytes: 0, folder: String::new() }]
+        }
         ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => vec![],
     }
 }
 
-async fn run(
-    setting: Setting,
-    queue: mpsc::Receiver<ReplicaCommand>,
+fn not_compared(why: &str) -> VerifyReport {
+    VerifyReport { failed: Some(why.to_owned()), ..VerifyReport::default() }
+}
+
+/// Where what the data plane tells goes.
+struct Told {
     inbox: Inbox,
     stats: watch::Sender<Option<Stats>>,
-) {
+    verify: watch::Sender<Option<VerifyReport>>,
+}
+
+async fn run(setting: Setting, queue: mpsc::Receiver<ToReplica>, told: Told) {
     let started = match resolve(&setting).await {
         Ok(configure) => start(&setting.program, &configure),
         Err(error) => Err(error),
@@ -182,12 +229,12 @@ async fn run(
     match started {
         Ok((child, reader, writer, first)) => {
             let writing = tokio::spawn(write_commands(writer, first, queue));
-            read_events(reader, Decoder::default(), Process::Child(child), inbox, stats).await;
+            read_events(reader, Decoder::default(), Process::Child(child), told).await;
             writing.abort();
         }
         Err(error) => {
             drop(queue);
-            let _ = inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
+            let _ = told.inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
         }
     }
 }
@@ -221,12 +268,12 @@ fn start(program: &Path, configure: &Configure) -> Result<Started> {
     Ok((child, reader, writer, first))
 }
 
-async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: mpsc::Receiver<ReplicaCommand>) {
+async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: mpsc::Receiver<ToReplica>) {
     if socket.write_all(&first).await.is_err() {
         return;
     }
-    while let Some(command) = queue.recv().await {
-        let Ok(bytes) = encode(&ToReplica::Command(command)) else {
+    while let Some(message) = queue.recv().await {
+        let Ok(bytes) = encode(&message) else {
             return;
         };
         if socket.write_all(&bytes).await.is_err() {
@@ -276,17 +323,11 @@ impl Process {
     }
 }
 
-async fn read_events(
-    mut socket: OwnedReadHalf,
-    mut decoder: Decoder,
-    mut process: Process,
-    inbox: Inbox,
-    stats: watch::Sender<Option<Stats>>,
-) {
+async fn read_events(mut socket: OwnedReadHalf, mut decoder: Decoder, mut process: Process, told: Told) {
     let mut buffer = vec![0; 64 * 1024];
     let trouble = loop {
         // What came with the first answer is read already.
-        match pass_on(&mut decoder, &inbox, &stats).await {
+        match pass_on(&mut decoder, &told).await {
             Ok(true) => {}
             Ok(false) => break None,
             Err(error) => break Some(error),
@@ -297,25 +338,30 @@ async fn read_events(
             Err(error) => break Some(error.to_string()),
         }
     };
-    stats.send_replace(None);
+    told.stats.send_replace(None);
+    told.verify.send_if_modified(|report| {
+        let cut = report.as_mut().filter(|report| report.running);
+        cut.map(|report| *report = not_compared("the data plane ended meanwhile")).is_some()
+    });
     if trouble.is_some() {
         process.kill();
     }
     let how = process.ended().await;
     let reason = trouble.map_or(how.clone(), |trouble| format!("{how}; {trouble}"));
-    let _ = inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
+    let _ = told.inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
 }
 
 /// Hands whole messages on; `false` when nobody listens any more.
-async fn pass_on(decoder: &mut Decoder, inbox: &Inbox, stats: &watch::Sender<Option<Stats>>) -> Result<bool, String> {
+async fn pass_on(decoder: &mut Decoder, told: &Told) -> Result<bool, String> {
     while let Some(message) = decoder.next_message::<FromReplica>().map_err(|error| error.to_string())? {
         match message {
             FromReplica::Event(event) => {
-                if inbox.send(Input::Replica(event)).await.is_err() {
+                if told.inbox.send(Input::Replica(event)).await.is_err() {
                     return Ok(false);
                 }
             }
-            FromReplica::Stats(figures) => drop(stats.send_replace(Some(figures))),
+            FromReplica::Stats(figures) => drop(told.stats.send_replace(Some(figures))),
+            FromReplica::Verify(report) => drop(told.verify.send_replace(Some(report))),
             FromReplica::Found(_) | FromReplica::Refused(_) => {}
         }
     }

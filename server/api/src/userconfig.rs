@@ -3,6 +3,7 @@
 mod check;
 mod define;
 mod edit;
+mod exclude;
 mod guide;
 mod read;
 mod sign;
@@ -13,6 +14,7 @@ mod vip;
 
 pub use crate::checker::{CheckAction, ProcAction, When};
 pub use check::{Check, Checker, Failover, Probe, Witness};
+pub use exclude::{Excluded, Exclusion, compile};
 pub use vip::{AddressPlace, Vip, VipInterface, VirtualAddress};
 
 use serde::{Deserialize, Serialize};
@@ -175,6 +177,12 @@ pub struct Rfs {
     pub send_timeout_ms: u64,
     /// The replicated directories, absolute and none inside another.
     pub directories: Vec<String>,
+    /// `<notreplicated>` of all directories, in the order written.
+    #[serde(default)]
+    pub exclusions: Vec<Exclusion>,
+    /// `<tocheck>` of all directories: absolute paths that must be there before replication starts.
+    #[serde(default)]
+    pub required: Vec<String>,
     /// `<flow>`: the lan that carries the replication, if no heartbeat says so.
     pub flow: Option<String>,
 }

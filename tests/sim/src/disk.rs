@@ -13,6 +13,8 @@ pub struct Disk {
     pub starts: u64,
     /// Writes in the files, as the running system sees them.
     pub content: BTreeSet<u64>,
+    /// Writes that were set aside (durable).
+    pub aside: BTreeSet<u64>,
     /// Writes in the files that a crash leaves.
     pub synced: BTreeSet<u64>,
 }

@@ -11,7 +11,7 @@
 //!   an operator's `primforce`.
 //! - A suspended node drops its addresses before anything else. Nodes with unequal configurations never pair.
 //! - A write acknowledged is on every later primary, unless an operator forced that, or the copies diverged in silence.
-//! - Nothing acknowledged is overwritten without `second`, unless the other copy has it too.
+//! - Nothing acknowledged is overwritten without `second`, or setting it aside, unless the other copy has it too.
 //! - Persist, send, act: every act finds on disk what it relies on, every heartbeat says what is on disk.
 //! - A command gets one reply; a blocked node says for what it waits; no freeze outlasts the timeout by more than the
 //!   grace of three pulses and the time of a save.

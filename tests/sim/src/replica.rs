@@ -15,6 +15,9 @@ use holdfast_core::replica::{Inventory, ReplicaCommand, ReplicaEvent};
 use holdfast_replica::process::{Role, plan};
 use std::collections::VecDeque;
 
+/// What a scenario's host finds bad while a path that guards its directories is missing.
+pub const GUARD: &str = "rfs.guard";
+
 /// The data plane of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Replica {
@@ -120,6 +123,8 @@ impl Cluster {
             self.answer_without_data(host, &command);
         } else if fails && may_fail {
             self.fail_order(host, &command);
+        } else if let (true, ReplicaCommand::SetAside { run, .. }) = (fails, &command) {
+            self.tell(host, ReplicaEvent::NotSetAside { run: *run, reason: "the disk is full".to_owned() });
         } else {
             self.plan_order(host, command);
         }
@@ -172,6 +177,9 @@ impl Cluster {
             ReplicaCommand::Refuse => vec![ReplicaEvent::Refusing],
             ReplicaCommand::Release { .. } => vec![ReplicaEvent::Released],
             ReplicaCommand::CompleteResync => vec![ReplicaEvent::PeerUpToDate { session }],
+            ReplicaCommand::SetAside { run, .. } => {
+                vec![ReplicaEvent::SetAside { run: *run, entries: 0, bytes: 0, folder: String::new() }]
+            }
             ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => Vec::new(),
         };
         events.into_iter().for_each(|event| self.tell(host, event));
@@ -179,6 +187,9 @@ impl Cluster {
 
     fn carry_out_order(&mut self, host: usize, command: ReplicaCommand) {
         match command {
+            ReplicaCommand::Inspect if self.hosts[host].bad.contains(GUARD) => {
+                self.tell(host, ReplicaEvent::Missing { path: "/srv/data/here".to_owned() });
+            }
             ReplicaCommand::Inspect => {
                 let entries = self.hosts[host].disk.content.len() as u64;
                 let inventory = Inventory { entries, bytes: entries * 100, changed_unix_ms: 0 };
@@ -209,6 +220,7 @@ impl Cluster {
                 let life = self.hosts[host].replica.life;
                 self.schedule.after(1, Step::Connect { host, life, session });
             }
+            ReplicaCommand::SetAside { run, .. } => self.set_aside(host, run),
             ReplicaCommand::ConfirmUpToDate => self.push(1 - host, Message::Confirm),
             ReplicaCommand::Fence => self.fence(host),
             ReplicaCommand::Refuse => {
@@ -222,6 +234,21 @@ impl Cluster {
                 self.tell(host, ReplicaEvent::Released);
             }
         }
+    }
+
+    /// Copies what the serving peer lacks, synced, if there is one to compare with.
+    fn set_aside(&mut self, host: usize, run: u64) {
+        let serves = matches!(self.hosts[1 - host].replica.mode, Mode::Serving { refusing: false, .. });
+        if !serves {
+            let reason = "the primary does not answer".to_owned();
+            return self.tell(host, ReplicaEvent::NotSetAside { run, reason });
+        }
+        let theirs = self.hosts[1 - host].disk.content.clone();
+        let disk = &mut self.hosts[host].disk;
+        let lacked: Vec<u64> = disk.content.difference(&theirs).copied().collect();
+        let entries = lacked.len() as u64;
+        disk.aside.extend(lacked);
+        self.tell(host, ReplicaEvent::SetAside { run, entries, bytes: entries * 100, folder: "aside".to_owned() });
     }
 
     fn continue_alone(&mut self, host: usize, granted: Generation) {

@@ -7,14 +7,14 @@
 use super::cluster::Cluster;
 use super::faults::process_missing;
 use super::options::Options;
-use super::replica::Mode as Plane;
+use super::replica::{GUARD, Mode as Plane};
 use super::witness::Kind;
 use holdfast_api::checker::When;
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::userconfig::{DefaultPrim, Mode};
 use holdfast_core::input::{CheckAction, Input, ModuleCommand};
 use holdfast_core::output::Script;
-use holdfast_core::replica::ReplicaEvent;
+use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use holdfast_core::settings::Settings;
 
 /// Runs the orders of a transcript and returns it with what happens now.
@@ -214,6 +214,10 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         }
         ("finds", [resource, "good"]) => {
             cluster.hosts[host].bad.remove(*resource);
+            if *resource == GUARD {
+                // The inspection under way finds it.
+                cluster.order(host, ReplicaCommand::Inspect);
+            }
         }
         ("set", [resource, value]) => {
             let (name, value) = ((*resource).to_owned(), ResourceValue::from((*value).to_owned()));

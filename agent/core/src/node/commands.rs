@@ -1,6 +1,6 @@
 //! Operators' commands: each gets exactly one reply, at once: accepted (what will happen) or refused (why, and the cure).
 
-use super::{After, Node};
+use super::{After, Node, data};
 use crate::arbiter::{self, Force};
 use crate::automaton;
 use crate::input::{Command, LoopOrder, ModuleCommand};
@@ -135,6 +135,8 @@ impl Node {
         self.hurried = false;
         self.stream_ended = None;
         self.claims = false;
+        self.aside = data::Aside::No;
+        self.served = false;
         self.durable.running = true;
         self.durable.boot_id = self.settings.boot_id;
         self.begin(procedure::START, by);
@@ -233,6 +235,7 @@ impl Node {
             _ => {}
         }
         self.agreed = true;
+        self.aside.try_again();
         self.forced = None;
         if stopped {
             self.begin_start(by);

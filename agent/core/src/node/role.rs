@@ -1,5 +1,6 @@
 //! The role of a node that does not serve: wait, follow, ask, take over.
 
+use super::data::Aside;
 use super::{Following, Node};
 use crate::arbiter::{self, Decision, Wait};
 use crate::automaton::{self, Trigger};
@@ -62,6 +63,7 @@ impl Node {
                 self.ask_witness(number);
                 self.wait_for(Wait::Witness);
             }
+            Decision::SetAside => self.set_aside(),
             Decision::Follow { session, generation } => self.follow(session, generation),
             Decision::Wait(wait) => self.wait_for(wait),
         }
@@ -117,7 +119,7 @@ impl Node {
     }
 
     /// Waits for something with a name, in SECOND where that makes sense, else in WAIT.
-    fn wait_for(&mut self, wait: Wait) {
+    pub(super) fn wait_for(&mut self, wait: Wait) {
         if wait == Wait::PeerNotOffering && self.follows_primary() {
             self.waiting = None;
             return;
@@ -180,6 +182,7 @@ impl Node {
         let history = self.peer.as_ref().map(|peer| peer.history.clone()).unwrap_or_default();
         self.waiting = None;
         self.agreed = false;
+        self.aside = Aside::No;
         self.live = false;
         self.durable.session = session;
         self.durable.data = DataState::Inconsistent;
@@ -199,10 +202,8 @@ impl Node {
 
     pub(super) fn on_replica(&mut self, event: ReplicaEvent) {
         match event {
-            ReplicaEvent::Inspected { inventory } => {
-                self.inventory = Some(inventory);
-                self.on_inspected();
-            }
+            ReplicaEvent::Inspected { inventory } => self.on_inspection(inventory),
+            ReplicaEvent::Missing { path } => self.on_missing(path),
             ReplicaEvent::Serving => {
                 self.on_serving();
                 self.on_mounted();
@@ -223,6 +224,8 @@ impl Node {
                 }
             }
             ReplicaEvent::CaughtUp { session } => self.on_caught_up(session),
+            ReplicaEvent::SetAside { run, entries, bytes, folder } => self.on_set_aside(run, entries, bytes, &folder),
+            ReplicaEvent::NotSetAside { run, reason } => self.on_not_set_aside(run, reason),
             ReplicaEvent::Fenced => self.on_fenced(),
             ReplicaEvent::Refusing => {}
             ReplicaEvent::Released => self.on_released(),

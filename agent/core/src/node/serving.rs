@@ -169,9 +169,8 @@ impl Node {
                 self.durable.data = DataState::Diverged;
                 self.durable.solo = false;
                 let text = format!(
-                    "both nodes served apart from each other and {name} stays: what was written here meanwhile is kept, \
-                     and is overwritten only when an operator orders `second` on {}",
-                    self.settings.node_name
+                    "both nodes served apart from each other and {name} stays: what was written here meanwhile is set \
+                     aside before anything overwrites it"
                 );
                 self.event(EventLevel::Error, text);
                 self.lose(&format!("diverged from {name}"));

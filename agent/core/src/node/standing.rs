@@ -1,6 +1,7 @@
 //! Where a node stands: what it tells its peer, what it has heard of it, and what a decision rests on.
 
 use super::Node;
+use super::data::Aside;
 use crate::arbiter::{self, Situation};
 use crate::heartbeat::{Heartbeat, Incarnation};
 
@@ -51,6 +52,8 @@ impl Node {
             state: self.status.0,
             live: self.live,
             agreed: self.agreed,
+            set_aside: self.aside == Aside::Done,
+            yields: self.served,
             forced: self.forced,
             held: self.blocked_by_rule(),
             inventory: self.inventory.unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! Carries procedures out: one step after the other, each act answered by an input (`answers`).
 
+use super::data::Aside;
 use super::serving::Serving;
 use super::{After, Node};
 use crate::arbiter::{self, Decision, Wait};
@@ -113,6 +114,7 @@ impl Node {
             self.asking = None;
         }
         self.waiting = None;
+        self.missing = None;
         self.app.procedure_begins(procedure.kind);
         self.machine.reset();
         self.procedure = Some(Running { procedure, at: 0, waiting: None, answer_until: None });
@@ -309,6 +311,8 @@ impl Node {
         self.asking = None;
         self.swap_request = None;
         self.claims = false;
+        self.aside = Aside::No;
+        self.served = true;
         self.serving = Serving::Opening;
         let why = format!("{}: {}", self.durable.generation, source.reason(&self.settings.peer_name));
         self.take_edge(Trigger::Granted, &why);

@@ -55,6 +55,9 @@ impl Node {
     }
 
     fn waiting_for(&self) -> Option<String> {
+        if self.missing.is_some() {
+            return self.missing_text();
+        }
         if self.procedure.is_some() {
             return None;
         }
@@ -127,6 +130,7 @@ impl Node {
         let peer = &self.settings.peer_name;
         match decision {
             Decision::Wait(wait) => self.wait_text(*wait),
+            Decision::SetAside => "what this copy holds alone is set aside first".to_owned(),
             Decision::Follow { .. } => format!("{peer} is primary and is followed"),
             Decision::AskWitness { .. } => "the witness is asked first".to_owned(),
             Decision::Ask { .. } | Decision::Promote { .. } => format!("{peer} is heard and is asked first"),
@@ -179,6 +183,7 @@ impl Node {
             Wait::Inconsistent | Wait::AgreeToOverwrite | Wait::Diverged | Wait::BothDiverged => {
                 self.data_wait_text(wait)
             }
+            Wait::SettingAside | Wait::NotSetAside => self.aside_text(wait),
             Wait::FailoverOff => {
                 format!(
                     "waits for {peer} to be primary: failover is off; start {peer}, or order `prim` here (`failover on` \
@@ -217,8 +222,8 @@ impl Node {
                 here.entries, here.bytes
             ),
             Wait::Diverged => format!(
-                "waits for an operator: this copy holds writes that {peer} does not have; save what is needed, then order \
-                 `second` here to overwrite it with the data of {peer}"
+                "waits for an operator: this copy holds writes that {peer} does not have; order `second` here to set them \
+                 aside and overwrite this copy with the data of {peer}"
             ),
             _ => format!(
                 "waits for an operator: this copy and that of {peer} both hold writes the other lacks; order `prim` on the \

@@ -1,5 +1,8 @@
 //! Bodies of the stream's frames: one compact encoding per message, read back with every length and name checked.
 
+mod check;
+pub use check::{CheckStep, Checked, NAMED_BYTES_MAX, NAMED_MAX};
+
 use super::FrameError;
 use crate::op::{Attributes, FileId, FileKind, Op, Time};
 use holdfast_api::ids::Generation;
@@ -126,6 +129,17 @@ pub enum Message {
     Broken(String),
     /// How far the resync is, for the secondary's agent: entries done and of, bytes done and of, bytes sent, milliseconds.
     Progress([u64; 6]),
+    /// A step of a comparison.
+    Check(CheckStep),
+    /// Answer to `CheckStep::End`.
+    Checked {
+        /// As asked.
+        request: u64,
+        /// What was found.
+        checked: Checked,
+    },
+    /// Opens a connection on which the primary only tells what it has, in `Check` steps.
+    Survey(Hello),
 }
 
 /// A decoded body.
@@ -159,6 +173,12 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u16 {
         Message::UpToDate => 8,
         Message::Broken(text) => w.text(9, text),
         Message::Progress(figures) => w.numbers(10, figures),
+        Message::Survey(hello) => {
+            w.hello(hello);
+            11
+        }
+        Message::Checked { request, checked } => w.checked(*request, checked),
+        Message::Check(step) => w.check(step),
         Message::Op(op) => w.op(op),
         Message::Resync(step) => w.step(step),
     }
@@ -312,16 +332,7 @@ impl Writer<'_> {
     fn step(&mut self, step: &ResyncStep) -> u16 {
         match step {
             ResyncStep::List { directory, first, last, entries } => {
-                self.id(*directory);
-                self.u8(u8::from(*first) | u8::from(*last) << 1);
-                self.u32(entries.len() as u32);
-                for entry in entries {
-                    self.u8(kind_code(entry.kind) | u8::from(entry.linked) << 7);
-                    self.u64(entry.device);
-                    self.id(entry.id);
-                    self.short(&entry.name);
-                    self.short(&entry.target);
-                }
+                self.list(*directory, (*first, *last), entries);
                 65
             }
             ResyncStep::Hash { request, id, index } => self.numbers(66, &[*request, id.0, *index]),
@@ -472,6 +483,12 @@ impl<'a> Reader<'a> {
                 }
                 Message::Progress(figures)
             }
+            11 => Message::Survey(self.hello()?),
+            12 => {
+                let (request, checked) = self.checked()?;
+                Message::Checked { request, checked }
+            }
+            80..=84 => Message::Check(self.check()?),
             32..=45 => Message::Op(self.op()?),
             65..=70 => Message::Resync(self.step()?),
             _ => return Err(self.bad("unknown kind")),
@@ -558,14 +575,8 @@ impl<'a> Reader<'a> {
     fn step(&mut self) -> Result<ResyncStep, FrameError> {
         Ok(match self.kind {
             65 => {
-                let directory = self.id()?;
-                let flags = self.u8()?;
-                if flags > 3 {
-                    return Err(self.bad("unknown flags"));
-                }
-                let count = self.u32()?;
-                let entries = (0..count).map(|_| self.entry()).collect::<Result<_, _>>()?;
-                ResyncStep::List { directory, first: flags & 1 != 0, last: flags & 2 != 0, entries }
+                let (directory, (first, last), entries) = self.list()?;
+                ResyncStep::List { directory, first, last, entries }
             }
             66 => ResyncStep::Hash { request: self.u64()?, id: self.id()?, index: self.u64()? },
             67 => ResyncStep::Zero { id: self.id()?, offset: self.u64()?, length: self.u64()? },

@@ -79,6 +79,23 @@ fn entry() -> impl Strategy<Value = Entry> {
     })
 }
 
+fn check() -> impl Strategy<Value = CheckStep> {
+    let numbers = (0..0o10000u32, any::<u32>(), any::<u32>(), any::<u64>());
+    prop_oneof![
+        (id(), any::<bool>(), any::<bool>(), proptest::collection::vec(entry(), 0..5))
+            .prop_map(|(directory, first, last, entries)| CheckStep::List { directory, first, last, entries }),
+        (id(), numbers, proptest::option::of(time()), any::<[u8; 32]>()).prop_map(
+            |(id, (mode, uid, gid, size), modified, xattrs)| {
+                CheckStep::Object { id, mode, uid, gid, size, modified, xattrs }
+            }
+        ),
+        (id(), any::<u64>(), proptest::collection::vec(any::<[u8; 32]>(), 0..16))
+            .prop_map(|(id, offset, blocks)| CheckStep::Blocks { id, offset, blocks }),
+        id().prop_map(|id| CheckStep::Done { id }),
+        any::<u64>().prop_map(|request| CheckStep::End { request }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         4 => op().prop_map(Message::Op),
@@ -92,6 +109,12 @@ fn message() -> impl Strategy<Value = Message> {
         ),
         1 => (any::<u64>(), proptest::collection::vec(any::<[u8; 32]>(), 0..64))
             .prop_map(|(request, blocks)| Message::Hashes { request, blocks }),
+        2 => check().prop_map(Message::Check),
+        1 => (any::<[u64; 4]>(), proptest::collection::vec(".{0,40}", 0..4)).prop_map(
+            |([request, entries, bytes, differences], named)| {
+                Message::Checked { request, checked: Checked { entries, bytes, differences, named } }
+            }
+        ),
         1 => ".{0,40}".prop_map(Message::Broken),
         1 => any::<u64>().prop_map(Message::Ack),
     ]
@@ -139,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_decoding_panic(kind in 0u16..80, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_decoding_panic(kind in 0u16..100, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = body::decode(kind, &body);
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Change<'c> {
 /// The order locks of the objects of a change.
 pub(super) struct Prepared<'a> {
     pub(super) orders: Vec<OrderGuard<'a>>,
-    /// Whether the peer knows all the objects. If not (an object without a name that was opened before this session
+    /// Whether the peer knows all the objects and none is this node's own. If not (an object without a name that was opened before this session
     /// began), the change stays local: nobody can find the object there, and resync has still to pass by any name it has.
     pub(super) replicable: bool,
 }
@@ -46,6 +46,9 @@ impl<'c> Change<'c> {
 
     /// Takes the order locks of `objects` and makes them known to the peer.
     pub(super) fn prepare<'a>(&mut self, objects: &[&'a Inode]) -> Prepared<'a> {
+        if objects.iter().any(|object| object.is_excluded()) {
+            return Prepared { orders: lock_orders(objects), replicable: false };
+        }
         loop {
             let mut known = true;
             for object in objects {

@@ -25,6 +25,7 @@ use super::places::{FIRST_ID, Table, handles_work, identify};
 use super::roots::{DIRECTORIES_MAX, OpenError, RootDirectory, open_root, raise_file_limit, refuse_nested};
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
+use crate::filter::{Filter, join};
 use crate::op::{FileId, FileKind};
 use crate::tree::{Backing, Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
 
@@ -36,6 +37,8 @@ pub struct Inode {
     order: Mutex<()>,
     bound: AtomicU64,
     removed: AtomicBool,
+    /// It is this node's own: nothing of it travels.
+    excluded: AtomicBool,
     /// Who has it open, and whether its modification time has still to be sent.
     pub(super) use_count: Mutex<UseCount>,
 }
@@ -54,7 +57,7 @@ pub(super) struct UseCount {
 pub struct OrderGuard<'a>(#[allow(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
 
 impl Inode {
-    pub(super) fn new(id: FileId, kind: FileKind, backing: Arc<Backing>) -> Inode {
+    pub(super) fn new(id: FileId, kind: FileKind, backing: Arc<Backing>, excluded: bool) -> Inode {
         Inode {
             id,
             kind,
@@ -62,6 +65,7 @@ impl Inode {
             order: Mutex::new(()),
             bound: AtomicU64::new(0),
             removed: AtomicBool::new(false),
+            excluded: AtomicBool::new(excluded),
             use_count: Mutex::new(UseCount::default()),
         }
     }
@@ -97,6 +101,21 @@ impl Inode {
     /// Marks the id as known to the peer in `session` (0: not known). To be called with the order lock held.
     pub fn mark_bound(&self, session: u64) {
         self.bound.store(session, Ordering::Release);
+    }
+
+    /// Whether it was written since its modification time was last sent to the peer.
+    pub fn has_unsent_time(&self) -> bool {
+        lock(&self.use_count).written
+    }
+
+    /// Whether it is this node's own (`<notreplicated>`): its changes stay here, and nobody compares it.
+    pub fn is_excluded(&self) -> bool {
+        self.excluded.load(Ordering::Acquire)
+    }
+
+    /// It was met by a name that is replicated.
+    pub(super) fn mark_replicated(&self) {
+        self.excluded.store(false, Ordering::Release);
     }
 
     /// Whether its last name is gone (it lives on while it is open).
@@ -175,6 +194,7 @@ impl Held {
 /// The table of all objects in use, over all replicated directories of the process.
 pub struct Inodes {
     directories: Vec<RootDirectory>,
+    filter: Arc<Filter>,
     limits: (usize, usize),
     pub(super) ids: Arc<AtomicU64>,
     pub(super) descriptors: Descriptors,
@@ -196,8 +216,16 @@ impl Inodes {
     /// # Errors
     /// Names the directory and the cure.
     pub fn open(directories: &[PathBuf]) -> std::result::Result<Arc<Inodes>, OpenError> {
+        Inodes::open_filtered(directories, Arc::default())
+    }
+
+    /// As [`Inodes::open`], without the names that `filter` excludes from replication.
+    ///
+    /// # Errors
+    /// Names the directory and the cure.
+    pub fn open_filtered(directories: &[PathBuf], filter: Arc<Filter>) -> std::result::Result<Arc<Inodes>, OpenError> {
         let limit = raise_file_limit();
-        Inodes::open_limited(directories, (limit / 2).min(16384), (limit / 4).min(65536))
+        Inodes::open_with(directories, ((limit / 2).min(16384), (limit / 4).min(65536)), filter)
     }
 
     /// As [`Inodes::open`], with at most `budget` closable and `pinned_max` other descriptors.
@@ -209,6 +237,14 @@ impl Inodes {
         budget: usize,
         pinned_max: usize,
     ) -> std::result::Result<Arc<Inodes>, OpenError> {
+        Inodes::open_with(directories, (budget, pinned_max), Arc::default())
+    }
+
+    pub(super) fn open_with(
+        directories: &[PathBuf],
+        limits: (usize, usize),
+        filter: Arc<Filter>,
+    ) -> std::result::Result<Arc<Inodes>, OpenError> {
         if directories.len() > DIRECTORIES_MAX {
             return Err(OpenError::TooMany(directories.len()));
         }
@@ -218,7 +254,7 @@ impl Inodes {
         }
         refuse_nested(directories)?;
         let ids = Arc::new(AtomicU64::new(FIRST_ID));
-        Inodes::over(roots, (budget, pinned_max), ids)
+        Inodes::over(roots, filter, limits, ids)
     }
 
     /// A new, empty table over the same directories, for the next mount: what the kernel knew through the last one is
@@ -228,11 +264,13 @@ impl Inodes {
     /// Names the directory.
     pub fn renew(&self) -> std::result::Result<Arc<Inodes>, OpenError> {
         let again = |root: &RootDirectory| RootDirectory { path: root.path.clone(), fd: root.fd.clone() };
-        Inodes::over(self.directories.iter().map(again).collect(), self.limits, self.ids.clone())
+        let roots = self.directories.iter().map(again).collect();
+        Inodes::over(roots, self.filter.clone(), self.limits, self.ids.clone())
     }
 
     fn over(
         roots: Vec<RootDirectory>,
+        filter: Arc<Filter>,
         limits: (usize, usize),
         ids: Arc<AtomicU64>,
     ) -> std::result::Result<Arc<Inodes>, OpenError> {
@@ -252,11 +290,12 @@ impl Inodes {
             descriptors.add_mount(status.device, root.fd.clone());
             let fd = root.fd.try_clone().map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::NFILE)))?;
             let (key, backing) = identify(&descriptors, handles, &status, fd).map_err(failed)?;
-            let inode = Arc::new(Inode::new(FileId(index as u64 + 1), FileKind::Directory, backing));
+            let inode = Arc::new(Inode::new(FileId(index as u64 + 1), FileKind::Directory, backing, false));
             table.insert(inode, key, 1);
         }
         Ok(Arc::new(Inodes {
             directories: roots,
+            filter,
             limits,
             ids,
             descriptors,
@@ -267,6 +306,45 @@ impl Inodes {
             forgotten: Mutex::new(Vec::new()),
             forgotten_count: AtomicUsize::new(0),
         }))
+    }
+
+    /// What is excluded from replication.
+    pub fn filter(&self) -> &Arc<Filter> {
+        &self.filter
+    }
+
+    /// Whether a name in `parent` is excluded from replication.
+    pub fn excludes(&self, parent: &Inode, name: &[u8], directory: bool) -> bool {
+        if self.filter.is_empty() {
+            return false;
+        }
+        parent.is_excluded()
+            || self
+                .path_below(parent.id)
+                .is_some_and(|(root, path)| self.filter.excludes(root, &join(&path, name), directory))
+    }
+
+    /// Whether renaming this replicated directory could change what is excluded below it.
+    pub(super) fn is_tied(&self, directory: &Inode, (parent, name): (&Inode, &[u8])) -> bool {
+        if self.filter.is_empty() || directory.kind != FileKind::Directory {
+            return false;
+        }
+        match (self.path_below(directory.id), self.path_below(parent.id)) {
+            (Some((root, from)), Some((_, to))) => self.filter.ties(root, &from, &join(&to, name)),
+            _ => true,
+        }
+    }
+
+    /// Number of the replicated directory that an object is in, and its path below that.
+    fn path_below(&self, id: FileId) -> Option<(usize, Vec<u8>)> {
+        let table = lock(&self.table);
+        let (mut id, mut path) = (id, Vec::new());
+        while id.0 >= FIRST_ID {
+            let (parent, name) = table.place(id)?;
+            path = if path.is_empty() { name.to_vec() } else { join(name, &path) };
+            id = parent;
+        }
+        Some((usize::try_from(id.0).ok()?.checked_sub(1)?, path))
     }
 
     /// The paths, in order: number *i* is object *i + 1*.
@@ -345,12 +423,24 @@ impl Inodes {
         descriptors::read_at(&*self.open_backing(inode, Level::Read)?, buffer, offset)
     }
 
-    /// The entries of a directory, without `.` and `..`.
+    /// The replicated entries of a directory, without `.` and `..`.
     ///
     /// # Errors
     /// What the backing directory's file system says.
     pub fn list(&self, directory: &Inode) -> Result<Vec<DirEntry>> {
-        list::list_all(&*self.open_backing(directory, Level::Read)?)
+        let fd = self.open_backing(directory, Level::Read)?;
+        let mut entries = list::list_all(&*fd)?;
+        if self.filter.is_empty() {
+            return Ok(entries);
+        }
+        let Some((root, path)) = self.path_below(directory.id).filter(|_| !directory.is_excluded()) else {
+            return Ok(Vec::new());
+        };
+        entries.retain(|entry| {
+            let kind = entry.kind.or_else(|| list::kind_at(&*fd, &entry.name));
+            !self.filter.excludes(root, &join(&path, &entry.name), kind == Some(FileKind::Directory))
+        });
+        Ok(entries)
     }
 
     /// Extended attributes: names and values.

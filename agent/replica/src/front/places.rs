@@ -93,6 +93,14 @@ impl Table {
         }
     }
 
+    /// The name added last is a replicated one: so is its object, by that name first of all.
+    fn met_replicated(&mut self, id: FileId) {
+        if let Some(entry) = self.by_id.get_mut(&id).filter(|entry| entry.inode.is_excluded()) {
+            entry.inode.mark_replicated();
+            entry.places.rotate_right(1);
+        }
+    }
+
     /// Takes a name away from an object; the reference it was for its directory is the caller's to drop.
     #[must_use]
     fn remove_place(&mut self, id: FileId, parent: FileId, name: &[u8]) -> bool {
@@ -139,10 +147,17 @@ impl Inodes {
         let (parent, name) = place;
         let handle = if self.handles { FileHandle::of(&fd).ok() } else { None };
         let key = key_of(status, handle.as_ref());
+        let excluded = !self.filter().is_empty()
+            && self
+                .find(parent)
+                .is_some_and(|parent| self.excludes(&parent, name, status.kind() == FileKind::Directory));
         let known = |mut table: MutexGuard<'_, Table>| {
             let id = *table.by_key.get(&key)?;
             let mut gone = Vec::new();
             table.add_place(id, parent, name, &mut gone);
+            if !excluded {
+                table.met_replicated(id);
+            }
             let inode = table.refer(id, 1);
             drop(table);
             self.dispose(gone);
@@ -161,7 +176,7 @@ impl Inodes {
             return known(table).map(|inode| Held::adopt(self, inode)).ok_or(Errno::STALE);
         }
         let id = FileId(self.ids.fetch_add(1, Ordering::Relaxed));
-        let inode = Arc::new(Inode::new(id, status.kind(), backing));
+        let inode = Arc::new(Inode::new(id, status.kind(), backing, excluded));
         table.insert(inode.clone(), key, 1);
         table.add_place(id, parent, name, &mut Vec::new());
         Ok(Held::adopt(self, inode))
@@ -235,7 +250,14 @@ impl Inodes {
         let mut gone = Vec::new();
         lock(&self.table).add_place(inode.id(), parent, name, &mut gone);
         self.dispose(gone);
-        self.touched.note(parent, inode.id());
+        self.note_touched(parent, inode);
+    }
+
+    /// A resync looks again at what came into a directory, unless it is this node's own.
+    fn note_touched(&self, directory: FileId, inode: &Inode) {
+        if !inode.is_excluded() {
+            self.touched.note(directory, inode.id());
+        }
     }
 
     /// `inode` lost the name; `last`: it has no other, so nothing finds it any more but those who use it.
@@ -263,7 +285,7 @@ impl Inodes {
         lock(&self.table).add_place(inode.id(), to.0, to.1, &mut gone);
         self.dispose(gone);
         self.unplaced(inode, from.0, from.1, false);
-        self.touched.note(to.0, inode.id());
+        self.note_touched(to.0, inode);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the front on real mounts (as root, with /dev/fuse).
 
 mod data;
+mod excluded;
 mod mirror;
 mod mounting;
 mod names;

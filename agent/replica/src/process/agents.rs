@@ -29,6 +29,7 @@ const HELLO: Duration = Duration::from_secs(1);
 /// What comes from agents, in the order in which it came.
 pub(super) enum Order {
     Command(ReplicaCommand),
+    Verify,
     /// This agent's end of the socket has closed.
     Gone(u64),
     Hello(UnixStream, Box<Configure>),
@@ -38,6 +39,7 @@ pub(super) enum Order {
 /// What is to be done next.
 pub(super) enum Next {
     Command(ReplicaCommand),
+    Verify,
     Hello(UnixStream, Box<Configure>),
     /// Only time has passed.
     Nothing,
@@ -130,6 +132,11 @@ impl Agents {
         Ok((agents, received))
     }
 
+    /// Where answers to the present agent go.
+    pub(super) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
     /// Reads this agent's commands on a thread of its own, so that its end is noticed whatever is being done.
     fn read(&mut self, socket: UnixStream) -> std::io::Result<()> {
         let agent = self.present.fetch_add(1, Ordering::AcqRel) + 1;
@@ -154,6 +161,7 @@ impl Agents {
         };
         match order {
             Ok(Order::Command(command)) => Next::Command(command),
+            Ok(Order::Verify) => Next::Verify,
             Ok(Order::Hello(socket, configure)) => Next::Hello(socket, configure),
             Ok(Order::End) => Next::End("an agent has ordered it"),
             Ok(Order::Gone(agent)) if agent == self.present.load(Ordering::Acquire) => self.gone(plane),
@@ -255,6 +263,11 @@ fn read_commands(socket: &UnixStream, orders: &Sender<Order>, agent: u64) -> Ord
                     return Order::Gone(agent);
                 }
             }
+            Ok(Some(ToReplica::Verify)) => {
+                if orders.send(Order::Verify).is_err() {
+                    return Order::Gone(agent);
+                }
+            }
             Ok(Some(ToReplica::End)) => return Order::End,
             Ok(Some(ToReplica::Configure(_) | ToReplica::Hello(_))) => {
                 tracing::error!("a second greeting: the agent and this replica are not of one version");
@@ -308,7 +321,7 @@ fn greeted(socket: UnixStream) -> anyhow::Result<Option<Order>> {
     match first {
         Some(ToReplica::Hello(configure)) => Ok(Some(Order::Hello(socket, configure))),
         Some(ToReplica::End) => Ok(Some(Order::End)),
-        Some(ToReplica::Configure(_) | ToReplica::Command(_)) => anyhow::bail!("the first message must be Hello"),
+        Some(ToReplica::Configure(_) | ToReplica::Command(_) | ToReplica::Verify) => anyhow::bail!("the first message must be Hello"),
         None => Ok(None),
     }
 }

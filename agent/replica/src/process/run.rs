@@ -2,10 +2,12 @@
 
 use super::agents::{Agents, Next, Order, Outbox};
 use super::{Role, Step, plan};
-use crate::control::{self, Configure, FromReplica, PROTOCOL, ToReplica};
+use crate::control::{self, Configure, FromReplica, PROTOCOL, ToReplica, VerifyReport};
+use crate::filter::Filter;
 use crate::front::{Alone, Front, Inodes, Mode};
 use crate::inspect::Count;
 use crate::replicate::Replicate;
+use crate::setaside::{self, Aside};
 use crate::stream::applier::Applier;
 use crate::stream::follower::{Follow, Follower};
 use crate::stream::sender::Sender;
@@ -14,13 +16,20 @@ use crate::stream::{Events, Local, lock};
 use crate::tls::Protection;
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long an orderly release waits for the peer's last acknowledgements.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// Time between two looks for a path that must be there.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Time between two reports of figures.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
@@ -54,7 +63,7 @@ pub fn run(socket: UnixStream) -> anyhow::Result<()> {
 fn configured(first: ToReplica) -> Result<Configure, String> {
     match first {
         ToReplica::Configure(configure) => of_this_version(&configure).map(|()| *configure),
-        ToReplica::Command(_) | ToReplica::Hello(_) | ToReplica::End => {
+        ToReplica::Command(_) | ToReplica::Verify | ToReplica::Hello(_) | ToReplica::End => {
             Err("the first message must be Configure".into())
         }
     }
@@ -96,16 +105,25 @@ fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
     }
 }
 
+type Roots = Vec<(PathBuf, Arc<OwnedFd>)>;
+
 struct Replica {
     configure: Configure,
     protection: Protection,
     local: Local,
+    filter: Arc<Filter>,
     events: Events,
     role: Role,
+    /// While `true`, the inspection under way looks for paths that are missing.
+    looking: Arc<AtomicBool>,
     /// The directories' handles, taken before anything is mounted.
     handles: Option<Arc<Inodes>>,
     front: Option<Front>,
     sender: Option<Arc<Sender>>,
+    /// What is mounted read-write.
+    served: Option<Arc<Inodes>>,
+    /// Set to end the setting aside under way.
+    aside: Arc<AtomicBool>,
     server: Option<Server>,
     follower: Option<Arc<Mutex<Follower>>>,
     measured: Arc<Mutex<Measured>>,
@@ -131,6 +149,8 @@ impl Replica {
         };
         Ok(Self {
             protection: protection.map_err(|error| error.to_string())?,
+            filter: Arc::new(Filter::new(&configure.directories, &configure.exclusions)?),
+            looking: Arc::default(),
             configure,
             local,
             events,
@@ -138,6 +158,8 @@ impl Replica {
             handles: None,
             front: None,
             sender: None,
+            served: None,
+            aside: Arc::default(),
             server: None,
             follower: None,
             measured: Arc::default(),
@@ -151,6 +173,7 @@ impl Replica {
                     tracing::info!(module = %self.configure.module, ?command, role = ?self.role, "command");
                     self.command(&command);
                 }
+                Next::Verify => self.verify(agents.outbox()),
                 Next::Hello(socket, theirs) => {
                     let judged = of_this_version(&theirs).and_then(|()| self.same_as_configured(&theirs));
                     agents.answer(socket, judged, || self.plane());
@@ -189,6 +212,41 @@ impl Replica {
         if same { Ok(()) } else { Err("it was started with another configuration".into()) }
     }
 
+    /// Compares both copies on a thread of its own.
+    fn verify(&self, outbox: Outbox) {
+        // Nobody listens any more after the socket's end.
+        let report = move |report| outbox.send(FromReplica::Verify(report));
+        let Some((sender, inodes)) = self.sender.clone().zip(self.served.clone()) else {
+            let failed = Some("this node does not serve: order it on the primary".to_owned());
+            return report(VerifyReport { failed, ..VerifyReport::default() });
+        };
+        std::thread::spawn(move || crate::survey::verify(&sender, &inodes, &report));
+    }
+
+    fn set_aside(&mut self, run: u64, generation: Generation) -> Result<(), String> {
+        let (roots, applier) = self.applier()?;
+        self.aside.store(true, Ordering::Release);
+        self.aside = Arc::default();
+        let job = setaside::Job {
+            module: self.configure.module.clone(),
+            local: self.local.clone(),
+            peer: self.configure.peer,
+            protection: self.protection.clone(),
+            roots,
+            state_dir: self.configure.state_dir.clone(),
+            generation,
+            stop: self.aside.clone(),
+        };
+        let events = self.events.clone();
+        std::thread::spawn(move || {
+            events(match setaside::run(&job, applier) {
+                Ok(Aside { entries, bytes, folder }) => ReplicaEvent::SetAside { run, entries, bytes, folder },
+                Err(reason) => ReplicaEvent::NotSetAside { run, reason },
+            });
+        });
+        Ok(())
+    }
+
     fn command(&mut self, command: &ReplicaCommand) {
         let (role, steps) = match plan(self.role, command) {
             Ok(planned) => planned,
@@ -215,6 +273,7 @@ impl Replica {
     fn step(&mut self, step: Step) -> Result<(), String> {
         match step {
             Step::Inspect => self.inspect(),
+            Step::SetAside(run, generation) => self.set_aside(run, generation),
             Step::EndFollower => {
                 self.end_follower();
                 Ok(())
@@ -254,21 +313,37 @@ impl Replica {
         if let Some(handles) = &self.handles {
             return Ok(handles.clone());
         }
-        let handles = Inodes::open(&self.configure.directories).map_err(|error| error.to_string())?;
+        if let Some(path) = missing(&self.configure.required) {
+            return Err(format!("{} is not there, and must be (<tocheck>): mount the disk it is on", path.display()));
+        }
+        let handles = Inodes::open_filtered(&self.configure.directories, self.filter.clone());
+        let handles = handles.map_err(|error| error.to_string())?;
         self.handles = Some(handles.clone());
         Ok(handles)
     }
 
+    /// Counts what is there, once every path that must be there is. While nothing is mounted the paths may come to lead
+    /// elsewhere (another disk, a new directory): the handles are taken when the directories are first used.
     fn inspect(&mut self) -> Result<(), String> {
-        if self.role == Role::Idle {
-            // While nothing was mounted the paths may have come to lead elsewhere: another disk, a new directory.
-            self.handles = None;
-        }
-        let handles = self.handles()?;
-        let events = self.events.clone();
+        let handles = if self.role == Role::Idle { None } else { Some(self.handles()?) };
+        self.handles.clone_from(&handles);
+        self.looking.store(false, Ordering::Release);
+        self.looking = Arc::new(AtomicBool::new(true));
+        let (looking, events, filter) = (self.looking.clone(), self.events.clone(), self.filter.clone());
+        let (directories, required) = (self.configure.directories.clone(), self.configure.required.clone());
         std::thread::spawn(move || {
-            let roots: Vec<_> = (0..).map_while(|index| handles.directory_fd(index)).collect();
-            events(ReplicaEvent::Inspected { inventory: Count::default().run(&roots) });
+            let handles = match handles {
+                Some(handles) => Ok(handles),
+                None if !await_paths(&required, &looking, &events) => return,
+                None => Inodes::open_filtered(&directories, filter),
+            };
+            match handles {
+                Ok(handles) => {
+                    let roots: Vec<_> = (0..).map_while(|index| handles.directory_fd(index)).collect();
+                    events(ReplicaEvent::Inspected { inventory: Count::default().run(&roots, handles.filter()) });
+                }
+                Err(error) => events(ReplicaEvent::Failed { reason: error.to_string() }),
+            }
         });
         Ok(())
     }
@@ -296,6 +371,7 @@ impl Replica {
         self.server = Some(server);
         *lock(&self.measured) = Measured::Sender(sender.clone());
         self.sender = Some(sender);
+        self.served = Some(inodes);
         Ok(())
     }
 
@@ -310,10 +386,8 @@ impl Replica {
     }
 
     fn start_follower(&mut self, session: u64, generation: Generation) -> Result<(), String> {
-        let handles = self.handles()?;
-        let roots = self.configure.directories.iter().enumerate();
-        let roots = roots.filter_map(|(index, path)| Some((path.clone(), handles.directory_fd(index)?))).collect();
-        let applier = Applier::new(roots, self.configure.async_mode).map_err(|error| error.to_string())?;
+        self.aside.store(true, Ordering::Release);
+        let (_, applier) = self.applier()?;
         let follow = Follow {
             local: self.local.clone(),
             peer: self.configure.peer,
@@ -328,6 +402,16 @@ impl Replica {
         Ok(())
     }
 
+    /// The replicated directories as they are below any mount, and what applies to them.
+    fn applier(&mut self) -> Result<(Roots, Applier), String> {
+        let handles = self.handles()?;
+        let roots = self.configure.directories.iter().enumerate();
+        let roots: Roots =
+            roots.filter_map(|(index, path)| Some((path.clone(), handles.directory_fd(index)?))).collect();
+        let applier = Applier::new(roots.clone(), self.configure.async_mode).map_err(|error| error.to_string())?;
+        Ok((roots, applier.with_filter(self.filter.clone())))
+    }
+
     fn end_follower(&mut self) {
         let Some(follower) = self.follower.take() else { return };
         lock(&follower).fence();
@@ -335,6 +419,8 @@ impl Replica {
     }
 
     fn unmount(&mut self, abort: bool) -> Result<(), String> {
+        self.looking.store(false, Ordering::Release);
+        self.aside.store(true, Ordering::Release);
         if let Some(front) = &self.front {
             front.unmount(abort).map_err(|error| error.to_string())?;
         }
@@ -348,6 +434,32 @@ impl Replica {
             *lock(&self.measured) = Measured::Nothing;
         }
         self.server = None;
+        self.served = None;
         Ok(())
     }
+}
+
+/// The first of these paths that is not there. One that cannot be looked at (a dead mount covers it) is not missing.
+fn missing(required: &[PathBuf]) -> Option<&Path> {
+    let gone = |path: &&PathBuf| {
+        let found = std::fs::symlink_metadata(path);
+        found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+    };
+    required.iter().find(gone).map(PathBuf::as_path)
+}
+
+/// Waits until all are there, telling each that is missed; `false` when nobody waits for that any more.
+fn await_paths(required: &[PathBuf], looking: &AtomicBool, events: &Events) -> bool {
+    let mut told = None;
+    while let Some(path) = missing(required) {
+        if told.as_deref() != Some(path) {
+            told = Some(path.to_owned());
+            events(ReplicaEvent::Missing { path: path.display().to_string() });
+        }
+        std::thread::sleep(LOOK);
+        if !looking.load(Ordering::Acquire) {
+            return false;
+        }
+    }
+    true
 }

@@ -47,7 +47,7 @@ impl Walk {
     pub(super) fn compare(&self, pending: &Pending) -> Result<(u64, u64), Fault> {
         let theirs = match self.sender.reply(self.epoch, pending.request)? {
             Reply::Hashes(blocks) => blocks,
-            Reply::Flushed => Vec::new(),
+            Reply::Flushed | Reply::Checked(_) => Vec::new(),
         };
         let file = &pending.job.held;
         let start = pending.index * EXTENT;

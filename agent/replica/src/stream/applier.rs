@@ -4,13 +4,16 @@
 //! steps and never followed when they are links, so that nothing outside the replicated directories can be reached.
 
 mod attributes;
+mod check;
 mod listing;
 mod names;
 mod objects;
 
-pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, next_data};
+pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, hash_range, next_data};
+pub use check::Different;
 
 use crate::control::AsyncMode;
+use crate::filter::Filter;
 use crate::frame::{Entry, Message, ResyncStep};
 use crate::op::{FileId, FileKind, Op};
 use crate::tree::{Level, descriptors, xattr};
@@ -72,6 +75,7 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Applier {
     objects: Objects,
+    filter: Arc<Filter>,
     resyncing: bool,
     /// Directories whose names are the primary's.
     listed: HashSet<Key>,
@@ -79,6 +83,7 @@ pub struct Applier {
     mode: AsyncMode,
     written: HashSet<FileId>,
     names_changed: bool,
+    check: check::Check,
 }
 
 impl Applier {
@@ -86,13 +91,21 @@ impl Applier {
     pub fn new(roots: Vec<(PathBuf, Arc<OwnedFd>)>, mode: AsyncMode) -> Result<Self, ApplyError> {
         Ok(Self {
             objects: Objects::new(roots)?,
+            filter: Arc::default(),
             resyncing: true,
             listed: HashSet::new(),
             collected: Vec::new(),
             mode,
             written: HashSet::new(),
             names_changed: false,
+            check: check::Check::default(),
         })
+    }
+
+    /// Leaves alone what `filter` excludes from replication.
+    #[must_use]
+    pub fn with_filter(self, filter: Arc<Filter>) -> Self {
+        Self { filter, ..self }
     }
 
     /// Descriptors on which syncing reaches everything replicated.
@@ -105,6 +118,7 @@ impl Applier {
         match message {
             Message::Op(op) => self.change(&op, payload).map(|()| Effect::None),
             Message::Resync(step) => self.step(step),
+            Message::Check(step) => Ok(self.check(step)),
             _ => Err(ApplyError::new("understanding the primary", Errno::PROTO, "stream".into())),
         }
     }
@@ -148,6 +162,7 @@ impl Applier {
 
     fn change(&mut self, op: &Op, payload: &[u8]) -> Result<(), ApplyError> {
         self.note(op);
+        self.check.meet(op);
         match op {
             Op::Bind { id, parent, name, kind } => {
                 self.bind(*id, *parent, name, *kind).map_err(|errno| self.error("finding", *parent, name, errno))

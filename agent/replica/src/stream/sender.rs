@@ -245,6 +245,7 @@ impl Sender {
             }
             Message::Hashes { request, blocks } => self.replied(request, Reply::Hashes(blocks)),
             Message::Flushed(request) => self.replied(request, Reply::Flushed),
+            Message::Checked { request, checked } => self.replied(request, Reply::Checked(checked)),
             Message::UpToDate => {
                 let first = lock(&self.state).table.told_up_to_date(attached.epoch);
                 if first {
@@ -380,9 +381,14 @@ impl Sender {
 
     /// (Resync) asks the secondary; [`Sender::reply`] waits for the answer.
     pub(crate) fn ask(&self, epoch: u64, step: impl FnOnce(u64) -> ResyncStep) -> Result<u64, Lost> {
+        self.ask_with(epoch, |request| Message::Resync(step(request)))
+    }
+
+    /// As [`Sender::ask`], with any message.
+    pub(crate) fn ask_with(&self, epoch: u64, message: impl FnOnce(u64) -> Message) -> Result<u64, Lost> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         lock(&self.state).table.replies.insert(request, None);
-        self.resync_send(epoch, &Message::Resync(step(request)), &[])?;
+        self.resync_send(epoch, &message(request), &[])?;
         Ok(request)
     }
 
@@ -407,6 +413,24 @@ impl Sender {
         }
         *lock(&self.fresh) = HashSet::new();
         Ok(())
+    }
+
+    /// The epoch of the session whose peer is in sync, if there is one.
+    pub(crate) fn paired(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        (state.table.mode == Mode::Paired).then(|| state.table.epoch())
+    }
+
+    /// Why a peer that asks what is here is not the one expected.
+    pub(crate) fn judge_survey(&self, hello: &Hello) -> Option<String> {
+        let right = hello.module == self.local.module && hello.node == self.local.peer_node;
+        (!right).then(|| format!("module {} of node {} asks what is here", hello.module, hello.node))
+    }
+
+    /// This end's greeting of a survey.
+    pub(crate) fn survey_hello(&self) -> Hello {
+        let generation = lock(&self.state).table.generation;
+        self.local.hello(0, generation, 0)
     }
 
     /// (Resync) whether the object was made in this session.

@@ -91,7 +91,8 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
             let greeted = greet(socket, &serve);
             greeting.fetch_sub(1, Ordering::AcqRel);
             match greeted {
-                Ok((channel, reader, attached)) => read(&channel, reader, attached, &serve),
+                Ok(Some((channel, reader, attached))) => read(&channel, reader, attached, &serve),
+                Ok(None) => {}
                 Err(error) => tracing::warn!(%error, ?peer, "a replication connection was refused"),
             }
         });
@@ -101,13 +102,16 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
 type Greeted = (Arc<Channel>, FrameReader, Attached);
 
 /// Handshake and greeting; for a new session everything that changes the tree is paused meanwhile.
-fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Greeted> {
+/// `None`: it only asked what is here, and has heard it.
+fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Option<Greeted>> {
     // One session begins at a time.
     static OPENING: Mutex<()> = Mutex::new(());
     let channel = Arc::new(serve.protection.channel(socket, true, serve.send_timeout)?);
     let mut reader = FrameReader::default();
-    let Message::Hello(hello) = channel.expect_message(&mut reader)? else {
-        return Err(io::Error::other("the peer did not greet"));
+    let hello = match channel.expect_message(&mut reader)? {
+        Message::Hello(hello) => hello,
+        Message::Survey(hello) => return crate::survey::serve(&channel, &hello, serve).map(|()| None),
+        _ => return Err(io::Error::other("the peer did not greet")),
     };
     let refuse = |reason: String| {
         // It may be gone already; it will ask again.
@@ -121,7 +125,7 @@ fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Greeted> {
         Greeting::Resumes(_) => serve.sender.attach(&channel, &hello),
         Greeting::Opens => open(&channel, &hello, serve),
     };
-    attached.map(|attached| (channel.clone(), reader, attached)).map_err(|lost| refuse(lost.0))
+    attached.map(|attached| Some((channel.clone(), reader, attached))).map_err(|lost| refuse(lost.0))
 }
 
 fn open(channel: &Arc<Channel>, hello: &Hello, serve: &Serve) -> Result<Attached, super::Lost> {

@@ -2,7 +2,7 @@
 //!
 //! Every decision about who may hear of success is made here; threads and sockets are the sender's.
 
-use crate::frame::{Hello, number};
+use crate::frame::{Checked, Hello, number};
 use crate::replicate::{Answer, Verdict};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Acknowledges, Plane};
@@ -64,6 +64,7 @@ struct Kept {
 pub(crate) enum Reply {
     Hashes(Vec<[u8; 32]>),
     Flushed,
+    Checked(Checked),
 }
 
 /// What becomes of a greeting.

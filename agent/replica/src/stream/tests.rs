@@ -6,10 +6,12 @@ mod support;
 use crate::frame::{FrameReader, Message, encode};
 use crate::verify::{Compare, compare_trees, compare_trees_with};
 use holdfast_api::ids::Generation;
+use holdfast_api::userconfig::Excluded;
 use holdfast_core::replica::ReplicaEvent;
 use load::{Load, scramble};
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Pair, eventually};
@@ -165,4 +167,46 @@ fn oversized_frames_and_early_messages_are_refused() {
     channel.send(&encode(&Message::Ack(1), &[]), &mut Vec::new()).unwrap();
     assert!(channel.expect_message(&mut FrameReader::default()).is_err(), "no greeting, no talk");
     assert!(!pair.primary_events.any(|event| matches!(event, ReplicaEvent::PeerConnected { .. })));
+}
+
+#[test]
+fn what_is_not_replicated_stays_each_nodes_own() {
+    let names = [Excluded::Path("own/deep".into()), Excluded::Matching("[.]log$".into())];
+    let fill = |a: &Path, b: &Path| {
+        for (tree, text) in [(a, "primary's"), (b, "secondary's")] {
+            fs::create_dir_all(tree.join("own/deep")).unwrap();
+            fs::create_dir(tree.join("d")).unwrap();
+            fs::write(tree.join("own/deep/file"), text).unwrap();
+            fs::write(tree.join("d/x.log"), text).unwrap();
+            fs::write(tree.join("plain"), text).unwrap();
+        }
+        fs::write(b.join("only.log"), "secondary's").unwrap();
+        fs::write(b.join("only"), "goes").unwrap();
+        fs::write(a.join("d/kept"), "x").unwrap();
+    };
+    let mut pair = Pair::excluding(fill, &names);
+    pair.resync(1);
+    fs::write(pair.a().join("own/deep/more"), "x").unwrap();
+    fs::write(pair.a().join("own/plain"), "replicated").unwrap();
+    fs::create_dir(pair.a().join("emptied")).unwrap();
+    eventually("the directory is there", || pair.b().join("emptied").exists());
+    fs::write(pair.b().join("emptied/own.log"), "secondary's").unwrap();
+    fs::remove_dir(pair.a().join("emptied")).unwrap();
+    pair.stop();
+    assert_eq!(pair.secondary_events.lost(), None);
+    let found: Vec<String> = compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false })
+        .unwrap()
+        .into_iter()
+        .filter(|difference| !difference.what.starts_with("modified"))
+        .map(|difference| difference.to_string())
+        .collect();
+    let expected = [
+        "d/x.log: size 9 / 11",
+        "d/x.log: content from byte 0",
+        "only.log: only in the second tree",
+        "own/deep/file: size 9 / 11",
+        "own/deep/file: content from byte 0",
+        "own/deep/more: only in the first tree",
+    ];
+    assert_eq!(found, expected);
 }

@@ -53,6 +53,12 @@ pub fn list_from(
     Ok(())
 }
 
+/// The kind of what is at `name`; `None` if it is gone.
+pub fn kind_at(directory: impl AsFd, name: &[u8]) -> Option<FileKind> {
+    let stat = rustix::fs::statat(directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    kind_of(rustix::fs::FileType::from_raw_mode(stat.st_mode))
+}
+
 /// All entries of a directory, without `.` and `..`.
 pub fn list_all(directory: impl AsFd) -> Result<Vec<DirEntry>> {
     let listing = open_listing(directory)?;

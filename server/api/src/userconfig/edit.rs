@@ -23,6 +23,11 @@ pub(super) fn edit(text: &str, wanted: &UserConfig) -> Parsed<String> {
     // Macros, or an element that is not there, may keep a change from arriving: then nothing is changed.
     let same = |mut config: UserConfig| {
         config.notes.clone_from(&wanted.notes);
+        if let (Some(read), Some(wanted)) = (&mut config.rfs, &wanted.rfs) {
+            // They stand inside their directory and go, or move, with it.
+            read.exclusions.clone_from(&wanted.exclusions);
+            read.required.clone_from(&wanted.required);
+        }
         config == *wanted
     };
     if same(read::parse(&edited)?) { Ok(edited) } else { Err(impossible(1, 1)) }

@@ -1,6 +1,6 @@
 //! The part of a configuration that must be equal on both nodes, as one canonical text.
 
-use super::{Acknowledge, Mode, UserConfig, Witness};
+use super::{Acknowledge, Excluded, Mode, UserConfig, Witness};
 use std::fmt::Write;
 
 /// Canonical text of `mode`, `<heart>`, `<rfs>` and `<splitbrain>`, whatever their order and spelling in the file.
@@ -26,6 +26,17 @@ pub(super) fn signed_part(config: &UserConfig) -> String {
         for directory in &rfs.directories {
             let _ = writeln!(out, "directory {directory}");
         }
+        for exclusion in &rfs.exclusions {
+            let (kind, text) = match &exclusion.names {
+                Excluded::Path(path) => ("path", path),
+                Excluded::Matching(regex) => ("regex", regex),
+                Excluded::NotMatching(regex) => ("only", regex),
+            };
+            let _ = writeln!(out, "notreplicated {kind} {text} in {}", exclusion.directory);
+        }
+    }
+    for path in config.rfs.iter().flat_map(|rfs| &rfs.required) {
+        let _ = writeln!(out, "tocheck {path}");
     }
     match &config.witness {
         Witness::None => {}

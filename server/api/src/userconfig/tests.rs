@@ -120,8 +120,6 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
         (r#"<rfs"#, r#"<rfs scripts="on""#),
         ("</service>", "<vhost/></service>"),
         ("<heartbeat", "<heartbeat name=\"x\"><server addr=\"n1\"/></heartbeat><heartbeat"),
-        (r#"mode="read_only"/>"#, r#"mode="read_only"><notreplicated path="log"/></replicated>"#),
-        (r#"mode="read_only"/>"#, r#"mode="read_only"><tocheck path="here"/></replicated>"#),
     ] {
         let error = refused(&EXAMPLE.replacen(good, bad, 1));
         assert!(error.problem.contains("not available"), "{error}");

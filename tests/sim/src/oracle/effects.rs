@@ -124,7 +124,7 @@ impl Cluster {
     pub fn oracle_overwritten(&mut self, host: usize, write: u64) {
         let acknowledged = self.oracle.acknowledged.contains_key(&write);
         let elsewhere = self.hosts[1 - host].disk.content.contains(&write);
-        let agreed = self.oracle.seen[host].agreed;
+        let agreed = self.oracle.seen[host].agreed || self.hosts[host].disk.aside.contains(&write);
         self.require(!acknowledged || elsewhere || agreed, || {
             format!("write {write} of {} is overwritten without `second`", Self::name(host))
         });

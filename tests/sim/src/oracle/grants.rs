@@ -12,8 +12,12 @@ impl Cluster {
         let old = self.hosts[host].disk.ledger.clone();
         let node = Self::name(host);
         if old.data == DataState::Diverged && new.data == DataState::Inconsistent {
-            let agreed = self.oracle.seen[host].agreed;
-            self.require(agreed, || format!("{node} gives up its diverged copy without `second`"));
+            let (ours, theirs) = (&self.hosts[host].disk, &self.hosts[1 - host].disk);
+            let lost = ours.content.iter().find(|write| !theirs.content.contains(write) && !ours.aside.contains(write));
+            let lost = lost.copied();
+            self.require(lost.is_none(), || {
+                format!("{node} gives up write {lost:?} of its diverged copy, not set aside")
+            });
         }
         if new.data == DataState::Inconsistent && old.data != DataState::Inconsistent {
             // It follows: no order to serve outlasts that.

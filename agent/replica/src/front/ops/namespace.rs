@@ -61,7 +61,7 @@ impl Connection {
                 let child = self.inodes.register((parent.id(), name.to_bytes()), &status, fd, Level::Write)?;
                 lock(&child.use_count).written = true; // its first modification time is to be sent
                 self.count_open(&child, flags)?;
-                if prepared.replicable {
+                if prepared.replicable && !child.is_excluded() {
                     self.submit_made(&mut change, parent, name, &child, &status, &[])?;
                 }
                 drop(prepared);
@@ -142,7 +142,7 @@ impl Connection {
         let directory = self.inodes.open_backing(parent, Level::Path)?;
         as_caller(caller, || make(&directory))??;
         let (child, status) = self.inodes.child_ordered(parent, &prepared.orders[0], name.to_bytes())?;
-        if prepared.replicable {
+        if prepared.replicable && !child.is_excluded() {
             self.submit_made(&mut change, parent, name, &child, &status, payload)?;
         }
         drop(prepared);
@@ -204,6 +204,9 @@ impl Connection {
     pub(in crate::front) fn link(&self, unique: u64, object: &Inode, parent: &Inode, name: &CStr) -> Result<()> {
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[object, parent]);
+        if object.is_excluded() != self.inodes.excludes(parent, name.to_bytes(), false) {
+            return Err(Errno::XDEV);
+        }
         let source = self.inodes.open_backing(object, Level::Path)?;
         let directory = self.inodes.open_backing(parent, Level::Path)?;
         let by_fd = rustix::fs::linkat(&*source, c"", &*directory, name, AtFlags::EMPTY_PATH);
@@ -244,7 +247,7 @@ impl Connection {
             rustix::fs::unlinkat(&*fd, name, flags)?;
             self.inodes.unplaced(&child, parent.id(), name.to_bytes(), last);
             self.let_go(&child, last);
-            if prepared.replicable {
+            if prepared.replicable && !self.inodes.excludes(parent, name.to_bytes(), directory) {
                 let (id, parent, name) = (child.id(), parent.id(), name.to_bytes().to_vec());
                 let op =
                     if directory { Op::RemoveDirectory { id, parent, name } } else { Op::Unlink { id, parent, name } };
@@ -290,13 +293,21 @@ impl Connection {
                 change.reply(unique, Ok(Reply::done()));
                 return Ok(());
             }
+            let directory = child.kind() == FileKind::Directory;
+            let excluded = self.inodes.excludes(parent, name.to_bytes(), directory);
+            // Between what is replicated and what is not, programs have to copy.
+            if excluded != self.inodes.excludes(new_parent, new_name.to_bytes(), directory)
+                || !excluded && self.inodes.is_tied(&child, (new_parent, new_name.to_bytes()))
+            {
+                return Err(Errno::XDEV);
+            }
             // Without a replaced object the target may still have come into being: NOREPLACE sees it, then once more.
             let how = if replaced.is_none() { flags | RenameFlags::NOREPLACE } else { flags };
             match self.rename_here((parent, name), (new_parent, new_name), &child, replaced.as_deref(), how) {
                 Err(Errno::EXIST) if replaced.is_none() && flags.is_empty() => continue,
                 done => done?,
             }
-            if prepared.replicable {
+            if prepared.replicable && !excluded {
                 let op = Op::Rename {
                     id: child.id(),
                     parent: parent.id(),

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::mirror::{Mirror, assert_same_trees};
 use super::recording::Recording;
+use crate::filter::Filter;
 use crate::front::{Front, Inodes, Mode};
 use crate::replicate::Replicate;
+use holdfast_api::userconfig::{Excluded, Exclusion};
 
 /// A test that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -31,6 +33,11 @@ impl Mounted {
 
     /// As [`Mounted::new`], with something in the directory before, and few descriptors.
     pub(super) fn with(fill: impl FnOnce(&Path), descriptors: usize) -> Mounted {
+        Mounted::excluding(fill, descriptors, Vec::new())
+    }
+
+    /// As [`Mounted::with`], without replicating these names.
+    pub(super) fn excluding(fill: impl FnOnce(&Path), descriptors: usize, names: Vec<Excluded>) -> Mounted {
         // Of this test's threads only: what they and the mirror make has the modes they ask for.
         crate::tree::identity::own_umask().unwrap();
         rustix::process::umask(rustix::fs::Mode::empty());
@@ -38,7 +45,10 @@ impl Mounted {
         let path = base.path().join("data");
         std::fs::create_dir(&path).unwrap();
         fill(&path);
-        let inodes = Inodes::open_limited(&[path], descriptors, 4096).unwrap();
+        let exclusion = |names| Exclusion { directory: path.display().to_string(), names };
+        let exclusions: Vec<_> = names.into_iter().map(exclusion).collect();
+        let filter = Arc::new(Filter::new(std::slice::from_ref(&path), &exclusions).unwrap());
+        let inodes = Inodes::open_with(&[path], (descriptors, 4096), filter).unwrap();
         let recording = Arc::new(Recording::new(1));
         let replicate: Arc<dyn Replicate> = recording.clone();
         let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());

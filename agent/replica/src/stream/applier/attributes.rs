@@ -105,9 +105,14 @@ fn is_zero(block: &[u8]) -> bool {
 
 /// Hashes of the blocks of extent `index` up to the end of the file; holes are not read.
 pub fn hash_extent(fd: impl AsFd, index: u64) -> Result<Vec<[u8; 32]>, Errno> {
-    let start = index.checked_mul(EXTENT).ok_or(Errno::INVAL)?;
+    hash_range(fd, index.checked_mul(EXTENT).ok_or(Errno::INVAL)?, EXTENT)
+}
+
+/// Hashes of the blocks from `start` (a multiple of [`BLOCK`]) on, of at most `length` bytes and up to the end of the
+/// file; holes are not read.
+pub fn hash_range(fd: impl AsFd, start: u64, length: u64) -> Result<Vec<[u8; 32]>, Errno> {
     let size = Status::of(fd.as_fd())?.size;
-    let end = size.min(start.saturating_add(EXTENT));
+    let end = size.min(start.saturating_add(length));
     let mut hashes = Vec::new();
     let mut buffer = vec![0; BLOCK];
     let mut at = start;

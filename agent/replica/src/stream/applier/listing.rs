@@ -3,6 +3,7 @@
 use super::names::make;
 use super::objects::{Found, key, look_up};
 use super::{Applier, ApplyError};
+use crate::filter::join;
 use crate::frame::Entry;
 use crate::op::{FileId, FileKind};
 use crate::tree::{Level, list};
@@ -31,12 +32,21 @@ impl Applier {
             .open(directory, Level::Read)
             .map_err(|errno| self.error("comparing directory", directory, b"", errno))?;
         let wanted: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
-        for present in list::list_all(&*fd).map_err(|errno| self.error("comparing directory", directory, b"", errno))? {
+        let failed = |applier: &Self, errno| applier.error("comparing directory", directory, b"", errno);
+        let place = if self.filter.is_empty() { None } else { self.objects.path_below(directory) };
+        let own = |applier: &Self, name: &[u8], kind| {
+            let path = |(root, path): &(usize, Vec<u8>)| (*root, join(path, name));
+            place
+                .as_ref()
+                .map(path)
+                .is_some_and(|(root, path)| applier.filter.excludes(root, &path, kind == FileKind::Directory))
+        };
+        for present in list::list_all(&*fd).map_err(|errno| failed(self, errno))? {
             if wanted.contains(present.name.as_slice()) {
                 continue;
             }
-            if let Some(found) = look_up(&*fd, &present.name)
-                .map_err(|errno| self.error("comparing directory", directory, b"", errno))?
+            if let Some(found) = look_up(&*fd, &present.name).map_err(|errno| failed(self, errno))?
+                && !own(self, &present.name, found.status.kind())
             {
                 self.remove_tree(&*fd, &present.name, &found.status).map_err(|errno| {
                     self.error("removing what the primary does not have", directory, &present.name, errno)

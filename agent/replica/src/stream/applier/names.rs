@@ -107,7 +107,13 @@ impl Applier {
         }
         self.objects.keep(&found.status)?;
         let flags = if directory_wanted { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        rustix::fs::unlinkat(&*directory, name, flags)?;
+        match rustix::fs::unlinkat(&*directory, name, flags) {
+            // What this node has in it of its own goes with it.
+            Err(Errno::NOTEMPTY | Errno::EXIST) if directory_wanted && !self.filter.is_empty() => {
+                self.remove_tree(&directory, name, &found.status)?;
+            }
+            done => done?,
+        }
         self.listed.remove(&key(&found.status));
         Ok(())
     }
@@ -118,6 +124,10 @@ impl Applier {
         if !self.resyncing {
             if let Some(target) = target {
                 self.objects.keep(&target.status)?;
+                if target.status.kind() == FileKind::Directory && !self.filter.is_empty() {
+                    // It is empty on the primary: what this node has in it of its own goes with it.
+                    self.remove_tree(&new, to.1, &target.status)?;
+                }
             }
             return rustix::fs::renameat(&*old, from.1, &*new, to.1);
         }

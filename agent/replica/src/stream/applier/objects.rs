@@ -2,7 +2,7 @@
 
 use super::ApplyError;
 use crate::op::{FileId, FileKind};
-use crate::tree::handle::FileHandle;
+use crate::tree::handle::{FileHandle, proc_path};
 use crate::tree::{Backing, Descriptors, Level, Status};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -59,6 +59,11 @@ impl Objects {
 
     pub(super) fn roots(&self) -> impl Iterator<Item = &Arc<OwnedFd>> {
         self.roots.iter().map(|(_, fd)| fd)
+    }
+
+    /// Path of directory number `root`, as configured.
+    pub(super) fn root_path(&self, root: usize) -> String {
+        self.roots.get(root).map_or_else(String::new, |(path, _)| path.display().to_string())
     }
 
     /// From now on `id` means this object.
@@ -123,6 +128,17 @@ impl Objects {
             object.pinned = true;
         }
         Ok(())
+    }
+
+    /// Number of the replicated directory that a directory is in, and its path below that.
+    pub(super) fn path_below(&self, id: FileId) -> Option<(usize, Vec<u8>)> {
+        let path = |fd: &OwnedFd| rustix::fs::readlink(proc_path(fd.as_fd()).as_c_str(), Vec::new()).ok();
+        let below = path(&*self.open(id, Level::Path).ok()?)?.into_bytes();
+        self.roots.iter().enumerate().find_map(|(index, (_, fd))| {
+            let root = path(fd)?.into_bytes();
+            let rest = below.strip_prefix(root.as_slice())?;
+            if rest.is_empty() { Some((index, Vec::new())) } else { Some((index, rest.strip_prefix(b"/")?.to_vec())) }
+        })
     }
 
     /// Where the object is now, for messages.

@@ -1,6 +1,7 @@
 //! A primary with a real mount and a secondary that applies, in one process.
 
 use crate::control::AsyncMode;
+use crate::filter::Filter;
 use crate::front::{Front, Inodes, Mode};
 use crate::replicate::Replicate;
 use crate::stream::applier::Applier;
@@ -11,6 +12,7 @@ use crate::stream::{Events, Local};
 use crate::tls::tests::Keys;
 use crate::tls::{Channel, Protection};
 use holdfast_api::ids::Generation;
+use holdfast_api::userconfig::{Excluded, Exclusion};
 use holdfast_core::replica::ReplicaEvent;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -53,6 +55,7 @@ pub(super) struct Pair {
     pub(super) secondary_events: Seen,
     pub(super) generation: Generation,
     protection: Protection,
+    filter: Arc<Filter>,
     base: tempfile::TempDir,
     _watch: mpsc::Sender<()>,
 }
@@ -72,6 +75,11 @@ fn local(node: u16) -> Local {
 impl Pair {
     /// Directories `a` (mounted) and `b`, filled before.
     pub(super) fn new(fill: impl FnOnce(&Path, &Path)) -> Self {
+        Self::excluding(fill, &[])
+    }
+
+    /// As [`Pair::new`], without replicating these names.
+    pub(super) fn excluding(fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
         let base = tempfile::Builder::new().prefix("holdfast-stream-").tempdir_in("/tmp").unwrap();
         let (a, b) = (base.path().join("a"), base.path().join("b"));
         std::fs::create_dir(&a).unwrap();
@@ -81,7 +89,14 @@ impl Pair {
         let generation = Generation { number: 1, id: 1 };
         let (primary_events, secondary_events) = (Seen::default(), Seen::default());
         let sender = Sender::new(local(1), generation, primary_events.sink());
-        let inodes = Inodes::open(&[a]).unwrap();
+        let filter = |path: &Path| {
+            let exclusion =
+                |names: &Excluded| Exclusion { directory: path.display().to_string(), names: names.clone() };
+            let exclusions: Vec<_> = names.iter().map(exclusion).collect();
+            Arc::new(Filter::new(&[path.to_owned()], &exclusions).unwrap())
+        };
+        let (filter_b, filter) = (filter(&b), filter(&a));
+        let inodes = Inodes::open_filtered(&[a], filter).unwrap();
         let replicate: Arc<dyn Replicate> = sender.clone();
         let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());
         let serve = Serve {
@@ -102,6 +117,7 @@ impl Pair {
             secondary_events,
             generation,
             protection: two.trusting(&one),
+            filter: filter_b,
             base,
         }
     }
@@ -136,7 +152,7 @@ impl Pair {
     pub(super) fn resync(&mut self, session: u64) {
         self.sender.accept_peer(session).unwrap();
         let root = Arc::new(OwnedFd::from(std::fs::File::open(self.b()).unwrap()));
-        let applier = Applier::new(vec![(self.b(), root)], AsyncMode::Second).unwrap();
+        let applier = Applier::new(vec![(self.b(), root)], AsyncMode::Second).unwrap().with_filter(self.filter.clone());
         self.follower = Some(Follower::start(
             Follow {
                 local: local(2),

@@ -2,7 +2,8 @@
 
 use super::super::define::{Attribute, Child, DAY, Element, HOUR, Kind, SECOND, SWITCH};
 use super::super::value::Parsed;
-use super::super::{Acknowledge, Heart, Rfs};
+use super::super::value::Value;
+use super::super::{Acknowledge, Excluded, Exclusion, Heart, Rfs, compile};
 use super::reader::Reader;
 use crate::config::{DIRECTORIES_MAX, is_within};
 use roxmltree::Node;
@@ -87,14 +88,49 @@ static REPLICATED: Element = Element::new(
     &[Child::many(&NOTREPLICATED, 64), Child::many(&TOCHECK, 64)],
 );
 
-static NOTREPLICATED: Element = Element::refused(
+static NOTREPLICATED: Element = Element::new(
     "notreplicated",
-    "remove it and keep such files outside the replicated directory: everything in it is replicated",
+    "Names below the directory that are each node's own: served on the primary like all others, but not sent, not \
+     compared and not deleted on the secondary, which keeps what it has. What is below an excluded directory is excluded. \
+     Exactly one of the two attributes. Renaming or linking between an excluded and a replicated name fails with EXDEV \
+     (`mv` then copies). A directory that is removed or renamed on the primary takes the secondary's excluded names in it \
+     along. A file that has an excluded and a replicated name (a hard link made while the module was stopped) is not \
+     supported.",
+    &[
+        Attribute::optional(
+            "path",
+            Kind::Text { max: 1024 },
+            ("cache/tmp", "regexpath says it"),
+            "A path below the directory, without a leading \"/\".",
+        )
+        .fixed(),
+        Attribute::optional(
+            "regexpath",
+            Kind::Text { max: 1024 },
+            ("[.]tmp$", "path says it"),
+            "A regular expression. With a \"/\" in it, it is looked for in the path below the directory, else in the last \
+             part of the path; \"^\" and \"$\" are the ends of that. A leading \"!\" inverts it: of everything that is not a \
+             directory, only what matches is replicated. POSIX extended syntax, save that there are no back-references, \
+             no [.x.] and [=x=], that \"\\\" is special inside [ ] too, and that of several alternatives the first counts, \
+             not the longest (which never changes whether a name matches).",
+        )
+        .fixed(),
+    ],
+    &[],
 );
 
-static TOCHECK: Element = Element::refused(
+static TOCHECK: Element = Element::new(
     "tocheck",
-    "remove it, and look for the file in the module's prestart script instead (`holdfast stop` if it is missing)",
+    "A path below the directory that must be there before replication starts: a guard against an empty directory whose \
+     disk is not mounted. While it is missing the module waits, says so, and goes on by itself when it appears.",
+    &[Attribute::required(
+        "path",
+        Kind::Text { max: 1024 },
+        "here",
+        "The path, without a leading \"/\"; best that of a file that is on the disk since it was made.",
+    )
+    .fixed()],
+    &[],
 );
 
 static FLOW: Element = Element::new(
@@ -115,13 +151,15 @@ impl<'d> Reader<'d> {
             encryption: fields.switch("encryption")?,
             send_timeout_ms: fields.time("sendtimeout")?,
             directories: Vec::new(),
+            exclusions: Vec::new(),
+            required: Vec::new(),
             flow: None,
         };
         for (child, definition) in self.children(node, &RFS)? {
             if definition.name == FLOW.name {
                 rfs.flow = Some(self.flow(child, heart)?);
             } else {
-                self.replicated(child, &mut rfs.directories)?;
+                self.replicated(child, &mut rfs)?;
             }
         }
         Ok(rfs)
@@ -140,14 +178,53 @@ impl<'d> Reader<'d> {
         Ok(name.text)
     }
 
-    fn replicated(&mut self, node: Node<'d, 'd>, directories: &mut Vec<String>) -> Parsed<()> {
+    fn replicated(&mut self, node: Node<'d, 'd>, rfs: &mut Rfs) -> Parsed<()> {
         let fields = self.fields(node, &REPLICATED)?;
-        self.children(node, &REPLICATED)?;
+        let children = self.children(node, &REPLICATED)?;
         let dir = fields.text("dir")?.trim_end_matches('/').to_owned();
-        if let Some(other) = directories.iter().find(|other| is_within(&dir, other) || is_within(other, &dir)) {
+        if let Some(other) = rfs.directories.iter().find(|other| is_within(&dir, other) || is_within(other, &dir)) {
             return Err(self.error(node, format!("{dir} and {other} overlap"), "keep the outer one only"));
         }
-        directories.push(dir);
+        for (child, definition) in children {
+            if definition.name == TOCHECK.name {
+                let fields = self.fields(child, &TOCHECK)?;
+                self.children(child, &TOCHECK)?;
+                rfs.required.push(format!("{dir}/{}", below(&fields.value("path")?)?));
+            } else {
+                rfs.exclusions.push(Exclusion { directory: dir.clone(), names: self.excluded(child)? });
+            }
+        }
+        rfs.directories.push(dir);
         Ok(())
     }
+
+    fn excluded(&mut self, node: Node<'d, 'd>) -> Parsed<Excluded> {
+        let fields = self.fields(node, &NOTREPLICATED)?;
+        self.children(node, &NOTREPLICATED)?;
+        match (fields.get("path"), fields.get("regexpath")) {
+            (Some(path), None) => Ok(Excluded::Path(below(path)?)),
+            (None, Some(regex)) => {
+                let (inverted, text) = match regex.text.strip_prefix('!') {
+                    Some(text) => (true, text),
+                    None => (false, regex.text.as_str()),
+                };
+                compile(text).map_err(|problem| regex.wrong(format!("correct the expression: {problem}")))?;
+                let text = text.to_owned();
+                Ok(if inverted { Excluded::NotMatching(text) } else { Excluded::Matching(text) })
+            }
+            _ => Err(fields.error("<notreplicated> needs one of path and regexpath", "write one of the two")),
+        }
+    }
+}
+
+/// A path below a directory, checked.
+fn below(path: &Value) -> Parsed<String> {
+    let text = path.text.trim_end_matches('/');
+    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.len() > 255;
+    if text.split('/').any(bad) {
+        return Err(
+            path.wrong("write a path below the directory, without a leading \"/\", \".\", \"..\" or empty parts")
+        );
+    }
+    Ok(text.to_owned())
 }

@@ -21,6 +21,7 @@ fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) {
 fn beside(element: &Element, attribute: &str) -> &'static [(&'static str, &'static str)] {
     match (element.name, attribute) {
         ("proc", "restart_services") => &[("service", "yes"), ("action", "restart")],
+        ("notreplicated", name) if !name.contains("path") => &[("path", "x")],
         ("splitbrain", name) if name != "arg" => &[("arg", "192.0.2.1")],
         _ => &[],
     }

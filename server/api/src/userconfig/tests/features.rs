@@ -280,6 +280,32 @@ fn the_replication_accepts_all_it_knows_and_says_what_does_nothing() {
     assert_eq!(config.notes.len(), 6, "{:?}", config.notes);
     refused("<rfs/>");
     refused("<rfs><flow name=\"other\"/><replicated dir=\"/a\"/></rfs>");
-    let error = refused("<rfs>\n<replicated dir=\"/a\">\n<notreplicated path=\"x\"/></replicated></rfs>");
-    assert_eq!(error.line, 4, "{error}");
+}
+
+#[test]
+fn excluded_names_and_paths_to_check_are_read() {
+    let config = read(
+        "<rfs><replicated dir=\"/a/\"><notreplicated path=\"log/\"/><notreplicated regexpath=\"[.]tmp$\"/>\
+         <tocheck path=\"here/it is\"/></replicated><replicated dir=\"/b\"><notreplicated regexpath=\"![.]db$\"/></replicated></rfs>",
+    );
+    let rfs = config.rfs.as_ref().unwrap();
+    let shown: Vec<String> = rfs.exclusions.iter().map(|e| format!("{} {:?}", e.directory, e.names)).collect();
+    assert_eq!(shown, ["/a Path(\"log\")", "/a Matching(\"[.]tmp$\")", "/b NotMatching(\"[.]db$\")"]);
+    assert_eq!(rfs.required, ["/a/here/it is"]);
+    for (bad, line) in [
+        ("<notreplicated/>", 4),
+        ("<notreplicated path=\"x\" regexpath=\"x\"/>", 4),
+        ("<notreplicated path=\"/x\"/>", 4),
+        ("<notreplicated path=\"x/../y\"/>", 4),
+        ("<notreplicated regexpath=\"(\"/>", 4),
+        ("<notreplicated regexpath=\"!a{1000}{1000}\"/>", 4),
+        ("<tocheck path=\"..\"/>", 4),
+    ] {
+        let error = refused(&format!("<rfs>\n<replicated dir=\"/a\">\n{bad}</replicated></rfs>"));
+        assert_eq!(error.line, line, "{error}");
+    }
+    let plain = read("<rfs><replicated dir=\"/a\"/></rfs>").signature();
+    let excluding = read("<rfs><replicated dir=\"/a\"><notreplicated path=\"x\"/></replicated></rfs>").signature();
+    let checking = read("<rfs><replicated dir=\"/a\"><tocheck path=\"x\"/></replicated></rfs>").signature();
+    assert!(plain != excluding && plain != checking, "both are the same on both nodes");
 }

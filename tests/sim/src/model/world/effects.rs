@@ -70,6 +70,9 @@ impl World {
             ReplicaCommand::Inspect => {
                 return Some(ReplicaEvent::Inspected { inventory: Inventory::default() });
             }
+            ReplicaCommand::SetAside { run, .. } => {
+                return Some(ReplicaEvent::SetAside { run, entries: 0, bytes: 0, folder: String::new() });
+            }
             ReplicaCommand::Serve { generation } => {
                 self.note_served(host, generation);
                 (Plane::Alone { accept: 0 }, Some(ReplicaEvent::Serving))

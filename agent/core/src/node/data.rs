@@ -1,0 +1,123 @@
+//! What the data plane does before its directories may be used: paths that guard them are looked for, and what a diverged
+//! copy holds alone is set aside before anything overwrites it.
+
+use super::Node;
+use super::steps::Answer;
+use crate::arbiter::Wait;
+use crate::automaton::{self, Trigger};
+use crate::output::EventLevel;
+use crate::replica::{Inventory, ReplicaCommand};
+use crate::time::Instant;
+
+/// What could not be set aside is tried again after this time: space may be free by then, or the primary reachable.
+const AGAIN_MS: u64 = 30_000;
+
+/// Whether what this copy would lose is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// Not asked for.
+    No,
+    /// Asked for, as this run.
+    Asked(u64),
+    /// It could not be, for this reason; to be asked again then.
+    Failed(String, Instant),
+    /// It is, complete.
+    Done,
+}
+
+impl Aside {
+    /// An operator orders it again: at once.
+    pub(super) fn try_again(&mut self) {
+        if matches!(self, Self::Failed(..)) {
+            *self = Self::No;
+        }
+    }
+}
+
+impl Node {
+    /// A path that guards the replicated directories is not there: nothing starts until it is.
+    pub(super) fn on_missing(&mut self, path: String) {
+        let inspecting = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Inspected));
+        if !inspecting || self.missing.as_ref() == Some(&path) {
+            return;
+        }
+        self.missing = Some(path);
+        if self.status == automaton::WAIT {
+            self.take_edge(Trigger::Blocked, "");
+        }
+        let text = self.missing_text().unwrap_or_default();
+        self.event(EventLevel::Warning, text);
+    }
+
+    pub(super) fn on_inspection(&mut self, inventory: Inventory) {
+        self.inventory = Some(inventory);
+        if self.missing.take().is_some() && self.status == automaton::BLOCKED {
+            self.take_edge(Trigger::Unblocked, "every path of <tocheck> is there");
+        }
+        self.on_inspected();
+    }
+
+    pub(super) fn missing_text(&self) -> Option<String> {
+        let path = self.missing.as_ref()?;
+        Some(format!(
+            "waits for {path}, which must be there before replication starts (<tocheck>): mount the disk it is on, and the \
+             module goes on by itself; if the path itself is wrong, stop the module and correct its userconfig.xml"
+        ))
+    }
+
+    /// Goes on only when the answer is there.
+    pub(super) fn set_aside(&mut self) {
+        match &self.aside {
+            Aside::Failed(_, again) if self.now < *again => return self.wait_for(Wait::NotSetAside),
+            Aside::Asked(_) | Aside::Done => {}
+            Aside::No | Aside::Failed(..) => {
+                let run = self.next_run();
+                self.aside = Aside::Asked(run);
+                self.data_plane_used = true;
+                self.replica(ReplicaCommand::SetAside { run, generation: self.durable.generation });
+            }
+        }
+        self.wait_for(Wait::SettingAside);
+    }
+
+    pub(super) fn on_set_aside(&mut self, run: u64, entries: u64, bytes: u64, folder: &str) {
+        if self.aside != Aside::Asked(run) {
+            return;
+        }
+        self.aside = Aside::Done;
+        let text = if entries == 0 {
+            format!("nothing here differs from the data of {}: there is nothing to set aside", self.settings.peer_name)
+        } else {
+            format!(
+                "{entries} entries ({bytes} bytes) that {} lacks are set aside in {folder}",
+                self.settings.peer_name
+            )
+        };
+        self.event(EventLevel::Warning, text);
+    }
+
+    pub(super) fn on_not_set_aside(&mut self, run: u64, reason: String) {
+        if self.aside == Aside::Asked(run) {
+            self.aside = Aside::Failed(reason, self.now.after(AGAIN_MS));
+        }
+    }
+
+    pub(super) fn aside_deadline(&self) -> Option<Instant> {
+        match &self.aside {
+            Aside::Failed(_, again) if self.waiting == Some(Wait::NotSetAside) => Some(*again),
+            _ => None,
+        }
+    }
+
+    pub(super) fn aside_text(&self, wait: Wait) -> String {
+        let peer = &self.settings.peer_name;
+        match &self.aside {
+            Aside::Failed(reason, _) if wait == Wait::NotSetAside => format!(
+                "waits until what this copy holds and {peer} lacks can be set aside, for nothing overwrites it before ({reason}): \
+                 free space, or save what is needed and remove it from the replicated directories; it is tried again by \
+                 itself, and at once by `second`"
+            ),
+            _ => format!("sets aside what this copy holds and {peer} lacks, before it is overwritten"),
+        }
+    }
+}

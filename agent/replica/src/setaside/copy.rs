@@ -1,0 +1,255 @@
+//! Copying what differs into a folder of its own: measured first, complete or not there.
+
+use super::manifest::{Entry, FILE, FORMAT, Manifest, folder};
+use super::{Aside, Job, at, now_ms};
+use crate::op::FileKind;
+use crate::stream::applier::Different;
+use crate::tree::handle::{proc_path, reopen};
+use crate::tree::{Status, list, xattr};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+/// Kept free beside what is set aside: this part of the file system, and at least so many bytes.
+const MARGIN_PART: u64 = 20;
+/// See [`MARGIN_PART`].
+const MARGIN_BYTES: u64 = 64 << 20;
+/// Room counted for each entry beside its bytes.
+const ENTRY_BYTES: u64 = 4096;
+
+type Place = (usize, Vec<u8>);
+
+/// One object that is to be copied.
+struct Wanted {
+    /// Absolute path, as configured and below.
+    path: PathBuf,
+    fd: OwnedFd,
+    status: Status,
+    why: String,
+}
+
+/// Copies everything here that differs; answers when it is on disk under its final name.
+pub(super) fn set_aside(job: &Job, differences: &BTreeMap<Place, Different>) -> Result<Aside, String> {
+    let all = folder(&job.state_dir);
+    clear_partial(&all)?;
+    let mut measure = Measure::default();
+    each(job, differences, &mut |wanted| measure.add(&wanted.status))?;
+    if measure.entries == 0 {
+        return Ok(Aside::default());
+    }
+    fs::create_dir_all(&all).map_err(at(&all))?;
+    fits(&all, &measure)?;
+    let id = format!("{}-{}", now_ms(), job.generation.number);
+    let partial = all.join(&id).with_extension("partial");
+    fs::create_dir(&partial).map_err(at(&partial))?;
+    let mut entries = Vec::new();
+    each(job, differences, &mut |wanted| {
+        entries.push(copy(&partial.join("files"), wanted)?);
+        Ok(())
+    })?;
+    let bytes = entries.iter().map(|entry: &Entry| entry.size).sum();
+    let count = entries.len() as u64;
+    let (module, node, generation) = (job.module.clone(), job.local.node, job.generation);
+    let manifest =
+        Manifest { format: FORMAT, id: id.clone(), module, node, generation, unix_ms: now_ms(), bytes, entries };
+    let complete = finish(&all, &partial, &all.join(&id), &manifest);
+    complete.map_err(at(&partial))?;
+    Ok(Aside { entries: count, bytes, folder: all.join(&id).display().to_string() })
+}
+
+/// On disk first, then under its final name.
+fn finish(all: &Path, partial: &Path, path: &Path, manifest: &Manifest) -> io::Result<()> {
+    let mut file = File::create_new(partial.join(FILE))?;
+    serde_json::to_writer_pretty(&mut file, manifest)?;
+    file.flush()?;
+    rustix::fs::syncfs(&file)?;
+    fs::rename(partial, path)?;
+    File::open(all)?.sync_all()
+}
+
+/// What an earlier attempt has left.
+fn clear_partial(all: &Path) -> Result<(), String> {
+    let Ok(entries) = fs::read_dir(all) else { return Ok(()) };
+    for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        if path.extension().is_some_and(|extension| extension == "partial") {
+            fs::remove_dir_all(&path).map_err(at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Measure {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Measure {
+    fn add(&mut self, status: &Status) -> Result<(), String> {
+        self.entries += 1;
+        if status.kind() == FileKind::File {
+            self.bytes += status.size.min(status.blocks * 512);
+        }
+        Ok(())
+    }
+}
+
+fn fits(all: &Path, measure: &Measure) -> Result<(), String> {
+    let stat = rustix::fs::statvfs(all).map_err(|errno| at(all)(errno.into()))?;
+    let (free, total) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
+    let margin = MARGIN_BYTES.max(total / MARGIN_PART).min(total / 4);
+    let needed = measure.bytes + measure.entries * ENTRY_BYTES + margin;
+    if needed <= free {
+        return Ok(());
+    }
+    Err(format!(
+        "{} files with {} bytes differ, and {} has {free} bytes free of {needed} needed (with a margin of {margin})",
+        measure.entries,
+        measure.bytes,
+        all.display()
+    ))
+}
+
+/// Calls `visit` for everything here that differs, and for what is below a directory that only this node has.
+fn each(
+    job: &Job,
+    differences: &BTreeMap<Place, Different>,
+    visit: &mut dyn FnMut(&Wanted) -> Result<(), String>,
+) -> Result<(), String> {
+    for ((root, below), different) in differences.iter().filter(|(_, different)| different.here) {
+        let Some((path, fd)) = job.roots.get(*root) else { continue };
+        let below = Path::new(OsStr::from_bytes(below));
+        let path = if below.as_os_str().is_empty() { path.clone() } else { path.join(below) };
+        let opened = if below.as_os_str().is_empty() { reopen(&**fd, OFlags::PATH) } else { open(fd, below) };
+        let tree = different.why.starts_with("only on") || different.why.starts_with("kind");
+        visit_tree(job, opened, path, &different.why, tree, visit)?;
+    }
+    Ok(())
+}
+
+fn visit_tree(
+    job: &Job,
+    opened: Result<OwnedFd, Errno>,
+    path: PathBuf,
+    why: &str,
+    tree: bool,
+    visit: &mut dyn FnMut(&Wanted) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut pending = vec![(opened, path)];
+    while let Some((opened, path)) = pending.pop() {
+        if job.stop.load(Ordering::Acquire) {
+            return Err("it was ordered otherwise".into());
+        }
+        let failed = |errno: Errno| at(&path)(errno.into());
+        let fd = opened.map_err(failed)?;
+        let status = Status::of(&fd).map_err(failed)?;
+        let wanted = Wanted { path: path.clone(), fd, status, why: why.to_owned() };
+        visit(&wanted)?;
+        if tree && status.kind() == FileKind::Directory {
+            for entry in list::list_all(&wanted.fd).map_err(failed)? {
+                let name = Path::new(OsStr::from_bytes(&entry.name));
+                pending.push((open(&wanted.fd, name), path.join(name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Never through a link, never into another mount.
+fn open(directory: impl AsFd, below: &Path) -> Result<OwnedFd, Errno> {
+    use rustix::fs::ResolveFlags as R;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // With O_PATH and O_NOFOLLOW the last part may be a link itself.
+    rustix::fs::openat2(directory, below, flags, Mode::empty(), R::BENEATH | R::NO_SYMLINKS | R::NO_XDEV)
+}
+
+/// Copies one object below `files`; what it is, for the manifest.
+fn copy(files: &Path, wanted: &Wanted) -> Result<Entry, String> {
+    let target = files.join(wanted.path.strip_prefix("/").unwrap_or(&wanted.path));
+    let failed = at(&wanted.path);
+    let parent = target.parent().unwrap_or(files);
+    fs::create_dir_all(parent).map_err(&failed)?;
+    let mut entry = Entry {
+        path: wanted.path.to_string_lossy().into_owned(),
+        kind: "other".into(),
+        size: 0,
+        blake3: String::new(),
+        why: wanted.why.clone(),
+    };
+    match wanted.status.kind() {
+        FileKind::File => {
+            entry.kind = "file".into();
+            (entry.size, entry.blake3) = copy_file(wanted, &target).map_err(&failed)?;
+        }
+        FileKind::Directory => {
+            entry.kind = "directory".into();
+            fs::create_dir_all(&target).map_err(&failed)?;
+        }
+        FileKind::Symlink => {
+            entry.kind = "link".into();
+            let link = rustix::fs::readlinkat(&wanted.fd, c"", Vec::new()).map_err(|errno| failed(errno.into()))?;
+            rustix::fs::symlink(&link, &target).map_err(|errno| failed(errno.into()))?;
+        }
+        // A pipe, socket or device holds nothing.
+        _ => return Ok(entry),
+    }
+    settle(wanted, &target).map_err(failed)?;
+    Ok(entry)
+}
+
+/// The content, holes kept; its length and hash.
+fn copy_file(wanted: &Wanted, target: &Path) -> io::Result<(u64, String)> {
+    let from = File::from(reopen(&wanted.fd, OFlags::RDONLY | OFlags::NOATIME)?);
+    let to = File::create_new(target)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut offset = 0;
+    loop {
+        let count = crate::tree::descriptors::read_at(&from, &mut buffer, offset)?;
+        if count == 0 {
+            break;
+        }
+        let part = &buffer[..count];
+        hasher.update(part);
+        if part.iter().any(|byte| *byte != 0) {
+            std::os::unix::fs::FileExt::write_all_at(&to, part, offset)?;
+        }
+        offset += count as u64;
+    }
+    to.set_len(offset)?;
+    Ok((offset, hasher.finalize().to_hex().to_string()))
+}
+
+/// Owner, extended attributes, mode and times.
+fn settle(wanted: &Wanted, target: &Path) -> io::Result<()> {
+    let status = &wanted.status;
+    let copied = rustix::fs::open(target, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::chownat(
+        &copied,
+        c"",
+        Some(Uid::from_raw(status.uid)),
+        Some(Gid::from_raw(status.gid)),
+        AtFlags::EMPTY_PATH,
+    )?;
+    for (name, value) in xattr::all(&wanted.fd)? {
+        // The folder's file system may not know them all.
+        if let Ok(name) = CString::new(name) {
+            let _ = xattr::set(&copied, &name, &value, XattrFlags::empty());
+        }
+    }
+    let path = proc_path(copied.as_fd());
+    if status.kind() != FileKind::Symlink {
+        rustix::fs::chmod(path.as_c_str(), Mode::from_raw_mode(status.permissions()))?;
+        let time = |time: crate::op::Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+        let times = Timestamps { last_access: time(status.accessed), last_modification: time(status.modified) };
+        rustix::fs::utimensat(rustix::fs::CWD, path.as_c_str(), &times, AtFlags::empty())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The copies of a module's data: comparing both, and what was set aside of one that diverged.
+
+use super::Agent;
+use crate::engine::ToEngine;
+use anyhow::{Context, Result, anyhow};
+use holdfast_replica::control::VerifyReport;
+use holdfast_replica::setaside;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// What was set aside of a copy that diverged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsideCopy {
+    /// Its name.
+    pub id: String,
+    /// Number of the node whose copy it was.
+    pub node: u16,
+    /// Generation of that copy.
+    pub generation: String,
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Files and other objects.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The folder: `files` holds them by their paths, `manifest.json` tells each.
+    pub folder: String,
+}
+
+impl Agent {
+    /// Begins a comparison of both copies, or tells how far it is. `Err(peer)` in the inner result: this node is not the
+    /// primary, that node may be.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub async fn verify(&self, module: &str, start: bool) -> Result<Result<VerifyReport, Option<String>>> {
+        let (reply, answer) = oneshot::channel();
+        self.requests(module).await?.send(ToEngine::Verify { start, reply }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())
+    }
+
+    /// Everything that was set aside of a module on this node, oldest first.
+    ///
+    /// # Errors
+    /// The module is not configured here; what cannot be read.
+    pub async fn set_aside(&self, module: &str) -> Result<Vec<AsideCopy>> {
+        self.requests(module).await?;
+        let state = self.layout.replica(module);
+        let found = tokio::task::spawn_blocking({
+            let state = state.clone();
+            move || setaside::list(&state)
+        });
+        let shown = |manifest: setaside::Manifest| AsideCopy {
+            node: manifest.node,
+            generation: manifest.generation.to_string(),
+            unix_ms: manifest.unix_ms,
+            entries: manifest.entries.len() as u64,
+            bytes: manifest.bytes,
+            folder: setaside::folder(&state).join(&manifest.id).display().to_string(),
+            id: manifest.id,
+        };
+        Ok(found
+            .await
+            .context("reading ended early")?
+            .map_err(|reason| anyhow!(reason))?
+            .into_iter()
+            .map(shown)
+            .collect())
+    }
+
+    /// Deletes what was set aside under this name.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be deleted.
+    pub async fn delete_set_aside(&self, module: &str, id: &str) -> Result<String> {
+        self.requests(module).await?;
+        let (state, name) = (self.layout.replica(module), id.to_owned());
+        let deleted = tokio::task::spawn_blocking(move || setaside::delete(&state, &name));
+        deleted.await.context("deleting ended early")?.map_err(|reason| anyhow!(reason))?;
+        Ok(format!("{id} is deleted"))
+    }
+}
+
+fn ended() -> anyhow::Error {
+    anyhow!("the module's engine ended")
+}

@@ -1,0 +1,72 @@
+//! `<rfs>` beyond plain replication: names that stay each node's own, paths that must be there, copies compared.
+
+use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, progress};
+use anyhow::{Result, bail, ensure};
+use holdfast_tests::lab::Lab;
+use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
+use holdfast_tests::lab::wait::wait_until;
+
+const DIRECTORY: &str = r#"<replicated dir="/srv/bank" mode="read_only"/>"#;
+const GUARDED: &str = r#"<replicated dir="/srv/bank" mode="read_only"><notreplicated path="own"/>
+    <notreplicated regexpath="[.]tmp$"/><tocheck path="here"/></replicated>"#;
+
+/// Named tests of this file.
+pub const SCENARIOS: &[Scenario] =
+    &[Scenario { name: "excluded_names_missing_paths_and_planted_differences_are_told", run: guarded }];
+
+fn guarded(_: &mut Bench) -> Result<()> {
+    let plan = ModulePlan::bank(TIMEOUT_MS).edited(DIRECTORY, GUARDED);
+    let prepare = |lab: &Lab| {
+        let make = "mkdir -p /srv/bank/own; touch /srv/bank/here; hostname > /srv/bank/own/file";
+        lab.numbers().into_iter().try_for_each(|number| lab.host(number).shell(make).map(|_| ()))?;
+        lab.host(2).shell("echo 'of node2' > /srv/bank/own/file").map(|_| ())
+    };
+    Bench::own("guard", &plan, prepare)?.tell(|bench| {
+        excluded(bench.lab()?)?;
+        compared(bench)?;
+        missing(bench.lab()?)
+    })
+}
+
+fn excluded(lab: &Lab) -> Result<()> {
+    lab.host(1).shell("echo 'of node1' > /srv/bank/own/file; echo x > /srv/bank/a.tmp; echo y > /srv/bank/plain")?;
+    lab.host(1).shell("echo z > /srv/bank/moved; mv /srv/bank/moved /srv/bank/moved.tmp; rm -f /srv/bank/a.tmp")?;
+    let own = std::fs::read_to_string(lab.backing(2, "/srv/bank/own/file"))?;
+    ensure!(own == "of node2\n", "node2 has {own:?}, written on node1");
+    for (name, there) in [("plain", true), ("moved", false), ("moved.tmp", false)] {
+        ensure!(lab.backing(2, &format!("/srv/bank/{name}")).exists() == there, "{name} on node2: not {there}");
+    }
+    Ok(())
+}
+
+fn compared(bench: &mut Bench) -> Result<()> {
+    let load = bench.load()?;
+    progress(&load, 20)?;
+    let told = bench.lab()?.cli(1, &["rfsverify", "-m", MODULE])?;
+    ensure!(told.contains(": 0 differences"), "{told}");
+    progress(&load, 20)?;
+    bench.finish(load)?;
+    let lab = bench.lab()?;
+    std::fs::write(lab.backing(2, "/srv/bank/planted"), "here alone")?;
+    let Err(told) = lab.cli(2, &["rfsverify", "-m", MODULE]) else { bail!("the planted file was not found") };
+    let told = format!("{told:#}");
+    ensure!(told.contains("/srv/bank/planted: only on the secondary"), "{told}");
+    std::fs::remove_file(lab.backing(2, "/srv/bank/planted"))?;
+    Ok(())
+}
+
+fn missing(lab: &Lab) -> Result<()> {
+    lab.cli(2, &["stop", "-m", MODULE])?;
+    lab.wait_state(2, MODULE, "STOP NotReady", PATIENCE)?;
+    // As when the disk is not mounted.
+    lab.host(2).shell("mv /srv/bank /srv/away; mkdir /srv/bank")?;
+    lab.cli(2, &["start", "-m", MODULE])?;
+    lab.wait_state(2, MODULE, "WAIT NotReady", PATIENCE)?;
+    wait_until("node2 to say what it waits for", PATIENCE, || {
+        let said = lab.state(2, MODULE)?.waiting_for.unwrap_or_default();
+        if said.contains("/srv/bank/here") { Ok(true) } else { bail!("{said}") }
+    })?;
+    ensure!(std::fs::read_dir(lab.backing(2, "/srv/bank"))?.next().is_none(), "something was copied into it");
+    lab.host(2).shell("rmdir /srv/bank; mv /srv/away /srv/bank")?;
+    lab.wait_pair(MODULE, 1)
+}
