@@ -122,6 +122,7 @@ impl Agent {
             checks: Checks::new(checks, self.store.switches(&config.name)?, inbox.clone()),
             reboot_command: self.options.reboot_command.clone(),
         };
+        self.reports.watch(&config.name, drivers.replica.figures());
         let engine = Engine {
             node: Node::new(self.node_settings(checked, &nodes), durable, clock::moment()),
             module: config.name.clone(),

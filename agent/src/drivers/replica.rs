@@ -56,6 +56,11 @@ impl Replica {
         *self.stats.borrow()
     }
 
+    /// The same, to follow.
+    pub fn figures(&self) -> watch::Receiver<Option<Stats>> {
+        self.stats.subscribe()
+    }
+
     /// The replicated directories; none in a module that replicates nothing.
     pub fn directories(&self) -> Vec<PathBuf> {
         self.setting.as_ref().map(|setting| setting.configure.directories.clone()).unwrap_or_default()

@@ -1,11 +1,12 @@
 //! What the server asks of this node, carried out by the same functions as the command line's requests.
 
 use crate::agent::Agent;
+use crate::drivers::checks::Order;
 use crate::{control, facts, snapshot};
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_api::agent::{Answer, CHUNK_BYTES, PATHS_MAX, Request};
+use holdfast_api::agent::{Answer, CHUNK_BYTES, ChecksSwitch, PATHS_MAX, Request};
 use holdfast_api::ids::ModuleId;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -40,11 +41,24 @@ fn words(request: &Request) -> Option<(&str, String)> {
         Request::PushModule { config } => ("server", format!("config -m {} (version {})", config.name, config.version)),
         Request::RemoveModule { module } => ("server", format!("module uninstall ({module})")),
         Request::Command { module, kind, actor } => (actor.as_str(), format!("{} ({module})", control::command(*kind))),
-        Request::Leave => ("server", "leave the cluster".to_owned()),
-        Request::ReadLog { .. } | Request::InspectPaths { .. } | Request::ListProcesses | Request::Snapshot { .. } => {
-            return None;
+        Request::SwitchChecks { module, which, on, actor } => {
+            (actor.as_str(), format!("{} ({module})", switched(*which, *on).words().unwrap_or_default()))
         }
+        Request::Leave => ("server", "leave the cluster".to_owned()),
+        Request::ReadLog { .. }
+        | Request::ReadCommandLog { .. }
+        | Request::InspectPaths { .. }
+        | Request::ListProcesses
+        | Request::Snapshot { .. } => return None,
     })
+}
+
+/// The same order as the command line gives it.
+fn switched(which: ChecksSwitch, on: bool) -> Order {
+    match which {
+        ChecksSwitch::Checkers => Order::Checkers(on),
+        ChecksSwitch::Processes => Order::Errd(on),
+    }
 }
 
 async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
@@ -63,6 +77,17 @@ async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
                 Ok(text) => done(text),
                 Err(reason) => Answer::Refused { reason },
             }
+        }
+        Request::SwitchChecks { module, which, on, actor } => {
+            let name = agent.name_of(module).await?;
+            match agent.order_checks(&name, switched(which, on), &actor).await {
+                Ok(text) => done(text),
+                Err(reason) => Answer::Refused { reason },
+            }
+        }
+        Request::ReadCommandLog { from, limit } => {
+            let log = agent.commands.file();
+            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
         }
         Request::ReadLog { module, which, from, limit } => {
             let name = agent.name_of(module).await?;

@@ -9,10 +9,10 @@ mod session;
 mod tasks;
 
 pub use cluster::{ClusterForm, ClusterNodeForm, ClusterView};
-pub use live::{LiveSnapshot, ModuleLive, ModuleOnNode};
+pub use live::{LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, NetworkFacts, RegisterLive};
 pub use modules::{
-    CatalogueEntry, CommandForm, ConfigureForm, FileChange, FileView, FilesForm, FilesView, ModuleView, NewModule,
-    NodePaths, RestoreForm, SettingsForm, SettingsView, ValidateForm, ValidateView, VersionView,
+    CatalogueEntry, ChecksForm, CommandForm, ConfigureForm, FileChange, FileView, FilesForm, FilesView, ModuleView,
+    NewModule, NodePaths, RestoreForm, SettingsForm, SettingsView, ValidateForm, ValidateView, VersionView,
 };
 pub use nodes::{
     EnrolForm, NodeView, PathsForm, PathsView, ProbeCheck, ProbeForm, ProbeIdentity, ProbeView, ProcessesView,

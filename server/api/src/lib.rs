@@ -22,5 +22,4 @@ pub mod rules;
 pub mod state;
 #[cfg(feature = "userconfig")]
 pub mod userconfig;
-#[cfg(feature = "userconfig")]
 pub mod witness;

@@ -47,6 +47,8 @@ use utoipa::OpenApi;
         modules::validate,
         operate::configure,
         operate::command,
+        operate::checks,
+        operate::command_log,
         operate::log,
         operate::log_text,
         register::view,

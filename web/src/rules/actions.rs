@@ -218,6 +218,7 @@ pub mod tests {
             inventory: None,
             version: 1,
             resources: Vec::new(),
+            replication: None,
         };
         ModuleOnNode {
             node: NodeId(node),
