@@ -19,5 +19,8 @@ pub use nodes::{
     TokenForm, TokenView,
 };
 pub use register::{RegisterRecord, RegisterView};
-pub use session::{Login, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, SessionView, Setup, UserRole, UserView};
+pub use session::{
+    ApiTokenView, Login, MadeApiToken, NewApiToken, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordForm,
+    SessionInfo, SessionView, Setup, UserChange, UserRole, UserView,
+};
 pub use tasks::{AuditLine, TaskNode, TaskStarted, TaskState, TaskView};

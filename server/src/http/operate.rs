@@ -10,6 +10,7 @@ use crate::http::{Asked, In, Json, download};
 use crate::live::{Live, snapshot};
 use crate::modules as package_of;
 use crate::placement;
+use crate::serve::Ends;
 use crate::tasks::{NewTask, Thing};
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
@@ -188,6 +189,7 @@ fn primary(app: &App, id: ModuleId, members: &[NodeId]) -> Option<NodeId> {
 pub async fn command(
     State(app): State<Arc<App>>,
     Control(user): Control,
+    ends: Ends,
     In(id): In<ModuleId>,
     Json(form): Json<CommandForm>,
 ) -> Outcome<Response> {
@@ -206,7 +208,7 @@ pub async fn command(
             Failure::conflict(format!("no node is PRIM with a secondary in {}: there is nothing to swap", module.name))
         })?];
     }
-    let (what, actor) = (form.command, user.name.clone());
+    let (what, actor) = (form.command, actor(&user.name, &ends));
     let order = Order {
         module: id,
         name: form.command.as_str().to_owned(),
@@ -224,6 +226,7 @@ pub async fn command(
 pub async fn checks(
     State(app): State<Arc<App>>,
     Control(user): Control,
+    ends: Ends,
     In(id): In<ModuleId>,
     Json(form): Json<ChecksForm>,
 ) -> Outcome<Response> {
@@ -238,7 +241,7 @@ pub async fn checks(
         ChecksSwitch::Processes => "process checker",
     };
     let word = if on { "on" } else { "off" };
-    let actor = user.name.clone();
+    let actor = actor(&user.name, &ends);
     let order = Order {
         module: id,
         name: "checks".to_owned(),
@@ -247,6 +250,11 @@ pub async fn checks(
     };
     let title = |names: &str| format!("Switch the {what} of {} {word} on {names}", module.name);
     Ok(started(give(&app, &user.name, nodes, order, title).await?))
+}
+
+/// Who gives an order, as the nodes note it.
+fn actor(user: &str, ends: &Ends) -> String {
+    format!("{user}@{}", ends.peer.ip().to_canonical())
 }
 
 /// An order for nodes: what is asked of each, and how it is told.

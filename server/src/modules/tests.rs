@@ -13,6 +13,12 @@ fn the_catalogue_offers_mirror_and_its_settings_can_be_read() {
     assert!(settings.scripts.contains_key("start_prim"));
     assert_eq!((settings.polltimer_s, settings.timeout_ms), (10, 5000));
     assert!(template("nothing.safe").is_err());
+    let light = catalogue().into_iter().find(|entry| entry.template == "light.safe").unwrap();
+    assert_eq!(light.mode, ModuleMode::Light);
+    let package = template("light.safe").unwrap();
+    let light = super::settings(&package, "light").unwrap();
+    assert!(light.scripts.contains_key("start_both") && light.validate().is_empty());
+    assert_eq!(check(&package).0, vec![]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::client;
 use crate::platform;
 use crate::rules::tone::{Tone, show};
 use crate::store::{Console, Link};
+use holdfast_api::console::UserRole;
 use leptos::prelude::*;
 use leptos_router::components::A;
 
@@ -48,7 +49,11 @@ fn Rail() -> impl IntoView {
                 {rail_link("/cluster", Icon::Cluster, "Cluster")}
                 {rail_link("/configuration", Icon::Configure, "Configuration")}
                 {rail_link("/control", Icon::Control, "Control")}
+                {rail_link("/monitoring", Icon::Monitor, "Monitoring")}
+                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/advanced", Icon::Files, "Advanced")}</Show>
+                {rail_link("/troubleshooting", Icon::Wrench, "Troubleshooting")}
                 {rail_link("/support", Icon::Support, "Support")}
+                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/users", Icon::User, "Users")}</Show>
             </nav>
             <p class="rail-foot">{version}</p>
         </aside>

@@ -14,9 +14,10 @@ use crate::rules::tone::Tone;
 use crate::rules::wizard::message_for;
 use crate::rules::{cluster, text};
 use crate::store::Console;
+use holdfast_api::config::check_name;
 use holdfast_api::console::{ClusterForm, NodeView, UserRole};
 use holdfast_api::ids::NodeId;
-use leptos::prelude::*;
+use leptos::{ev, prelude::*};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -213,7 +214,10 @@ fn Nodes(draft: Draft) -> impl IntoView {
         |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
     view! {
         <section class="card" aria-label="Nodes">
-            <div class="card-body"><div class="limited"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div></div>
+            <div class="card-body columns">
+                <TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem />
+                <Networks draft lans />
+            </div>
             <div class="table-wrap">
                 <table class="table" data-testid="nodes">
                     <thead>
@@ -232,6 +236,52 @@ fn Nodes(draft: Draft) -> impl IntoView {
                 </table>
             </div>
         </section>
+    }
+}
+
+/// The networks between the nodes: more can be added, and those that no module uses taken away.
+#[component]
+fn Networks(draft: Draft, lans: Memo<Vec<String>>) -> impl IntoView {
+    let console = Console::get();
+    let name = RwSignal::new(String::new());
+    let problem = Signal::derive(move || {
+        let name = name.get();
+        let taken = || lans.with(|lans| lans.contains(&name)).then(|| "there is a network of this name".to_owned());
+        if name.is_empty() { None } else { check_name(&name).err().or_else(taken) }
+    });
+    let add = move |event: ev::SubmitEvent| {
+        event.prevent_default();
+        let lan = name.get_untracked();
+        if lan.is_empty() || problem.get_untracked().is_some() {
+            return;
+        }
+        draft.form.update(|form| cluster::add_network(form, &lan));
+        name.set(String::new());
+    };
+    let used = move |lan: &str| {
+        let uses = |module: &holdfast_api::console::ModuleLive| {
+            module.facts.as_ref().is_some_and(|facts| facts.networks.iter().any(|network| network.lan == lan))
+        };
+        console.read(|snapshot| snapshot.modules.iter().any(uses)).unwrap_or(true)
+    };
+    let one = move |lan: String| {
+        let (gone, blocked) = (lan.clone(), used(&lan) || lan == cluster::DEFAULT_LAN);
+        let remove = move |_| draft.form.update(|form| cluster::remove_network(form, &gone));
+        let label = format!("Remove network {lan}");
+        view! {
+            <li class="row tight"><span>{lan}</span>
+                {(!blocked).then(|| view! { <button type="button" class="btn ghost icon compact" aria-label=label on:click=remove>{draw(Icon::Remove)}</button> })}
+            </li>
+        }
+    };
+    view! {
+        <div class="stack tight">
+            <form class="repeat-row" on:submit=add>
+                <TextField id="network-name" label="New network between the nodes" hint="Heartbeats on two networks survive the loss of one" value=name problem placeholder="replication" />
+                <button class="btn" data-testid="add-network" disabled=move || name.with(String::is_empty) || problem.get().is_some()>{draw(Icon::Add)}"Add"</button>
+            </form>
+            <ul class="row small" aria-label="Networks">{move || lans.get().into_iter().map(one).collect_view()}</ul>
+        </div>
     }
 }
 
@@ -267,6 +317,9 @@ fn agent_text(view: &NodeView) -> String {
 fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
     let (for_read, for_check) = (lan.clone(), lan.clone());
     let label = format!("Address of node {} on network {lan}", id.0);
+    // The first network's field is called by the node alone.
+    let testid =
+        if lan == cluster::DEFAULT_LAN { format!("address-{}", id.0) } else { format!("address-{}-{lan}", id.0) };
     let value = move || {
         draft
             .form
@@ -293,7 +346,7 @@ fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
     };
     view! {
         <div class="field">
-            <input class="input" aria-label=label data-testid=format!("address-{}", id.0) spellcheck="false" prop:value=value on:input=input aria-invalid=move || problem().is_some().to_string() />
+            <input class="input" aria-label=label data-testid=testid spellcheck="false" prop:value=value on:input=input aria-invalid=move || problem().is_some().to_string() />
             {move || shown().map(|text| view! { <p class="problem">{text}</p> })}
         </div>
     }

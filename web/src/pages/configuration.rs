@@ -11,6 +11,7 @@ use crate::platform;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
 use crate::store::Console;
+use holdfast_api::config::ModuleMode;
 use holdfast_api::console::{CatalogueEntry, ModuleLive};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
@@ -53,7 +54,8 @@ pub fn ConfigurationPage() -> impl IntoView {
 fn ModuleCard(module: ModuleLive) -> impl IntoView {
     let console = Console::get();
     let view = module.module.clone();
-    let (edit, start) = (Step::Directories.href(view.id.0), Step::Start.href(view.id.0));
+    let mode = module.facts.as_ref().map(|facts| facts.mode).unwrap_or_default();
+    let (edit, start) = (Step::first(mode).href(view.id.0), Step::Start.href(view.id.0));
     let draft = view.desired.is_none();
     let never_started = !draft
         && module.nodes.iter().all(|on| {
@@ -157,13 +159,24 @@ fn Tile(entry: CatalogueEntry) -> impl IntoView {
     let href = format!("/configuration/new/{}", entry.template);
     view! {
         <article class="card tile" data-testid=format!("template-{}", entry.template)>
-            <div class="tile-art">{mirror_picture()}</div>
+            <div class="tile-art">{if entry.mode == ModuleMode::Light { light_picture().into_any() } else { mirror_picture().into_any() }}</div>
             <div class="stack tight">
                 <h3>{entry.template.clone()}</h3>
                 <p class="muted">{entry.title.clone()}</p>
             </div>
             <div><A href=href attr:class="btn primary" attr:data-testid=format!("use-{}", entry.template)>{draw(Icon::Add)}"Use this template"</A></div>
         </article>
+    }
+}
+
+/// One node that starts again.
+fn light_picture() -> impl IntoView {
+    view! {
+        <svg viewBox="0 0 240 72" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+            <rect x="89" y="10" width="62" height="52" rx="8" />
+            <path d="M105 30h30M105 42h20" />
+            <path d="M164 24a18 18 0 1 1-2 22M162 36v10h10" />
+        </svg>
     }
 }
 
