@@ -5,11 +5,14 @@ use crate::rules::flow::FlowLink;
 use crate::rules::text;
 use crate::store::Console;
 use holdfast_api::console::ModuleOnNode;
+use holdfast_api::ids::ModuleId;
 use leptos::prelude::*;
 
 /// The two nodes with the arrow between them; nothing for a module on one node.
 #[component]
 pub fn FlowMap(
+    /// The module.
+    module: ModuleId,
     /// The module on its nodes.
     #[prop(into)]
     nodes: Signal<Vec<ModuleOnNode>>,
@@ -35,14 +38,21 @@ pub fn FlowMap(
         let (left, right) = (nodes.first()?.clone(), nodes.get(1)?.clone());
         let link = FlowLink::of(&left, &right);
         let live = console.is_live();
-        let rate = if live { link.rate(&left, &right) } else { None };
+        // Read apart: it changes with every report, and nothing else is drawn anew for it.
+        let rate = Memo::new(move |_| {
+            let of = |snapshot: &holdfast_api::console::LiveSnapshot| {
+                let nodes = &snapshot.modules.iter().find(|live| live.module.id == module)?.nodes;
+                link.rate(nodes.first()?, nodes.get(1)?)
+            };
+            console.read(of).flatten().filter(|_| console.is_live())
+        });
         Some(view! {
             <div class="flow" data-testid="flow">
                 {side(left)}
                 <div class="flow-link" data-tone=if live { link.tone().name() } else { "lost" } data-live=(live && link.flows()).to_string()>
                     <svg viewBox="0 0 112 24" aria-hidden="true"><path class="dash" d=link.line() /><path d=link.head() /></svg>
                     <span>{link.words()}</span>
-                    {rate.map(|rate| view! { <span class="num" data-testid="rate">{text::rate(&rate)}</span> })}
+                    {move || rate.get().map(|rate| view! { <span class="num" data-testid="rate">{text::rate(&rate)}</span> })}
                 </div>
                 {side(right)}
             </div>

@@ -19,8 +19,9 @@ pub fn ArmButton(
     let console = Console::get();
     let may = move || console.role().may(UserRole::Admin) && console.is_live();
     let ask = move |_| {
-        let waits =
-            console.module(module).and_then(|live| live.register).map(|register| register.waits_for.join(" and "));
+        let waits = untrack(move || console.module(module))
+            .and_then(|live| live.register)
+            .map(|register| register.waits_for.join(" and "));
         let silent = waits.filter(|waits| !waits.is_empty()).unwrap_or_else(|| "every node".to_owned());
         let act = move || {
             console.call(client::arm(module), move |answer| match answer {

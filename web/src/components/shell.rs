@@ -13,6 +13,7 @@ use crate::store::{Console, Link};
 use holdfast_api::console::UserRole;
 use leptos::prelude::*;
 use leptos_router::components::A;
+use leptos_router::hooks::use_navigate;
 
 const THEME_KEY: &str = "holdfast.theme";
 
@@ -180,13 +181,16 @@ fn UserMenu() -> impl IntoView {
         entry("light", "Light", Icon::Sun, false),
         entry("dark", "Dark", Icon::Moon, false),
         entry("system", "As the system", Icon::System, false),
-        entry("ca", "Download the CA certificate", Icon::Key, true),
+        entry("password", "Change the password", Icon::Key, true),
+        entry("ca", "Download the CA certificate", Icon::Download, false),
         entry("api", "Programming interface", Icon::Info, false),
         entry("logout", "Log out", Icon::Leave, true),
     ];
+    let navigate = use_navigate();
     let pick = move |id: &'static str| match id {
         "light" | "dark" => set_theme(Some(id)),
         "system" => set_theme(None),
+        "password" => navigate("/users", Default::default()),
         "ca" => platform::download(client::CA_HREF, "holdfast-ca.pem"),
         "api" => platform::download(client::OPENAPI_HREF, "holdfast-openapi.json"),
         _ => console.call(client::logout(), move |_| console.forget_user()),

@@ -121,7 +121,7 @@ pub fn ClusterPage() -> impl IntoView {
                 <Show when=move || any.get() fallback=FirstNode>
                     <SaveBar draft />
                     <Nodes draft />
-                    <AddNode />
+                    <Show when=move || console.role().may(UserRole::Admin)><AddNode /></Show>
                 </Show>
             </Show>
         </div>

@@ -12,7 +12,7 @@ use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
 use crate::store::Console;
 use holdfast_api::config::ModuleMode;
-use holdfast_api::console::{CatalogueEntry, ModuleLive};
+use holdfast_api::console::{CatalogueEntry, ModuleLive, UserRole};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
 use leptos::prelude::*;
@@ -44,7 +44,7 @@ pub fn ConfigurationPage() -> impl IntoView {
                         </div>
                     </section>
                 </Show>
-                <Catalogue />
+                <Show when=move || console.role().may(UserRole::Admin)><Catalogue /></Show>
             </Show>
         </div>
     }
@@ -54,6 +54,7 @@ pub fn ConfigurationPage() -> impl IntoView {
 fn ModuleCard(module: ModuleLive) -> impl IntoView {
     let console = Console::get();
     let view = module.module.clone();
+    let may = untrack(move || console.role()).may(UserRole::Admin);
     let mode = module.facts.as_ref().map(|facts| facts.mode).unwrap_or_default();
     let (edit, start) = (Step::first(mode).href(view.id.0), Step::Start.href(view.id.0));
     let draft = view.desired.is_none();
@@ -78,7 +79,7 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
         <article class="card" data-testid=format!("module-{}", view.name)>
             <div class="card-head">
                 <h3>{view.name.clone()}</h3>
-                <ModuleMenu id=view.id name=view.name.clone() />
+                {may.then(|| view! { <ModuleMenu id=view.id name=view.name.clone() /> })}
             </div>
             <div class="card-body stack">
                 <p class="row tight"><Chip tone=status.0 text=status.1 /></p>
@@ -90,10 +91,12 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
                 {pending.into_iter().map(|text| view! { <p class="small">{text}</p> }).collect_view()}
                 <p class="small muted">"Saved by "{view.author.clone()}", "{platform::date_time(view.saved_unix_ms)}</p>
             </div>
+            {may.then(|| view! {
             <div class="card-foot">
                 <A href=edit attr:class="btn" attr:data-testid=format!("edit-{}", view.name)>{draw(Icon::Configure)}{if draft { "Go on configuring" } else { "Configure" }}</A>
                 {never_started.then(|| view! { <A href=start attr:class="btn primary">{draw(Icon::Start)}"First start"</A> })}
             </div>
+            })}
         </article>
     }
 }

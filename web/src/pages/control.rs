@@ -429,7 +429,7 @@ fn Map(subject: Subject) -> impl IntoView {
             .with(|live| live.as_ref().and_then(|live| live.facts.as_ref()).map(|facts| facts.addresses.clone()))
             .unwrap_or_default()
     });
-    view! { <Show when=move || !subject.is_light()><FlowMap nodes addresses /></Show> }
+    view! { <Show when=move || !subject.is_light()><FlowMap module=subject.module nodes addresses /></Show> }
 }
 
 /// Why it is in its state, what it waits for, what is not applied, how far a resync is.

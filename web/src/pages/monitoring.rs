@@ -129,7 +129,7 @@ fn ModuleCard(module: ModuleId) -> impl IntoView {
                     view! { <Chip tone=Tone::Idle text=words /> }
                 })}
             </div>
-            <Show when=move || facts.with(|facts| facts.mode == ModuleMode::Mirror)><FlowMap nodes addresses /></Show>
+            <Show when=move || facts.with(|facts| facts.mode == ModuleMode::Mirror)><FlowMap module nodes addresses /></Show>
             <div class="monitor-nodes">
                 <For each=move || ids.get() key=|node| *node let:node><NodeCard module node nodes /></For>
             </div>

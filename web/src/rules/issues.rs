@@ -279,12 +279,20 @@ fn of_resources(
         let cure = "Mend the application, then start the module by hand: that forgets the count.";
         found.push(issue(Tone::Bad, title, "It was restarted as often as maxloop allows.", cure));
     }
+    of_switches(module, node, report, found);
+}
+
+/// What an operator has switched off.
+fn of_switches(module: &str, node: &str, report: &NodeModuleReport, found: &mut Vec<Issue>) {
+    let off = |name: &str| {
+        report.resources.iter().any(|resource| resource.name == name && resource.value.to_string() == "off")
+    };
     for (name, what) in [
         ("usersetting.failover", "A secondary takes over only when an operator orders it."),
         ("usersetting.checker", "The checkers do not look; what they would notice stays unnoticed."),
         ("usersetting.errd", "Processes are not watched."),
     ] {
-        if is(name, "off") {
+        if off(name) {
             let short = match name {
                 "usersetting.failover" => "failover is off",
                 "usersetting.checker" => "the checkers are off",

@@ -27,6 +27,8 @@ pub struct Draft {
     pub busy: RwSignal<bool>,
     /// Somebody else saved a version meanwhile.
     pub conflict: RwSignal<bool>,
+    /// Rises when the settings were replaced: the steps are drawn anew.
+    pub revision: RwSignal<u32>,
     /// Fields that both changed, after the changes were put together.
     pub both: RwSignal<Vec<&'static str>>,
     saved: RwSignal<ModuleSettings>,
@@ -44,6 +46,7 @@ impl Draft {
             file_problems: RwSignal::new(Vec::new()),
             busy: RwSignal::new(false),
             conflict: RwSignal::new(false),
+            revision: RwSignal::new(0),
             both: RwSignal::new(Vec::new()),
             saved: RwSignal::new(ModuleSettings::default()),
             version: RwSignal::new(0),
@@ -75,9 +78,7 @@ impl Draft {
                 self.settings.set(merged);
                 self.both.set(both);
                 self.conflict.set(false);
-                // The step is drawn anew with what is now in it.
-                self.loaded.set(false);
-                self.loaded.set(true);
+                self.revision.update(|count| *count += 1);
             }
             Ok(view) => self.file_problems.set(view.problems),
             Err(error) => self.problem.set(Some(error.text())),
@@ -96,6 +97,7 @@ impl Draft {
             self.saved.set(settings.clone());
             self.settings.set(settings);
             self.loaded.set(true);
+            self.revision.update(|count| *count += 1);
         }
     }
 

@@ -23,6 +23,7 @@ use crate::rules::wizard::{Step, number};
 use crate::store::Console;
 use draft::Draft;
 use holdfast_api::config::ModuleSettings;
+use holdfast_api::console::UserRole;
 use holdfast_api::ids::ModuleId;
 use leptos::prelude::*;
 use leptos_router::components::{A, Redirect};
@@ -34,9 +35,12 @@ pub fn WizardPage() -> impl IntoView {
     let params = use_params_map();
     let module = Memo::new(move |_| params.read().get("module").and_then(|id| id.parse().ok()).map(ModuleId));
     let step = Memo::new(move |_| params.read().get("step").and_then(|slug| Step::of_slug(&slug)));
-    move || match module.get() {
-        Some(module) => view! { <Wizard module step /> }.into_any(),
+    move || {
+        match module.get() {
+        Some(module) if Console::get().role().may(UserRole::Admin) => view! { <Wizard module step /> }.into_any(),
+        Some(_) => view! { <EmptyState icon=Icon::Info title="Only for administrators" text="Your role may not change the configuration." /> }.into_any(),
         None => nothing_there().into_any(),
+    }
     }
 }
 
@@ -74,13 +78,13 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
             <PageHead title=Signal::derive(move || format!("Module {}", name.get())) />
             <Stepper steps=links current />
             <FileProblems draft />
-            {move || match (known.get(), step.get()) {
+            {move || { draft.revision.track(); match (known.get(), step.get()) {
                 (true, Some(step)) if !Step::of_mode(draft.mode()).contains(&step) => view! { <Redirect path=Step::first(draft.mode()).href(module.0) /> }.into_any(),
                 (true, Some(step)) => body(step, draft).into_any(),
                 (true, None) => nothing_there().into_any(),
                 (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text="Reading the module…" /> }.into_any(),
                 (false, _) => ().into_any(),
-            }}
+            }}}
             <Conflict draft />
             {move || draft.problem.get().map(|text| view! {
                 <Notice tone=Tone::Bad title="That did not work" text testid="wizard-problem">

@@ -95,7 +95,7 @@ fn found(problem: &FieldProblem, tone: Tone, module: ModuleId) -> impl IntoView 
 fn Changes(module: ModuleId, new: String) -> impl IntoView {
     let console = Console::get();
     let old = RwSignal::new(None::<String>);
-    let desired = console.module(module).and_then(|live| live.module.desired);
+    let desired = untrack(move || console.module(module)).and_then(|live| live.module.desired);
     if let Some(version) = desired {
         console.call(client::files(module, version), move |answer| {
             if let Ok(view) = answer {
