@@ -29,7 +29,7 @@ pub fn ResourceTable(
         }
     };
     view! {
-        <div class="table-wrap">
+        <div class="table-wrap" tabindex="0" role="group" aria-label="Table of resources">
             <table class="table" data-testid="resources">
                 <thead><tr><th scope="col">"Resource"</th><th scope="col">"Value"</th><th scope="col">"Since"</th><th scope="col">"Says who"</th></tr></thead>
                 <tbody>{move || resources.get().into_iter().map(row).collect_view()}</tbody>

@@ -346,7 +346,7 @@ fn History(editor: Editor) -> impl IntoView {
                 <h2 id="versions">"Versions"</h2>
                 <a class="btn compact" href=client::package_href(editor.module) download="">{draw(Icon::Download)}"Export .safe"</a>
             </div>
-            <div class="table-wrap">
+            <div class="table-wrap" tabindex="0" role="group" aria-label="Table of versions">
                 <table class="table" data-testid="versions">
                     <thead><tr><th scope="col">"Version"</th><th scope="col">"Saved"</th><th scope="col">"By"</th><th scope="col">"What"</th><th scope="col"><span class="visually-hidden">"Restore"</span></th></tr></thead>
                     <tbody>{move || editor.versions.get().into_iter().map(row).collect_view()}</tbody>

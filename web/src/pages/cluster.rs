@@ -5,7 +5,7 @@ use crate::components::dialog::Question;
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
-use crate::components::notice::{PerNodeResult, Waiting};
+use crate::components::notice::{Notice, PerNodeResult, Waiting};
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
 use crate::components::tray::results_of;
@@ -31,6 +31,8 @@ struct Draft {
     out: RwSignal<BTreeSet<NodeId>>,
     task: RwSignal<Option<u64>>,
     busy: RwSignal<bool>,
+    /// Somebody else saved another cluster while this one was edited.
+    conflict: RwSignal<bool>,
 }
 
 impl Draft {
@@ -58,14 +60,21 @@ impl Draft {
             out: RwSignal::new(BTreeSet::new()),
             task: RwSignal::new(None),
             busy: RwSignal::new(false),
+            conflict: RwSignal::new(false),
         };
         // A new saved version replaces the draft; newly enrolled nodes join it.
-        Effect::new(move || {
-            if let Some(saved) = draft.saved.get() {
-                draft.name.set(saved.name.clone());
-                draft.form.set(saved);
-                draft.take(&enrolled.get_untracked());
+        Effect::new(move |before: Option<Option<ClusterForm>>| {
+            let saved = draft.saved.get();
+            if let Some(saved) = &saved {
+                let before = before.flatten();
+                if draft.form.with_untracked(|form| cluster::may_take(before.as_ref(), form, saved)) {
+                    draft.replace(saved.clone());
+                    draft.take(&enrolled.get_untracked());
+                } else {
+                    draft.conflict.set(true);
+                }
             }
+            saved
         });
         Effect::new(move || {
             let enrolled = enrolled.get();
@@ -91,9 +100,22 @@ impl Draft {
 
     fn discard(self) {
         if let Some(saved) = self.saved.get_untracked() {
-            self.name.set(saved.name.clone());
-            self.form.set(saved);
+            self.replace(saved);
             self.out.update(BTreeSet::clear);
+        }
+    }
+
+    fn replace(self, saved: ClusterForm) {
+        self.conflict.set(false);
+        self.name.set(saved.name.clone());
+        self.form.set(saved);
+    }
+
+    /// What is edited here is to stand, whatever somebody else saved: saving it is no longer refused.
+    fn insist(self) {
+        if let Some(saved) = self.saved.get_untracked() {
+            self.form.update(|form| form.expected_version = saved.expected_version);
+            self.conflict.set(false);
         }
     }
 
@@ -180,6 +202,12 @@ fn SaveBar(draft: Draft) -> impl IntoView {
         draft.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default()
     });
     view! {
+        <Show when=move || draft.conflict.get()>
+            <Notice tone=Tone::Bad title="Somebody else saved the cluster meanwhile" text="Nothing was overwritten. Take theirs, or keep yours: saving then replaces theirs, as the changes below say." testid="cluster-conflict">
+                <button type="button" class="btn compact primary" data-testid="cluster-theirs" on:click=move |_| draft.discard()>"Take theirs"</button>
+                <button type="button" class="btn compact" data-testid="cluster-mine" on:click=move |_| draft.insist()>"Keep mine"</button>
+            </Notice>
+        </Show>
         <Show when=move || changes.with(|changes| !changes.is_empty())>
             <div class="notice" data-tone="busy" role="status" data-testid="unsaved">
                 {draw(Icon::Info)}
@@ -190,7 +218,7 @@ fn SaveBar(draft: Draft) -> impl IntoView {
                 </div>
                 <div class="row tight">
                     <button type="button" class="btn" data-testid="discard" on:click=move |_| draft.discard()>"Discard"</button>
-                    <button type="button" class="btn primary" data-testid="save-cluster" disabled=move || draft.busy.get() || problems.with(|problems| !problems.is_empty()) on:click=move |_| draft.save(console)>
+                    <button type="button" class="btn primary" data-testid="save-cluster" disabled=move || draft.busy.get() || draft.conflict.get() || !console.role().may(UserRole::Admin) || problems.with(|problems| !problems.is_empty()) on:click=move |_| draft.save(console)>
                         {draw(Icon::Check)}"Save and apply to all nodes"
                     </button>
                 </div>

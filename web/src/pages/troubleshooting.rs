@@ -117,7 +117,7 @@ fn Connectivity(module: ModuleId) -> impl IntoView {
         <Show when=move || rows.with(|rows| !rows.is_empty())>
             <section class="card" aria-labelledby="connectivity">
                 <div class="card-head"><h2 id="connectivity">"Who hears whom"</h2></div>
-                <div class="table-wrap">
+                <div class="table-wrap" tabindex="0" role="group" aria-label="Table of networks">
                     <table class="table" data-testid="connectivity">
                         <thead><tr><th scope="col">"Network"</th>{move || nodes.get().iter().map(|on| view! { <th scope="col">{console.node_name(on.node)}</th> }).collect_view()}</tr></thead>
                         <tbody>{move || rows.get().into_iter().map(row).collect_view()}</tbody>

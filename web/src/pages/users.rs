@@ -235,7 +235,7 @@ fn Sessions(read: Read) -> impl IntoView {
     view! {
         <section class="card" aria-labelledby="sessions">
             <div class="card-head"><h2 id="sessions">"Sessions"</h2></div>
-            <div class="table-wrap">
+            <div class="table-wrap" tabindex="0" role="group" aria-label="Table of sessions">
                 <table class="table" data-testid="sessions">
                     <thead><tr><th scope="col">"User"</th><th scope="col">"Since"</th><th scope="col">"Last used"</th><th scope="col"><span class="visually-hidden">"End"</span></th></tr></thead>
                     <tbody>{move || read.sessions.get().into_iter().map(row).collect_view()}</tbody>

@@ -43,6 +43,13 @@ pub fn take_enrolled(form: &mut ClusterForm, enrolled: &[NodeView], out: &BTreeS
     }
 }
 
+/// Whether a newly saved cluster may take the place of what is on the page: nothing was edited since `before`, or what was
+/// edited is what is saved now. Otherwise somebody else saved meanwhile.
+pub fn may_take(before: Option<&ClusterForm>, form: &ClusterForm, saved: &ClusterForm) -> bool {
+    let same = |a: &ClusterForm, b: &ClusterForm| a.name == b.name && a.lans == b.lans && a.nodes == b.nodes;
+    form.lans.is_empty() || same(form, saved) || before.is_none_or(|before| same(form, before))
+}
+
 /// Adds a network; the nodes' addresses on it are still to be given.
 pub fn add_network(form: &mut ClusterForm, lan: &str) {
     form.lans.push(lan.to_owned());
@@ -110,7 +117,7 @@ pub fn problems(form: &ClusterForm) -> Vec<FieldProblem> {
 
 #[cfg(test)]
 mod tests {
-    use super::{add_network, changes, host_of, remove_network, saved_form, take_enrolled};
+    use super::{add_network, changes, host_of, may_take, remove_network, saved_form, take_enrolled};
     use holdfast_api::console::{ClusterView, NodeView};
     use holdfast_api::ids::NodeId;
     use std::collections::BTreeSet;
@@ -169,6 +176,21 @@ mod tests {
         assert_eq!(fields, ["nodes[0].addresses.second", "nodes[1].addresses.second"]);
         remove_network(&mut form, "second");
         assert_eq!(form, before);
+    }
+
+    #[test]
+    fn what_was_edited_here_is_not_replaced_by_what_somebody_else_saved() {
+        let mut before = saved_form(&none());
+        take_enrolled(&mut before, &[node(1, "10.0.0.1")], &BTreeSet::new());
+        let (mut mine, mut theirs) = (before.clone(), before.clone());
+        theirs.expected_version = 2;
+        theirs.name = "theirs".into();
+        assert!(may_take(Some(&before), &before, &theirs), "nothing was edited here");
+        mine.name = "mine".into();
+        assert!(!may_take(Some(&before), &mine, &theirs));
+        theirs.name = "mine".into();
+        assert!(may_take(Some(&before), &mine, &theirs), "it is what was saved from here");
+        assert!(may_take(None, &mine, &theirs), "the page has just been opened");
     }
 
     #[test]

@@ -40,6 +40,9 @@ fn inventory(on: &ModuleOnNode) -> Option<InventoryReport> {
 /// Asks each node what the directories hold, for those that have not reported it.
 fn count(console: Console, draft: Draft, counted: RwSignal<BTreeMap<NodeId, InventoryReport>>) {
     let directories = draft.settings.with_untracked(|settings| settings.directories.clone());
+    if directories.is_empty() {
+        return;
+    }
     for (node, _) in console.cluster_nodes() {
         console.call(client::paths(node, directories.clone()), move |answer| {
             if let Ok(view) = answer {
