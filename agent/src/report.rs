@@ -1,11 +1,14 @@
 //! What the node is now: the report of each module, kept for the health URL, the page, the command line and the server.
 
 use crate::clock;
-use holdfast_api::agent::{InventoryReport, NodeModuleReport, PeerReport, ResourceReport, ResyncReport};
+use holdfast_api::agent::{
+    InventoryReport, NodeModuleReport, PeerReport, ReplicationReport, ResourceReport, ResyncReport,
+};
 use holdfast_api::ids::{Generation, ModuleId};
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use holdfast_core::time::Instant;
 use holdfast_core::view::View;
+use holdfast_replica::control::Stats;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
@@ -14,6 +17,23 @@ use tokio::sync::watch;
 struct Held {
     node: String,
     modules: BTreeMap<String, (NodeModuleReport, bool)>,
+    /// Figures of each module's data plane, read when a report is made: a change of them alone is no news.
+    figures: BTreeMap<String, watch::Receiver<Option<Stats>>>,
+}
+
+impl Held {
+    /// A report with what the data plane did in the last second; a stopped module's says nothing.
+    fn with_figures(&self, report: &NodeModuleReport) -> NodeModuleReport {
+        let running = report.state != ModuleState::Stop;
+        let figures = self.figures.get(&report.module).filter(|_| running).and_then(|figures| *figures.borrow());
+        let replication = figures.map(|figures| ReplicationReport {
+            bytes_per_s: figures.bytes_per_s,
+            ops_per_s: figures.ops_per_s,
+            ack_p99_us: figures.ack_p99_us,
+            held_back: figures.held_back,
+        });
+        NodeModuleReport { replication, ..report.clone() }
+    }
 }
 
 /// All reports of the node; clones share them.
@@ -26,7 +46,7 @@ pub struct Reports {
 impl Reports {
     /// No module yet.
     pub fn new(node: &str) -> Self {
-        let held = Held { node: node.to_owned(), modules: BTreeMap::new() };
+        let held = Held { node: node.to_owned(), ..Held::default() };
         Self { held: Arc::new(RwLock::new(held)), changes: Arc::new(watch::channel(0).0) }
     }
 
@@ -52,9 +72,17 @@ impl Reports {
         }
     }
 
+    /// Where the figures of a module's data plane are had.
+    pub fn watch(&self, module: &str, figures: watch::Receiver<Option<Stats>>) {
+        self.held.write().unwrap_or_else(PoisonError::into_inner).figures.insert(module.to_owned(), figures);
+    }
+
     /// A module is gone.
     pub fn remove(&self, module: &str) {
-        self.held.write().unwrap_or_else(PoisonError::into_inner).modules.remove(module);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        held.modules.remove(module);
+        held.figures.remove(module);
+        drop(held);
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -67,13 +95,13 @@ impl Reports {
     /// All modules, by name.
     pub fn all(&self) -> Vec<NodeModuleReport> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.modules.values().map(|(report, _)| report.clone()).collect()
+        held.modules.values().map(|(report, _)| held.with_figures(report)).collect()
     }
 
     /// One module.
     pub fn get(&self, module: &str) -> Option<NodeModuleReport> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.modules.get(module).map(|(report, _)| report.clone())
+        held.modules.get(module).map(|(report, _)| held.with_figures(report))
     }
 
     /// State and readiness of a module, as its log shows them.
@@ -107,6 +135,7 @@ pub fn blank(module: &str, id: ModuleId, node: &str, version: u64, detail: &str)
         inventory: None,
         version,
         resources: Vec::new(),
+        replication: None,
     }
 }
 
@@ -178,5 +207,6 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, dates: &mu
         inventory,
         version,
         resources,
+        replication: None,
     }
 }

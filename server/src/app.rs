@@ -10,8 +10,9 @@ use crate::live::Live;
 use crate::register::Register;
 use crate::tasks::Tasks;
 use crate::tls::{Tls, names};
-use holdfast_api::console::{ClusterNodeForm, ClusterView, ModuleView};
+use holdfast_api::console::{ClusterNodeForm, ClusterView, ModuleFacts, ModuleView};
 use holdfast_api::ids::{ModuleId, NodeId};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use tokio::sync::Semaphore;
@@ -28,6 +29,8 @@ pub struct Desired {
     pub nodes: Vec<NodeRow>,
     /// Modules, by number.
     pub modules: Vec<ModuleView>,
+    /// What the wanted version of each configured module says, with that version.
+    pub facts: BTreeMap<ModuleId, (u64, ModuleFacts)>,
     /// Modules that agents are to forget.
     pub removed: Vec<(ModuleId, String)>,
 }
@@ -132,13 +135,16 @@ impl App {
     /// # Errors
     /// The database does not work.
     pub async fn reload(&self) -> Outcome<()> {
+        let known = self.desired().facts.clone();
         let desired = self
             .db
-            .call(|tx| {
+            .call(move |tx| {
+                let modules = db::modules::list(tx)?;
                 Ok(Desired {
                     cluster: db::cluster::latest(tx)?,
                     nodes: db::nodes::list(tx)?,
-                    modules: db::modules::list(tx)?,
+                    facts: facts(tx, &modules, known)?,
+                    modules,
                     removed: db::modules::removed(tx)?,
                 })
             })
@@ -178,6 +184,24 @@ impl App {
     pub fn port(&self) -> u16 {
         self.port
     }
+}
+
+/// What the wanted version of each configured module says; a version never changes, so what is `known` is not read again.
+fn facts(
+    tx: &rusqlite::Transaction<'_>,
+    modules: &[ModuleView],
+    mut known: BTreeMap<ModuleId, (u64, ModuleFacts)>,
+) -> Outcome<BTreeMap<ModuleId, (u64, ModuleFacts)>> {
+    let mut facts = BTreeMap::new();
+    for module in modules {
+        let Some(wanted) = module.desired else { continue };
+        let found = match known.remove(&module.id).filter(|(version, _)| *version == wanted) {
+            Some(known) => Some(known),
+            None => crate::modules::facts(&db::modules::package(tx, module.id, wanted)?).map(|facts| (wanted, facts)),
+        };
+        facts.extend(found.map(|found| (module.id, found)));
+    }
+    Ok(facts)
 }
 
 fn with_port(host: &str, port: u16) -> String {

@@ -158,6 +158,12 @@ pub fn token_of(headers: &HeaderMap) -> Option<&str> {
     pairs.find(|(name, value)| *name == COOKIE && !value.is_empty()).map(|(_, value)| value)
 }
 
+/// The token of a script. A request that carries one is judged by it alone: its cookie does not count, and no page of
+/// another origin can make a browser send it.
+pub fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+}
+
 /// Checks that a request comes from our own pages: every change and every socket must carry our Origin.
 ///
 /// # Errors
@@ -181,9 +187,17 @@ pub fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Outcome<
 }
 
 async fn user_of(parts: &Parts, app: &App, needed: UserRole) -> Outcome<UserView> {
-    let token = token_of(&parts.headers).ok_or_else(Failure::unauthorized)?;
-    let hash = token_hash(token);
-    let user = app.db.call(move |tx| db::users::session(tx, &hash)).await?.ok_or_else(Failure::unauthorized)?;
+    let user = match bearer_of(&parts.headers) {
+        Some(secret) => {
+            let hash = token_hash(secret);
+            app.db.call(move |tx| db::tokens::holder(tx, &hash)).await?
+        }
+        None => {
+            let hash = token_hash(token_of(&parts.headers).ok_or_else(Failure::unauthorized)?);
+            app.db.call(move |tx| db::users::session(tx, &hash)).await?
+        }
+    };
+    let user = user.ok_or_else(Failure::unauthorized)?;
     if user.role.may(needed) {
         return Ok(user);
     }

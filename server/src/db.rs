@@ -5,6 +5,7 @@ pub mod modules;
 pub mod nodes;
 pub mod records;
 pub mod register;
+pub mod tokens;
 pub mod users;
 
 use crate::error::{Failure, Outcome};
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("001-start", include_str!("../../migrations/001-start/up.sql")),
     ("002-register", include_str!("../../migrations/002-register/up.sql")),
+    ("003-tokens", include_str!("../../migrations/003-tokens/up.sql")),
 ];
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;

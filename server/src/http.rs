@@ -7,6 +7,7 @@ pub mod openapi;
 pub mod operate;
 pub mod register;
 pub mod session;
+pub mod users;
 
 use crate::app::App;
 use crate::assets;
@@ -47,7 +48,14 @@ table! {
     post "/api/v1/setup" => session::setup,
     get "/api/v1/users" => session::users,
     post "/api/v1/users" => session::add_user,
+    put "/api/v1/users/{name}" => users::change,
     delete "/api/v1/users/{name}" => session::remove_user,
+    put "/api/v1/session/password" => users::password,
+    get "/api/v1/sessions" => users::sessions,
+    delete "/api/v1/sessions/{id}" => users::end_session,
+    get "/api/v1/tokens" => users::tokens,
+    post "/api/v1/tokens" => users::make_token,
+    delete "/api/v1/tokens/{id}" => users::remove_token,
     get "/api/v1/cluster" => cluster::view,
     put "/api/v1/cluster" => cluster::save,
     get "/api/v1/cluster/versions" => cluster::versions,
@@ -58,6 +66,7 @@ table! {
     delete "/api/v1/nodes/{id}" => nodes::remove,
     post "/api/v1/nodes/{id}/paths" => nodes::paths,
     get "/api/v1/nodes/{id}/processes" => nodes::processes,
+    get "/api/v1/nodes/{id}/commands" => operate::command_log,
     get "/api/v1/nodes/{id}/snapshot.zip" => nodes::snapshot,
     post "/api/v1/join" => nodes::join,
     get "/api/v1/catalogue" => modules::catalogue,
@@ -76,6 +85,7 @@ table! {
     post "/api/v1/modules/{id}/validate" => modules::validate,
     post "/api/v1/modules/{id}/configure" => operate::configure,
     post "/api/v1/modules/{id}/commands" => operate::command,
+    post "/api/v1/modules/{id}/checks" => operate::checks,
     get "/api/v1/modules/{id}/nodes/{node}/log" => operate::log,
     get "/api/v1/modules/{id}/nodes/{node}/log.txt" => operate::log_text,
     get "/api/v1/modules/{id}/nodes/{node}/snapshot.zip" => nodes::module_snapshot,
@@ -110,9 +120,10 @@ async fn guard(request: Request, next: Next) -> Response {
     let api = request.uri().path().starts_with("/api/");
     // A node that joins is no browser: it shows its one-time token, no cookie.
     let joins = request.uri().path() == "/api/v1/join";
+    let script = crate::auth::bearer_of(request.headers()).is_some();
     let origin = check_origin(request.method(), request.uri(), request.headers());
     let mut response = match origin {
-        Err(failure) if !joins => failure.into_response(),
+        Err(failure) if !joins && !script => failure.into_response(),
         _ => next.run(request).await,
     };
     assets::secure(response.headers_mut());

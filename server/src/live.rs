@@ -6,6 +6,7 @@ use crate::hub::NodeLive;
 use crate::tasks::Thing;
 use axum::extract::ws::{Message, WebSocket};
 use holdfast_api::agent::HeldModule;
+use holdfast_api::config::WitnessKind;
 use holdfast_api::console::{LiveSnapshot, ModuleLive, ModuleOnNode, ModuleView, NodeView};
 use holdfast_api::ids::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +102,7 @@ pub fn snapshot(app: &App) -> LiveSnapshot {
         console_build: app.console.build(),
         cluster: desired.cluster_view(),
         nodes: desired.nodes.iter().map(|node| node_view(app, &desired, &nodes, node.id)).collect(),
-        modules: desired.modules.iter().map(|module| module_live(&desired, &nodes, module, now)).collect(),
+        modules: desired.modules.iter().map(|module| module_live(app, &desired, &nodes, module, now)).collect(),
         tasks: app.tasks.recent(TASKS),
     }
 }
@@ -143,7 +144,13 @@ pub fn node_view(app: &App, desired: &Desired, nodes: &BTreeMap<NodeId, NodeLive
     }
 }
 
-fn module_live(desired: &Desired, nodes: &BTreeMap<NodeId, NodeLive>, module: &ModuleView, now: u64) -> ModuleLive {
+fn module_live(
+    app: &App,
+    desired: &Desired,
+    nodes: &BTreeMap<NodeId, NodeLive>,
+    module: &ModuleView,
+    now: u64,
+) -> ModuleLive {
     let holders = nodes.iter().filter(|(_, live)| live.held.modules.contains_key(&module.id)).map(|(id, _)| *id);
     let shown: BTreeSet<NodeId> = desired.members().into_iter().chain(holders).collect();
     let on_node = |id: NodeId| {
@@ -158,7 +165,10 @@ fn module_live(desired: &Desired, nodes: &BTreeMap<NodeId, NodeLive>, module: &M
             report: live.report.and_then(|report| report.modules.into_iter().find(|report| report.id == module.id)),
         }
     };
-    ModuleLive { module: module.clone(), nodes: shown.into_iter().map(on_node).collect() }
+    let facts = desired.facts.get(&module.id).map(|(_, facts)| facts.clone());
+    let registered = facts.as_ref().is_some_and(|facts| facts.witness == WitnessKind::Register);
+    let register = registered.then(|| crate::register::glance(&app.register, desired, module.id));
+    ModuleLive { module: module.clone(), nodes: shown.into_iter().map(on_node).collect(), facts, register }
 }
 
 /// Why the wanted version is not in force on a node; empty: it is.

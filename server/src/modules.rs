@@ -1,12 +1,13 @@
 //! What a module's package means: settings of the wizard out of it and into it, and its checks. Pure.
 
+mod parts;
 #[cfg(test)]
 mod tests;
 
 use crate::assets;
 use crate::error::{Failure, Outcome};
-use holdfast_api::config::{ModuleSettings, ProcessChecker, SCRIPT_NAMES};
-use holdfast_api::console::{CatalogueEntry, FileChange, FileView};
+use holdfast_api::config::{MacroSettings, ModuleMode, ModuleSettings, ProcessChecker, SCRIPT_NAMES};
+use holdfast_api::console::{CatalogueEntry, FileChange, FileView, ModuleFacts};
 use holdfast_api::package::{Package, PackageError, PackageFile, USERCONFIG};
 use holdfast_api::problem::FieldProblem;
 use holdfast_api::userconfig::{Errd, Mode, Probe, Proc, ProcAction, UserConfig, UserConfigError};
@@ -61,9 +62,14 @@ pub fn catalogue() -> Vec<CatalogueEntry> {
         let name = template.strip_suffix(".safe").unwrap_or(template);
         let title = match name {
             "mirror" => "Real-time file replication and failover, two nodes",
+            "light" => "One node: the application is started, watched and restarted there",
             _ => "Module template",
         };
-        CatalogueEntry { template: template.to_owned(), title: title.to_owned(), suggested_name: name.to_owned() }
+        let config =
+            self::template(template).ok().and_then(|package| UserConfig::parse(package.userconfig().ok()?).ok());
+        let mode = config.map_or(ModuleMode::Mirror, |config| parts::mode(config.service.mode));
+        let (title, suggested_name) = (title.to_owned(), name.to_owned());
+        CatalogueEntry { template: template.to_owned(), title, suggested_name, mode }
     };
     assets::templates().into_iter().map(entry).collect()
 }
@@ -83,6 +89,12 @@ pub fn template(name: &str) -> Outcome<Package> {
     Ok(Package { files: files.into_iter().map(file).collect() })
 }
 
+/// What consoles show of a package (zip); none if it cannot be read.
+pub fn facts(bytes: &[u8]) -> Option<ModuleFacts> {
+    let package = Package::read(bytes).ok()?;
+    Some(parts::facts(&UserConfig::parse(package.userconfig().ok()?).ok()?))
+}
+
 /// The wizard's view of a package, or what is wrong with its `userconfig.xml`.
 pub fn settings(package: &Package, name: &str) -> Result<ModuleSettings, Vec<FieldProblem>> {
     let text = package.userconfig().map_err(|error| vec![problem_of(&error)])?;
@@ -91,8 +103,17 @@ pub fn settings(package: &Package, name: &str) -> Result<ModuleSettings, Vec<Fie
         let file = package.files.get(&format!("bin/{script}"))?;
         Some(((*script).to_owned(), String::from_utf8(file.bytes.clone()).ok()?))
     };
+    let one = |(name, value)| MacroSettings { name, value };
+    let macros = UserConfig::macros(text).map_err(|error| vec![xml_problem(&error)])?;
     Ok(ModuleSettings {
         name: name.to_owned(),
+        mode: parts::mode(config.service.mode),
+        networks: config.heart.links.iter().map(|link| link.lan.clone()).collect(),
+        flow: parts::flow(&config),
+        addresses: parts::addresses(config.vip.as_ref()),
+        checkers: config.written_checkers().iter().map(parts::checker).collect(),
+        witness: parts::witness(&config.witness),
+        macros: macros.into_iter().map(one).collect(),
         pulse_ms: narrow(config.heart.pulse_ms),
         timeout_ms: narrow(config.heart.timeout_ms),
         maxloop: config.service.maxloop,
@@ -171,12 +192,16 @@ pub fn with_settings(package: &Package, settings: &ModuleSettings, name: &str) -
     let mut package = package.clone();
     let text = package.userconfig()?.to_owned();
     let invalid = |error: UserConfigError| Failure::invalid(vec![xml_problem(&error)]);
-    let before = self::settings(&package, name).ok();
-    let same = before.is_some_and(|before| {
-        ModuleSettings { scripts: settings.scripts.clone(), name: settings.name.clone(), ..before } == *settings
-    });
-    if !same {
-        let wanted = configured(UserConfig::parse(&text).map_err(invalid)?, settings)?;
+    let before = self::settings(&package, name).map_err(Failure::invalid)?;
+    if settings.mode != before.mode {
+        return Err(Failure::field("mode", "the kind of a module stays; make a new module instead"));
+    }
+    let same = ModuleSettings { scripts: settings.scripts.clone(), name: settings.name.clone(), ..before.clone() };
+    if same != *settings {
+        // First the macros: a field that the form did not change follows its macro.
+        let macros: Vec<_> = settings.macros.iter().map(|one| (one.name.clone(), one.value.clone())).collect();
+        let text = UserConfig::set_macros(&text, &macros).map_err(invalid)?;
+        let wanted = configured(UserConfig::parse(&text).map_err(invalid)?, settings, &before);
         let text = UserConfig::edit(&text, &wanted).map_err(invalid)?;
         package.files.insert(USERCONFIG.into(), PackageFile { bytes: text.into_bytes(), executable: false });
     }
@@ -192,26 +217,33 @@ pub fn with_settings(package: &Package, settings: &ModuleSettings, name: &str) -
     Ok(package)
 }
 
-/// A configuration with the wizard's settings in it. A time that the wizard shows rounded stays exact if it is not
-/// changed.
-fn configured(mut config: UserConfig, settings: &ModuleSettings) -> Outcome<UserConfig> {
-    config.heart.pulse_ms = settings.pulse_ms.into();
-    config.heart.timeout_ms = settings.timeout_ms.into();
-    config.service.maxloop = settings.maxloop;
-    if config.service.loop_interval_ms / HOUR_MS != u64::from(settings.loop_interval_h) {
+/// A configuration with what the wizard changed of `before` in it; the rest stays as the file has it.
+fn configured(mut config: UserConfig, settings: &ModuleSettings, before: &ModuleSettings) -> UserConfig {
+    if settings.pulse_ms != before.pulse_ms {
+        config.heart.pulse_ms = settings.pulse_ms.into();
+    }
+    if settings.timeout_ms != before.timeout_ms {
+        config.heart.timeout_ms = settings.timeout_ms.into();
+    }
+    if settings.maxloop != before.maxloop {
+        config.service.maxloop = settings.maxloop;
+    }
+    if settings.loop_interval_h != before.loop_interval_h {
         config.service.loop_interval_ms = u64::from(settings.loop_interval_h) * HOUR_MS;
     }
-    config.errd.procs = procs_of(&settings.processes, &config.errd.procs);
+    if settings.processes != before.processes {
+        config.errd.procs = procs_of(&settings.processes, &config.errd.procs);
+    }
     let (absent, empty) = (config.errd.polltimer_ms == 0, config.errd.procs.is_empty());
-    let changed = shown_polltimer(&config.errd) != settings.polltimer_s;
-    if (absent && !empty) || (!absent && changed) {
+    if (absent && !empty) || (!absent && settings.polltimer_s != before.polltimer_s) {
         config.errd.polltimer_ms = u64::from(settings.polltimer_s) * 1000;
     }
-    let rfs = config.rfs.as_mut().ok_or_else(|| {
-        Failure::field("directories", "this module replicates nothing: add <rfs> to its userconfig.xml")
-    })?;
-    rfs.directories = settings.directories.iter().map(|path| path.trim_end_matches('/').to_owned()).collect();
-    Ok(config)
+    if settings.directories != before.directories {
+        let plain = settings.directories.iter().map(|path| path.trim_end_matches('/').to_owned());
+        config.set_directories(plain.collect());
+    }
+    parts::put(&mut config, settings, before);
+    config
 }
 
 /// Applies changes of single files.
@@ -280,6 +312,10 @@ pub fn check(package: &Package) -> (Vec<FieldProblem>, Vec<FieldProblem>, Option
     }
     let directories = config.rfs.as_ref().map(|rfs| rfs.directories.as_slice()).unwrap_or_default();
     problems.extend(holdfast_api::config::check_directories("directories", directories));
+    if config.service.mode == Mode::Mirror && directories.is_empty() {
+        let message = "no directory is replicated: the application must not keep its data on the node it runs on";
+        warnings.push(FieldProblem::new("directories", message));
+    }
     for (path, file) in package.files.iter().filter(|(path, _)| path.starts_with("bin/")) {
         if file.bytes.starts_with(b"#!") && file.bytes.windows(2).any(|pair| pair == b"\r\n") {
             problems.push(FieldProblem::new(path, "the script has Windows line ends; use line feeds only"));

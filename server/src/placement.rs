@@ -2,9 +2,10 @@
 
 use crate::app::{App, Desired};
 use crate::tls::names;
+use holdfast_api::config::ClusterConfig;
 use holdfast_api::package::USERCONFIG;
 use holdfast_api::problem::FieldProblem;
-use holdfast_api::userconfig::Witness;
+use holdfast_api::userconfig::{DefaultPrim, UserConfig, Witness};
 use holdfast_api::witness::{Endpoint, Machine, etcd_problem};
 use std::time::Duration;
 use tokio::net::lookup_host;
@@ -12,9 +13,13 @@ use tokio::net::lookup_host;
 /// A name that is not resolved within this is compared as it is written.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What forbids this witness for a module of the cluster's nodes.
-pub async fn problems(app: &App, witness: &Witness) -> Vec<FieldProblem> {
-    let found = match witness {
+/// What forbids this configuration for a module of the cluster's nodes.
+pub async fn problems(app: &App, config: &UserConfig) -> Vec<FieldProblem> {
+    let mut problems = match &app.desired().cluster {
+        Some(saved) => cluster_problems(config, &saved.config),
+        None => Vec::new(),
+    };
+    let found = match &config.witness {
         Witness::None | Witness::Ping { .. } => None,
         Witness::Server { .. } => {
             let own = own_machine(app).await;
@@ -29,7 +34,32 @@ pub async fn problems(app: &App, witness: &Witness) -> Vec<FieldProblem> {
             Err(problem) => Some(problem),
         },
     };
-    found.map(|message| FieldProblem::new(USERCONFIG, message)).into_iter().collect()
+    problems.extend(found.map(|message| FieldProblem::new(USERCONFIG, message)));
+    problems
+}
+
+/// Names that the cluster does not have: the nodes would refuse them.
+fn cluster_problems(config: &UserConfig, cluster: &ClusterConfig) -> Vec<FieldProblem> {
+    let mut problems = Vec::new();
+    let nodes: Vec<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+    if let DefaultPrim::Node(name) = &config.service.defaultprim
+        && !nodes.contains(&name.as_str())
+    {
+        let message = format!(
+            "<service defaultprim=\"{name}\"> names no node of the cluster: write alone, lastprim or one of {}",
+            nodes.join(", ")
+        );
+        problems.push(FieldProblem::new(USERCONFIG, message));
+    }
+    for link in config.heart.links.iter().filter(|link| !cluster.lans.contains(&link.lan)) {
+        let message = format!(
+            "{} is no network of the cluster, which has {}: choose one of them, or add it in Cluster configuration",
+            link.lan,
+            cluster.lans.join(", ")
+        );
+        problems.push(FieldProblem::new("networks", message));
+    }
+    problems
 }
 
 /// Why this server cannot be the register: a node is the same machine, by an address or by the running kernel.
@@ -91,6 +121,28 @@ mod tests {
 
     fn known(name: &str, hosts: &[&str]) -> Machine {
         Machine::new(name, hosts.iter().map(|host| (*host).to_owned()))
+    }
+
+    #[test]
+    fn names_that_the_cluster_does_not_have_are_told_before_the_push() {
+        let text = |prim: &str, lan: &str| {
+            format!(
+                "<safe><service mode=\"mirror\" defaultprim=\"{prim}\"><heart><heartbeat name=\"{lan}\"/></heart>\
+                 </service></safe>"
+            )
+        };
+        let node = holdfast_api::config::ClusterNode {
+            id: holdfast_api::ids::NodeId(1),
+            name: "node1".into(),
+            addresses: std::collections::BTreeMap::new(),
+            fingerprint: String::new(),
+        };
+        let cluster = ClusterConfig { lans: vec!["default".into()], nodes: vec![node], ..ClusterConfig::default() };
+        let problems = |prim, lan| cluster_problems(&UserConfig::parse(&text(prim, lan)).unwrap(), &cluster);
+        assert_eq!(problems("node1", "default"), vec![]);
+        assert_eq!(problems("alone", "default"), vec![]);
+        let found = problems("node3", "other");
+        assert!(found[0].message.contains("node3") && found[1].message.contains("other"), "{found:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::app::{App, Desired};
 use crate::db;
 use crate::error::{Failure, Outcome};
 use holdfast_api::agent::{RegisterAnswer, RegisterMatter, RegisterQuestion};
-use holdfast_api::console::RegisterView;
+use holdfast_api::console::{RegisterLive, RegisterView};
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::register::{Arming, Ask, Refusal, answer};
 use rusqlite::Transaction;
@@ -145,6 +145,7 @@ pub async fn ask(app: &App, node: NodeId, question: RegisterQuestion) -> Registe
         tracing::debug!(%node, %module, ?answer, "the register was looked at");
     } else {
         tracing::info!(%node, %module, ?answer, "the register was asked");
+        app.live.changed();
     }
     answer
 }
@@ -198,6 +199,13 @@ pub async fn view(app: &App, module: ModuleId) -> Outcome<RegisterView> {
         reason,
         earlier,
     })
+}
+
+/// The register of a module in short, for every live snapshot.
+pub fn glance(register: &Register, desired: &Desired, module: ModuleId) -> RegisterLive {
+    let arming = register.heard(module).arming(&desired.members());
+    let name = |id: NodeId| desired.node(id).map_or_else(|| id.to_string(), |node| node.name.clone());
+    RegisterLive { armed: arming.armed(), waits_for: arming.waits_for().map(name).collect() }
 }
 
 /// An administrator vouches that nodes which have not reported do not serve: the register grants from now on, in this life.

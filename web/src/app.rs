@@ -5,7 +5,9 @@ use crate::components::icon::Icon;
 use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::shell::{AppShell, PageHead};
 use crate::live;
-use crate::pages::{cluster, configuration, control, login, support, wizard};
+use crate::pages::{
+    advanced, cluster, configuration, control, login, monitoring, support, troubleshooting, users, wizard,
+};
 use crate::rules::tone::Tone;
 use crate::store::Console;
 use leptos::prelude::*;
@@ -93,6 +95,10 @@ fn Screens() -> impl IntoView {
                 <Route path=path!("/control") view=control::ControlPage />
                 <Route path=path!("/control/:module/:node") view=control::ControlPage />
                 <Route path=path!("/control/:module/:node/:tab") view=control::ControlPage />
+                <Route path=path!("/monitoring") view=monitoring::MonitoringPage />
+                <Route path=path!("/advanced") view=advanced::AdvancedPage />
+                <Route path=path!("/troubleshooting") view=troubleshooting::TroubleshootingPage />
+                <Route path=path!("/users") view=users::UsersPage />
                 <Route path=path!("/support") view=support::SupportPage />
             </Routes>
         </AppShell>

@@ -1,14 +1,16 @@
 //! The REST interface, typed: one function per route the console uses.
 
 use gloo_net::http::{Method, RequestBuilder, Response};
-use holdfast_api::agent::{LogKind, LogPage, ModuleCommand};
+use holdfast_api::agent::{ChecksSwitch, LogKind, LogPage, ModuleCommand};
 use holdfast_api::console::{
-    CatalogueEntry, ClusterForm, CommandForm, ConfigureForm, EnrolForm, Login, ModuleView, NewModule, NodeView,
-    PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView, SessionView, SettingsForm, SettingsView, Setup,
-    TaskStarted, TokenForm, TokenView, ValidateForm, ValidateView,
+    ApiTokenView, CatalogueEntry, ChecksForm, ClusterForm, CommandForm, ConfigureForm, EnrolForm, FilesForm, FilesView,
+    Login, MadeApiToken, ModuleView, NewApiToken, NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView,
+    ProbeForm, ProbeView, ProcessesView, RegisterView, RestoreForm, SessionInfo, SessionView, SettingsForm,
+    SettingsView, Setup, TaskStarted, TokenForm, TokenView, UserChange, UserView, ValidateForm, ValidateView,
+    VersionView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
-use holdfast_api::problem::Problem;
+use holdfast_api::problem::{FieldProblem, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +35,14 @@ impl ApiError {
                 }
                 text
             }
+        }
+    }
+
+    /// The fields at fault.
+    pub fn problems(&self) -> Vec<FieldProblem> {
+        match self {
+            Self::Network(_) => Vec::new(),
+            Self::Problem(problem) => problem.errors.clone(),
         }
     }
 
@@ -149,6 +159,113 @@ pub async fn configure(module: ModuleId, nodes: Vec<NodeId>) -> Answer<TaskStart
 /// Gives a command.
 pub async fn command(module: ModuleId, command: ModuleCommand, nodes: Vec<NodeId>) -> Answer<TaskStarted> {
     send(Method::POST, &format!("/modules/{}/commands", module.0), &CommandForm { command, nodes }).await
+}
+
+/// Switches checkers or the process checker on or off.
+pub async fn checks(module: ModuleId, which: ChecksSwitch, on: bool, nodes: Vec<NodeId>) -> Answer<TaskStarted> {
+    send(Method::POST, &format!("/modules/{}/checks", module.0), &ChecksForm { which, on, nodes }).await
+}
+
+/// Arms the register of a module.
+pub async fn arm(module: ModuleId) -> Answer<RegisterView> {
+    send(Method::POST, &format!("/modules/{}/register/arm", module.0), &()).await
+}
+
+/// The files of the latest version of a module.
+pub async fn latest_files(module: ModuleId) -> Answer<FilesView> {
+    get(&format!("/modules/{}/files", module.0)).await
+}
+
+/// Saves changed files as a new version.
+pub async fn save_files(module: ModuleId, form: &FilesForm) -> Answer<ModuleView> {
+    send(Method::PUT, &format!("/modules/{}/files", module.0), form).await
+}
+
+/// The versions of a module, newest first.
+pub async fn versions(module: ModuleId) -> Answer<Vec<VersionView>> {
+    get(&format!("/modules/{}/versions", module.0)).await
+}
+
+/// Saves an old version again as the newest.
+pub async fn restore(module: ModuleId, form: &RestoreForm) -> Answer<ModuleView> {
+    send(Method::POST, &format!("/modules/{}/restore", module.0), form).await
+}
+
+/// Makes a module from a package.
+pub async fn import(name: &str, file: web_sys::File) -> Answer<ModuleView> {
+    let request = RequestBuilder::new(&format!("{BASE}/modules/import?name={name}"))
+        .method(Method::POST)
+        .header("content-type", "application/zip")
+        .body(file)
+        .map_err(unreached)?;
+    read(accepted(request.send().await.map_err(unreached)?).await?).await
+}
+
+/// Where the package of a module is had.
+pub fn package_href(module: ModuleId) -> String {
+    format!("{BASE}/modules/{}/package.safe", module.0)
+}
+
+/// The files of a version of a module.
+pub async fn files(module: ModuleId, version: u64) -> Answer<FilesView> {
+    get(&format!("/modules/{}/files?version={version}", module.0)).await
+}
+
+/// The last lines of a node's command log.
+pub async fn command_log(node: NodeId, limit: u32) -> Answer<LogPage> {
+    get(&format!("/nodes/{}/commands?limit={limit}", node.0)).await
+}
+
+/// The users.
+pub async fn users() -> Answer<Vec<UserView>> {
+    get("/users").await
+}
+
+/// Adds a user.
+pub async fn add_user(form: &NewUser) -> Answer<UserView> {
+    send(Method::POST, "/users", form).await
+}
+
+/// Gives a user another role or password.
+pub async fn change_user(name: &str, form: &UserChange) -> Answer<UserView> {
+    send(Method::PUT, &format!("/users/{name}"), form).await
+}
+
+/// Removes a user.
+pub async fn remove_user(name: &str) -> Answer<()> {
+    send_for_nothing(Method::DELETE, &format!("/users/{name}")).await
+}
+
+/// Gives the user who is logged in another password.
+pub async fn change_password(form: &PasswordForm) -> Answer<()> {
+    let request = RequestBuilder::new(&format!("{BASE}/session/password")).method(Method::PUT).json(form);
+    let response = request.map_err(unreached)?.send().await.map_err(unreached)?;
+    accepted(response).await.map(|_| ())
+}
+
+/// The sessions.
+pub async fn sessions() -> Answer<Vec<SessionInfo>> {
+    get("/sessions").await
+}
+
+/// Ends a session.
+pub async fn end_session(id: i64) -> Answer<()> {
+    send_for_nothing(Method::DELETE, &format!("/sessions/{id}")).await
+}
+
+/// The tokens of scripts.
+pub async fn tokens() -> Answer<Vec<ApiTokenView>> {
+    get("/tokens").await
+}
+
+/// Makes a token for scripts; shown once.
+pub async fn make_token(form: &NewApiToken) -> Answer<MadeApiToken> {
+    send(Method::POST, "/tokens", form).await
+}
+
+/// Withdraws a token.
+pub async fn remove_token(id: i64) -> Answer<()> {
+    send_for_nothing(Method::DELETE, &format!("/tokens/{id}")).await
 }
 
 /// A page of a log.

@@ -103,17 +103,16 @@ impl Console {
     /// them is drawn anew only when there is something new.
     pub fn modules(self) -> Option<Vec<ModuleLive>> {
         let mut modules = self.read(|snapshot| snapshot.modules.clone())?;
-        for on in modules.iter_mut().flat_map(|module| &mut module.nodes) {
-            if on.fresh {
-                on.reported_unix_ms = 0;
-            }
-        }
+        modules.iter_mut().for_each(settle);
         Some(modules)
     }
 
-    /// The module with this number.
+    /// The module with this number, as [`Console::modules`] gives it.
     pub fn module(self, id: ModuleId) -> Option<ModuleLive> {
-        self.modules()?.into_iter().find(|module| module.module.id == id)
+        let found = |snapshot: &LiveSnapshot| snapshot.modules.iter().find(|module| module.module.id == id).cloned();
+        let mut module = self.read(found).flatten()?;
+        settle(&mut module);
+        Some(module)
     }
 
     /// The task with this number.
@@ -242,6 +241,18 @@ impl Console {
             } else {
                 self.toast(Tone::Ok, format!("{}: done.", task.title));
             }
+        }
+    }
+}
+
+/// Leaves out what changes with every report though nothing has happened.
+fn settle(module: &mut ModuleLive) {
+    for on in &mut module.nodes {
+        if on.fresh {
+            on.reported_unix_ms = 0;
+        }
+        if let Some(report) = &mut on.report {
+            report.replication = None;
         }
     }
 }

@@ -126,6 +126,7 @@ impl Agent {
             connections: Connections::start(user_config.vip.as_ref(), &inbox),
             reboot_command: self.options.reboot_command.clone(),
         };
+        self.reports.watch(&config.name, drivers.replica.figures());
         let mut parts = Parts {
             settings: self.node_settings(checked, &nodes),
             durable,

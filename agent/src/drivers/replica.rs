@@ -75,6 +75,11 @@ impl Replica {
         *self.stats.borrow()
     }
 
+    /// The same, to follow.
+    pub fn figures(&self) -> watch::Receiver<Option<Stats>> {
+        self.stats.subscribe()
+    }
+
     /// Begins a comparison of both copies, unless one goes on; answers how far it is.
     pub fn verify(&self, start: bool) -> VerifyReport {
         let now = self.verify.borrow().clone();

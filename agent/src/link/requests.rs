@@ -1,11 +1,12 @@
 //! What the server asks of this node, carried out by the same functions as the command line's requests.
 
 use crate::agent::Agent;
+use crate::drivers::checks::Order;
 use crate::{control, facts, snapshot};
 use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_api::agent::{Answer, CHUNK_BYTES, PATHS_MAX, Request};
+use holdfast_api::agent::{Answer, CHUNK_BYTES, ChecksSwitch, PATHS_MAX, Request};
 use holdfast_api::ids::ModuleId;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -49,11 +50,25 @@ async fn words(agent: &Agent, request: &Request) -> Option<(String, String)> {
         Request::Command { module, kind, actor } => {
             (actor.clone(), format!("{} -m {}", control::command(*kind), named(*module).await))
         }
-        Request::Leave => (server, "cluster deconfig".to_owned()),
-        Request::ReadLog { .. } | Request::InspectPaths { .. } | Request::ListProcesses | Request::Snapshot { .. } => {
-            return None;
+        Request::SwitchChecks { module, which, on, actor } => {
+            let words = switched(*which, *on).words().unwrap_or_default();
+            (actor.clone(), format!("{words} -m {}", named(*module).await))
         }
+        Request::Leave => (server, "cluster deconfig".to_owned()),
+        Request::ReadLog { .. }
+        | Request::ReadCommandLog { .. }
+        | Request::InspectPaths { .. }
+        | Request::ListProcesses
+        | Request::Snapshot { .. } => return None,
     })
+}
+
+/// The same order as the command line gives it.
+fn switched(which: ChecksSwitch, on: bool) -> Order {
+    match which {
+        ChecksSwitch::Checkers => Order::Checkers(on),
+        ChecksSwitch::Processes => Order::Errd(on),
+    }
 }
 
 async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
@@ -72,6 +87,17 @@ async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
                 Ok(text) => done(text),
                 Err(reason) => Answer::Refused { reason },
             }
+        }
+        Request::SwitchChecks { module, which, on, actor } => {
+            let name = agent.name_of(module).await?;
+            match agent.order_checks(&name, switched(which, on), &actor).await {
+                Ok(text) => done(text),
+                Err(reason) => Answer::Refused { reason },
+            }
+        }
+        Request::ReadCommandLog { from, limit } => {
+            let log = agent.commands.file();
+            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
         }
         Request::ReadLog { module, which, from, limit } => {
             let name = agent.name_of(module).await?;

@@ -14,14 +14,16 @@ mod requests;
 pub use logs::{LOG_LINES_MAX, LogKind, LogLine, LogPage};
 pub use register::{RegisterAnswer, RegisterMatter, RegisterQuestion};
 pub(crate) use reports::finite;
-pub use reports::{InventoryReport, NodeModuleReport, NodeReport, PeerReport, ResourceReport, ResyncReport};
-pub use requests::{Answer, CHUNK_BYTES, ModuleCommand, PATHS_MAX, PathFacts, ProcessFacts, Request};
+pub use reports::{
+    InventoryReport, NodeModuleReport, NodeReport, PeerReport, ReplicationReport, ResourceReport, ResyncReport,
+};
+pub use requests::{Answer, CHUNK_BYTES, ChecksSwitch, ModuleCommand, PATHS_MAX, PathFacts, ProcessFacts, Request};
 
 use crate::ids::{ModuleId, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// Version of these messages. History: 1, first; 2, the register.
-pub const PROTOCOL_VERSION: u32 = 2;
+/// Version of these messages. History: 1, first; 2, the register; 3, the command log and the switches of the checkers.
+pub const PROTOCOL_VERSION: u32 = 3;
 /// Longest frame, in bytes; longer ones end the session.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Name by which agents, and only agents, ask the server's TLS for a session with client certificate.

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// When a checker looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum When {
     /// From the end of `prestart` to before `poststop`.
@@ -21,6 +22,7 @@ pub enum When {
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CheckAction {
     /// Stop the module and wait until the rule no longer holds.

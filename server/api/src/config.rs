@@ -2,7 +2,13 @@
 //!
 //! The checks are pure and the same in browser, server and agent.
 
-use crate::checker::ProcAction;
+mod settings;
+
+pub use settings::{
+    CHECKERS_MAX, CheckerKind, CheckerSettings, MacroSettings, ModuleMode, ModuleSettings, PROCESSES_MAX,
+    ProcessChecker, SCRIPT_BYTES_MAX, SCRIPT_NAMES, VirtualIp, WitnessKind, WitnessSettings,
+};
+
 use crate::ids::{ModuleId, NodeId};
 use crate::problem::FieldProblem;
 use serde::{Deserialize, Serialize};
@@ -14,12 +20,8 @@ pub const NODES_MAX: usize = 16;
 pub const LANS_MAX: usize = 8;
 /// Most replicated directories of a module.
 pub const DIRECTORIES_MAX: usize = 32;
-/// Most process checkers of a module.
-pub const PROCESSES_MAX: usize = 32;
 /// Highest module number: keeps 5600 + 4 (id − 1) and 8888 + (id − 1) among the documented ports.
 pub const MODULE_ID_MAX: u16 = 200;
-/// Longest script, in bytes.
-pub const SCRIPT_BYTES_MAX: usize = 256 * 1024;
 
 /// The cluster as every agent holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,50 +65,6 @@ pub struct ModuleConfig {
     pub version: u64,
     /// The `.safe` zip, base64 (standard alphabet, padded).
     pub package: String,
-}
-
-/// What the wizard edits: a view of a module's `userconfig.xml` and scripts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct ModuleSettings {
-    /// Name of the module.
-    pub name: String,
-    /// `<heart pulse>`: milliseconds between heartbeats.
-    pub pulse_ms: u32,
-    /// `<heart timeout>`: milliseconds of silence after which the peer counts as lost.
-    pub timeout_ms: u32,
-    /// `<service maxloop>`: restarts within `loop_interval_h` after which the module stops.
-    pub maxloop: u32,
-    /// `<service loop_interval>`: hours.
-    pub loop_interval_h: u32,
-    /// `<rfs><replicated dir>`: the replicated directories.
-    pub directories: Vec<String>,
-    /// `<errd polltimer>`: seconds between two looks at the processes.
-    pub polltimer_s: u32,
-    /// `<errd><proc>`: the process checkers.
-    pub processes: Vec<ProcessChecker>,
-    /// The scripts in `bin/`, by file name (`start_prim`, `stop_prim`, `prestart`, `poststop`).
-    pub scripts: BTreeMap<String, String>,
-}
-
-/// One `<proc>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct ProcessChecker {
-    /// Command name, at most 15 bytes (what the kernel keeps).
-    pub name: String,
-    /// Regular expression on the whole command line; empty: any.
-    #[serde(default)]
-    pub argregex: String,
-    /// Fewer running than this: act.
-    pub atleast: u32,
-    /// What to do: `restart`, `stopstart`, `stop`, `noaction`, or a program of the module's `bin`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub action: ProcAction,
-    /// When it is watched: `prim` (the primary), `second`, `both`, `sec`, `pre`, or a class of the module's own.
-    pub class: String,
 }
 
 /// Checks a name of a cluster, node, network or module: `[a-z][a-z0-9_-]{0,23}`.
@@ -326,92 +284,6 @@ impl ModuleConfig {
             problems.push(FieldProblem::new("package", "the package is missing"));
         }
         problems
-    }
-}
-
-/// Scripts that the wizard's settings carry. The others that are called (`start_both`, `start_second` and so on) are files
-/// of the module, which the wizard leaves as they are.
-pub const SCRIPT_NAMES: &[&str] = &["prestart", "start_prim", "stop_prim", "poststop"];
-
-impl ModuleSettings {
-    /// Everything wrong with the form; field paths as the form names them.
-    pub fn validate(&self) -> Vec<FieldProblem> {
-        let mut problems = Vec::new();
-        if let Err(message) = check_name(&self.name) {
-            problems.push(FieldProblem::new("name", message));
-        }
-        if !(50..=60_000).contains(&self.pulse_ms) {
-            problems.push(FieldProblem::new("pulse_ms", "between 50 and 60000 milliseconds"));
-        }
-        if self.timeout_ms > 3_600_000 || u64::from(self.timeout_ms) < 3 * u64::from(self.pulse_ms) {
-            let message = "at least three pulses, so that one lost heartbeat is no failover; at most an hour";
-            problems.push(FieldProblem::new("timeout_ms", message));
-        }
-        if self.maxloop > 1000 {
-            problems.push(FieldProblem::new("maxloop", "at most 1000"));
-        }
-        if self.loop_interval_h > 8760 {
-            problems.push(FieldProblem::new("loop_interval_h", "at most a year of hours (8760)"));
-        }
-        if self.polltimer_s == 0 || self.polltimer_s > 3600 {
-            problems.push(FieldProblem::new("polltimer_s", "between 1 and 3600 seconds"));
-        }
-        if self.directories.is_empty() {
-            problems.push(FieldProblem::new("directories", "name at least one directory to replicate"));
-        }
-        problems.extend(check_directories("directories", &self.directories));
-        self.check_processes(&mut problems);
-        self.check_scripts(&mut problems);
-        problems
-    }
-
-    fn check_processes(&self, problems: &mut Vec<FieldProblem>) {
-        if self.processes.len() > PROCESSES_MAX {
-            problems.push(FieldProblem::new("processes", format!("at most {PROCESSES_MAX} process checkers")));
-            return;
-        }
-        for (i, process) in self.processes.iter().enumerate() {
-            let bad_name = process.name.chars().any(|c| c.is_control() || c == '/');
-            if process.name.is_empty() && process.argregex.is_empty() {
-                problems.push(FieldProblem::new(format!("processes[{i}].name"), "give the command's name"));
-            } else if process.name.len() > 15 || bad_name {
-                let message = "the command's name without path, at most 15 bytes (what `ps -o comm` shows)";
-                problems.push(FieldProblem::new(format!("processes[{i}].name"), message));
-            }
-            if process.argregex.len() > 1024 {
-                problems.push(FieldProblem::new(format!("processes[{i}].argregex"), "at most 1024 bytes"));
-            }
-            if process.atleast == 0 || process.atleast > 10_000 {
-                problems.push(FieldProblem::new(format!("processes[{i}].atleast"), "between 1 and 10000"));
-            }
-            let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-            if process.class.is_empty() || process.class.len() > 64 || !process.class.chars().all(plain) {
-                let message = "write prim, second, both, sec, pre, or a name of 1 to 64 letters, digits, dots, dashes \
-                               or underscores";
-                problems.push(FieldProblem::new(format!("processes[{i}].class"), message));
-            }
-        }
-    }
-
-    fn check_scripts(&self, problems: &mut Vec<FieldProblem>) {
-        for (name, text) in self.scripts.iter().take(64) {
-            let field = format!("scripts.{name}");
-            if !SCRIPT_NAMES.contains(&name.as_str()) {
-                let message = format!(
-                    "the settings carry the scripts {} only: save any other as a file in bin/",
-                    SCRIPT_NAMES.join(", ")
-                );
-                problems.push(FieldProblem::new(field, message));
-            } else if text.len() > SCRIPT_BYTES_MAX {
-                problems.push(FieldProblem::new(field, format!("at most {SCRIPT_BYTES_MAX} bytes")));
-            } else if text.contains('\0') {
-                problems.push(FieldProblem::new(field, "the script has a zero byte in it"));
-            } else if !text.is_empty() && !text.starts_with("#!") {
-                problems.push(FieldProblem::new(field, "the first line must name the interpreter, such as #!/bin/sh"));
-            } else if text.lines().next().is_some_and(|line| line.starts_with("#!")) && text.contains("\r\n") {
-                problems.push(FieldProblem::new(field, "the script has Windows line ends; use line feeds only"));
-            }
-        }
     }
 }
 

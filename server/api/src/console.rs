@@ -9,15 +9,18 @@ mod session;
 mod tasks;
 
 pub use cluster::{ClusterForm, ClusterNodeForm, ClusterView};
-pub use live::{LiveSnapshot, ModuleLive, ModuleOnNode};
+pub use live::{LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, NetworkFacts, RegisterLive};
 pub use modules::{
-    CatalogueEntry, CommandForm, ConfigureForm, FileChange, FileView, FilesForm, FilesView, ModuleView, NewModule,
-    NodePaths, RestoreForm, SettingsForm, SettingsView, ValidateForm, ValidateView, VersionView,
+    CatalogueEntry, ChecksForm, CommandForm, ConfigureForm, FileChange, FileView, FilesForm, FilesView, ModuleView,
+    NewModule, NodePaths, RestoreForm, SettingsForm, SettingsView, ValidateForm, ValidateView, VersionView,
 };
 pub use nodes::{
     EnrolForm, NodeView, PathsForm, PathsView, ProbeCheck, ProbeForm, ProbeIdentity, ProbeView, ProcessesView,
     TokenForm, TokenView,
 };
 pub use register::{RegisterRecord, RegisterView};
-pub use session::{Login, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, SessionView, Setup, UserRole, UserView};
+pub use session::{
+    ApiTokenView, Login, MadeApiToken, NewApiToken, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordForm,
+    SessionInfo, SessionView, Setup, UserChange, UserRole, UserView,
+};
 pub use tasks::{AuditLine, TaskNode, TaskStarted, TaskState, TaskView};

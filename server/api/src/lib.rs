@@ -19,5 +19,4 @@ pub mod rules;
 pub mod state;
 #[cfg(feature = "userconfig")]
 pub mod userconfig;
-#[cfg(feature = "userconfig")]
 pub mod witness;

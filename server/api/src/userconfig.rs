@@ -265,13 +265,66 @@ impl UserConfig {
         guide::markdown()
     }
 
-    /// Changes a text so that it says what `wanted` does: numbers of `<service>` and `<heart>`, replicated directories and
-    /// process checks. Every byte that needs no change stays, comments and macros among them.
+    /// Changes a text so that it says what `wanted` does: numbers of `<service>` and `<heart>`, networks, virtual addresses,
+    /// replicated directories, process checks, checkers and the witness. Every byte that needs no change stays, comments
+    /// and macros among them; `<vip>`, and each checker, is written anew as a whole.
     ///
     /// # Errors
     /// What is wrong with the text; or that the change cannot be made so. Nothing else is changed then.
     pub fn edit(text: &str, wanted: &Self) -> Result<String, UserConfigError> {
         edit::edit(text, wanted)
+    }
+
+    /// Names and texts of the macros of a text, as written.
+    ///
+    /// # Errors
+    /// What is wrong with the XML.
+    pub fn macros(text: &str) -> Result<Vec<(String, String)>, UserConfigError> {
+        edit::macros(text)
+    }
+
+    /// Gives macros of a text other texts: (name, text). Every byte that needs no change stays.
+    ///
+    /// # Errors
+    /// What is wrong with the XML.
+    pub fn set_macros(text: &str, wanted: &[(String, String)]) -> Result<String, UserConfigError> {
+        edit::set_macros(text, wanted)
+    }
+
+    /// The checkers that the user wrote, without those that come with the virtual addresses.
+    pub fn written_checkers(&self) -> &[Checker] {
+        let all = &self.check.checkers;
+        let complete = |count: usize| {
+            let mut check = Check { checkers: all.get(..count).unwrap_or_default().to_vec() };
+            if let Some(vip) = &self.vip {
+                read::add_checkers(&mut check, vip, self.service.mode);
+            }
+            check.checkers == *all
+        };
+        let count = (0..=all.len()).find(|count| complete(*count)).unwrap_or(all.len());
+        all.get(..count).unwrap_or_default()
+    }
+
+    /// Sets the virtual addresses and the user's checkers, and adds the checkers that come with the addresses.
+    pub fn set_checked(&mut self, vip: Option<Vip>, written: Vec<Checker>) {
+        self.check.checkers = written;
+        if let Some(vip) = &vip {
+            read::add_checkers(&mut self.check, vip, self.service.mode);
+        }
+        self.vip = vip;
+    }
+
+    /// Replicates these directories; one that replicated none does it with every preset.
+    pub fn set_directories(&mut self, directories: Vec<String>) {
+        match (&mut self.rfs, directories.is_empty()) {
+            (rfs, true) => *rfs = None,
+            (Some(rfs), false) => rfs.directories = directories,
+            (rfs, false) => {
+                const PRESET: &str = "<safe><service mode=\"mirror\"><heart><heartbeat name=\"default\"/></heart>\
+                                      <rfs async=\"second\"><replicated dir=\"/x\"/></rfs></service></safe>";
+                *rfs = Self::parse(PRESET).ok().and_then(|config| config.rfs).map(|rfs| Rfs { directories, ..rfs });
+            }
+        }
     }
 
     /// Hash of the parts that must be equal on both nodes and that change only while the module is stopped: mode,

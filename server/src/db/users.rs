@@ -2,7 +2,7 @@
 
 use crate::db::now_ms;
 use crate::error::{Failure, Outcome};
-use holdfast_api::console::{UserRole, UserView};
+use holdfast_api::console::{SessionInfo, UserRole, UserView};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 /// A session not used for this long ends.
@@ -10,7 +10,8 @@ pub const IDLE_MS: u64 = 12 * 3_600_000;
 /// A session ends this long after login, used or not.
 pub const AGE_MS: u64 = 7 * 24 * 3_600_000;
 
-fn role_text(role: UserRole) -> &'static str {
+/// As the database keeps a role.
+pub fn role_text(role: UserRole) -> &'static str {
     match role {
         UserRole::Admin => "admin",
         UserRole::Control => "control",
@@ -18,7 +19,8 @@ fn role_text(role: UserRole) -> &'static str {
     }
 }
 
-fn role_of(text: &str) -> UserRole {
+/// The role that the database keeps.
+pub fn role_of(text: &str) -> UserRole {
     match text {
         "admin" => UserRole::Admin,
         "control" => UserRole::Control,
@@ -64,11 +66,82 @@ pub fn remove(tx: &Transaction<'_>, name: &str) -> Outcome<()> {
     if removed == 0 {
         return Err(Failure::not_found(format!("there is no user {name}")));
     }
+    one_admin(tx)
+}
+
+/// Refuses a change after which nobody could change anything.
+fn one_admin(tx: &Transaction<'_>) -> Outcome<()> {
     let admins: u32 = tx.query_row("SELECT count(*) FROM user WHERE role = 'admin'", [], |row| row.get(0))?;
     if admins == 0 {
-        return Err(Failure::conflict("the last administrator cannot be removed; make another one first"));
+        return Err(Failure::conflict("the last administrator stays one; make another one first"));
     }
     Ok(())
+}
+
+/// One user.
+///
+/// # Errors
+/// 404.
+pub fn get(tx: &Transaction<'_>, name: &str) -> Outcome<UserView> {
+    let read = |row: &rusqlite::Row<'_>| Ok(UserView { name: row.get(0)?, role: role_of(&row.get::<_, String>(1)?) });
+    let found = tx.query_row("SELECT name, role FROM user WHERE name = ?1", [name], read).optional()?;
+    found.ok_or_else(|| Failure::not_found(format!("there is no user {name}")))
+}
+
+/// Gives a user another role.
+///
+/// # Errors
+/// 404; 409 for the last administrator.
+pub fn set_role(tx: &Transaction<'_>, name: &str, role: UserRole) -> Outcome<()> {
+    get(tx, name)?;
+    tx.execute("UPDATE user SET role = ?2 WHERE name = ?1", params![name, role_text(role)])?;
+    one_admin(tx)
+}
+
+/// Gives a user another password (an argon2 hash); ends the user's sessions but `own`.
+///
+/// # Errors
+/// 404.
+pub fn set_password(tx: &Transaction<'_>, name: &str, password: &str, own: Option<&[u8]>) -> Outcome<()> {
+    get(tx, name)?;
+    tx.execute("UPDATE user SET password = ?2 WHERE name = ?1", params![name, password])?;
+    tx.execute(
+        "DELETE FROM session WHERE user = (SELECT id FROM user WHERE name = ?1) AND token_hash IS NOT ?2",
+        params![name, own],
+    )?;
+    Ok(())
+}
+
+/// The sessions that stand, the latest used first; `own`: hash of the token of the one that asks.
+pub fn sessions(tx: &Transaction<'_>, own: &[u8]) -> Outcome<Vec<SessionInfo>> {
+    let now = now_ms();
+    let mut statement = tx.prepare(
+        "SELECT s.rowid, u.name, s.created_ms, s.last_used_ms, s.token_hash = ?3 FROM session s
+         JOIN user u ON u.id = s.user WHERE s.last_used_ms >= ?1 AND s.created_ms >= ?2 ORDER BY s.last_used_ms DESC",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(SessionInfo {
+            id: row.get(0)?,
+            user: row.get(1)?,
+            began_unix_ms: row.get(2)?,
+            used_unix_ms: row.get(3)?,
+            own: row.get(4)?,
+        })
+    };
+    let rows = statement.query_map(params![now.saturating_sub(IDLE_MS), now.saturating_sub(AGE_MS), own], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Ends the session with this number; whose it was.
+///
+/// # Errors
+/// 404.
+pub fn end_session_of(tx: &Transaction<'_>, id: i64) -> Outcome<String> {
+    let sql = "SELECT u.name FROM session s JOIN user u ON u.id = s.user WHERE s.rowid = ?1";
+    let user = tx.query_row(sql, [id], |row| row.get(0)).optional()?;
+    let user = user.ok_or_else(|| Failure::not_found("there is no such session"))?;
+    tx.execute("DELETE FROM session WHERE rowid = ?1", [id])?;
+    Ok(user)
 }
 
 /// Number and password hash of a user.

@@ -369,7 +369,7 @@ pub async fn validate(
         let (problems, warnings, config) = package_of::check(&package);
         (view.problems, view.warnings) = (problems, warnings);
         if let Some(config) = &config {
-            view.problems.extend(placement::problems(&app, &config.witness).await);
+            view.problems.extend(placement::problems(&app, config).await);
         }
         directories = config.and_then(|config| config.rfs).map(|rfs| rfs.directories).unwrap_or_default();
     }

@@ -1,6 +1,6 @@
 //! Route: the OpenAPI document of all routes.
 
-use crate::http::{cluster, modules, nodes, operate, register, session};
+use crate::http::{cluster, modules, nodes, operate, register, session, users};
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
@@ -8,7 +8,8 @@ use utoipa::OpenApi;
     info(
         title = "Holdfast",
         description = "Management interface of a Holdfast server. Log in with POST /api/v1/session \
-        and keep the cookie; every request that changes something carries the server's own Origin header."
+        and keep the cookie; every request that changes something carries the server's own Origin header. Scripts send a \
+        token instead (POST /api/v1/tokens) as Authorization: Bearer, without cookie and Origin."
     ),
     paths(
         session::view,
@@ -18,6 +19,13 @@ use utoipa::OpenApi;
         session::users,
         session::add_user,
         session::remove_user,
+        users::change,
+        users::password,
+        users::sessions,
+        users::end_session,
+        users::tokens,
+        users::make_token,
+        users::remove_token,
         cluster::view,
         cluster::save,
         cluster::versions,
@@ -47,6 +55,8 @@ use utoipa::OpenApi;
         modules::validate,
         operate::configure,
         operate::command,
+        operate::checks,
+        operate::command_log,
         operate::log,
         operate::log_text,
         register::view,

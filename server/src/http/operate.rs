@@ -10,14 +10,15 @@ use crate::http::{Asked, In, Json, download};
 use crate::live::{Live, snapshot};
 use crate::modules as package_of;
 use crate::placement;
+use crate::serve::Ends;
 use crate::tasks::{NewTask, Thing};
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use holdfast_api::agent::{Answer, LOG_LINES_MAX, LogKind, LogPage, ModuleCommand, Request};
+use holdfast_api::agent::{Answer, ChecksSwitch, LOG_LINES_MAX, LogKind, LogPage, ModuleCommand, Request};
 use holdfast_api::console::{
-    AuditLine, CommandForm, ConfigureForm, LiveSnapshot, TaskNode, TaskStarted, TaskState, TaskView,
+    AuditLine, ChecksForm, CommandForm, ConfigureForm, LiveSnapshot, TaskNode, TaskStarted, TaskState, TaskView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::Problem;
@@ -120,7 +121,7 @@ pub async fn configure(
     let nodes = targets(&app, &form.nodes)?;
     let (mut problems, _, config) = package_of::check(&package);
     if let Some(config) = &config {
-        problems.extend(placement::problems(&app, &config.witness).await);
+        problems.extend(placement::problems(&app, config).await);
     }
     if !problems.is_empty() {
         return Err(Failure::invalid(problems));
@@ -188,6 +189,7 @@ fn primary(app: &App, id: ModuleId, members: &[NodeId]) -> Option<NodeId> {
 pub async fn command(
     State(app): State<Arc<App>>,
     Control(user): Control,
+    ends: Ends,
     In(id): In<ModuleId>,
     Json(form): Json<CommandForm>,
 ) -> Outcome<Response> {
@@ -206,12 +208,77 @@ pub async fn command(
             Failure::conflict(format!("no node is PRIM with a secondary in {}: there is nothing to swap", module.name))
         })?];
     }
-    let name = form.command.as_str();
+    let (what, actor) = (form.command, actor(&user.name, &ends));
+    let order = Order {
+        module: id,
+        name: form.command.as_str().to_owned(),
+        text: format!("{} {}", form.command.as_str(), module.name),
+        request: Box::new(move || Request::Command { module: id, kind: what, actor: actor.clone() }),
+    };
+    let task = give(&app, &user.name, nodes, order, |names| title(what, &module.name, names)).await?;
+    Ok(started(task))
+}
+
+/// Switches a module's checkers, or its process checker, on or off on some nodes, or all.
+#[utoipa::path(post, path = "/api/v1/modules/{id}/checks", tag = "operate", params(("id" = u16, Path)),
+    request_body = ChecksForm, responses((status = 202, body = TaskStarted), (status = 404, body = Problem),
+    (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub async fn checks(
+    State(app): State<Arc<App>>,
+    Control(user): Control,
+    ends: Ends,
+    In(id): In<ModuleId>,
+    Json(form): Json<ChecksForm>,
+) -> Outcome<Response> {
+    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    if module.desired.is_none() {
+        return Err(Failure::conflict(format!("{} is a draft; configure it first", module.name)));
+    }
+    let nodes = targets(&app, &form.nodes)?;
+    let (which, on) = (form.which, form.on);
+    let what = match which {
+        ChecksSwitch::Checkers => "checkers",
+        ChecksSwitch::Processes => "process checker",
+    };
+    let word = if on { "on" } else { "off" };
+    let actor = actor(&user.name, &ends);
+    let order = Order {
+        module: id,
+        name: "checks".to_owned(),
+        text: format!("{what} {word} of {}", module.name),
+        request: Box::new(move || Request::SwitchChecks { module: id, which, on, actor: actor.clone() }),
+    };
+    let title = |names: &str| format!("Switch the {what} of {} {word} on {names}", module.name);
+    Ok(started(give(&app, &user.name, nodes, order, title).await?))
+}
+
+/// Who gives an order, as the nodes note it.
+fn actor(user: &str, ends: &Ends) -> String {
+    format!("{user}@{}", ends.peer.ip().to_canonical())
+}
+
+/// An order for nodes: what is asked of each, and how it is told.
+struct Order {
+    module: ModuleId,
+    /// The task's kind.
+    name: String,
+    /// For the audit, before the nodes.
+    text: String,
+    request: Box<dyn Fn() -> Request + Send + Sync>,
+}
+
+/// Gives an order to nodes, as a task that ends with their answers; `title` gets their names.
+async fn give(
+    app: &Arc<App>,
+    user: &str,
+    nodes: Vec<NodeId>,
+    order: Order,
+    title: impl FnOnce(&str) -> String,
+) -> Outcome<u64> {
     let desired = app.desired();
     let names: Vec<String> =
         nodes.iter().map(|node| desired.node(*node).map_or_else(|| node.to_string(), |row| row.name.clone())).collect();
-    let text = format!("{name} {} on {}", module.name, names.join(", "));
-    let (actor, audit) = (user.name.clone(), text.clone());
+    let (actor, audit) = (user.to_owned(), format!("{} on {}", order.text, names.join(", ")));
     app.db.call(move |tx| db::records::audit(tx, &actor, &audit)).await?;
     let node = |(node, name): (&NodeId, &String)| TaskNode {
         node: *node,
@@ -220,17 +287,16 @@ pub async fn command(
         message: "sent".into(),
     };
     let task = app.tasks.begin(NewTask {
-        title: title(form.command, &module.name, &names.join(", ")),
-        kind: name.into(),
-        module: Some(id),
-        author: user.name.clone(),
+        title: title(&names.join(", ")),
+        kind: order.name,
+        module: Some(order.module),
+        author: user.to_owned(),
         thing: None,
         nodes: nodes.iter().zip(&names).map(node).collect(),
     });
     for (node, name) in nodes.into_iter().zip(names) {
-        let (app, actor, kind) = (Arc::clone(&app), user.name.clone(), form.command);
+        let (app, request) = (Arc::clone(app), (order.request)());
         tokio::spawn(async move {
-            let request = Request::Command { module: id, kind, actor };
             let (state, message) = match app.hub.ask(node, &name, request, COMMAND_TIMEOUT).await {
                 Ok(Answer::Done { text }) => (TaskState::Done, text),
                 Ok(_) => (TaskState::Failed, "the node answered something else than asked".to_owned()),
@@ -239,7 +305,34 @@ pub async fn command(
             app.tasks.progress(task, node, state, &message);
         });
     }
-    Ok(started(task))
+    Ok(task)
+}
+
+/// Query of a node's command log.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct CommandLogQuery {
+    /// Position to read from; without it, the last `limit` lines.
+    from: Option<u64>,
+    /// Most lines (500 without it, at most 2000).
+    limit: Option<u32>,
+}
+
+/// A page of a node's command log: who asked for what there, and what came of it.
+#[utoipa::path(get, path = "/api/v1/nodes/{id}/commands", tag = "operate", params(("id" = u16, Path), CommandLogQuery),
+    responses((status = 200, body = LogPage), (status = 404, body = Problem), (status = 502, body = Problem)))]
+pub async fn command_log(
+    State(app): State<Arc<App>>,
+    _: Monitor,
+    In(node): In<NodeId>,
+    Asked(query): Asked<CommandLogQuery>,
+) -> Outcome<axum::Json<LogPage>> {
+    let name = name_of(&app, node)?;
+    let limit = query.limit.unwrap_or(500).clamp(1, LOG_LINES_MAX);
+    match app.hub.ask(node, &name, Request::ReadCommandLog { from: query.from, limit }, LOG_TIMEOUT).await? {
+        Answer::LogPage(page) => Ok(axum::Json(page)),
+        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
+    }
 }
 
 /// Query of a log.

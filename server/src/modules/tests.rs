@@ -13,6 +13,12 @@ fn the_catalogue_offers_mirror_and_its_settings_can_be_read() {
     assert!(settings.scripts.contains_key("start_prim"));
     assert_eq!((settings.polltimer_s, settings.pulse_ms, settings.timeout_ms), (10, 250, 800));
     assert!(template("nothing.safe").is_err());
+    let light = catalogue().into_iter().find(|entry| entry.template == "light.safe").unwrap();
+    assert_eq!(light.mode, ModuleMode::Light);
+    let package = template("light.safe").unwrap();
+    let light = super::settings(&package, "light").unwrap();
+    assert!(light.scripts.contains_key("start_both") && light.validate().is_empty());
+    assert_eq!(check(&package).0, vec![]);
 }
 
 #[test]
@@ -61,6 +67,60 @@ fn saved_settings_keep_comments_macros_and_what_the_wizard_does_not_show() {
     let saved = with_settings(&package, &wanted, "mirror").unwrap();
     let expected = text.replace("\"5s\"", "\"6000\"").replace("\"app\"", "\"appd\"");
     assert_eq!(saved.userconfig().unwrap(), expected);
+}
+
+#[test]
+fn networks_addresses_checkers_and_witness_go_in_and_come_out_again() {
+    use holdfast_api::config::{CheckerKind, CheckerSettings, VirtualIp, WitnessKind, WitnessSettings};
+    use holdfast_api::userconfig::{CheckAction, When};
+    let mut wanted = settings(&mirror(), "mirror").unwrap();
+    let ip =
+        |addr: &str, interface: &str| VirtualIp { addr: addr.into(), interface: interface.into(), prefix: Some(24) };
+    let checker = |kind, ident: &str, target: &str, port| CheckerSettings {
+        kind,
+        ident: ident.into(),
+        when: When::Pre,
+        action: CheckAction::Wait,
+        target: target.into(),
+        port,
+        arg: String::new(),
+        interval_ms: 10_000,
+        timeout_ms: 5000,
+    };
+    wanted.networks.push("second".into());
+    wanted.flow = "second".into();
+    wanted.addresses = vec![ip("10.0.0.9", ""), ip("10.0.1.9", ""), ip("10.0.2.9", "eth2")];
+    wanted.checkers = vec![
+        checker(CheckerKind::Ping, "gateway", "10.0.0.254", 0),
+        checker(CheckerKind::Module, "", "database", 9010),
+    ];
+    wanted.witness = WitnessSettings { kind: WitnessKind::Ping, addresses: vec!["10.0.0.254".into()] };
+    let package = with_settings(&mirror(), &wanted, "mirror").unwrap();
+    assert_eq!(settings(&package, "mirror").unwrap(), wanted);
+    let facts = facts(&write(&package).unwrap()).unwrap();
+    assert_eq!((facts.flow.as_str(), facts.addresses.len(), facts.witness), ("second", 3, WitnessKind::Ping));
+    wanted.networks.truncate(1);
+    wanted.flow = "default".into();
+    wanted.addresses.remove(0);
+    wanted.checkers.clear();
+    wanted.witness = WitnessSettings::default();
+    wanted.directories.clear();
+    let less = with_settings(&package, &wanted, "mirror").unwrap();
+    assert_eq!(settings(&less, "mirror").unwrap(), wanted);
+    assert!(less.userconfig().unwrap().contains("<!-- The process that must run"), "comments are gone");
+}
+
+#[test]
+fn a_field_that_was_not_edited_follows_its_macro() {
+    let text = "<safe><macro name=\"p\" value=\"80\"/><service mode=\"mirror\"><heart><heartbeat name=\"a\"/></heart>\
+        <check><tcp ident=\"w\" when=\"prim\"><to addr=\"::1\" port=\"%p%\"/></tcp></check></service></safe>";
+    let change = FileChange { path: USERCONFIG.into(), text: Some(text.into()) };
+    let package = with_changes(&mirror(), &[change]).unwrap();
+    let mut wanted = settings(&package, "m").unwrap();
+    wanted.macros[0].value = "81".into();
+    let saved = with_settings(&package, &wanted, "m").unwrap();
+    assert_eq!(saved.userconfig().unwrap(), text.replace("\"80\"", "\"81\""));
+    assert_eq!(settings(&saved, "m").unwrap().checkers[0].port, 81);
 }
 
 #[test]

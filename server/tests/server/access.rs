@@ -118,6 +118,8 @@ async fn roles_are_enforced_at_the_routes() {
         (Method::POST, "/api/v1/nodes/probe", json!({"address": "127.0.0.1:1"}), [403, 403, 401]),
         (Method::POST, "/api/v1/modules", json!({"template": "mirror.safe", "name": "m"}), [403, 403, 401]),
         (Method::POST, "/api/v1/modules/1/commands", json!({"command": "start"}), [404, 403, 401]),
+        (Method::POST, "/api/v1/modules/1/checks", json!({"which": "checkers", "on": true}), [404, 403, 401]),
+        (Method::POST, "/api/v1/modules/1/register/arm", json!({}), [403, 403, 401]),
         (Method::POST, "/api/v1/modules/1/configure", json!({}), [403, 403, 401]),
         (Method::PUT, "/api/v1/cluster", json!({}), [403, 403, 401]),
         (Method::DELETE, "/api/v1/nodes/1", json!(null), [403, 403, 401]),
@@ -135,6 +137,71 @@ async fn roles_are_enforced_at_the_routes() {
     assert_eq!(monitor.full(Method::GET, "/api/v1/nodes", None).await.0, StatusCode::UNAUTHORIZED);
     let (status, _) = admin.send(Method::DELETE, "/api/v1/users/admin", json!(null)).await;
     assert_eq!(status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn users_get_other_roles_and_passwords_and_lose_their_sessions() {
+    let running = server().await;
+    let admin = running.admin().await;
+    admin.done("/api/v1/users", json!({"name": "berta", "role": "monitor", "password": PASSWORD})).await;
+    let login = async |password: &str| {
+        let mut client = running.client();
+        let body = json!({"user": "berta", "password": password});
+        let (status, headers, _) = client.full(Method::POST, "/api/v1/session", Some(body)).await;
+        if status == StatusCode::OK {
+            client.take_cookie(&headers);
+        }
+        (status, client)
+    };
+    let (_, berta) = login(PASSWORD).await;
+    let (status, user) = admin.send(Method::PUT, "/api/v1/users/berta", json!({"role": "control"})).await;
+    assert_eq!((status, user["role"].as_str()), (StatusCode::OK, Some("control")));
+    assert_eq!(berta.get("/api/v1/session").await["user"]["role"], "control");
+    assert_eq!(
+        admin.send(Method::PUT, "/api/v1/users/admin", json!({"role": "monitor"})).await.0,
+        StatusCode::CONFLICT
+    );
+    assert_eq!(
+        admin.send(Method::PUT, "/api/v1/users/nobody", json!({"role": "monitor"})).await.0,
+        StatusCode::NOT_FOUND
+    );
+    let change = |old: &str| json!({"old": old, "new": "another long one"});
+    let (status, problem) = berta.send(Method::PUT, "/api/v1/session/password", change("wrong")).await;
+    assert_eq!((status, problem["errors"][0]["field"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("old")));
+    let (_, other) = login(PASSWORD).await;
+    assert_eq!(berta.send(Method::PUT, "/api/v1/session/password", change(PASSWORD)).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(other.full(Method::GET, "/api/v1/nodes", None).await.0, StatusCode::UNAUTHORIZED);
+    let sessions = admin.get("/api/v1/sessions").await;
+    let mine = sessions.as_array().unwrap().iter().find(|session| session["user"] == "berta").unwrap().clone();
+    let path = format!("/api/v1/sessions/{}", mine["id"]);
+    assert_eq!(admin.send(Method::DELETE, &path, json!(null)).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(berta.full(Method::GET, "/api/v1/nodes", None).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_script_comes_in_by_its_token_with_its_role_until_it_is_withdrawn() {
+    let running = server().await;
+    let admin = running.admin().await;
+    let made = admin.done("/api/v1/tokens", json!({"name": "backup", "role": "control"})).await;
+    let secret = made["secret"].as_str().unwrap().to_owned();
+    let script = Client { origin: None, cookie: None, ..running.client() };
+    let ask = async |method: Method, path: &str, body: &str| {
+        let request = script.request(method, path).header("authorization", format!("Bearer {secret}"));
+        let request = request.header("content-type", "application/json").body(Full::from(body.to_owned())).unwrap();
+        script.raw(request).await.0
+    };
+    assert_eq!(ask(Method::GET, "/api/v1/nodes", "").await, StatusCode::OK);
+    assert_eq!(
+        ask(Method::POST, "/api/v1/modules/1/commands", "{\"command\": \"start\"}").await,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(ask(Method::POST, "/api/v1/nodes/tokens", "{\"minutes\": 5}").await, StatusCode::FORBIDDEN);
+    let listed = admin.get("/api/v1/tokens").await;
+    assert_eq!(listed[0]["name"], "backup");
+    assert!(listed[0]["used_unix_ms"].as_u64().unwrap() > 0 && listed[0].get("secret").is_none());
+    let path = format!("/api/v1/tokens/{}", listed[0]["id"]);
+    assert_eq!(admin.send(Method::DELETE, &path, json!(null)).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(ask(Method::GET, "/api/v1/nodes", "").await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -180,7 +180,10 @@ async fn commands_go_to_their_nodes_and_report_progress() {
     assert_eq!(status, StatusCode::CONFLICT);
     let task = admin.done("/api/v1/modules/1/commands", json!({"command": "prim", "nodes": [1]})).await["task"].clone();
     let (id, request) = one.request().await;
-    assert!(matches!(&request, Request::Command { module: M1, actor, .. } if actor == "admin"), "{request:?}");
+    assert!(
+        matches!(&request, Request::Command { module: M1, actor, .. } if actor == "admin@127.0.0.1"),
+        "{request:?}"
+    );
     assert_eq!(admin.get(&format!("/api/v1/tasks/{task}")).await["state"], "running");
     one.answer(id, Answer::Done { text: "starting as primary".into() }).await;
     assert_eq!(admin.task(&task).await["nodes"][0]["message"], "starting as primary");
@@ -188,6 +191,11 @@ async fn commands_go_to_their_nodes_and_report_progress() {
     seen(&admin, 0, "PRIM").await;
     let task = admin.done("/api/v1/modules/1/commands", json!({"command": "swap"})).await["task"].clone();
     one.do_next("swapping").await;
+    assert_eq!(admin.task(&task).await["state"], "done");
+    let checks = json!({"which": "processes", "on": false, "nodes": [1]});
+    let task = admin.done("/api/v1/modules/1/checks", checks).await["task"].clone();
+    let request = one.do_next("off").await;
+    assert!(matches!(request, Request::SwitchChecks { on: false, .. }), "{request:?}");
     assert_eq!(admin.task(&task).await["state"], "done");
     drop(two.socket);
     let away = eventually("node2 is away", || async {

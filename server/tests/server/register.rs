@@ -286,7 +286,10 @@ async fn a_register_on_a_node_of_the_module_is_refused_where_it_is_configured() 
     let mut pair = pair().await;
     let app = std::sync::Arc::clone(&pair.running.server.app);
     let problems = async |witness: Witness| {
-        let found = holdfast_server::placement::problems(&app, &witness).await;
+        let text = "<safe><service mode=\"mirror\"><heart><heartbeat name=\"default\"/></heart></service></safe>";
+        let config = holdfast_api::userconfig::UserConfig::parse(text).unwrap();
+        let config = holdfast_api::userconfig::UserConfig { witness, ..config };
+        let found = holdfast_server::placement::problems(&app, &config).await;
         found.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; ")
     };
     let server = || Witness::Server { ident: "witness".into() };

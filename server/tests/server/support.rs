@@ -360,6 +360,7 @@ impl Session {
             inventory: None,
             version: *version,
             resources: Vec::new(),
+            replication: None,
         });
         let report = NodeReport {
             unix_ms: holdfast_server::db::now_ms(),

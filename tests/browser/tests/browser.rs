@@ -10,6 +10,8 @@ use std::time::Duration;
 
 const PASSWORD: &str = "correct horse battery";
 const MODULE: &str = "bank";
+/// The screens of the rail, as their links are called.
+const SCREENS: [&str; 7] = ["control", "configuration", "cluster", "monitoring", "troubleshooting", "support", "users"];
 /// A failover or resync on a busy machine.
 const SLOW: Duration = Duration::from_secs(120);
 
@@ -39,7 +41,10 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
         "node2 still holds what the console said it would delete"
     );
     fail_over(stage, browser).await?;
+    watch_a_node_without_redundancy(browser).await?;
     come_back(browser).await?;
+    look_into_it(browser).await?;
+    keep_users(browser).await?;
     look_at_logs_and_snapshots(browser).await?;
     appearance(browser).await?;
     demand_silence(browser).await?;
@@ -116,6 +121,17 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
     }
     screen(browser, "07-directories").await?;
     browser.click("wizard-next").await?;
+    browser.expect("[data-testid=network-default]:checked", PATIENCE).await?;
+    browser.expect("[data-testid=flow-default]:checked", PATIENCE).await?;
+    screen(browser, "07a-networks").await?;
+    browser.click("wizard-next").await?;
+    browser.click("address-own").await?;
+    browser.fill("vip-0", "no address").await?;
+    browser.find("vip-0-problem").await?;
+    screen(browser, "07b-address").await?;
+    browser.click("address-cloud").await?;
+    browser.expect_text("health-addresses", "/var/modules/bank/ready.txt").await?;
+    browser.click("wizard-next").await?;
     browser.click("processes-of-node1").await?;
     browser.find("process-list").await?;
     for key in 1..8 {
@@ -129,6 +145,13 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
     }
     browser.fill("process-0", "holdfast-bank").await?;
     screen(browser, "08-processes").await?;
+    browser.click("wizard-next").await?;
+    browser.click("add-checker").await?;
+    screen(browser, "08a-checkers").await?;
+    browser.click("add-checker-remove-0").await?;
+    browser.click("wizard-next").await?;
+    browser.expect("[data-testid=witness-none]:checked", PATIENCE).await?;
+    screen(browser, "08b-witness").await?;
     browser.click("wizard-next").await?;
     let files = plan.files()?;
     for name in ["start_prim", "stop_prim"] {
@@ -212,6 +235,49 @@ fn some_more(load: &Load, more: u64) -> Result<()> {
     .with_context(|| format!("last failure of a client: {:?}", load.last_failure()))
 }
 
+/// While one node is stopped, Monitoring says so first, and shows what happened.
+async fn watch_a_node_without_redundancy(browser: &Browser) -> Result<()> {
+    browser.click("rail-monitoring").await?;
+    browser.expect_text("issues", "without redundancy").await?;
+    browser.expect(&state("monitor-state-node2", "ALONE", "Ready"), SLOW).await?;
+    browser.expect_text("timeline", "node2").await?;
+    screen(browser, "17a-monitoring-alone").await?;
+    browser.click("rail-control").await?;
+    browser.click("select-node1").await
+}
+
+/// Both nodes back: nothing is bad; resources, the merged logs and the commands of a node can be read.
+async fn look_into_it(browser: &Browser) -> Result<()> {
+    browser.click("tab-resources").await?;
+    browser.expect_text("resources", "heartbeat.flow").await?;
+    screen(browser, "17b-resources").await?;
+    browser.click("rail-monitoring").await?;
+    browser.expect("[data-testid=flow] [data-live=true]", SLOW).await?;
+    ensure!(!browser.is_there("all-well").await?, "a single heartbeat network is to be minded");
+    screen(browser, "17c-monitoring").await?;
+    browser.click("rail-troubleshooting").await?;
+    browser.expect_text("merged-log", "node1").await?;
+    browser.expect_text("connectivity", "hears the other node").await?;
+    browser.click("commands-of-node1").await?;
+    browser.expect_text("commands-log", "admin@").await?;
+    screen(browser, "17d-troubleshooting").await?;
+    browser.click("rail-control").await
+}
+
+/// A user is added with a role, and a token is made for a script.
+async fn keep_users(browser: &Browser) -> Result<()> {
+    browser.click("rail-users").await?;
+    browser.fill("new-user", "berta").await?;
+    browser.fill("new-user-password", PASSWORD).await?;
+    browser.click("add-user").await?;
+    browser.expect_text("users", "berta").await?;
+    browser.fill("new-token", "backup").await?;
+    browser.click("add-token").await?;
+    browser.find("token-secret").await?;
+    screen(browser, "17e-users").await?;
+    browser.click("rail-control").await
+}
+
 /// The stopped node comes back as secondary; start at boot is switched on for both.
 async fn come_back(browser: &Browser) -> Result<()> {
     browser.click("commands").await?;
@@ -262,13 +328,13 @@ async fn look_at_logs_and_snapshots(browser: &Browser) -> Result<()> {
 async fn appearance(browser: &Browser) -> Result<()> {
     browser.click("user-menu").await?;
     browser.click("user-menu-dark").await?;
-    for page in ["control", "configuration", "cluster", "support"] {
+    for page in SCREENS {
         browser.click(&format!("rail-{page}")).await?;
         browser.expect("h1", PATIENCE).await?;
         screen(browser, &format!("20-dark-{page}")).await?;
     }
     browser.resize(500, 900).await?;
-    for page in ["control", "configuration", "cluster", "support"] {
+    for page in SCREENS {
         browser.click(&format!("rail-{page}")).await?;
         browser.expect("h1", PATIENCE).await?;
         screen(browser, &format!("21-narrow-{page}")).await?;
@@ -297,7 +363,12 @@ async fn lose_a_node(stage: &mut Stage, browser: &Browser) -> Result<()> {
     tokio::task::block_in_place(|| stage.lab.kill_node(2))?;
     browser.expect(&state("state-node1", "ALONE", "Ready"), SLOW).await?;
     browser.expect("[data-testid=state-node2][data-tone=lost]", SLOW).await?;
-    screen(browser, "22-node-lost").await
+    screen(browser, "22-node-lost").await?;
+    browser.click("rail-monitoring").await?;
+    browser.expect_text("issues", "node2 has not been in contact since").await?;
+    browser.click("rail-troubleshooting").await?;
+    browser.expect_text("why-chain", "node1 takes over").await?;
+    screen(browser, "23-why").await
 }
 
 /// A state badge that shows this state as live.

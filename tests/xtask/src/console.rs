@@ -12,6 +12,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const LAYOUT: u8 = 2;
 /// Files smaller than this (bytes) are served as they are.
 const COMPRESS_MIN: u64 = 256;
+/// Compressed bytes that a browser may have to load before the console can be used.
+const FIRST_LOAD_MAX: u64 = 300_000;
 /// In `index.html`, replaced by the address of the hashed directory.
 const ASSETS_MARK: &str = "{{assets}}";
 
@@ -40,6 +42,12 @@ pub fn build(root: &Path, release: bool) -> Result<PathBuf> {
     lay_out(&stage, &fresh)?;
     compress_tree(&fresh, release)?;
     fs::write(fresh.join(".key"), &key).context("cannot write the console's key")?;
+    let first_load = first_load(&fresh)?;
+    println!("console: first load {first_load} bytes compressed (at most {FIRST_LOAD_MAX} in a release build)");
+    ensure!(
+        !release || first_load <= FIRST_LOAD_MAX,
+        "the console's first load has grown beyond {FIRST_LOAD_MAX} bytes"
+    );
     swap_in(&fresh, &dist)?;
     fs::remove_dir_all(&stage).ok();
     Ok(dist)
@@ -171,6 +179,18 @@ fn compress_tree(dir: &Path, release: bool) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of everything that the page loads at first, as brotli makes them (all there is: nothing is loaded later).
+fn first_load(dir: &Path) -> Result<u64> {
+    let files = files_below(dir)?;
+    let mut sum = 0;
+    for (name, path) in files.iter().filter(|(name, _)| !name.ends_with(".br") && !name.ends_with(".gz")) {
+        let small = dir.join(format!("{name}.br"));
+        let taken = if small.is_file() { &small } else { path };
+        sum += fs::metadata(taken).with_context(|| format!("cannot look at {}", taken.display()))?.len();
+    }
+    Ok(sum)
+}
+
 fn brotli(bytes: &[u8], release: bool) -> Result<Vec<u8>> {
     let params =
         brotli::enc::BrotliEncoderParams { quality: if release { 11 } else { 3 }, lgwin: 22, ..Default::default() };
@@ -266,6 +286,17 @@ mod tests {
             names.push(files[0].clone());
         }
         assert_ne!(names[0], names[1]);
+        fs::remove_dir_all(root).expect("removed");
+    }
+
+    #[test]
+    fn the_first_load_counts_each_file_once_as_it_travels() {
+        let root = scratch("load");
+        fs::write(root.join("small"), "x").expect("write");
+        fs::write(root.join("large"), vec![b'x'; 10_000]).expect("write");
+        compress_tree(&root, false).expect("compressed");
+        let compressed = fs::metadata(root.join("large.br")).expect("there").len();
+        assert_eq!(super::first_load(&root).expect("counted"), compressed + 1);
         fs::remove_dir_all(root).expect("removed");
     }
 

@@ -18,11 +18,13 @@ pub enum Icon {
     Copy,
     Download,
     Eye,
+    Files,
     Follow,
     Forward,
     Info,
     Key,
     Leave,
+    Monitor,
     Moon,
     More,
     Primary,
@@ -38,6 +40,7 @@ pub enum Icon {
     Swap,
     System,
     User,
+    Wrench,
 }
 
 impl Icon {
@@ -61,11 +64,13 @@ impl Icon {
             Self::Eye => {
                 "M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12ZM12 9.2a2.8 2.8 0 1 1 0 5.6 2.8 2.8 0 0 1 0-5.6Z"
             }
+            Self::Files => "M6 3h8l4 4v14H6ZM14 3v4h4M9 12h6M9 16h6",
             Self::Follow => "M12 4v10M7.5 9.8 12 14.3l4.5-4.5M5 19.5h14",
             Self::Forward => "M5 12h14M13 6l6 6-6 6",
             Self::Info => "M12 3.5a8.5 8.5 0 1 1 0 17 8.5 8.5 0 0 1 0-17ZM12 11v5.5M12 7.8v.1",
             Self::Key => "M8 11.5a4 4 0 1 1 0 8 4 4 0 0 1 0-8ZM11 12.6 19.5 4M16 7.6l3 3",
             Self::Leave => "M14 4h5v16h-5M4 12h11M11 8l4 4-4 4",
+            Self::Monitor => "M3 12h4l3-7 4 14 3-7h4",
             Self::Moon => "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5Z",
             Self::More => {
                 "M5 11.5a.5.5 0 1 1 0 1 .5.5 0 0 1 0-1ZM12 11.5a.5.5 0 1 1 0 1 .5.5 0 0 1 0-1ZM19 11.5a.5.5 0 1 1 0 1 .5.5 0 0 1 0-1Z"
@@ -89,6 +94,9 @@ impl Icon {
             Self::Swap => "M4 8h15M15 4l4 4-4 4M20 16H5M9 12l-4 4 4 4",
             Self::System => "M3.5 4.5h17v11h-17ZM8.5 20h7M12 15.5V20",
             Self::User => "M12 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8ZM4.5 20.5a7.5 7.5 0 0 1 15 0",
+            Self::Wrench => {
+                "M14.5 6.5a4 4 0 0 1 5-1l-3 3 .5 2.5 2.5.5 3-3a4.5 4.5 0 0 1-6 5.5L8 21l-4-4 7.5-8.5a4.5 4.5 0 0 1 3-2Z"
+            }
         }
     }
 }

@@ -207,9 +207,11 @@ fn draw_line(line: &LogLine, application: bool) -> impl IntoView + use<> {
         return view! { <div class=class><span class="text">{text}</span></div> }.into_any();
     }
     let (tone, word) = match line.level.as_str() {
-        "E" => (Some("bad"), "error"),
+        "C" => (Some("bad"), "error"),
         "W" => (Some("busy"), "warning"),
-        "S" => (Some("ok"), "state"),
+        "E" => (Some("ok"), "event"),
+        "S" => (None, "script"),
+        "U" => (None, "user"),
         _ => (None, "info"),
     };
     view! {

@@ -1,12 +1,17 @@
 //! The kit: what the screens are made of.
 
 pub mod dialog;
+pub mod diff;
+pub mod flow;
 pub mod form;
 pub mod icon;
 pub mod log;
 pub mod menu;
 pub mod notice;
+pub mod register;
+pub mod resources;
 pub mod shell;
 pub mod state;
 pub mod stepper;
+pub mod timeline;
 pub mod tray;

@@ -10,8 +10,10 @@ use crate::client;
 use crate::platform;
 use crate::rules::tone::{Tone, show};
 use crate::store::{Console, Link};
+use holdfast_api::console::UserRole;
 use leptos::prelude::*;
 use leptos_router::components::A;
+use leptos_router::hooks::use_navigate;
 
 const THEME_KEY: &str = "holdfast.theme";
 
@@ -48,7 +50,11 @@ fn Rail() -> impl IntoView {
                 {rail_link("/cluster", Icon::Cluster, "Cluster")}
                 {rail_link("/configuration", Icon::Configure, "Configuration")}
                 {rail_link("/control", Icon::Control, "Control")}
+                {rail_link("/monitoring", Icon::Monitor, "Monitoring")}
+                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/advanced", Icon::Files, "Advanced")}</Show>
+                {rail_link("/troubleshooting", Icon::Wrench, "Troubleshooting")}
                 {rail_link("/support", Icon::Support, "Support")}
+                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/users", Icon::User, "Users")}</Show>
             </nav>
             <p class="rail-foot">{version}</p>
         </aside>
@@ -175,13 +181,16 @@ fn UserMenu() -> impl IntoView {
         entry("light", "Light", Icon::Sun, false),
         entry("dark", "Dark", Icon::Moon, false),
         entry("system", "As the system", Icon::System, false),
-        entry("ca", "Download the CA certificate", Icon::Key, true),
+        entry("password", "Change the password", Icon::Key, true),
+        entry("ca", "Download the CA certificate", Icon::Download, false),
         entry("api", "Programming interface", Icon::Info, false),
         entry("logout", "Log out", Icon::Leave, true),
     ];
+    let navigate = use_navigate();
     let pick = move |id: &'static str| match id {
         "light" | "dark" => set_theme(Some(id)),
         "system" => set_theme(None),
+        "password" => navigate("/users", Default::default()),
         "ca" => platform::download(client::CA_HREF, "holdfast-ca.pem"),
         "api" => platform::download(client::OPENAPI_HREF, "holdfast-openapi.json"),
         _ => console.call(client::logout(), move |_| console.forget_user()),

@@ -5,7 +5,7 @@ use crate::components::dialog::Question;
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
-use crate::components::notice::{PerNodeResult, Waiting};
+use crate::components::notice::{Notice, PerNodeResult, Waiting};
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
 use crate::components::tray::results_of;
@@ -14,9 +14,10 @@ use crate::rules::tone::Tone;
 use crate::rules::wizard::message_for;
 use crate::rules::{cluster, text};
 use crate::store::Console;
+use holdfast_api::config::check_name;
 use holdfast_api::console::{ClusterForm, NodeView, UserRole};
 use holdfast_api::ids::NodeId;
-use leptos::prelude::*;
+use leptos::{ev, prelude::*};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ struct Draft {
     out: RwSignal<BTreeSet<NodeId>>,
     task: RwSignal<Option<u64>>,
     busy: RwSignal<bool>,
+    /// Somebody else saved another cluster while this one was edited.
+    conflict: RwSignal<bool>,
 }
 
 impl Draft {
@@ -57,14 +60,21 @@ impl Draft {
             out: RwSignal::new(BTreeSet::new()),
             task: RwSignal::new(None),
             busy: RwSignal::new(false),
+            conflict: RwSignal::new(false),
         };
         // A new saved version replaces the draft; newly enrolled nodes join it.
-        Effect::new(move || {
-            if let Some(saved) = draft.saved.get() {
-                draft.name.set(saved.name.clone());
-                draft.form.set(saved);
-                draft.take(&enrolled.get_untracked());
+        Effect::new(move |before: Option<Option<ClusterForm>>| {
+            let saved = draft.saved.get();
+            if let Some(saved) = &saved {
+                let before = before.flatten();
+                if draft.form.with_untracked(|form| cluster::may_take(before.as_ref(), form, saved)) {
+                    draft.replace(saved.clone());
+                    draft.take(&enrolled.get_untracked());
+                } else {
+                    draft.conflict.set(true);
+                }
             }
+            saved
         });
         Effect::new(move || {
             let enrolled = enrolled.get();
@@ -90,9 +100,22 @@ impl Draft {
 
     fn discard(self) {
         if let Some(saved) = self.saved.get_untracked() {
-            self.name.set(saved.name.clone());
-            self.form.set(saved);
+            self.replace(saved);
             self.out.update(BTreeSet::clear);
+        }
+    }
+
+    fn replace(self, saved: ClusterForm) {
+        self.conflict.set(false);
+        self.name.set(saved.name.clone());
+        self.form.set(saved);
+    }
+
+    /// What is edited here is to stand, whatever somebody else saved: saving it is no longer refused.
+    fn insist(self) {
+        if let Some(saved) = self.saved.get_untracked() {
+            self.form.update(|form| form.expected_version = saved.expected_version);
+            self.conflict.set(false);
         }
     }
 
@@ -120,7 +143,7 @@ pub fn ClusterPage() -> impl IntoView {
                 <Show when=move || any.get() fallback=FirstNode>
                     <SaveBar draft />
                     <Nodes draft />
-                    <AddNode />
+                    <Show when=move || console.role().may(UserRole::Admin)><AddNode /></Show>
                 </Show>
             </Show>
         </div>
@@ -179,6 +202,12 @@ fn SaveBar(draft: Draft) -> impl IntoView {
         draft.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default()
     });
     view! {
+        <Show when=move || draft.conflict.get()>
+            <Notice tone=Tone::Bad title="Somebody else saved the cluster meanwhile" text="Nothing was overwritten. Take theirs, or keep yours: saving then replaces theirs, as the changes below say." testid="cluster-conflict">
+                <button type="button" class="btn compact primary" data-testid="cluster-theirs" on:click=move |_| draft.discard()>"Take theirs"</button>
+                <button type="button" class="btn compact" data-testid="cluster-mine" on:click=move |_| draft.insist()>"Keep mine"</button>
+            </Notice>
+        </Show>
         <Show when=move || changes.with(|changes| !changes.is_empty())>
             <div class="notice" data-tone="busy" role="status" data-testid="unsaved">
                 {draw(Icon::Info)}
@@ -189,7 +218,7 @@ fn SaveBar(draft: Draft) -> impl IntoView {
                 </div>
                 <div class="row tight">
                     <button type="button" class="btn" data-testid="discard" on:click=move |_| draft.discard()>"Discard"</button>
-                    <button type="button" class="btn primary" data-testid="save-cluster" disabled=move || draft.busy.get() || problems.with(|problems| !problems.is_empty()) on:click=move |_| draft.save(console)>
+                    <button type="button" class="btn primary" data-testid="save-cluster" disabled=move || draft.busy.get() || draft.conflict.get() || !console.role().may(UserRole::Admin) || problems.with(|problems| !problems.is_empty()) on:click=move |_| draft.save(console)>
                         {draw(Icon::Check)}"Save and apply to all nodes"
                     </button>
                 </div>
@@ -213,7 +242,10 @@ fn Nodes(draft: Draft) -> impl IntoView {
         |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
     view! {
         <section class="card" aria-label="Nodes">
-            <div class="card-body"><div class="limited"><TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem /></div></div>
+            <div class="card-body columns">
+                <TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem />
+                <Networks draft lans />
+            </div>
             <div class="table-wrap">
                 <table class="table" data-testid="nodes">
                     <thead>
@@ -232,6 +264,52 @@ fn Nodes(draft: Draft) -> impl IntoView {
                 </table>
             </div>
         </section>
+    }
+}
+
+/// The networks between the nodes: more can be added, and those that no module uses taken away.
+#[component]
+fn Networks(draft: Draft, lans: Memo<Vec<String>>) -> impl IntoView {
+    let console = Console::get();
+    let name = RwSignal::new(String::new());
+    let problem = Signal::derive(move || {
+        let name = name.get();
+        let taken = || lans.with(|lans| lans.contains(&name)).then(|| "there is a network of this name".to_owned());
+        if name.is_empty() { None } else { check_name(&name).err().or_else(taken) }
+    });
+    let add = move |event: ev::SubmitEvent| {
+        event.prevent_default();
+        let lan = name.get_untracked();
+        if lan.is_empty() || problem.get_untracked().is_some() {
+            return;
+        }
+        draft.form.update(|form| cluster::add_network(form, &lan));
+        name.set(String::new());
+    };
+    let used = move |lan: &str| {
+        let uses = |module: &holdfast_api::console::ModuleLive| {
+            module.facts.as_ref().is_some_and(|facts| facts.networks.iter().any(|network| network.lan == lan))
+        };
+        console.read(|snapshot| snapshot.modules.iter().any(uses)).unwrap_or(true)
+    };
+    let one = move |lan: String| {
+        let (gone, blocked) = (lan.clone(), used(&lan) || lan == cluster::DEFAULT_LAN);
+        let remove = move |_| draft.form.update(|form| cluster::remove_network(form, &gone));
+        let label = format!("Remove network {lan}");
+        view! {
+            <li class="row tight"><span>{lan}</span>
+                {(!blocked).then(|| view! { <button type="button" class="btn ghost icon compact" aria-label=label on:click=remove>{draw(Icon::Remove)}</button> })}
+            </li>
+        }
+    };
+    view! {
+        <div class="stack tight">
+            <form class="repeat-row" on:submit=add>
+                <TextField id="network-name" label="New network between the nodes" hint="Heartbeats on two networks survive the loss of one" value=name problem placeholder="replication" />
+                <button class="btn" data-testid="add-network" disabled=move || name.with(String::is_empty) || problem.get().is_some()>{draw(Icon::Add)}"Add"</button>
+            </form>
+            <ul class="row small" aria-label="Networks">{move || lans.get().into_iter().map(one).collect_view()}</ul>
+        </div>
     }
 }
 
@@ -267,6 +345,9 @@ fn agent_text(view: &NodeView) -> String {
 fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
     let (for_read, for_check) = (lan.clone(), lan.clone());
     let label = format!("Address of node {} on network {lan}", id.0);
+    // The first network's field is called by the node alone.
+    let testid =
+        if lan == cluster::DEFAULT_LAN { format!("address-{}", id.0) } else { format!("address-{}-{lan}", id.0) };
     let value = move || {
         draft
             .form
@@ -293,7 +374,7 @@ fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
     };
     view! {
         <div class="field">
-            <input class="input" aria-label=label data-testid=format!("address-{}", id.0) spellcheck="false" prop:value=value on:input=input aria-invalid=move || problem().is_some().to_string() />
+            <input class="input" aria-label=label data-testid=testid spellcheck="false" prop:value=value on:input=input aria-invalid=move || problem().is_some().to_string() />
             {move || shown().map(|text| view! { <p class="problem">{text}</p> })}
         </div>
     }

@@ -11,7 +11,8 @@ use crate::platform;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
 use crate::store::Console;
-use holdfast_api::console::{CatalogueEntry, ModuleLive};
+use holdfast_api::config::ModuleMode;
+use holdfast_api::console::{CatalogueEntry, ModuleLive, UserRole};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
 use leptos::prelude::*;
@@ -43,7 +44,7 @@ pub fn ConfigurationPage() -> impl IntoView {
                         </div>
                     </section>
                 </Show>
-                <Catalogue />
+                <Show when=move || console.role().may(UserRole::Admin)><Catalogue /></Show>
             </Show>
         </div>
     }
@@ -53,7 +54,9 @@ pub fn ConfigurationPage() -> impl IntoView {
 fn ModuleCard(module: ModuleLive) -> impl IntoView {
     let console = Console::get();
     let view = module.module.clone();
-    let (edit, start) = (Step::Directories.href(view.id.0), Step::Start.href(view.id.0));
+    let may = untrack(move || console.role()).may(UserRole::Admin);
+    let mode = module.facts.as_ref().map(|facts| facts.mode).unwrap_or_default();
+    let (edit, start) = (Step::first(mode).href(view.id.0), Step::Start.href(view.id.0));
     let draft = view.desired.is_none();
     let never_started = !draft
         && module.nodes.iter().all(|on| {
@@ -76,7 +79,7 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
         <article class="card" data-testid=format!("module-{}", view.name)>
             <div class="card-head">
                 <h3>{view.name.clone()}</h3>
-                <ModuleMenu id=view.id name=view.name.clone() />
+                {may.then(|| view! { <ModuleMenu id=view.id name=view.name.clone() /> })}
             </div>
             <div class="card-body stack">
                 <p class="row tight"><Chip tone=status.0 text=status.1 /></p>
@@ -88,10 +91,12 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
                 {pending.into_iter().map(|text| view! { <p class="small">{text}</p> }).collect_view()}
                 <p class="small muted">"Saved by "{view.author.clone()}", "{platform::date_time(view.saved_unix_ms)}</p>
             </div>
+            {may.then(|| view! {
             <div class="card-foot">
                 <A href=edit attr:class="btn" attr:data-testid=format!("edit-{}", view.name)>{draw(Icon::Configure)}{if draft { "Go on configuring" } else { "Configure" }}</A>
                 {never_started.then(|| view! { <A href=start attr:class="btn primary">{draw(Icon::Start)}"First start"</A> })}
             </div>
+            })}
         </article>
     }
 }
@@ -157,13 +162,24 @@ fn Tile(entry: CatalogueEntry) -> impl IntoView {
     let href = format!("/configuration/new/{}", entry.template);
     view! {
         <article class="card tile" data-testid=format!("template-{}", entry.template)>
-            <div class="tile-art">{mirror_picture()}</div>
+            <div class="tile-art">{if entry.mode == ModuleMode::Light { light_picture().into_any() } else { mirror_picture().into_any() }}</div>
             <div class="stack tight">
                 <h3>{entry.template.clone()}</h3>
                 <p class="muted">{entry.title.clone()}</p>
             </div>
             <div><A href=href attr:class="btn primary" attr:data-testid=format!("use-{}", entry.template)>{draw(Icon::Add)}"Use this template"</A></div>
         </article>
+    }
+}
+
+/// One node that starts again.
+fn light_picture() -> impl IntoView {
+    view! {
+        <svg viewBox="0 0 240 72" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+            <rect x="89" y="10" width="62" height="52" rx="8" />
+            <path d="M105 30h30M105 42h20" />
+            <path d="M164 24a18 18 0 1 1-2 22M162 36v10h10" />
+        </svg>
     }
 }
 

@@ -2,23 +2,26 @@
 
 use crate::client;
 use crate::components::dialog::Question;
+use crate::components::flow::FlowMap;
 use crate::components::form::Switch;
 use crate::components::icon::Icon;
 use crate::components::log::{LogSource, LogViewer};
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{EmptyState, Notice, Waiting, prose};
+use crate::components::register::ArmButton;
+use crate::components::resources::ResourceTable;
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, DataChip, ResyncProgress, StateBadge};
 use crate::platform;
-use crate::rules::actions::{COMMANDS, Situation, label, word};
-use crate::rules::flow::FlowLink;
+use crate::rules::actions::{ALL_NODES, COMMANDS, Situation, label, word};
 use crate::rules::text;
 use crate::rules::tone::{Tone, show};
 use crate::store::Console;
-use holdfast_api::agent::{LogKind, ModuleCommand, NodeModuleReport};
+use holdfast_api::agent::{ChecksSwitch, LogKind, ModuleCommand, NodeModuleReport};
+use holdfast_api::config::ModuleMode;
 use holdfast_api::console::{ModuleLive, ModuleOnNode, UserRole};
 use holdfast_api::ids::{ModuleId, NodeId};
-use holdfast_api::state::ModuleState;
+use holdfast_api::state::{ModuleState, Readiness};
 use leptos::prelude::*;
 use leptos_router::components::{A, Redirect};
 use leptos_router::hooks::use_params_map;
@@ -39,8 +42,10 @@ pub fn ControlPage() -> impl IntoView {
     let params = use_params_map();
     let number = move |name: &str| params.read().get(name).and_then(|text| text.parse::<u16>().ok());
     let chosen: Chosen = Memo::new(move |_| Some((ModuleId(number("module")?), NodeId(number("node")?))));
-    let tab = Memo::new(move |_| {
-        if params.read().get("tab").as_deref() == Some("application") { LogKind::Application } else { LogKind::Module }
+    let tab = Memo::new(move |_| match params.read().get("tab").as_deref() {
+        Some("application") => Tab::Log(LogKind::Application),
+        Some("resources") => Tab::Resources,
+        _ => Tab::Log(LogKind::Module),
     });
     let configured =
         |module: &ModuleLive| module.module.desired.is_some() || module.nodes.iter().any(|on| on.held.is_some());
@@ -74,6 +79,13 @@ pub fn ControlPage() -> impl IntoView {
             }}
         </div>
     }
+}
+
+/// What is shown below the state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Tab {
+    Log(LogKind),
+    Resources,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -157,43 +169,74 @@ fn TreeNode(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen, module: Modu
 #[component]
 fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
     let console = Console::get();
+    let live = Memo::new(move |_| console.module(id));
     let entries = Signal::derive(move || {
         let why = if !console.role().may(UserRole::Control) {
             Some("Your role may look, not command.".to_owned())
         } else {
             (!console.is_live()).then(|| "The page is not connected to the server.".to_owned())
         };
-        let entry = |id, label, icon| MenuEntry {
-            id,
-            label,
-            icon,
-            danger: id == "stop",
-            disabled: why.clone(),
-            divided: false,
+        let no_pair = || {
+            let pair = live.with(|live| live.as_ref().is_some_and(can_swap));
+            (!pair).then(|| "Roles are swapped only between PRIM and SECOND, both ready.".to_owned())
         };
-        vec![entry("start", "Start on all nodes", Icon::Start), entry("stop", "Stop on all nodes", Icon::Stop)]
+        let one = |command: ModuleCommand| {
+            let disabled = why.clone().or_else(|| if command == ModuleCommand::Swap { no_pair() } else { None });
+            let (label, icon) = on_all(command);
+            let danger = matches!(command, ModuleCommand::Stop | ModuleCommand::ForceStop) && disabled.is_none();
+            let divided = command == ModuleCommand::ForceStop;
+            MenuEntry { id: word(command), label, icon, danger, disabled, divided }
+        };
+        ALL_NODES.into_iter().map(one).collect::<Vec<_>>()
     });
     let label = format!("Commands for {name} on all nodes");
     let testid = format!("all-{name}");
     let pick = move |what: &'static str| {
-        let command = if what == "start" { ModuleCommand::Start } else { ModuleCommand::Stop };
+        let Some(command) = ALL_NODES.into_iter().find(|command| word(*command) == what) else { return };
         let act = move || console.start_task(client::command(id, command, Vec::new()), |_| ());
-        if command == ModuleCommand::Start {
-            act();
-            return;
-        }
+        let consequence = match command {
+            ModuleCommand::Start => return act(),
+            ModuleCommand::Swap => {
+                "The application stops on the primary and starts on the other node, which clients notice. No data is lost."
+            }
+            ModuleCommand::ForceStop => {
+                "The module stops on every node at once, without an orderly stop of the application. It runs nowhere until the module is started again."
+            }
+            _ => "The application stops, and no node takes over: it runs nowhere until the module is started again.",
+        };
+        let (words, _) = on_all(command);
         console.ask(Question {
-            title: format!("Stop {name} on all nodes?"),
-            consequences: vec![
-                "The application stops, and no node takes over: it runs nowhere until the module is started again."
-                    .to_owned(),
-            ],
-            confirm: "Stop on all nodes".to_owned(),
-            danger: true,
+            title: format!("{name}: {}?", words.to_lowercase()),
+            consequences: vec![consequence.to_owned()],
+            confirm: words.to_owned(),
+            danger: command != ModuleCommand::Swap,
             act: Arc::new(act),
         });
     };
     view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
+}
+
+/// What a command for all nodes is called, and its icon.
+fn on_all(command: ModuleCommand) -> (&'static str, Icon) {
+    match command {
+        ModuleCommand::Start => ("Start on all nodes", Icon::Start),
+        ModuleCommand::Swap => ("Swap roles", Icon::Swap),
+        ModuleCommand::ForceStop => ("Stop by force on all nodes", Icon::Stop),
+        _ => ("Stop on all nodes", Icon::Stop),
+    }
+}
+
+fn can_swap(live: &ModuleLive) -> bool {
+    let ready = |state: ModuleState| {
+        live.nodes.iter().any(|on| {
+            on.fresh
+                && on
+                    .report
+                    .as_ref()
+                    .is_some_and(|report| report.state == state && report.readiness == Readiness::Ready)
+        })
+    };
+    ready(ModuleState::Prim) && ready(ModuleState::Second)
 }
 
 /// What the panel shows, as it changes.
@@ -210,6 +253,21 @@ impl Subject {
         self.live.with(|live| live.as_ref()?.nodes.iter().find(|on| on.node != self.node).cloned())
     }
 
+    fn is_light(self) -> bool {
+        self.live.with(|live| {
+            live.as_ref().and_then(|live| live.facts.as_ref()).is_some_and(|facts| facts.mode == ModuleMode::Light)
+        })
+    }
+
+    /// What a resource of the module itself says, such as `usersetting.boot`.
+    fn setting(self, name: &str) -> Option<String> {
+        self.report(|report| {
+            let found = report.resources.iter().find(|resource| resource.name == name);
+            found.map(|resource| resource.value.to_string())
+        })
+        .flatten()
+    }
+
     fn report<T>(self, what: impl FnOnce(&NodeModuleReport) -> T) -> Option<T> {
         self.on.with(|on| on.as_ref()?.report.as_ref().map(what))
     }
@@ -217,7 +275,7 @@ impl Subject {
 
 /// The chosen module on the chosen node.
 #[component]
-fn Panel(module: ModuleId, node: NodeId, tab: Memo<LogKind>) -> impl IntoView {
+fn Panel(module: ModuleId, node: NodeId, tab: Memo<Tab>) -> impl IntoView {
     let console = Console::get();
     let live = Memo::new(move |_| console.module(module));
     let on = Memo::new(move |_| live.with(|live| live.as_ref()?.nodes.iter().find(|on| on.node == node).cloned()));
@@ -227,8 +285,10 @@ fn Panel(module: ModuleId, node: NodeId, tab: Memo<LogKind>) -> impl IntoView {
     let names = Memo::new(move |_| {
         Some((live.with(|live| live.as_ref().map(|live| live.module.name.clone()))?, console.node_name(node)))
     });
+    let resources = Signal::derive(move || subject.report(|report| report.resources.clone()).unwrap_or_default());
     let source = move || {
-        names.get().map(|(module_name, node_name)| LogSource { module, module_name, node, node_name, which: tab.get() })
+        let Tab::Log(which) = tab.get() else { return None };
+        names.get().map(|(module_name, node_name)| LogSource { module, module_name, node, node_name, which })
     };
     view! {
         <div class="stack loose">
@@ -236,25 +296,27 @@ fn Panel(module: ModuleId, node: NodeId, tab: Memo<LogKind>) -> impl IntoView {
                 when=move || there.get()
                 fallback=|| view! { <EmptyState icon=Icon::Info title="There is no such module or node" text="It may have been removed. Choose another at the left." /> }
             >
-                <section class="card" data-testid="panel"><Head subject /><Flow subject /><BootStart subject /></section>
+                <section class="card" data-testid="panel"><Head subject /><Map subject /><Switches subject /></section>
                 <Reason subject />
             </Show>
-            <section class="card" aria-label="Logs">
+            <section class="card" aria-label="Logs and resources">
                 {tabs(module, node, tab)}
                 {move || source().map(|source| view! { <LogViewer source reachable /> })}
+                <Show when=move || tab.get() == Tab::Resources><ResourceTable resources live=reachable /></Show>
             </section>
             <Facts subject />
         </div>
     }
 }
 
-fn tabs(module: ModuleId, node: NodeId, tab: Memo<LogKind>) -> impl IntoView {
+fn tabs(module: ModuleId, node: NodeId, tab: Memo<Tab>) -> impl IntoView {
     let base = href(module, node);
     let current = move |kind| move || (tab.get() == kind).then_some("page");
     view! {
-        <nav class="tabs" aria-label="Logs">
-            <a href=format!("{base}/module") aria-current=current(LogKind::Module) data-testid="tab-module">"Module log"</a>
-            <a href=format!("{base}/application") aria-current=current(LogKind::Application) data-testid="tab-application">"Application log"</a>
+        <nav class="tabs" aria-label="Logs and resources">
+            <a href=format!("{base}/module") aria-current=current(Tab::Log(LogKind::Module)) data-testid="tab-module">"Module log"</a>
+            <a href=format!("{base}/application") aria-current=current(Tab::Log(LogKind::Application)) data-testid="tab-application">"Application log"</a>
+            <a href=format!("{base}/resources") aria-current=current(Tab::Resources) data-testid="tab-resources">"Resources"</a>
         </nav>
     }
 }
@@ -320,6 +382,7 @@ fn with_situation<T>(console: Console, subject: Subject, what: impl FnOnce(&Situ
     let (me, peer) = (subject.on.get()?, subject.peer());
     let name = console.node_name(subject.node);
     let peer_name = peer.as_ref().map(|peer| console.node_name(peer.node)).unwrap_or_default();
+    let light = subject.is_light();
     Some(what(&Situation {
         me: &me,
         name: &name,
@@ -327,6 +390,7 @@ fn with_situation<T>(console: Console, subject: Subject, what: impl FnOnce(&Situ
         peer_name: &peer_name,
         live: console.is_live(),
         role: console.role(),
+        light,
     }))
 }
 
@@ -349,36 +413,23 @@ fn entry(command: ModuleCommand, situation: &Situation<'_>) -> MenuEntry {
         icon,
         danger: situation.is_dangerous(command) && disabled.is_none(),
         disabled,
-        divided: command == ModuleCommand::Prim,
+        divided: matches!(command, ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::BootAuto),
     }
 }
 
 /// Both nodes and what flows between them.
 #[component]
-fn Flow(subject: Subject) -> impl IntoView {
-    let console = Console::get();
-    let pair = Memo::new(move |_| {
-        subject.live.with(|live| {
-            let nodes = &live.as_ref()?.nodes;
-            Some((nodes.first()?.clone(), nodes.get(1)?.clone()))
-        })
+fn Map(subject: Subject) -> impl IntoView {
+    let nodes = Signal::derive(move || {
+        subject.live.with(|live| live.as_ref().map(|live| live.nodes.clone())).unwrap_or_default()
     });
-    let side = move |on: ModuleOnNode| view! { <div class="flow-node"><span class="muted small">{console.node_name(on.node)}</span><StateBadge on /></div> };
-    move || {
-        let (left, right) = pair.get()?;
-        let link = FlowLink::of(&left, &right);
-        let live = console.is_live();
-        Some(view! {
-            <div class="flow">
-                {side(left)}
-                <div class="flow-link" data-tone=if live { link.tone().name() } else { "lost" } data-live=(live && link.flows()).to_string()>
-                    <svg viewBox="0 0 112 24" aria-hidden="true"><path class="dash" d=link.line() /><path d=link.head() /></svg>
-                    <span>{link.words()}</span>
-                </div>
-                {side(right)}
-            </div>
-        })
-    }
+    let addresses = Signal::derive(move || {
+        subject
+            .live
+            .with(|live| live.as_ref().and_then(|live| live.facts.as_ref()).map(|facts| facts.addresses.clone()))
+            .unwrap_or_default()
+    });
+    view! { <Show when=move || !subject.is_light()><FlowMap module=subject.module nodes addresses /></Show> }
 }
 
 /// Why it is in its state, what it waits for, what is not applied, how far a resync is.
@@ -392,6 +443,15 @@ fn Reason(subject: Subject) -> impl IntoView {
     let last = Memo::new(move |_| {
         subject.on.with(|on| on.as_ref().filter(|on| !on.fresh && on.report.is_some()).map(|on| on.reported_unix_ms))
     });
+    let unarmed = Memo::new(move |_| {
+        let register = subject.live.with(|live| live.as_ref().and_then(|live| live.register.clone()))?;
+        (!register.armed).then(|| {
+            format!(
+                "It waits to hear which generation {} holds. Until then no unplanned failover happens.",
+                register.waits_for.join(" and ")
+            )
+        })
+    });
     let stale = move || {
         last.get().map(|last| {
             format!(
@@ -403,28 +463,50 @@ fn Reason(subject: Subject) -> impl IntoView {
     view! {
         {move || stale().map(|text| view! { <Notice tone=Tone::Busy title="This is what was last known" text testid="node-stale" /> })}
         {move || waiting.get().map(|text| view! { <Notice tone=Tone::Bad title="It waits" text testid="waiting-for" /> })}
+        {move || unarmed.get().map(|text| view! { <Notice tone=Tone::Bad title="The register does not grant yet" text testid="register-unarmed"><ArmButton module=subject.module /></Notice> })}
         {move || pending.get().map(|text| view! { <Notice tone=Tone::Busy title="The wanted configuration is not in force here" text testid="pending" /> })}
         {move || resync.get().map(|resync| view! { <section class="card card-body"><ResyncProgress resync /></section> })}
     }
 }
 
-/// Whether the module is started when the node boots.
+/// What the module does by itself on this node.
 #[component]
-fn BootStart(subject: Subject) -> impl IntoView {
+fn Switches(subject: Subject) -> impl IntoView {
     let console = Console::get();
     let locked = Signal::derive(move || {
         !subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh))
             || !console.is_live()
             || !console.role().may(UserRole::Control)
     });
+    let boot = Memo::new(move |_| subject.setting("usersetting.boot"));
     let boot_start = Memo::new(move |_| subject.report(|report| report.boot_start).unwrap_or(false));
-    let switch = move |wanted: bool| {
-        let command = if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff };
+    let on = move |name: &'static str| Memo::new(move |_| subject.setting(name).is_none_or(|value| value == "on"));
+    let (failover, checkers, processes) =
+        (on("usersetting.failover"), on("usersetting.checker"), on("usersetting.errd"));
+    let known = move |name: &'static str| Memo::new(move |_| subject.setting(name).is_some());
+    let (has_failover, has_checks) = (known("usersetting.failover"), known("usersetting.checker"));
+    let order = move |command: ModuleCommand| {
         console.start_task(client::command(subject.module, command, vec![subject.node]), |_| ());
     };
+    let switch_boot = move |wanted: bool| order(if wanted { ModuleCommand::BootOn } else { ModuleCommand::BootOff });
+    let switch_failover =
+        move |wanted: bool| order(if wanted { ModuleCommand::FailoverOn } else { ModuleCommand::FailoverOff });
+    let checks = move |which: ChecksSwitch| {
+        Callback::new(move |wanted: bool| {
+            console.start_task(client::checks(subject.module, which, wanted, vec![subject.node]), |_| ());
+        })
+    };
     view! {
-        <div class="card-foot">
-            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch) disabled=locked />
+        <div class="card-foot switches">
+            <Switch id="boot-start" label="Start the module when this node boots" on=boot_start on_change=Callback::new(switch_boot) disabled=locked />
+            <Show when=move || boot.with(|boot| boot.as_deref() == Some("auto"))><span class="muted small">"starts at boot if it was running"</span></Show>
+            <Show when=move || has_failover.get()>
+                <Switch id="failover" label="Take over by itself" on=failover on_change=Callback::new(switch_failover) disabled=locked />
+            </Show>
+            <Show when=move || has_checks.get()>
+                <Switch id="checkers" label="Checkers" on=checkers on_change=checks(ChecksSwitch::Checkers) disabled=locked />
+                <Switch id="processes" label="Process checker" on=processes on_change=checks(ChecksSwitch::Processes) disabled=locked />
+            </Show>
         </div>
     }
 }

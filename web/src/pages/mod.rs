@@ -1,9 +1,13 @@
 //! The screens, one file each.
 
+pub mod advanced;
 pub mod cluster;
 pub mod configuration;
 pub mod control;
 pub mod enrol;
 pub mod login;
+pub mod monitoring;
 pub mod support;
+pub mod troubleshooting;
+pub mod users;
 pub mod wizard;

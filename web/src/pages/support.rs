@@ -8,7 +8,7 @@ use crate::components::state::Chip;
 use crate::platform;
 use crate::rules::tone::Tone;
 use crate::store::Console;
-use holdfast_api::console::NodeView;
+use holdfast_api::console::{NodeView, UserRole};
 use leptos::prelude::*;
 use leptos_router::components::A;
 
@@ -73,6 +73,7 @@ fn Row(node: NodeView) -> impl IntoView {
     let console = Console::get();
     let (tone, word) = if node.connected { (Tone::Ok, "Connected") } else { (Tone::Lost, "No contact") };
     let (id, name) = (node.id, node.name.clone());
+    let may = untrack(move || console.role()).may(UserRole::Control);
     let take = move |_| {
         platform::download(&client::snapshot_href(id), "");
         console.toast(Tone::Ok, format!("Making the snapshot of {name}; the browser saves it."));
@@ -82,7 +83,7 @@ fn Row(node: NodeView) -> impl IntoView {
             <th scope="row"><strong>{node.name.clone()}</strong></th>
             <td>{node.agent_version.clone()}</td>
             <td><Chip tone text=word /></td>
-            <td class="num"><button type="button" class="btn" data-testid=format!("snapshot-{}", node.name) disabled=!node.connected on:click=take>{draw(Icon::Download)}"Snapshot .zip"</button></td>
+            <td class="num"><button type="button" class="btn" data-testid=format!("snapshot-{}", node.name) disabled=!node.connected || !may on:click=take>{draw(Icon::Download)}"Snapshot .zip"</button></td>
         </tr>
     }
 }

@@ -18,10 +18,16 @@ pub struct Situation<'a> {
     pub live: bool,
     /// What the user may do.
     pub role: UserRole,
+    /// The module runs on one node: it has no primary and secondary.
+    pub light: bool,
 }
 
+/// Commands for all nodes of a module at once, in order.
+pub const ALL_NODES: [ModuleCommand; 4] =
+    [ModuleCommand::Start, ModuleCommand::Stop, ModuleCommand::Swap, ModuleCommand::ForceStop];
+
 /// The commands of a node's menu, in order.
-pub const COMMANDS: [ModuleCommand; 7] = [
+pub const COMMANDS: [ModuleCommand; 11] = [
     ModuleCommand::Start,
     ModuleCommand::Stop,
     ModuleCommand::Restart,
@@ -29,6 +35,10 @@ pub const COMMANDS: [ModuleCommand; 7] = [
     ModuleCommand::StopStart,
     ModuleCommand::Prim,
     ModuleCommand::Second,
+    ModuleCommand::SecondFullSync,
+    ModuleCommand::PrimForce,
+    ModuleCommand::ForceStop,
+    ModuleCommand::BootAuto,
 ];
 
 /// What a command is called.
@@ -116,8 +126,15 @@ impl Situation<'_> {
     }
 
     fn refusal_by_state(&self, command: ModuleCommand) -> Option<String> {
+        use ModuleCommand::{ForceStop, Prim, PrimForce, Second, SecondFullSync, Swap};
         let state = self.state();
-        let primary = matches!(state, ModuleState::Prim | ModuleState::Alone);
+        if self.light && matches!(command, Swap | Prim | PrimForce | Second | SecondFullSync) {
+            return Some("A light module has no primary and secondary.".to_owned());
+        }
+        if command == ForceStop && state == ModuleState::Stop {
+            return Some("It is stopped.".to_owned());
+        }
+        let primary = matches!(state, ModuleState::Prim | ModuleState::Alone | ModuleState::Up);
         let startable = matches!(state, ModuleState::Stop | ModuleState::Wait);
         let peer = if self.peer_name.is_empty() { "the other node" } else { self.peer_name };
         match command {
@@ -138,9 +155,9 @@ impl Situation<'_> {
             ModuleCommand::Prim if primary => Some("It is primary already.".to_owned()),
             ModuleCommand::Prim if self.peer_is_primary() => Some(format!("{peer} is primary; use Swap roles.")),
             ModuleCommand::Prim | ModuleCommand::PrimForce if !startable => Some("Stop it first.".to_owned()),
-            ModuleCommand::Second if state == ModuleState::Second => Some("It is secondary already.".to_owned()),
-            ModuleCommand::Second if !startable => Some("Stop it first.".to_owned()),
-            ModuleCommand::Second if !self.peer_is_primary() => {
+            Second | SecondFullSync if state == ModuleState::Second => Some("It is secondary already.".to_owned()),
+            Second | SecondFullSync if !startable => Some("Stop it first.".to_owned()),
+            Second | SecondFullSync if !self.peer_is_primary() => {
                 Some("No node is primary: a secondary needs one to copy from.".to_owned())
             }
             _ => None,
@@ -159,6 +176,7 @@ impl Situation<'_> {
                 "Clients are interrupted while the scripts run. Until this node is started again there is no redundancy.".to_owned(),
             ],
             (ModuleCommand::Stop, ModuleState::Prim | ModuleState::Alone) => vec![format!("The application stops on {me}, and no other node can take over: it will run nowhere until a node is started.")],
+            (ModuleCommand::Stop, ModuleState::Up) => vec![format!("The application stops on {me}.")],
             (ModuleCommand::Stop, ModuleState::Second) => vec![format!("{me} stops following. The application goes on on {peer}, without redundancy.")],
             (ModuleCommand::Stop, _) => vec![format!("{me} gives up what it is doing and stops.")],
             (ModuleCommand::Restart, _) => vec![format!("The application is stopped and started on {me}. Clients are interrupted meanwhile; there is no failover.")],
@@ -176,6 +194,18 @@ impl Situation<'_> {
                 format!("Everything in the replicated directories of {me} that differs from {peer} is overwritten or deleted."),
                 "Make a copy of these directories first if you are not sure which node holds the newest data.".to_owned(),
             ],
+            (ModuleCommand::SecondFullSync, _) => vec![
+                format!("Every file in the replicated directories of {me} is copied from {peer} again; what {peer} does not have is deleted."),
+                "This takes as long as copying everything. Start as secondary copies only what differs.".to_owned(),
+            ],
+            (ModuleCommand::PrimForce, _) => vec![
+                format!("{me} becomes primary whatever state its data is in, and its copy becomes the reference."),
+                format!("Changes that only {peer} has are lost when {peer} follows. Be sure that {peer} does not serve now: nobody asks it or the witness."),
+            ],
+            (ModuleCommand::ForceStop, _) => vec![
+                format!("The module stops on {me} at once, without an orderly stop of the application."),
+                "Use it when Stop has no effect. What the application has not written may be lost.".to_owned(),
+            ],
             _ => Vec::new(),
         }
     }
@@ -183,8 +213,11 @@ impl Situation<'_> {
     /// True if `command` ends or overwrites something.
     pub fn is_dangerous(&self, command: ModuleCommand) -> bool {
         match command {
-            ModuleCommand::Stop => matches!(self.state(), ModuleState::Prim | ModuleState::Alone),
-            ModuleCommand::Second | ModuleCommand::PrimForce => true,
+            ModuleCommand::Stop => matches!(self.state(), ModuleState::Prim | ModuleState::Alone | ModuleState::Up),
+            ModuleCommand::Second
+            | ModuleCommand::SecondFullSync
+            | ModuleCommand::PrimForce
+            | ModuleCommand::ForceStop => true,
             _ => false,
         }
     }
@@ -218,6 +251,7 @@ pub mod tests {
             inventory: None,
             version: 1,
             resources: Vec::new(),
+            replication: None,
         };
         ModuleOnNode {
             node: NodeId(node),
@@ -230,7 +264,15 @@ pub mod tests {
     }
 
     fn allowed(me: &ModuleOnNode, peer: Option<&ModuleOnNode>) -> Vec<ModuleCommand> {
-        let situation = Situation { me, name: "node1", peer, peer_name: "node2", live: true, role: UserRole::Control };
+        let situation = Situation {
+            me,
+            name: "node1",
+            peer,
+            peer_name: "node2",
+            live: true,
+            role: UserRole::Control,
+            light: false,
+        };
         COMMANDS.into_iter().filter(|command| situation.refusal(*command).is_none()).collect()
     }
 
@@ -238,9 +280,21 @@ pub mod tests {
     fn a_stopped_node_can_be_started_in_each_role_its_peer_leaves_free() {
         let me = on_node(1, ModuleState::Stop, Readiness::NotReady);
         let stopped = on_node(2, ModuleState::Stop, Readiness::NotReady);
-        assert_eq!(allowed(&me, Some(&stopped)), [ModuleCommand::Start, ModuleCommand::Prim]);
+        assert_eq!(
+            allowed(&me, Some(&stopped)),
+            [ModuleCommand::Start, ModuleCommand::Prim, ModuleCommand::PrimForce, ModuleCommand::BootAuto]
+        );
         let alone = on_node(2, ModuleState::Alone, Readiness::Ready);
-        assert_eq!(allowed(&me, Some(&alone)), [ModuleCommand::Start, ModuleCommand::Second]);
+        assert_eq!(
+            allowed(&me, Some(&alone)),
+            [
+                ModuleCommand::Start,
+                ModuleCommand::Second,
+                ModuleCommand::SecondFullSync,
+                ModuleCommand::PrimForce,
+                ModuleCommand::BootAuto,
+            ]
+        );
     }
 
     #[test]
@@ -258,8 +312,15 @@ pub mod tests {
         for state in [ModuleState::Stop, ModuleState::Wait, ModuleState::Alone, ModuleState::Prim, ModuleState::Second]
         {
             let me = on_node(1, state, Readiness::Ready);
-            let situation =
-                Situation { me: &me, name: "node1", peer: None, peer_name: "", live: true, role: UserRole::Admin };
+            let situation = Situation {
+                me: &me,
+                name: "node1",
+                peer: None,
+                peer_name: "",
+                live: true,
+                role: UserRole::Admin,
+                light: false,
+            };
             for command in COMMANDS {
                 assert!(situation.refusal(command).is_none_or(|why| why.ends_with('.')), "{state} {command:?}");
             }
@@ -267,10 +328,31 @@ pub mod tests {
     }
 
     #[test]
+    fn what_ends_or_overwrites_something_is_asked_before_and_a_light_module_has_no_roles() {
+        let me = on_node(1, ModuleState::Up, Readiness::Ready);
+        let situation = Situation {
+            me: &me,
+            name: "node1",
+            peer: None,
+            peer_name: "",
+            live: true,
+            role: UserRole::Admin,
+            light: true,
+        };
+        for command in COMMANDS.into_iter().filter(|command| situation.is_dangerous(*command)) {
+            assert!(!situation.consequences(command).is_empty(), "{command:?}");
+        }
+        for command in [ModuleCommand::Swap, ModuleCommand::Prim, ModuleCommand::PrimForce, ModuleCommand::Second] {
+            assert!(situation.refusal(command).is_some_and(|why| why.contains("light")), "{command:?}");
+        }
+        assert_eq!(situation.refusal(ModuleCommand::Restart), None);
+    }
+
+    #[test]
     fn nothing_is_commanded_without_contact_role_or_configuration() {
         let mut me = on_node(1, ModuleState::Prim, Readiness::Ready);
         let blocked = |me: &ModuleOnNode, live, role| {
-            let situation = Situation { me, name: "node1", peer: None, peer_name: "", live, role };
+            let situation = Situation { me, name: "node1", peer: None, peer_name: "", live, role, light: false };
             COMMANDS.into_iter().all(|command| situation.refusal(command).is_some())
         };
         assert!(blocked(&me, true, UserRole::Monitor));
@@ -288,9 +370,17 @@ pub mod tests {
         let me = on_node(1, ModuleState::Prim, Readiness::Ready);
         let second = on_node(2, ModuleState::Second, Readiness::Ready);
         let said = |peer: Option<&ModuleOnNode>| {
-            Situation { me: &me, name: "node1", peer, peer_name: "node2", live: true, role: UserRole::Admin }
-                .consequences(ModuleCommand::Stop)
-                .join(" ")
+            Situation {
+                me: &me,
+                name: "node1",
+                peer,
+                peer_name: "node2",
+                live: true,
+                role: UserRole::Admin,
+                light: false,
+            }
+            .consequences(ModuleCommand::Stop)
+            .join(" ")
         };
         assert!(said(Some(&second)).contains("starts on node2"));
         assert!(said(None).contains("it will run nowhere"));

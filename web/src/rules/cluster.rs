@@ -43,6 +43,29 @@ pub fn take_enrolled(form: &mut ClusterForm, enrolled: &[NodeView], out: &BTreeS
     }
 }
 
+/// Whether a newly saved cluster may take the place of what is on the page: nothing was edited since `before`, or what was
+/// edited is what is saved now. Otherwise somebody else saved meanwhile.
+pub fn may_take(before: Option<&ClusterForm>, form: &ClusterForm, saved: &ClusterForm) -> bool {
+    let same = |a: &ClusterForm, b: &ClusterForm| a.name == b.name && a.lans == b.lans && a.nodes == b.nodes;
+    form.lans.is_empty() || same(form, saved) || before.is_none_or(|before| same(form, before))
+}
+
+/// Adds a network; the nodes' addresses on it are still to be given.
+pub fn add_network(form: &mut ClusterForm, lan: &str) {
+    form.lans.push(lan.to_owned());
+    for node in &mut form.nodes {
+        node.addresses.insert(lan.to_owned(), String::new());
+    }
+}
+
+/// Takes a network away, with the nodes' addresses on it.
+pub fn remove_network(form: &mut ClusterForm, lan: &str) {
+    form.lans.retain(|other| other != lan);
+    for node in &mut form.nodes {
+        node.addresses.remove(lan);
+    }
+}
+
 /// An address without its port, if it has one.
 pub fn host_of(address: &str) -> String {
     if let Some(rest) = address.strip_prefix('[') {
@@ -94,7 +117,7 @@ pub fn problems(form: &ClusterForm) -> Vec<FieldProblem> {
 
 #[cfg(test)]
 mod tests {
-    use super::{changes, host_of, saved_form, take_enrolled};
+    use super::{add_network, changes, host_of, may_take, remove_network, saved_form, take_enrolled};
     use holdfast_api::console::{ClusterView, NodeView};
     use holdfast_api::ids::NodeId;
     use std::collections::BTreeSet;
@@ -141,6 +164,33 @@ mod tests {
         assert!(form.validate().is_empty());
         take_enrolled(&mut form, &[node(2, "node2.example")], &BTreeSet::from([NodeId(2)]));
         assert!(form.nodes.is_empty(), "node2 was taken out");
+    }
+
+    #[test]
+    fn a_network_comes_with_a_place_for_every_nodes_address_and_goes_with_them() {
+        let mut form = saved_form(&none());
+        take_enrolled(&mut form, &[node(1, "10.0.0.1"), node(2, "10.0.0.2")], &BTreeSet::new());
+        let before = form.clone();
+        add_network(&mut form, "second");
+        let fields: Vec<_> = form.validate().into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["nodes[0].addresses.second", "nodes[1].addresses.second"]);
+        remove_network(&mut form, "second");
+        assert_eq!(form, before);
+    }
+
+    #[test]
+    fn what_was_edited_here_is_not_replaced_by_what_somebody_else_saved() {
+        let mut before = saved_form(&none());
+        take_enrolled(&mut before, &[node(1, "10.0.0.1")], &BTreeSet::new());
+        let (mut mine, mut theirs) = (before.clone(), before.clone());
+        theirs.expected_version = 2;
+        theirs.name = "theirs".into();
+        assert!(may_take(Some(&before), &before, &theirs), "nothing was edited here");
+        mine.name = "mine".into();
+        assert!(!may_take(Some(&before), &mine, &theirs));
+        theirs.name = "mine".into();
+        assert!(may_take(Some(&before), &mine, &theirs), "it is what was saved from here");
+        assert!(may_take(None, &mine, &theirs), "the page has just been opened");
     }
 
     #[test]

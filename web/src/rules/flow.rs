@@ -1,6 +1,7 @@
 //! What flows between the two nodes of a module, and how it is drawn.
 
 use crate::rules::tone::Tone;
+use holdfast_api::agent::ReplicationReport;
 use holdfast_api::console::ModuleOnNode;
 use holdfast_api::state::{ModuleState, Readiness};
 
@@ -32,6 +33,16 @@ impl FlowLink {
             .map(|ready| made(true, ready))
             .or_else(|| follows(right, left).map(|ready| made(false, ready)))
             .unwrap_or(Self::None)
+    }
+
+    /// How fast it flows, as its source says.
+    pub fn rate(self, left: &ModuleOnNode, right: &ModuleOnNode) -> Option<ReplicationReport> {
+        let source = match self {
+            Self::Writes { from_left: true } | Self::Resync { from_left: true } => left,
+            Self::Writes { .. } | Self::Resync { .. } => right,
+            Self::None => return None,
+        };
+        source.report.as_ref().and_then(|report| report.replication)
     }
 
     /// Its colour.

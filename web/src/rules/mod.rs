@@ -2,7 +2,14 @@
 
 pub mod actions;
 pub mod cluster;
+pub mod diff;
+pub mod files;
 pub mod flow;
+pub mod history;
+pub mod issues;
+pub mod links;
+pub mod merge;
 pub mod text;
 pub mod tone;
+pub mod witness;
 pub mod wizard;

@@ -1,6 +1,7 @@
 //! Numbers as people read them: bytes, durations, ages, progress.
 
-use holdfast_api::agent::{InventoryReport, ResyncReport};
+use holdfast_api::agent::{InventoryReport, ReplicationReport, ResyncReport};
+use holdfast_api::state::{ModuleState, Readiness};
 
 /// A number of bytes with a binary unit: `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
@@ -81,6 +82,29 @@ pub fn resync(resync: &ResyncReport) -> String {
     parts.join(" · ")
 }
 
+/// What the replication does: bytes, operations and how long an acknowledgement takes.
+pub fn rate(rate: &ReplicationReport) -> String {
+    if rate.ops_per_s == 0 {
+        return "quiet".to_owned();
+    }
+    let mut text = format!("{}/s, {}/s", bytes(rate.bytes_per_s), count(rate.ops_per_s, "operation", "operations"));
+    if rate.ack_p99_us > 0 {
+        text.push_str(&format!(", 99 % within {:.1} ms", rate.ack_p99_us as f64 / 1000.0));
+    }
+    text
+}
+
+/// True if a node in this state has the module's virtual addresses.
+pub fn holds_addresses(state: ModuleState, readiness: Readiness) -> bool {
+    matches!(state, ModuleState::Prim | ModuleState::Alone) && readiness == Readiness::Ready
+}
+
+/// True for a resource that looks at something outside: a network or a checker, not the module's own state.
+pub fn is_watched(resource: &str) -> bool {
+    let own = ["state.", "usersetting.", "rfs.", "heart."];
+    !own.iter().any(|class| resource.starts_with(class))
+}
+
 /// A key fingerprint in groups of four digits, for comparing by eye.
 pub fn fingerprint(hex: &str) -> String {
     hex.as_bytes().chunks(4).map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(" ")
@@ -88,8 +112,8 @@ pub fn fingerprint(hex: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ago, bytes, count, duration_ms, fingerprint, resync, resync_percent};
-    use holdfast_api::agent::ResyncReport;
+    use super::{ago, bytes, count, duration_ms, fingerprint, is_watched, rate, resync, resync_percent};
+    use holdfast_api::agent::{ReplicationReport, ResyncReport};
 
     #[test]
     fn bytes_and_durations_have_their_units() {
@@ -119,6 +143,14 @@ mod tests {
         let half = ResyncReport { bytes_done: 50, bytes_total: 100, elapsed_ms: 1000, ..none };
         assert_eq!(resync_percent(&half), Some(50));
         assert!(resync(&half).ends_with("50 B/s · 1 s left"));
+    }
+
+    #[test]
+    fn the_rate_of_the_replication_is_short_when_nothing_is_written() {
+        assert_eq!(rate(&ReplicationReport::default()), "quiet");
+        let busy = ReplicationReport { bytes_per_s: 2048, ops_per_s: 1, ack_p99_us: 1500, held_back: 0 };
+        assert_eq!(rate(&busy), "2.0 KiB/s, 1 operation/s, 99 % within 1.5 ms");
+        assert!(is_watched("heartbeat.flow") && is_watched("tcp.web") && !is_watched("heart.maxloop"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How a state is shown: colour, shape and word; what is not live is never green.
 
 use holdfast_api::console::{ModuleOnNode, TaskState};
+use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 
 /// The colour a thing is shown in.
@@ -102,6 +103,18 @@ pub fn data_tone(data: DataState) -> Tone {
         DataState::Outdated | DataState::Inconsistent => Tone::Busy,
         DataState::Diverged => Tone::Bad,
         DataState::Unknown => Tone::Idle,
+    }
+}
+
+/// The colour of a resource.
+pub fn resource_tone(name: &str, value: &ResourceValue) -> Tone {
+    match value {
+        // Up means trouble here.
+        ResourceValue::Up if name == "rfs.degraded" => Tone::Busy,
+        ResourceValue::Down if name == "rfs.degraded" => Tone::Idle,
+        ResourceValue::Up => Tone::Ok,
+        ResourceValue::Down => Tone::Bad,
+        ResourceValue::Init | ResourceValue::Unknown | ResourceValue::Other(_) => Tone::Idle,
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::rules::text;
 use crate::rules::tone::Tone;
 use holdfast_api::agent::{InventoryReport, PathFacts};
-use holdfast_api::checker::ProcAction;
-use holdfast_api::config::{ModuleSettings, ProcessChecker};
+use holdfast_api::checker::{CheckAction, ProcAction, When};
+use holdfast_api::config::{CheckerKind, CheckerSettings, ModuleMode, ModuleSettings, ProcessChecker};
+use holdfast_api::console::{ClusterNodeForm, NodeView};
 use holdfast_api::problem::FieldProblem;
 
 /// A step, in order; each has a URL.
@@ -14,9 +15,17 @@ pub enum Step {
     Name,
     /// Replicated directories.
     Directories,
+    /// Heartbeats and replication.
+    Networks,
+    /// Virtual addresses, or a load balancer.
+    Address,
     /// Process checkers.
     Processes,
-    /// Scripts and timing.
+    /// Other checkers.
+    Checkers,
+    /// Who is asked when the nodes cannot hear each other.
+    Witness,
+    /// Scripts and restarts.
     Scripts,
     /// Server's and nodes' verdict.
     Validate,
@@ -28,15 +37,44 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Name, Self::Directories, Self::Processes, Self::Scripts, Self::Validate, Self::Configure, Self::Start];
+    pub const ALL: [Self; 11] = [
+        Self::Name,
+        Self::Directories,
+        Self::Networks,
+        Self::Address,
+        Self::Processes,
+        Self::Checkers,
+        Self::Witness,
+        Self::Scripts,
+        Self::Validate,
+        Self::Configure,
+        Self::Start,
+    ];
+
+    /// The steps of a module of this kind: one that runs on one node needs no second.
+    pub fn of_mode(mode: ModuleMode) -> Vec<Self> {
+        let second = [Self::Directories, Self::Networks, Self::Address, Self::Witness];
+        Self::ALL.into_iter().filter(|step| mode == ModuleMode::Mirror || !second.contains(step)).collect()
+    }
+
+    /// The first step after the name.
+    pub fn first(mode: ModuleMode) -> Self {
+        match mode {
+            ModuleMode::Mirror => Self::Directories,
+            ModuleMode::Light => Self::Processes,
+        }
+    }
 
     /// Last part of its URL.
     pub fn slug(self) -> &'static str {
         match self {
             Self::Name => "name",
             Self::Directories => "directories",
+            Self::Networks => "networks",
+            Self::Address => "address",
             Self::Processes => "processes",
+            Self::Checkers => "checkers",
+            Self::Witness => "witness",
             Self::Scripts => "scripts",
             Self::Validate => "validate",
             Self::Configure => "configure",
@@ -54,7 +92,11 @@ impl Step {
         match self {
             Self::Name => "Name",
             Self::Directories => "Directories",
+            Self::Networks => "Networks",
+            Self::Address => "Address",
             Self::Processes => "Processes",
+            Self::Checkers => "Checkers",
+            Self::Witness => "Witness",
             Self::Scripts => "Scripts",
             Self::Validate => "Validate",
             Self::Configure => "Configure",
@@ -62,28 +104,27 @@ impl Step {
         }
     }
 
-    /// Its place, from 0.
-    pub fn index(self) -> usize {
-        self as usize
-    }
-
     /// The step after it.
-    pub fn next(self) -> Option<Self> {
-        Self::ALL.get(self.index() + 1).copied()
+    pub fn next(self, mode: ModuleMode) -> Option<Self> {
+        Self::of_mode(mode).into_iter().find(|step| *step > self)
     }
 
     /// The step before it.
-    pub fn previous(self) -> Option<Self> {
-        self.index().checked_sub(1).and_then(|index| Self::ALL.get(index).copied())
+    pub fn previous(self, mode: ModuleMode) -> Option<Self> {
+        Self::of_mode(mode).into_iter().rev().find(|step| *step < self)
     }
 
     /// Where the field of a problem is edited.
     pub fn of_field(field: &str) -> Self {
         let head = field.split(['[', '.']).next().unwrap_or(field);
         match head {
-            "name" => Self::Name,
+            "name" | "mode" => Self::Name,
             "directories" => Self::Directories,
+            "networks" | "flow" | "pulse_ms" | "timeout_ms" => Self::Networks,
+            "addresses" => Self::Address,
             "processes" | "polltimer_s" => Self::Processes,
+            "checkers" => Self::Checkers,
+            "witness" => Self::Witness,
             _ => Self::Scripts,
         }
     }
@@ -92,6 +133,66 @@ impl Step {
     pub fn href(self, module: u16) -> String {
         format!("/configuration/modules/{module}/{}", self.slug())
     }
+}
+
+/// A checker of this kind, with every preset.
+pub fn checker_of_kind(kind: CheckerKind, mode: ModuleMode) -> CheckerSettings {
+    let (when, action) = match kind {
+        CheckerKind::Tcp if mode == ModuleMode::Light => (When::Both, CheckAction::Restart),
+        CheckerKind::Tcp => (When::Prim, CheckAction::Restart),
+        CheckerKind::Ping | CheckerKind::Intf | CheckerKind::Module => (When::Pre, CheckAction::Wait),
+        CheckerKind::Ip if mode == ModuleMode::Light => (When::Both, CheckAction::StopStart),
+        CheckerKind::Ip => (When::Prim, CheckAction::StopStart),
+        CheckerKind::Custom => (When::Both, CheckAction::NoAction),
+    };
+    let looks = !matches!(kind, CheckerKind::Intf | CheckerKind::Custom);
+    let answers = matches!(kind, CheckerKind::Tcp | CheckerKind::Ping | CheckerKind::Module);
+    CheckerSettings {
+        kind,
+        ident: String::new(),
+        when,
+        action,
+        target: String::new(),
+        port: if kind == CheckerKind::Module { 9010 } else { 0 },
+        arg: String::new(),
+        interval_ms: if looks { 10_000 } else { 0 },
+        timeout_ms: if answers { 5_000 } else { 0 },
+    }
+}
+
+/// What a kind of checker is called, what its target is, and an example of that.
+pub fn kind_words(kind: CheckerKind) -> (&'static str, &'static str, &'static str) {
+    match kind {
+        CheckerKind::Tcp => ("TCP connection", "Address", "127.0.0.1"),
+        CheckerKind::Ping => ("Ping", "Address", "192.0.2.1"),
+        CheckerKind::Intf => ("Network interface", "An address of this node on it", "192.0.2.2"),
+        CheckerKind::Ip => ("Address set here", "Address", "192.0.2.10"),
+        CheckerKind::Custom => ("Program of the module", "Program in bin", "check.sh"),
+        CheckerKind::Module => ("Another module", "Name of the other module", "database"),
+    }
+}
+
+/// The cells of a node in the matrix of checks: what is asked of it besides the directories.
+pub fn node_checks(
+    node: &NodeView,
+    form: Option<&ClusterNodeForm>,
+    networks: &[String],
+) -> Vec<(String, Tone, String)> {
+    let contact = if node.connected {
+        (Tone::Ok, "in contact".to_owned())
+    } else {
+        (Tone::Busy, "not in contact: it gets the configuration when it is back".to_owned())
+    };
+    let mut cells = vec![("Contact".to_owned(), contact.0, contact.1)];
+    for lan in networks {
+        let address = form.and_then(|form| form.addresses.get(lan));
+        let (tone, text) = match address {
+            Some(address) => (Tone::Ok, address.clone()),
+            None => (Tone::Bad, "has no address there: give it one in Cluster".to_owned()),
+        };
+        cells.push((format!("Network {lan}"), tone, text));
+    }
+    cells
 }
 
 /// What is wrong with the part of the settings edited in `step`.
@@ -174,13 +275,39 @@ pub fn newest(found: &[(u16, Option<InventoryReport>)]) -> Option<u16> {
 }
 
 /// A checker for a process picked from a node's list.
-pub fn checker_for(name: &str) -> ProcessChecker {
+pub fn checker_for(name: &str, mode: ModuleMode) -> ProcessChecker {
     ProcessChecker {
         name: name.to_owned(),
         argregex: String::new(),
         atleast: 1,
         action: ProcAction::Restart,
-        class: "prim".to_owned(),
+        class: if mode == ModuleMode::Light { "both" } else { "prim" }.to_owned(),
+    }
+}
+
+/// True for a script that a module of this kind cannot do without.
+pub fn is_main_script(name: &str, mode: ModuleMode) -> bool {
+    match mode {
+        ModuleMode::Mirror => matches!(name, "start_prim" | "stop_prim"),
+        ModuleMode::Light => matches!(name, "start_both" | "stop_both"),
+    }
+}
+
+/// When a script is called.
+pub fn script_hint(name: &str) -> &'static str {
+    match name {
+        "prestart" => "Called first when the module starts, before any role.",
+        "start_both" => "Called in every role once the replicated directories are in place.",
+        "start_prim" => "Called on the node that becomes primary once the replicated directories are in place.",
+        "start_second" => "Called on the node that becomes secondary.",
+        "start_sec" => "Called in SECOND and in ALONE.",
+        "stop_sec" => "Called when SECOND or ALONE ends; then with `force`.",
+        "stop_second" => "Called when the node is no longer secondary; then with `force`.",
+        "stop_prim" => "Called without arguments for an orderly stop, then with `force`.",
+        "stop_both" => "Called when the application stops in any role; then with `force`.",
+        "poststop" => "Called last when the module stops.",
+        "transition" => "Called at every change of state, with the old and the new one.",
+        _ => "",
     }
 }
 
@@ -191,10 +318,13 @@ pub fn number(text: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Step, checker_for, message_for, newest, number, overwrite_text, path_lines, problems_of};
+    use super::{
+        Step, checker_for, checker_of_kind, kind_words, message_for, newest, number, overwrite_text, path_lines,
+        problems_of,
+    };
     use crate::rules::tone::Tone;
     use holdfast_api::agent::{InventoryReport, PathFacts};
-    use holdfast_api::config::ModuleSettings;
+    use holdfast_api::config::{CheckerKind, ModuleMode, ModuleSettings};
 
     fn settings() -> ModuleSettings {
         ModuleSettings {
@@ -205,42 +335,72 @@ mod tests {
             loop_interval_h: 24,
             directories: vec!["/srv/data".into()],
             polltimer_s: 10,
+            networks: vec!["default".into()],
+            flow: "default".into(),
             ..ModuleSettings::default()
         }
     }
 
     #[test]
     fn steps_follow_each_other_and_are_found_by_their_address() {
-        for step in Step::ALL {
-            assert_eq!(Step::of_slug(step.slug()), Some(step));
-            assert_eq!(step.next().and_then(Step::previous), step.next().map(|_| step));
+        for mode in [ModuleMode::Mirror, ModuleMode::Light] {
+            for step in Step::of_mode(mode) {
+                assert_eq!(Step::of_slug(step.slug()), Some(step));
+                let next = step.next(mode);
+                assert_eq!(next.and_then(|next| next.previous(mode)), next.map(|_| step));
+            }
+            assert_eq!(Step::Name.next(mode), Some(Step::first(mode)));
         }
         assert_eq!(Step::of_slug("nowhere"), None);
-        assert_eq!(Step::Name.previous(), None);
+        assert_eq!(Step::Name.previous(ModuleMode::Mirror), None);
     }
 
     #[test]
     fn a_problem_is_shown_in_the_step_where_it_is_mended() {
         let mut wrong = settings();
         wrong.directories.push("relative".into());
-        wrong.processes.push(checker_for("a name that is much too long"));
+        wrong.processes.push(checker_for("a name that is much too long", ModuleMode::Mirror));
         wrong.scripts.insert("start_prim".into(), "echo no interpreter".into());
         wrong.timeout_ms = 1;
         assert_eq!(problems_of(Step::Name, &wrong).len(), 0);
         assert_eq!(problems_of(Step::Directories, &wrong)[0].field, "directories[1]");
         assert_eq!(problems_of(Step::Processes, &wrong)[0].field, "processes[0].name");
-        assert_eq!(problems_of(Step::Scripts, &wrong).len(), 2);
+        assert_eq!(problems_of(Step::Scripts, &wrong).len(), 1);
+        assert_eq!(problems_of(Step::Networks, &wrong)[0].field, "timeout_ms");
         assert!(settings().validate().is_empty());
     }
 
     #[test]
     fn a_message_is_found_for_a_field_and_what_is_inside_it() {
         let mut wrong = settings();
-        wrong.processes.push(checker_for(""));
+        wrong.processes.push(checker_for("", ModuleMode::Mirror));
         let problems = wrong.validate();
         assert!(message_for("processes[0]", &problems).is_some());
         assert!(message_for("processes[0].name", &problems).is_some());
         assert!(message_for("process", &problems).is_none());
+    }
+
+    #[test]
+    fn a_new_checker_is_right_but_for_what_only_the_operator_knows() {
+        for kind in CheckerKind::ALL {
+            for mode in [ModuleMode::Mirror, ModuleMode::Light] {
+                let mut checker = checker_of_kind(kind, mode);
+                checker.ident = "web".into();
+                checker.target = kind_words(kind).2.into();
+                checker.port = checker.port.max(1);
+                let light =
+                    ModuleSettings { mode, networks: vec![], flow: String::new(), directories: vec![], ..settings() };
+                let base = if mode == ModuleMode::Light { light } else { settings() };
+                assert_eq!(ModuleSettings { checkers: vec![checker], ..base }.validate(), vec![], "{kind:?} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_script_says_when_it_is_called() {
+        for name in holdfast_api::config::SCRIPT_NAMES {
+            assert!(super::script_hint(name).ends_with('.'), "{name}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct LogLine {
     pub at: u64,
     /// When; 0 if unknown.
     pub unix_ms: u64,
-    /// `I`, `S`, `W` or `E` (information, state, warning, error); empty in the application log.
+    /// `I`, `S`, `U`, `E`, `W` or `C` (information, script, user, event, warning, error); empty in the application log.
     #[serde(default)]
     pub level: String,
     /// The text, without line end.

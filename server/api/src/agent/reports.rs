@@ -72,6 +72,23 @@ pub struct NodeModuleReport {
     /// Its resources, by name.
     #[serde(default)]
     pub resources: Vec<ResourceReport>,
+    /// What the replication did in the last second; none: no data plane runs, or the module replicates nothing.
+    #[serde(default)]
+    pub replication: Option<ReplicationReport>,
+}
+
+/// Figures of the replication in the last second: sent by a primary, applied by a secondary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReplicationReport {
+    /// Bytes of payload.
+    pub bytes_per_s: u64,
+    /// Operations.
+    pub ops_per_s: u64,
+    /// 99th percentile of the time from sending to the acknowledgement, microseconds; 0 without any.
+    pub ack_p99_us: u64,
+    /// Changes whose answer is held back, waiting for the peer or for a decision.
+    pub held_back: u64,
 }
 
 /// A resource of a module on a node: what a checker, a script or the module itself says.

@@ -40,6 +40,24 @@ pub enum Request {
         /// Who wants it: the console's user.
         actor: String,
     },
+    /// Switch the checkers, or the process checker, of a module. Answered by `Done` or `Refused`.
+    SwitchChecks {
+        /// Which module.
+        module: ModuleId,
+        /// Which of the two.
+        which: ChecksSwitch,
+        /// On, or off.
+        on: bool,
+        /// Who wants it: the console's user.
+        actor: String,
+    },
+    /// Read a page of the node's command log. Answered by `LogPage` or `Refused`.
+    ReadCommandLog {
+        /// Position to read from (see [`LogPage`]); none: the last `limit` lines.
+        from: Option<u64>,
+        /// Most lines, at most [`super::LOG_LINES_MAX`].
+        limit: u32,
+    },
     /// Read a page of a log. Answered by `LogPage` or `Refused`.
     ReadLog {
         /// Which module.
@@ -101,6 +119,17 @@ pub enum Answer {
         /// No more follow.
         last: bool,
     },
+}
+
+/// What of a module's checking is switched on or off on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ChecksSwitch {
+    /// The checkers of addresses, interfaces, ports, programs and other modules.
+    Checkers,
+    /// The checker of processes.
+    Processes,
 }
 
 /// Commands for a module on one node.

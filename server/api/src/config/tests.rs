@@ -1,6 +1,7 @@
 //! Tests of the configuration's checks.
 
 use super::*;
+use crate::checker::{CheckAction, ProcAction, When};
 
 fn settings() -> ModuleSettings {
     ModuleSettings {
@@ -11,8 +12,24 @@ fn settings() -> ModuleSettings {
         loop_interval_h: 24,
         directories: vec!["/srv/data".into()],
         polltimer_s: 10,
-        processes: vec![],
-        scripts: BTreeMap::new(),
+        networks: vec!["default".into()],
+        flow: "default".into(),
+        ..ModuleSettings::default()
+    }
+}
+
+fn checker(kind: CheckerKind, when: When, action: CheckAction) -> CheckerSettings {
+    let target = if kind == CheckerKind::Custom { "check.sh" } else { "10.0.0.9" };
+    CheckerSettings {
+        kind,
+        ident: "web".into(),
+        when,
+        action,
+        target: target.into(),
+        port: 80,
+        arg: String::new(),
+        interval_ms: 10_000,
+        timeout_ms: 5000,
     }
 }
 
@@ -67,7 +84,10 @@ fn every_wrong_field_of_the_form_is_named() {
     let mut s = settings();
     s.name = "No".into();
     s.timeout_ms = 1000;
-    s.directories.clear();
+    s.flow = "nowhere".into();
+    s.addresses.push(VirtualIp { addr: "10.0.0".into(), interface: "a b".into(), prefix: Some(33) });
+    s.checkers.push(checker(CheckerKind::Tcp, When::Pre, CheckAction::Restart));
+    s.witness = WitnessSettings { kind: WitnessKind::Etcd, addresses: vec!["https://etcd:2379".into()] };
     s.processes.push(ProcessChecker {
         name: "/usr/bin/x".into(),
         argregex: String::new(),
@@ -82,14 +102,48 @@ fn every_wrong_field_of_the_form_is_named() {
         [
             "name",
             "timeout_ms",
-            "directories",
+            "flow",
+            "addresses[0].addr",
+            "addresses[0].prefix",
+            "addresses[0].interface",
             "processes[0].name",
             "processes[0].atleast",
             "processes[0].class",
+            "checkers[0].action",
+            "witness.addresses[0]",
             "scripts.start_prim",
             "scripts.start_x"
         ]
     );
+}
+
+#[test]
+fn a_checker_looks_when_its_action_can_be_taken() {
+    let problem = |kind, when, action| {
+        let checkers = vec![checker(kind, when, action)];
+        ModuleSettings { checkers, ..settings() }.validate().first().map(|problem| problem.field.clone())
+    };
+    for (kind, when, action) in [
+        (CheckerKind::Tcp, When::Prim, CheckAction::Restart),
+        (CheckerKind::Ping, When::Pre, CheckAction::Wait),
+        (CheckerKind::Intf, When::Pre, CheckAction::Wait),
+        (CheckerKind::Ip, When::Prim, CheckAction::StopStart),
+        (CheckerKind::Custom, When::Both, CheckAction::NoAction),
+    ] {
+        assert_eq!(problem(kind, when, action), None, "{kind:?}");
+    }
+    assert_eq!(problem(CheckerKind::Tcp, When::Prim, CheckAction::Wait).as_deref(), Some("checkers[0].action"));
+    assert_eq!(problem(CheckerKind::Ip, When::Pre, CheckAction::StopStart).as_deref(), Some("checkers[0].when"));
+    assert_eq!(problem(CheckerKind::Module, When::Both, CheckAction::Wait).as_deref(), Some("checkers[0].when"));
+}
+
+#[test]
+fn a_light_module_has_nothing_that_needs_a_second_node() {
+    let light = ModuleSettings { mode: ModuleMode::Light, ..settings() };
+    assert_eq!(fields(&light.validate()), ["networks", "directories"]);
+    let light = ModuleSettings { networks: vec![], flow: String::new(), directories: vec![], ..light };
+    assert_eq!(light.validate(), vec![]);
+    assert_eq!(ModuleSettings { directories: vec![], ..settings() }.validate(), vec![]);
 }
 
 #[test]

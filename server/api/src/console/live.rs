@@ -2,6 +2,7 @@
 
 use super::{ClusterView, ModuleView, NodeView, TaskView};
 use crate::agent::NodeModuleReport;
+use crate::config::{ModuleMode, WitnessKind};
 use crate::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,48 @@ pub struct ModuleLive {
     pub module: ModuleView,
     /// One for each node of the cluster, and for nodes that still hold the module.
     pub nodes: Vec<ModuleOnNode>,
+    /// What the wanted version says; none: a draft.
+    pub facts: Option<ModuleFacts>,
+    /// The register at this server; none: the module has another witness, or none.
+    pub register: Option<RegisterLive>,
+}
+
+/// What a module's wanted version says that consoles show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ModuleFacts {
+    /// Kind of module.
+    pub mode: ModuleMode,
+    /// Networks of the heartbeats, each with the second half of its resource `heartbeat.<ident>`.
+    pub networks: Vec<NetworkFacts>,
+    /// The network of the replication.
+    pub flow: String,
+    /// Virtual addresses.
+    pub addresses: Vec<String>,
+    /// Replicated directories.
+    pub directories: Vec<String>,
+    /// Who is asked when the nodes cannot hear each other.
+    pub witness: WitnessKind,
+}
+
+/// A network of a module's heartbeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NetworkFacts {
+    /// Its name in the cluster.
+    pub lan: String,
+    /// Second half of the resource `heartbeat.<ident>`.
+    pub ident: String,
+}
+
+/// The register of a module, in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RegisterLive {
+    /// It grants.
+    pub armed: bool,
+    /// The nodes it waits for, by name.
+    pub waits_for: Vec<String>,
 }
 
 /// A module on a node in a live snapshot.

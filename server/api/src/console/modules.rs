@@ -1,7 +1,7 @@
 //! The modules: made, edited, checked, configured and commanded, with their versions.
 
-use crate::agent::{ModuleCommand, PathFacts};
-use crate::config::ModuleSettings;
+use crate::agent::{ChecksSwitch, ModuleCommand, PathFacts};
+use crate::config::{ModuleMode, ModuleSettings};
 use crate::ids::{ModuleId, NodeId};
 use crate::problem::FieldProblem;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub struct CatalogueEntry {
     pub title: String,
     /// Name offered for the module.
     pub suggested_name: String,
+    /// Kind of module.
+    pub mode: ModuleMode,
 }
 
 /// `POST /modules`: makes a draft from a template; answered by 201 and [`ModuleView`].
@@ -177,6 +179,20 @@ pub struct ConfigureForm {
 pub struct CommandForm {
     /// What.
     pub command: ModuleCommand,
+    /// On these nodes; empty: on all nodes of the cluster.
+    #[serde(default)]
+    pub nodes: Vec<NodeId>,
+}
+
+/// `POST /modules/{id}/checks`: switches checking on or off; answered by 202 and `TaskStarted`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChecksForm {
+    /// What.
+    pub which: ChecksSwitch,
+    /// On, or off.
+    pub on: bool,
     /// On these nodes; empty: on all nodes of the cluster.
     #[serde(default)]
     pub nodes: Vec<NodeId>,

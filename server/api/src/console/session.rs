@@ -78,6 +78,83 @@ pub const PASSWORD_CHARS_MIN: usize = 10;
 /// Longest password, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 
+/// `PUT /users/{name}`: gives a user another role, another password, or both. A new password ends the user's sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct UserChange {
+    /// The new role; none: it stays.
+    pub role: Option<UserRole>,
+    /// The new password; none: it stays.
+    pub password: Option<String>,
+}
+
+/// `PUT /session/password`: gives the user who is logged in another password; the user's other sessions end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PasswordForm {
+    /// The password there is.
+    pub old: String,
+    /// The new one.
+    pub new: String,
+}
+
+/// A session in `GET /sessions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionInfo {
+    /// Number: `DELETE /sessions/{id}` ends it.
+    pub id: i64,
+    /// Whose.
+    pub user: String,
+    /// When it began.
+    pub began_unix_ms: u64,
+    /// When it was last used, to the minute.
+    pub used_unix_ms: u64,
+    /// It is the one that asks.
+    pub own: bool,
+}
+
+/// `POST /tokens`: a token by which a script is let in (`Authorization: Bearer …`) instead of a login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewApiToken {
+    /// What it is for; also the actor in the audit.
+    pub name: String,
+    /// What its holder may do.
+    pub role: UserRole,
+}
+
+/// A token in `GET /tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiTokenView {
+    /// Number: `DELETE /tokens/{id}` withdraws it.
+    pub id: i64,
+    /// What it is for.
+    pub name: String,
+    /// What its holder may do.
+    pub role: UserRole,
+    /// Who made it.
+    pub made_by: String,
+    /// When.
+    pub made_unix_ms: u64,
+    /// When it was last used, to the minute; 0: never.
+    pub used_unix_ms: u64,
+}
+
+/// Answer of `POST /tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MadeApiToken {
+    /// The token; shown once.
+    pub secret: String,
+    /// The rest.
+    pub token: ApiTokenView,
+}
+
 /// `POST /users`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,5 +1,6 @@
 //! Changes a `userconfig.xml` in place: only the values that differ are written, every other byte stays.
 
+mod sections;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,31 @@ use super::value::{Parsed, error_at};
 use super::{Proc, UserConfig, UserConfigError, read};
 use roxmltree::{Document, Node};
 use splice::Splice;
+
+/// Names and texts of the macros, as written.
+pub(super) fn macros(text: &str) -> Parsed<Vec<(String, String)>> {
+    read::with_document(text, |document| {
+        let written =
+            |node: Node<'_, '_>| Some((node.attribute("name")?.to_owned(), node.attribute("value")?.to_owned()));
+        Ok(document.root_element().children().filter(|child| child.has_tag_name("macro")).filter_map(written).collect())
+    })
+}
+
+/// Gives macros of a text other texts; those that it has not are left out.
+pub(super) fn set_macros(text: &str, wanted: &[(String, String)]) -> Parsed<String> {
+    let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
+    let bare = &text[mark.len()..];
+    read::with_document(bare, |document| {
+        let mut splice = Splice::new(bare);
+        for node in document.root_element().children().filter(|child| child.has_tag_name("macro")) {
+            let value = wanted.iter().find(|(name, _)| node.attribute("name") == Some(name)).map(|(_, value)| value);
+            if let Some(value) = value.filter(|value| node.attribute("value") != Some(value)) {
+                splice.set(node, "value", Some(value));
+            }
+        }
+        Ok(format!("{mark}{}", splice.done()))
+    })
+}
 
 /// See [`UserConfig::edit`].
 pub(super) fn edit(text: &str, wanted: &UserConfig) -> Parsed<String> {
@@ -63,9 +89,78 @@ impl<'a> Edit<'a> {
                 splice.set(heart, "timeout", Some(&wanted.timeout_ms.to_string()));
             }
         }
+        self.links(service, splice);
+        self.vip(service, splice);
         self.directories(service, splice);
         self.errd(service, splice);
+        self.check(service, splice);
         Ok(())
+    }
+
+    fn links(&self, service: Node<'a, 'a>, splice: &mut Splice<'_>) {
+        let (now, wanted) = (&self.now.heart.links, &self.wanted.heart.links);
+        let Some(heart) = child(service, "heart").filter(|_| now != wanted) else { return };
+        let attributes = |link: &super::HeartbeatLink| {
+            vec![
+                ("name", Some(link.lan.clone())),
+                ("ident", Some(link.ident.clone()).filter(|ident| *ident != link.lan)),
+            ]
+        };
+        let items = Items {
+            name: "heartbeat",
+            now: now.iter().map(attributes).collect(),
+            wanted: wanted.iter().map(attributes).collect(),
+        };
+        items.write(heart, splice);
+    }
+
+    fn vip(&self, service: Node<'a, 'a>, splice: &mut Splice<'_>) {
+        if self.now.vip == self.wanted.vip {
+            return;
+        }
+        match (child(service, "vip"), self.wanted.vip.as_ref().map(sections::vip)) {
+            (Some(node), Some(text)) => splice.replace(node, &text),
+            (Some(node), None) => splice.remove(node),
+            (None, Some(text)) => splice.append(service, &text),
+            (None, None) => {}
+        }
+    }
+
+    /// The checkers and the witness, which share `<check>`.
+    fn check(&self, service: Node<'a, 'a>, splice: &mut Splice<'_>) {
+        let (now, wanted) = (&self.now.check.checkers, self.wanted.written_checkers());
+        let same_witness = self.now.witness == self.wanted.witness;
+        if self.now.written_checkers() == wanted && same_witness {
+            return;
+        }
+        let witness = sections::splitbrain(&self.wanted.witness);
+        let Some(check) = child(service, "check") else {
+            let inner: Vec<String> = wanted.iter().map(sections::checker).chain(witness).collect();
+            if !inner.is_empty() {
+                splice.append(service, &splice::element_with("check", &[], &inner));
+            }
+            return;
+        };
+        let elements = check.children().filter(Node::is_element);
+        let (asked, nodes): (Vec<_>, Vec<_>) = elements.partition(|node| node.has_tag_name("splitbrain"));
+        for (node, old) in nodes.iter().zip(now) {
+            match wanted.iter().find(|new| new.resource() == old.resource()) {
+                None => splice.remove(*node),
+                Some(new) if new != old => splice.replace(*node, &sections::checker(new)),
+                Some(_) => {}
+            }
+        }
+        let known = |resource: String| now.iter().take(nodes.len()).any(|old| old.resource() == resource);
+        let mut new: Vec<String> = wanted.iter().filter(|new| !known(new.resource())).map(sections::checker).collect();
+        match (asked.first(), witness) {
+            _ if same_witness => {}
+            (Some(node), Some(text)) => splice.replace(*node, &text),
+            (Some(node), None) => splice.remove(*node),
+            (None, text) => new.extend(text),
+        }
+        if !new.is_empty() {
+            splice.append(check, &new.join("\n"));
+        }
     }
 
     fn directories(&self, service: Node<'a, 'a>, splice: &mut Splice<'_>) {
@@ -73,9 +168,21 @@ impl<'a> Edit<'a> {
             config.rfs.as_ref().map(|rfs| rfs.directories.as_slice()).unwrap_or_default()
         };
         let (now, wanted) = (directories(self.now), directories(self.wanted));
-        let Some(rfs) = child(service, "rfs").filter(|_| now != wanted) else { return };
+        if now == wanted {
+            return;
+        }
         let attributes =
             |directory: &String| vec![("dir", Some(directory.clone())), ("mode", Some("read_only".into()))];
+        let Some(rfs) = child(service, "rfs") else {
+            let inner: Vec<String> =
+                wanted.iter().map(|directory| splice::element("replicated", &attributes(directory))).collect();
+            splice.append(service, &splice::element_with("rfs", &[("async", Some("second".to_owned()))], &inner));
+            return;
+        };
+        if wanted.is_empty() {
+            splice.remove(rfs);
+            return;
+        }
         let items = Items {
             name: "replicated",
             now: now.iter().map(|directory| vec![("dir", Some(directory.clone()))]).collect(),

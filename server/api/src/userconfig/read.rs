@@ -16,6 +16,7 @@ mod witness;
 use super::value::{Parsed, error_at};
 use super::{TEXT_MAX, UserConfig};
 pub(super) use service::SAFE;
+pub(super) use vip::add_checkers;
 
 use macros::Macros;
 use reader::Reader;

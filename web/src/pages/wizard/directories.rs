@@ -26,9 +26,6 @@ pub fn DirectoriesStep(
     let rows = RwSignal::new(draft.settings.with_untracked(|settings| {
         settings.directories.iter().cloned().map(RwSignal::new).enumerate().collect::<Vec<_>>()
     }));
-    if rows.with_untracked(Vec::is_empty) {
-        rows.set(vec![(0, RwSignal::new(String::new()))]);
-    }
     Effect::new(move || {
         let directories: Vec<String> =
             rows.with(|rows| rows.iter().map(|(_, path)| path.get().trim().to_owned()).collect());
@@ -47,8 +44,8 @@ pub fn DirectoriesStep(
         }
     };
     view! {
-        <StepCard title="Replicated directories" lead="Every file below these directories is kept the same on both nodes: a write is acknowledged when both have it. Use the same paths on both nodes.">
-            <RepeatList rows row make=|| RwSignal::new(String::new()) add_label="Add a directory" testid="add-directory" least=1 />
+        <StepCard title="Replicated directories" lead="Every file below these directories is kept the same on both nodes: a write is acknowledged when both have it. Use the same paths on both nodes. Without any directory only the application fails over, not its data.">
+            <RepeatList rows row make=|| RwSignal::new(String::new()) add_label="Add a directory" testid="add-directory" />
         </StepCard>
         <StepFoot draft step=Step::Directories />
     }

@@ -1,9 +1,10 @@
 //! What the wizard's steps share: the settings being edited, the version they are of, saving.
 
 use crate::client;
+use crate::rules::merge::merge;
 use crate::rules::wizard::{Step, message_for};
 use crate::store::Console;
-use holdfast_api::config::ModuleSettings;
+use holdfast_api::config::{ModuleMode, ModuleSettings};
 use holdfast_api::console::{SettingsForm, SettingsView};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::problem::FieldProblem;
@@ -24,6 +25,12 @@ pub struct Draft {
     pub file_problems: RwSignal<Vec<FieldProblem>>,
     /// A request is under way.
     pub busy: RwSignal<bool>,
+    /// Somebody else saved a version meanwhile.
+    pub conflict: RwSignal<bool>,
+    /// Rises when the settings were replaced: the steps are drawn anew.
+    pub revision: RwSignal<u32>,
+    /// Fields that both changed, after the changes were put together.
+    pub both: RwSignal<Vec<&'static str>>,
     saved: RwSignal<ModuleSettings>,
     version: RwSignal<u64>,
 }
@@ -38,6 +45,9 @@ impl Draft {
             problem: RwSignal::new(None),
             file_problems: RwSignal::new(Vec::new()),
             busy: RwSignal::new(false),
+            conflict: RwSignal::new(false),
+            revision: RwSignal::new(0),
+            both: RwSignal::new(Vec::new()),
             saved: RwSignal::new(ModuleSettings::default()),
             version: RwSignal::new(0),
         };
@@ -48,10 +58,36 @@ impl Draft {
     /// Reads the saved settings, dropping what was edited.
     pub fn read(self, console: Console) {
         self.problem.set(None);
+        self.conflict.set(false);
+        self.both.set(Vec::new());
         console.call(client::settings(self.module), move |answer| match answer {
             Ok(view) => self.take(view),
             Err(error) => self.problem.set(Some(error.text())),
         });
+    }
+
+    /// Reads what somebody else saved, and puts what was edited here on top of it.
+    pub fn put_on_theirs(self, console: Console) {
+        self.problem.set(None);
+        console.call(client::settings(self.module), move |answer| match answer {
+            Ok(SettingsView { version, settings: Some(theirs), .. }) => {
+                let (base, mine) = (self.saved.get_untracked(), self.settings.get_untracked());
+                let (merged, both) = merge(&base, &mine, &theirs);
+                self.version.set(version);
+                self.saved.set(theirs);
+                self.settings.set(merged);
+                self.both.set(both);
+                self.conflict.set(false);
+                self.revision.update(|count| *count += 1);
+            }
+            Ok(view) => self.file_problems.set(view.problems),
+            Err(error) => self.problem.set(Some(error.text())),
+        });
+    }
+
+    /// The kind of the module.
+    pub fn mode(self) -> ModuleMode {
+        self.settings.with(|settings| settings.mode)
     }
 
     fn take(self, view: SettingsView) {
@@ -61,6 +97,7 @@ impl Draft {
             self.saved.set(settings.clone());
             self.settings.set(settings);
             self.loaded.set(true);
+            self.revision.update(|count| *count += 1);
         }
     }
 
@@ -98,6 +135,7 @@ impl Draft {
                     self.saved.set(settings);
                     then();
                 }
+                Err(error) if error.status() == Some(409) => self.conflict.set(true),
                 Err(error) => self.problem.set(Some(error.text())),
             }
         });

@@ -1,25 +1,32 @@
 //! The wizard that configures a module: one URL per step, the draft kept on the server.
 
+pub mod address;
+pub mod checkers;
 pub mod configure;
 pub mod directories;
 pub mod draft;
 pub mod name;
+pub mod networks;
 pub mod processes;
 pub mod scripts;
 pub mod start;
 pub mod validate;
+pub mod witness;
 
+use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::stepper::{StepLink, Stepper};
 use crate::rules::tone::Tone;
-use crate::rules::wizard::Step;
+use crate::rules::wizard::{Step, number};
 use crate::store::Console;
 use draft::Draft;
+use holdfast_api::config::ModuleSettings;
+use holdfast_api::console::UserRole;
 use holdfast_api::ids::ModuleId;
 use leptos::prelude::*;
-use leptos_router::components::A;
+use leptos_router::components::{A, Redirect};
 use leptos_router::hooks::{use_navigate, use_params_map};
 
 /// The wizard of the module in the address, at the step in the address.
@@ -28,9 +35,12 @@ pub fn WizardPage() -> impl IntoView {
     let params = use_params_map();
     let module = Memo::new(move |_| params.read().get("module").and_then(|id| id.parse().ok()).map(ModuleId));
     let step = Memo::new(move |_| params.read().get("step").and_then(|slug| Step::of_slug(&slug)));
-    move || match module.get() {
-        Some(module) => view! { <Wizard module step /> }.into_any(),
+    move || {
+        match module.get() {
+        Some(module) if Console::get().role().may(UserRole::Admin) => view! { <Wizard module step /> }.into_any(),
+        Some(_) => view! { <EmptyState icon=Icon::Info title="Only for administrators" text="Your role may not change the configuration." /> }.into_any(),
         None => nothing_there().into_any(),
+    }
     }
 }
 
@@ -55,29 +65,50 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
     });
     let links = Memo::new(move |_| {
         let reachable = |step: Step| step != Step::Name && (step != Step::Start || configured.get());
-        Step::ALL
-            .map(|step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) })
-            .to_vec()
+        let link = |step: Step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) };
+        Step::of_mode(draft.mode()).into_iter().map(link).collect::<Vec<_>>()
     });
-    let current = Memo::new(move |_| step.get().map_or(0, Step::index));
+    let current = Memo::new(move |_| {
+        let open = step.get();
+        Step::of_mode(draft.mode()).into_iter().position(|step| Some(step) == open).unwrap_or(0)
+    });
     let known = Memo::new(move |_| draft.loaded.get() && console.snapshot.with(Option::is_some));
     view! {
         <div class="page narrow">
             <PageHead title=Signal::derive(move || format!("Module {}", name.get())) />
             <Stepper steps=links current />
             <FileProblems draft />
-            {move || match (known.get(), step.get()) {
+            {move || { draft.revision.track(); match (known.get(), step.get()) {
+                (true, Some(step)) if !Step::of_mode(draft.mode()).contains(&step) => view! { <Redirect path=Step::first(draft.mode()).href(module.0) /> }.into_any(),
                 (true, Some(step)) => body(step, draft).into_any(),
                 (true, None) => nothing_there().into_any(),
                 (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text="Reading the module…" /> }.into_any(),
                 (false, _) => ().into_any(),
-            }}
+            }}}
+            <Conflict draft />
             {move || draft.problem.get().map(|text| view! {
                 <Notice tone=Tone::Bad title="That did not work" text testid="wizard-problem">
                     <button type="button" class="btn compact" on:click=move |_| draft.read(console)>"Read the saved settings again"</button>
                 </Notice>
             })}
         </div>
+    }
+}
+
+/// Somebody else saved a version meanwhile: nothing is overwritten before one has chosen.
+#[component]
+fn Conflict(draft: Draft) -> impl IntoView {
+    let console = Console::get();
+    view! {
+        <Show when=move || draft.conflict.get()>
+            <Notice tone=Tone::Bad title="Somebody else saved this module meanwhile" text="Nothing was overwritten. Your changes can be put on top of theirs, or dropped." testid="wizard-conflict">
+                <button type="button" class="btn compact primary" data-testid="conflict-mine" on:click=move |_| draft.put_on_theirs(console)>"Put mine on theirs"</button>
+                <button type="button" class="btn compact" data-testid="conflict-theirs" on:click=move |_| draft.read(console)>"Take theirs"</button>
+            </Notice>
+        </Show>
+        <Show when=move || draft.both.with(|both| !both.is_empty())>
+            <Notice tone=Tone::Busy title="Both changed the same" text=draft.both.with_untracked(|both| format!("Yours stand in: {}. Look at them before you go on.", both.join(", "))) testid="wizard-both" />
+        </Show>
     }
 }
 
@@ -100,6 +131,10 @@ fn body(step: Step, draft: Draft) -> AnyView {
     match step {
         Step::Name => view! { <NameStep draft /> }.into_any(),
         Step::Directories => view! { <directories::DirectoriesStep draft /> }.into_any(),
+        Step::Networks => view! { <networks::NetworksStep draft /> }.into_any(),
+        Step::Address => view! { <address::AddressStep draft /> }.into_any(),
+        Step::Checkers => view! { <checkers::CheckersStep draft /> }.into_any(),
+        Step::Witness => view! { <witness::WitnessStep draft /> }.into_any(),
         Step::Processes => view! { <processes::ProcessesStep draft /> }.into_any(),
         Step::Scripts => view! { <scripts::ScriptsStep draft /> }.into_any(),
         Step::Validate => view! { <validate::ValidateStep draft /> }.into_any(),
@@ -138,6 +173,31 @@ pub fn StepCard(
     }
 }
 
+/// A whole number of the settings.
+#[component]
+pub fn Number(
+    /// The draft.
+    draft: Draft,
+    /// The field's name, also its id.
+    id: &'static str,
+    /// What it is called.
+    label: &'static str,
+    /// Reads it.
+    read: fn(&ModuleSettings) -> u32,
+    /// Writes it.
+    write: fn(&mut ModuleSettings, u32),
+) -> impl IntoView {
+    let text = RwSignal::new(draft.settings.with_untracked(|settings| read(settings).to_string()));
+    Effect::new(move || {
+        let value = number(&text.get());
+        if draft.settings.with_untracked(|settings| read(settings) != value) {
+            draft.settings.update(|settings| write(settings, value));
+        }
+    });
+    let problem = Signal::derive(move || draft.message(id));
+    view! { <TextField id label value=text problem /> }
+}
+
 /// Back and Next; Next saves what was edited first, and is there only when the step is right.
 #[component]
 pub fn StepFoot(
@@ -152,11 +212,12 @@ pub fn StepFoot(
     let console = Console::get();
     let navigate = use_navigate();
     let module = draft.module.0;
+    let mode = draft.settings.with_untracked(|settings| settings.mode);
     let back = step
-        .previous()
+        .previous(mode)
         .filter(|previous| *previous != Step::Name)
         .map_or_else(|| "/configuration".to_owned(), |previous| previous.href(module));
-    let next = step.next().map_or_else(|| "/control".to_owned(), |next| next.href(module));
+    let next = step.next(mode).map_or_else(|| "/control".to_owned(), |next| next.href(module));
     let go = move |_| {
         let (navigate, next) = (navigate.clone(), next.clone());
         draft.save(console, move || navigate(&next, Default::default()));

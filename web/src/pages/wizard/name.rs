@@ -43,6 +43,7 @@ pub fn NewModulePage() -> impl IntoView {
         console.call(async move { client::new_module(&form).await }, move |answer| {
             busy.set(false);
             match answer {
+                // The wizard leads on to the first step that this kind of module has.
                 Ok(module) => navigate(&Step::Directories.href(module.id.0), Default::default()),
                 Err(error) => refusal.set(Some(error.text())),
             }
@@ -51,7 +52,7 @@ pub fn NewModulePage() -> impl IntoView {
     let steps = Step::ALL.map(|step| StepLink { label: step.label(), href: None }).to_vec();
     view! {
         <div class="page narrow">
-            <PageHead title=Signal::derive(move || format!("New module from {}", template.get())) lead="Files are replicated between two nodes as they are written, and the application is restarted on the other node when something fails." />
+            <PageHead title=Signal::derive(move || format!("New module from {}", template.get())) />
             <Stepper steps=Signal::stored(steps) current=Signal::stored(0) />
             <form class="card" on:submit=submit>
                 <div class="card-body stack">

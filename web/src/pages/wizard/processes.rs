@@ -1,7 +1,7 @@
 //! Wizard: the processes to watch, picked from a node's list or typed.
 
 use super::draft::Draft;
-use super::{StepCard, StepFoot};
+use super::{Number, StepCard, StepFoot};
 use crate::client;
 use crate::components::form::{RepeatList, SelectField, TextField};
 use crate::components::icon::{Icon, draw};
@@ -9,7 +9,7 @@ use crate::components::notice::Waiting;
 use crate::rules::wizard::{Step, checker_for, number};
 use crate::store::Console;
 use holdfast_api::agent::ProcessFacts;
-use holdfast_api::config::ProcessChecker;
+use holdfast_api::config::{ModuleMode, ProcessChecker};
 use holdfast_api::ids::NodeId;
 use leptos::prelude::*;
 
@@ -36,7 +36,11 @@ impl Row {
     }
 
     fn empty() -> Self {
-        Self::of(&checker_for(""))
+        Self::of(&checker_for("", ModuleMode::Mirror))
+    }
+
+    fn empty_light() -> Self {
+        Self::of(&checker_for("", ModuleMode::Light))
     }
 
     fn checker(self) -> ProcessChecker {
@@ -67,6 +71,8 @@ pub fn ProcessesStep(
             draft.settings.update(|settings| settings.processes = processes);
         }
     });
+    let mode = draft.settings.with_untracked(|settings| settings.mode);
+    let make: fn() -> Row = if mode == ModuleMode::Light { Row::empty_light } else { Row::empty };
     let pick = Callback::new(move |name: String| {
         rows.update(|rows| {
             // An untouched row is filled first.
@@ -74,7 +80,7 @@ pub fn ProcessesStep(
                 Some((_, row)) => row.name.set(name),
                 None => {
                     let key = rows.iter().map(|(key, _)| key + 1).max().unwrap_or(0);
-                    rows.push((key, Row::of(&checker_for(&name))));
+                    rows.push((key, Row::of(&checker_for(&name, mode))));
                 }
             }
         });
@@ -82,8 +88,9 @@ pub fn ProcessesStep(
     let row = move |key: usize, row: Row, remove: AnyView| view! { <Checker draft rows key row remove /> };
     view! {
         <StepCard title="Process checkers" lead="These processes are watched on the primary. When one is missing, the application is restarted there; after too many restarts the module stops and the other node takes over. No checker is needed for a first try.">
-            <RepeatList rows row make=Row::empty add_label="Add a process" testid="add-process" />
+            <RepeatList rows row make=make add_label="Add a process" testid="add-process" />
             <Picker pick />
+            <div class="limited"><Number draft id="polltimer_s" label="Look at processes every (s)" read=|settings| settings.polltimer_s write=|settings, value| settings.polltimer_s = value /></div>
         </StepCard>
         <StepFoot draft step=Step::Processes />
     }

@@ -1,10 +1,10 @@
-//! Wizard: the scripts that start and stop the application, and the module's timing.
+//! Wizard: the scripts that start and stop the application, when it is given up, and the macros of the file.
 
 use super::draft::Draft;
-use super::{StepCard, StepFoot};
+use super::{Number, StepCard, StepFoot};
 use crate::components::form::{TextArea, TextField};
-use crate::rules::wizard::{Step, number};
-use holdfast_api::config::ModuleSettings;
+use crate::rules::wizard::{Step, is_main_script, script_hint};
+use holdfast_api::config::{ModuleMode, SCRIPT_NAMES};
 use leptos::prelude::*;
 
 /// The step.
@@ -13,26 +13,41 @@ pub fn ScriptsStep(
     /// The draft.
     draft: Draft,
 ) -> impl IntoView {
+    let mode = draft.settings.with_untracked(|settings| settings.mode);
+    let lead = match mode {
+        ModuleMode::Mirror => {
+            "start_prim starts the application on the node that becomes primary; stop_prim stops it there. What they print is in the application log. A stop script is called again with `force` when the application must go at once."
+        }
+        ModuleMode::Light => {
+            "start_both starts the application; stop_both stops it. What they print is in the application log. A stop script is called again with `force` when the application must go at once."
+        }
+    };
+    let (main, others): (Vec<&'static str>, Vec<&'static str>) =
+        SCRIPT_NAMES.iter().copied().partition(|name| is_main_script(name, mode));
+    let used = draft.settings.with_untracked(|settings| {
+        others.iter().filter(|name| settings.scripts.get(**name).is_some_and(|text| !text.is_empty())).count()
+    });
     view! {
-        <StepCard title="Scripts" lead="start_prim starts the application on the node that becomes primary; stop_prim stops it there. What they print is in the application log. stop_prim is called again with `force` when the application must go at once.">
-            <Script draft name="start_prim" hint="Called once the replicated directories are in place." />
-            <Script draft name="stop_prim" hint="Called without arguments for an orderly stop, then with `force`." />
+        <StepCard title="Scripts" lead=lead>
+            {main.into_iter().map(|name| view! { <Script draft name /> }).collect_view()}
+            <details>
+                <summary>{format!("Further scripts ({used} used)")}</summary>
+                <div class="stack">{others.into_iter().map(|name| view! { <Script draft name /> }).collect_view()}</div>
+            </details>
         </StepCard>
-        <StepCard title="Timing and restarts" lead="How soon a silent node counts as lost, and how often the application is restarted before the other node takes over.">
+        <StepCard title="Restarts" lead="How often the application is restarted before the module stops here and the other node takes over.">
             <div class="columns">
-                <Number draft id="pulse_ms" label="Heartbeat every (ms)" read=|settings| settings.pulse_ms write=|settings, value| settings.pulse_ms = value />
-                <Number draft id="timeout_ms" label="Lost after silence of (ms)" read=|settings| settings.timeout_ms write=|settings, value| settings.timeout_ms = value />
                 <Number draft id="maxloop" label="Restarts before failover" read=|settings| settings.maxloop write=|settings, value| settings.maxloop = value />
                 <Number draft id="loop_interval_h" label="Counted within (hours)" read=|settings| settings.loop_interval_h write=|settings, value| settings.loop_interval_h = value />
-                <Number draft id="polltimer_s" label="Look at processes every (s)" read=|settings| settings.polltimer_s write=|settings, value| settings.polltimer_s = value />
             </div>
         </StepCard>
+        <Macros draft />
         <StepFoot draft step=Step::Scripts />
     }
 }
 
 #[component]
-fn Script(draft: Draft, name: &'static str, hint: &'static str) -> impl IntoView {
+fn Script(draft: Draft, name: &'static str) -> impl IntoView {
     let text = RwSignal::new(
         draft.settings.with_untracked(|settings| settings.scripts.get(name).cloned().unwrap_or_default()),
     );
@@ -48,24 +63,35 @@ fn Script(draft: Draft, name: &'static str, hint: &'static str) -> impl IntoView
         }
     });
     let problem = Signal::derive(move || draft.message(&format!("scripts.{name}")));
-    view! { <TextArea id=format!("script-{name}") label=name hint value=text problem /> }
+    view! { <TextArea id=format!("script-{name}") label=name hint=script_hint(name) value=text problem /> }
 }
 
+/// The macros of the file: what stands for each name.
 #[component]
-fn Number(
-    draft: Draft,
-    id: &'static str,
-    label: &'static str,
-    read: fn(&ModuleSettings) -> u32,
-    write: fn(&mut ModuleSettings, u32),
-) -> impl IntoView {
-    let text = RwSignal::new(draft.settings.with_untracked(|settings| read(settings).to_string()));
-    Effect::new(move || {
-        let value = number(&text.get());
-        if draft.settings.with_untracked(|settings| read(settings) != value) {
-            draft.settings.update(|settings| write(settings, value));
-        }
+fn Macros(draft: Draft) -> impl IntoView {
+    let names = draft.settings.with_untracked(|settings| {
+        settings.macros.iter().map(|one| (one.name.clone(), one.value.clone())).collect::<Vec<_>>()
     });
-    let problem = Signal::derive(move || draft.message(id));
-    view! { <TextField id label value=text problem /> }
+    if names.is_empty() {
+        return ().into_any();
+    }
+    let field = move |(index, (name, value)): (usize, (String, String))| {
+        let text = RwSignal::new(value);
+        Effect::new(move || {
+            let value = text.get();
+            draft.settings.update(|settings| {
+                if let Some(one) = settings.macros.get_mut(index).filter(|one| one.value != value) {
+                    one.value = value;
+                }
+            });
+        });
+        view! { <TextField id=format!("macro-{name}") label=format!("%{name}%") value=text code=true /> }
+    };
+    let fields = names.into_iter().enumerate().map(field).collect_view();
+    view! {
+        <StepCard title="Macros" lead="Names in userconfig.xml and the text that is put in their place. Fields of other steps that use them follow when this is saved.">
+            <div class="columns">{fields}</div>
+        </StepCard>
+    }
+    .into_any()
 }

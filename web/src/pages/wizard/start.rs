@@ -13,6 +13,7 @@ use crate::rules::tone::Tone;
 use crate::rules::wizard::{inventory_of, newest, overwrite_text};
 use crate::store::Console;
 use holdfast_api::agent::{InventoryReport, ModuleCommand};
+use holdfast_api::config::ModuleMode;
 use holdfast_api::console::ModuleOnNode;
 use holdfast_api::ids::NodeId;
 use holdfast_api::state::{ModuleState, Readiness};
@@ -39,6 +40,9 @@ fn inventory(on: &ModuleOnNode) -> Option<InventoryReport> {
 /// Asks each node what the directories hold, for those that have not reported it.
 fn count(console: Console, draft: Draft, counted: RwSignal<BTreeMap<NodeId, InventoryReport>>) {
     let directories = draft.settings.with_untracked(|settings| settings.directories.clone());
+    if directories.is_empty() {
+        return;
+    }
     for (node, _) in console.cluster_nodes() {
         console.call(client::paths(node, directories.clone()), move |answer| {
             if let Ok(view) = answer {
@@ -93,8 +97,10 @@ pub fn StartStep(
     count(console, draft, counted);
     let stage = Memo::new(move |_| nodes.with(|nodes| stage(nodes)));
     let name = Memo::new(move |_| console.module(draft.module).map(|module| module.module.name).unwrap_or_default());
+    let light = draft.settings.with_untracked(|settings| settings.mode == ModuleMode::Light);
     view! {
         {move || match stage.get() {
+            _ if light => view! { <LightStart draft nodes /> }.into_any(),
             Stage::Choose => view! { <Choose draft nodes /> }.into_any(),
             Stage::Second => view! { <SecondStart draft nodes /> }.into_any(),
             Stage::Done => view! { <Done name=name.get() /> }.into_any(),
@@ -111,6 +117,34 @@ pub fn StartStep(
 
 fn state_text(report: &holdfast_api::agent::NodeModuleReport) -> String {
     report.waiting_for.clone().unwrap_or_else(|| report.detail.clone())
+}
+
+/// A module that runs on each node by itself: choose where to start it.
+#[component]
+fn LightStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
+    let console = Console::get();
+    let ids = Memo::new(move |_| nodes.with(|nodes| nodes.iter().map(|on| on.node).collect::<Vec<_>>()));
+    let button = move |node: NodeId| {
+        let stopped = Memo::new(move |_| {
+            nodes.with(|nodes| {
+                nodes.iter().any(|on| {
+                    on.node == node
+                        && on.fresh
+                        && on.report.as_ref().is_some_and(|report| report.state == ModuleState::Stop)
+                })
+            })
+        });
+        let start =
+            move |_| console.start_task(client::command(draft.module, ModuleCommand::Start, vec![node]), |_| ());
+        let name = console.node_name(node);
+        view! { <button type="button" class="btn primary" data-testid=format!("start-{name}") disabled=move || !stopped.get() on:click=start>{draw(Icon::Start)}{format!("Start on {name}")}</button> }
+    };
+    view! {
+        <StepCard title="Start the application" lead="A light module runs on each node by itself: start it where the application shall run. There is no failover.">
+            <div class="row">{move || ids.get().into_iter().map(button).collect_view()}</div>
+            <div><A href="/control" attr:class="btn" attr:data-testid="to-control">{draw(Icon::Control)}"To Control"</A></div>
+        </StepCard>
+    }
 }
 
 /// Which node has the newest data.

@@ -3,10 +3,11 @@
 use super::draft::Draft;
 use super::{StepCard, StepFoot};
 use crate::client;
+use crate::components::diff::diff;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, Notice, Waiting};
 use crate::rules::tone::Tone;
-use crate::rules::wizard::{Step, path_lines};
+use crate::rules::wizard::{Step, node_checks, path_lines};
 use crate::store::Console;
 use holdfast_api::console::{NodePaths, ValidateView};
 use holdfast_api::ids::ModuleId;
@@ -64,7 +65,8 @@ fn Verdict(verdict: ValidateView, module: ModuleId) -> impl IntoView {
             {verdict.problems.iter().map(|problem| found(problem, Tone::Bad, module)).collect_view()}
             {verdict.warnings.iter().map(|problem| found(problem, Tone::Busy, module)).collect_view()}
         </ul>
-        {matrix(&verdict.nodes)}
+        {matrix(&verdict.nodes, module)}
+        <Changes module new=userconfig.clone() />
         {(!userconfig.is_empty()).then(|| view! {
             <details>
                 <summary>"The userconfig.xml that is configured"</summary>
@@ -88,8 +90,62 @@ fn found(problem: &FieldProblem, tone: Tone, module: ModuleId) -> impl IntoView 
     }
 }
 
+/// What differs from the configuration that the nodes have.
+#[component]
+fn Changes(module: ModuleId, new: String) -> impl IntoView {
+    let console = Console::get();
+    let old = RwSignal::new(None::<String>);
+    let desired = untrack(move || console.module(module)).and_then(|live| live.module.desired);
+    if let Some(version) = desired {
+        console.call(client::files(module, version), move |answer| {
+            if let Ok(view) = answer {
+                let file = view.files.into_iter().find(|file| file.path == "conf/userconfig.xml");
+                old.try_set(file.and_then(|file| file.text));
+            }
+        });
+    }
+    view! {
+        {move || old.get().map(|old| view! {
+            <section class="stack tight">
+                <h3>"Changes of userconfig.xml to what is configured"</h3>
+                {diff(&old, &new)}
+            </section>
+        })}
+    }
+}
+
+/// What is checked of each node besides the directories.
+fn checks(module: ModuleId) -> impl IntoView + use<> {
+    let console = Console::get();
+    let networks: Vec<String> = untrack(move || console.module(module))
+        .and_then(|live| live.facts)
+        .map(|facts| facts.networks.into_iter().map(|network| network.lan).collect())
+        .unwrap_or_default();
+    let columns: Vec<Vec<(String, Tone, String)>> = console
+        .snapshot
+        .with_untracked(|snapshot| {
+            snapshot.as_deref().map(|snapshot| {
+                let form = |id| snapshot.cluster.nodes.iter().find(|form| form.id == id);
+                let members = snapshot.nodes.iter().filter(|node| node.in_cluster);
+                members.map(|node| node_checks(node, form(node.id), &networks)).collect()
+            })
+        })
+        .unwrap_or_default();
+    let names: Vec<String> =
+        columns.first().map(|cells| cells.iter().map(|cell| cell.0.clone()).collect()).unwrap_or_default();
+    let row = |(index, name): (usize, String)| {
+        let cell = |cells: &Vec<(String, Tone, String)>| {
+            let found = cells.get(index).cloned();
+            view! { <td><ul class="checks">{found.map(|(_, tone, text)| view! { <CheckLine tone text /> })}</ul></td> }
+        };
+        view! { <tr><th scope="row">{name}</th>{columns.iter().map(cell).collect_view()}</tr> }
+    };
+    names.into_iter().enumerate().map(row).collect_view()
+}
+
 /// Directories down, nodes across.
-fn matrix(nodes: &[NodePaths]) -> impl IntoView + use<> {
+fn matrix(nodes: &[NodePaths], module: ModuleId) -> impl IntoView + use<> {
+    let checks = checks(module);
     let paths: Vec<String> = nodes.iter().flat_map(|node| node.paths.iter().map(|facts| facts.path.clone())).fold(
         Vec::new(),
         |mut all, path| {
@@ -105,6 +161,7 @@ fn matrix(nodes: &[NodePaths]) -> impl IntoView + use<> {
         .filter(|node| !node.error.is_empty())
         .map(|node| format!("{}: {}", node.name, node.error))
         .collect();
+    let nodes_asked = !nodes.is_empty();
     let nodes = nodes.to_vec();
     let row = move |path: String| {
         let cells = nodes.iter().map(|node| {
@@ -115,12 +172,13 @@ fn matrix(nodes: &[NodePaths]) -> impl IntoView + use<> {
         view! { <tr><th scope="row" class="mono">{path}</th>{cells}</tr> }
     };
     let rows = paths.into_iter().map(row).collect_view();
+    let first = if nodes_asked { "Directory" } else { "Check" };
     view! {
         <ul class="checks">{errors.into_iter().map(|text| view! { <CheckLine tone=Tone::Bad text /> }).collect_view()}</ul>
         <div class="table-wrap">
             <table class="table matrix" data-testid="validate-matrix">
-                <thead><tr><th scope="col">"Directory"</th>{heads}</tr></thead>
-                <tbody>{rows}</tbody>
+                <thead><tr><th scope="col">{first}</th>{heads}</tr></thead>
+                <tbody>{checks}{rows}</tbody>
             </table>
         </div>
     }

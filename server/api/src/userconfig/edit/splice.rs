@@ -62,6 +62,14 @@ impl<'t> Splice<'t> {
         }
     }
 
+    /// Puts an element in the place of another, with that one's indent on its further lines.
+    pub(super) fn replace(&mut self, node: Node<'_, '_>, element: &str) {
+        let range = node.range();
+        let indent = self.line_start(range.start).map(|start| self.text[start..range.start].to_owned());
+        let new = self.indented(&indent.unwrap_or_default(), element);
+        self.edits.push((range, new.trim_start().to_owned()));
+    }
+
     /// Puts an element before another, on a line of its own if that begins one.
     pub(super) fn insert_before(&mut self, node: Node<'_, '_>, element: &str) {
         let start = node.range().start;
@@ -145,7 +153,7 @@ pub(super) fn element(name: &str, attributes: &[(&'static str, Option<String>)])
 
 /// An element with elements in it, one a line.
 pub(super) fn element_with(name: &str, attributes: &[(&'static str, Option<String>)], inner: &[String]) -> String {
-    let inner: String = inner.iter().map(|element| format!("\n  {element}")).collect();
+    let inner: String = inner.iter().flat_map(|element| element.lines()).map(|line| format!("\n  {line}")).collect();
     format!("<{name}{}>{inner}\n</{name}>", written(attributes))
 }
 

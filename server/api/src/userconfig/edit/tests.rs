@@ -126,3 +126,89 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn networks_addresses_checkers_and_witness_are_added_changed_and_removed() {
+    use super::super::{CheckAction, Checker, HeartbeatLink, Probe, Vip, VipInterface, VirtualAddress, When, Witness};
+    let tcp = |ident: &str, port: u16| Checker {
+        ident: ident.to_owned(),
+        when: When::Prim,
+        action: CheckAction::Restart,
+        probe: Probe::Tcp { addr: "10.0.0.9".to_owned(), port, interval_ms: 10_000, timeout_ms: 2_000 },
+    };
+    let address = VirtualAddress { addr: "10.0.0.9".into(), prefix: Some(24), check: true, ..address() };
+    let interface = VipInterface {
+        name: Some("eth1".to_owned()),
+        check: true,
+        arpreroute: false,
+        arpinterval_ms: 60_000,
+        arpelapse_ms: 1_200_000,
+        addresses: vec![address],
+    };
+    let vip = Vip { tcpreset: true, interfaces: vec![interface] };
+    let all = edited(TEXT, |config| {
+        config.heart.links.push(HeartbeatLink { lan: "second".into(), ident: "second".into() });
+        config.set_checked(Some(vip.clone()), vec![tcp("web", 80), tcp("more", 81)]);
+        config.witness = Witness::Ping { ident: "witness".into(), addresses: vec!["10.0.0.1".into()] };
+    });
+    for written in [
+        "<heartbeat name=\"default\" ident=\"flow\"/><heartbeat name=\"second\"/></heart>",
+        "\n          <real_interface>\n            <virtual_addr addr=\"10.0.0.9\" netmask=\"24\"/>\n",
+        "\n      <tcp ident=\"web\" when=\"prim\">\n        <to addr=\"10.0.0.9\" port=\"80\" timeout=\"2s\"/>\n      </tcp>\n",
+        "<splitbrain ident=\"witness\" exec=\"ping\" arg=\"10.0.0.1\"/>",
+        "<!-- about two -->",
+    ] {
+        assert!(all.contains(written), "{written}\nnot in\n{all}");
+    }
+    assert_eq!(UserConfig::parse(&all).unwrap().written_checkers().len(), 2);
+    let less = edited(&all, |config| {
+        config.set_checked(Some(vip.clone()), vec![tcp("more", 8081), tcp("last", 1)]);
+        config.witness = Witness::Server { ident: "witness".into() };
+    });
+    assert!(!less.contains("ident=\"web\"") && less.contains("8081") && less.contains("exec=\"register\"/>"), "{less}");
+    let none = edited(&less, |config| {
+        config.heart.links.truncate(1);
+        config.set_checked(None, Vec::new());
+        config.witness = Witness::None;
+        config.set_directories(Vec::new());
+    });
+    for gone in ["vip", "tcp", "splitbrain", "second", "rfs"] {
+        assert!(!none.contains(&format!("<{gone}")), "{gone} in {none}");
+    }
+    let again = edited(&none, |config| config.set_directories(vec!["/new".to_owned()]));
+    assert!(again.contains("<rfs async=\"second\">\n      <replicated dir=\"/new\" mode=\"read_only\"/>"), "{again}");
+}
+
+fn address() -> super::super::VirtualAddress {
+    super::super::VirtualAddress {
+        addr: String::new(),
+        place: super::super::AddressPlace::OneSideAlias,
+        check: true,
+        connections: false,
+        prefix: None,
+    }
+}
+
+#[test]
+fn every_kind_of_checker_is_written_as_it_is_read() {
+    let text = "<safe><service mode=\"mirror\"><heart><heartbeat name=\"a\"/></heart><check>\
+        <tcp ident=\"t\" when=\"pre\" action=\"noaction\"><to addr=\"::1\" port=\"80\" interval=\"1s\"/></tcp>\
+        <ping ident=\"p\" when=\"both\"><to addr=\"a.example\" timeout=\"1500ms\"/></ping>\
+        <intf ident=\"i\"><to local_addr=\"10.0.0.1\"/></intf><ip ident=\"v\" when=\"both\"><to addr=\"10.0.0.9\"/></ip>\
+        <custom ident=\"c\" when=\"prim\" exec=\"a b.sh\" arg=\"x &amp; y\" action=\"stop\"/>\
+        <module name=\"db\"/><module name=\"db\" ident=\"far\"><to addr=\"10.0.0.8\" port=\"9011\"/></module>\
+        </check></service></safe>";
+    let config = UserConfig::parse(text).unwrap();
+    let written: String = config.check.checkers.iter().map(super::sections::checker).collect();
+    let again = format!(
+        "<safe><service mode=\"mirror\"><heart><heartbeat name=\"a\"/></heart><check>{written}</check></service></safe>"
+    );
+    assert_eq!(UserConfig::parse(&again).unwrap().check, config.check, "{written}");
+}
+
+#[test]
+fn macros_are_shown_as_written_and_changed_in_place() {
+    assert_eq!(UserConfig::macros(TEXT).unwrap(), [("limit".to_owned(), "5".to_owned())]);
+    let wanted = [("limit".to_owned(), "6".to_owned()), ("other".to_owned(), "x".to_owned())];
+    assert_eq!(UserConfig::set_macros(TEXT, &wanted).unwrap(), TEXT.replace("value=\"5\"", "value=\"6\""));
+}

@@ -202,7 +202,7 @@ fn prefix(value: &Value, addr: Option<IpAddr>) -> Parsed<u8> {
 }
 
 /// Adds the checkers of the virtual addresses, last, except where the user wrote one of the same resource.
-pub(super) fn add_checkers(check: &mut Check, vip: &Vip, mode: Mode) {
+pub(in super::super) fn add_checkers(check: &mut Check, vip: &Vip, mode: Mode) {
     let prim = match mode {
         Mode::Mirror => When::Prim,
         Mode::Light => When::Both,

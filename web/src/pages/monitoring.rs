@@ -1,0 +1,204 @@
+//! Monitoring: what is wrong first, then each module on its nodes, and what happened lately.
+
+use crate::components::flow::FlowMap;
+use crate::components::icon::{Icon, draw};
+use crate::components::notice::{EmptyState, Notice, Waiting, prose};
+use crate::components::register::ArmButton;
+use crate::components::shell::PageHead;
+use crate::components::state::{Chip, DataChip, ResyncProgress, StateBadge};
+use crate::components::timeline::{Timeline, follow_logs};
+use crate::pages::control;
+use crate::platform;
+use crate::rules::history::moments;
+use crate::rules::issues::{Issue, issues};
+use crate::rules::text;
+use crate::rules::tone::{Tone, resource_tone};
+use crate::rules::witness::choice;
+use crate::store::Console;
+use holdfast_api::agent::{NodeModuleReport, ResourceReport};
+use holdfast_api::config::{ModuleMode, WitnessKind};
+use holdfast_api::console::{ModuleLive, ModuleOnNode};
+use holdfast_api::ids::{ModuleId, NodeId};
+use leptos::prelude::*;
+use leptos_router::components::A;
+
+/// Moments shown of a module.
+const MOMENTS: usize = 12;
+
+/// The page.
+#[component]
+pub fn MonitoringPage() -> impl IntoView {
+    let console = Console::get();
+    let known = Memo::new(move |_| console.snapshot.with(Option::is_some));
+    let modules = Memo::new(move |_| {
+        let configured = |module: &ModuleLive| module.module.desired.is_some();
+        let modules = console.modules().unwrap_or_default().into_iter().filter(configured);
+        modules.map(|module| module.module.id).collect::<Vec<_>>()
+    });
+    view! {
+        <div class="page">
+            <PageHead title="Monitoring".to_owned() lead="What needs somebody first; below, every module on its nodes." />
+            <Show when=move || known.get() fallback=|| view! { <Waiting text="Waiting for the first snapshot…" /> }>
+                <Issues />
+                <Show
+                    when=move || modules.with(|modules| !modules.is_empty())
+                    fallback=|| view! {
+                        <EmptyState icon=Icon::Monitor title="Nothing to watch yet" text="Configure a module first; it then appears here.">
+                            <A href="/configuration" attr:class="btn primary">"Configuration"</A>
+                        </EmptyState>
+                    }
+                >
+                    <For each=move || modules.get() key=|module| *module let:module><ModuleCard module /></For>
+                </Show>
+            </Show>
+        </div>
+    }
+}
+
+#[component]
+fn Issues() -> impl IntoView {
+    let console = Console::get();
+    let found = Memo::new(move |_| {
+        console.read(|snapshot| issues(snapshot, &|at| platform::time(at)[..5].to_owned())).unwrap_or_default()
+    });
+    let none = move || found.with(Vec::is_empty);
+    view! {
+        <section class="stack tight" aria-label="Issues" data-testid="issues" data-count=move || found.with(Vec::len).to_string()>
+            <Show when=move || !console.is_live()>
+                <p class="muted small">"This is what was last known; the page is not in contact with the server."</p>
+            </Show>
+            {move || found.get().into_iter().map(|issue| view! { <OneIssue issue /> }).collect_view()}
+            <Show when=move || none() && console.is_live()>
+                <p class="all-well" data-testid="all-well">{draw(Icon::Check)}<span>"Nothing needs attention."</span></p>
+            </Show>
+        </section>
+    }
+}
+
+#[component]
+fn OneIssue(issue: Issue) -> impl IntoView {
+    let console = Console::get();
+    let tone = move || if console.is_live() { issue.tone.name() } else { "lost" };
+    view! {
+        <div class="notice" data-tone=tone data-testid="issue">
+            {draw(Icon::Alert)}
+            <div>
+                <p class="notice-title">{issue.title}</p>
+                {(!issue.text.is_empty()).then(|| view! { <p>{prose(&issue.text)}</p> })}
+                {(!issue.cure.is_empty()).then(|| view! { <p class="muted">{prose(&issue.cure)}</p> })}
+            </div>
+            <div class="row tight">
+                {issue.arm.map(|module| view! { <ArmButton module /> })}
+                {issue.link.map(|(href, words)| view! { <A href=href attr:class="btn compact">{words}{draw(Icon::Forward)}</A> })}
+            </div>
+        </div>
+    }
+}
+
+#[component]
+fn ModuleCard(module: ModuleId) -> impl IntoView {
+    let console = Console::get();
+    let live = Memo::new(move |_| console.module(module));
+    let name =
+        Memo::new(move |_| live.with(|live| live.as_ref().map(|live| live.module.name.clone())).unwrap_or_default());
+    let facts =
+        Memo::new(move |_| live.with(|live| live.as_ref().and_then(|live| live.facts.clone())).unwrap_or_default());
+    let nodes =
+        Signal::derive(move || live.with(|live| live.as_ref().map(|live| live.nodes.clone())).unwrap_or_default());
+    let ids = Memo::new(move |_| nodes.get().iter().map(|on| on.node).collect::<Vec<_>>());
+    let addresses = Signal::derive(move || facts.get().addresses);
+    let (lines, ready) = follow_logs(console, module);
+    let latest = Signal::derive(move || {
+        let mut all = moments(&lines.get());
+        all.reverse();
+        all.truncate(MOMENTS);
+        all
+    });
+    view! {
+        <section class="card" aria-label=move || format!("Module {}", name.get()) data-testid=move || format!("monitor-{}", name.get())>
+            <div class="card-head">
+                <h2>{name}</h2>
+                {move || facts.with(|facts| {
+                    let witness = choice(facts.witness);
+                    let words = match (facts.mode, facts.witness) {
+                        (ModuleMode::Light, _) => "one node".to_owned(),
+                        (_, WitnessKind::None) => "no witness".to_owned(),
+                        (_, WitnessKind::Ping) => "witness: pings".to_owned(),
+                        _ => format!("witness: {}", witness.title.to_lowercase()),
+                    };
+                    view! { <Chip tone=Tone::Idle text=words /> }
+                })}
+            </div>
+            <Show when=move || facts.with(|facts| facts.mode == ModuleMode::Mirror)><FlowMap module nodes addresses /></Show>
+            <div class="monitor-nodes">
+                <For each=move || ids.get() key=|node| *node let:node><NodeCard module node nodes /></For>
+            </div>
+            <div class="card-body stack tight ruled">
+                <h3>"Lately"</h3>
+                <Timeline moments=latest ready empty="Nothing has happened yet." testid="timeline" />
+            </div>
+        </section>
+    }
+}
+
+#[component]
+fn NodeCard(module: ModuleId, node: NodeId, nodes: Signal<Vec<ModuleOnNode>>) -> impl IntoView {
+    let console = Console::get();
+    let on = Memo::new(move |_| nodes.get().into_iter().find(|on| on.node == node));
+    let name = console.node_name(node);
+    let testid = format!("monitor-state-{name}");
+    view! {
+        <article class="stack tight monitor-node">
+            <div class="row between">
+                <h3><A href=control::href(module, node)>{name}</A></h3>
+                {move || on.get().map(|on| view! { <StateBadge on testid=testid.clone() /> })}
+            </div>
+            {move || on.get().map(|on| body(console, &on))}
+        </article>
+    }
+}
+
+fn body(console: Console, on: &ModuleOnNode) -> AnyView {
+    let Some(report) = on.report.clone() else {
+        let text = if on.held.is_none() { "The module is not configured here." } else { "Nothing is known of it yet." };
+        return view! { <p class="muted small">{text}</p> }.into_any();
+    };
+    let (fresh, reported) = (on.fresh, on.reported_unix_ms);
+    if !fresh {
+        let text = format!("Last heard at {}.", platform::time(reported));
+        return view! { <p class="muted small" data-testid="monitor-stale">{text}</p> }.into_any();
+    }
+    let waiting = report.waiting_for.clone();
+    let resync = report.resync;
+    let detail = if report.detail == report.data.to_string() { String::new() } else { report.detail.clone() };
+    let since = since_line(console, &report);
+    view! {
+        {since}
+        <p class="row tight"><DataChip data=report.data /><span class="small">{prose(&detail)}</span></p>
+        {waiting.map(|text| view! { <Notice tone=Tone::Bad title="It waits" text /> })}
+        {resync.map(|resync| view! { <ResyncProgress resync /> })}
+        {watched(&report)}
+    }
+    .into_any()
+}
+
+fn since_line(console: Console, report: &NodeModuleReport) -> impl IntoView + use<> {
+    let since = report.since_unix_ms;
+    let now = move || console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
+    let text =
+        move || format!("since {}, for {}", platform::date_time(since), text::duration_ms(now().saturating_sub(since)));
+    (since > 0).then(|| view! { <p class="muted small">{text}</p> })
+}
+
+/// What is watched there: networks and checkers, each with its value and since when.
+fn watched(report: &NodeModuleReport) -> impl IntoView + use<> {
+    let shown = |resource: &&ResourceReport| text::is_watched(&resource.name);
+    let one = |resource: &ResourceReport| {
+        let tone = resource_tone(&resource.name, &resource.value);
+        let title = format!("since {}, says {}", platform::date_time(resource.since_unix_ms), resource.by);
+        let (name, value) = (resource.name.clone(), resource.value.to_string());
+        view! { <li class="row between small" title=title><span class="mono">{name}</span><Chip tone text=value /></li> }
+    };
+    let list: Vec<_> = report.resources.iter().filter(shown).map(one).collect();
+    (!list.is_empty()).then(|| view! { <ul class="watched">{list.into_iter().collect_view()}</ul> })
+}

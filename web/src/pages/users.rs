@@ -1,0 +1,347 @@
+//! Users: who may do what, their sessions, tokens for scripts, and the own password.
+
+use crate::client::{self, ApiError};
+use crate::components::dialog::Question;
+use crate::components::form::{SelectField, TextField};
+use crate::components::icon::{Icon, draw};
+use crate::components::menu::{ActionMenu, MenuEntry};
+use crate::components::notice::{EmptyState, Notice};
+use crate::components::shell::PageHead;
+use crate::platform;
+use crate::rules::tone::Tone;
+use crate::store::Console;
+use holdfast_api::console::{
+    ApiTokenView, MadeApiToken, NewApiToken, NewUser, PASSWORD_CHARS_MIN, PasswordForm, SessionInfo, UserChange,
+    UserRole, UserView,
+};
+use leptos::{ev, prelude::*};
+use std::sync::Arc;
+
+/// What the page has read; a handle that is copied around.
+#[derive(Clone, Copy)]
+struct Read {
+    users: RwSignal<Vec<UserView>>,
+    sessions: RwSignal<Vec<SessionInfo>>,
+    tokens: RwSignal<Vec<ApiTokenView>>,
+    problem: RwSignal<Option<String>>,
+}
+
+impl Read {
+    fn again(self, console: Console) {
+        self.problem.set(None);
+        console.call(client::users(), move |answer| self.put(self.users, answer));
+        console.call(client::sessions(), move |answer| self.put(self.sessions, answer));
+        console.call(client::tokens(), move |answer| self.put(self.tokens, answer));
+    }
+
+    fn put<T: Send + Sync + 'static>(self, into: RwSignal<T>, answer: Result<T, ApiError>) {
+        match answer {
+            Ok(found) => drop(into.try_set(found)),
+            Err(error) => drop(self.problem.try_set(Some(error.text()))),
+        }
+    }
+
+    /// Tells what came of a change, and reads everything again.
+    fn after<T>(self, console: Console, said: String) -> impl FnOnce(Result<T, ApiError>) {
+        move |answer| match answer {
+            Ok(_) => {
+                console.toast(Tone::Ok, said);
+                self.again(console);
+            }
+            Err(error) => console.toast(Tone::Bad, error.text()),
+        }
+    }
+}
+
+fn roles() -> Vec<(String, String)> {
+    let role = |word: &str, label: &str| (word.to_owned(), label.to_owned());
+    vec![
+        role("admin", "Administrator: everything"),
+        role("control", "Control: commands"),
+        role("monitor", "Monitor: look only"),
+    ]
+}
+
+fn role_of(word: &str) -> UserRole {
+    match word {
+        "admin" => UserRole::Admin,
+        "control" => UserRole::Control,
+        _ => UserRole::Monitor,
+    }
+}
+
+fn role_name(role: UserRole) -> &'static str {
+    match role {
+        UserRole::Admin => "Administrator",
+        UserRole::Control => "Control",
+        UserRole::Monitor => "Monitor",
+    }
+}
+
+/// The page.
+#[component]
+pub fn UsersPage() -> impl IntoView {
+    let console = Console::get();
+    let may = Memo::new(move |_| console.role().may(UserRole::Admin));
+    view! {
+        <div class="page">
+            <PageHead title="Users".to_owned() lead="Who may look, command or change; and by which tokens scripts come in." />
+            <Show
+                when=move || may.get()
+                fallback=|| view! { <EmptyState icon=Icon::User title="Only for administrators" text="Your role may not see the users. Below you can change your own password." /> }
+            >
+                <Everything />
+            </Show>
+            <OwnPassword />
+        </div>
+    }
+}
+
+#[component]
+fn Everything() -> impl IntoView {
+    let console = Console::get();
+    let read = Read {
+        users: RwSignal::new(Vec::new()),
+        sessions: RwSignal::new(Vec::new()),
+        tokens: RwSignal::new(Vec::new()),
+        problem: RwSignal::new(None),
+    };
+    read.again(console);
+    view! {
+        {move || read.problem.get().map(|text| view! { <Notice tone=Tone::Bad title="The users could not be read" text /> })}
+        <Users read />
+        <Sessions read />
+        <Tokens read />
+    }
+}
+
+#[component]
+fn Users(read: Read) -> impl IntoView {
+    let console = Console::get();
+    let (name, role, password) =
+        (RwSignal::new(String::new()), RwSignal::new("monitor".to_owned()), RwSignal::new(String::new()));
+    let refusal = RwSignal::new(None::<String>);
+    let submit = move |event: ev::SubmitEvent| {
+        event.prevent_default();
+        let (user, role) = (name.get_untracked().trim().to_owned(), role_of(&role.get_untracked()));
+        let form = NewUser { name: user, role, password: password.get_untracked() };
+        refusal.set(None);
+        console.call(async move { client::add_user(&form).await }, move |answer| match answer {
+            Ok(user) => {
+                name.set(String::new());
+                password.set(String::new());
+                console.toast(Tone::Ok, format!("{} is a user now.", user.name));
+                read.again(console);
+            }
+            Err(error) => refusal.set(Some(error.text())),
+        });
+    };
+    view! {
+        <section class="card" aria-labelledby="users">
+            <div class="card-head"><h2 id="users">"Users"</h2></div>
+            <div class="table-wrap">
+                <table class="table" data-testid="users">
+                    <thead><tr><th scope="col">"Name"</th><th scope="col">"Role"</th><th scope="col"><span class="visually-hidden">"More"</span></th></tr></thead>
+                    <tbody>{move || read.users.get().into_iter().map(|user| view! { <UserRow read user /> }).collect_view()}</tbody>
+                </table>
+            </div>
+            <form class="card-body stack" on:submit=submit>
+                <h3>"New user"</h3>
+                <div class="columns">
+                    <TextField id="new-user" label="Name" value=name autocomplete="off" />
+                    <SelectField id="new-user-role" label="Role" value=role choices=Signal::stored(roles()) />
+                    <TextField id="new-user-password" label="Password" hint=format!("At least {PASSWORD_CHARS_MIN} characters") value=password kind="password" autocomplete="new-password" />
+                </div>
+                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title="The user was not added" text /> })}
+                <div><button class="btn primary" data-testid="add-user" disabled=move || name.with(String::is_empty) || password.with(String::is_empty)>{draw(Icon::Add)}"Add the user"</button></div>
+            </form>
+        </section>
+    }
+}
+
+#[component]
+fn UserRow(read: Read, user: UserView) -> impl IntoView {
+    let console = Console::get();
+    let own = console.session.with_untracked(|session| {
+        session.as_ref().and_then(|session| session.user.as_ref()).is_some_and(|me| me.name == user.name)
+    });
+    let entry = |id, label, icon, role: Option<UserRole>| MenuEntry {
+        id,
+        label,
+        icon,
+        danger: id == "remove",
+        disabled: match role {
+            Some(role) if role == user.role => Some("It is this already.".to_owned()),
+            None if own => Some("That is you.".to_owned()),
+            _ => None,
+        },
+        divided: id == "remove",
+    };
+    let entries = vec![
+        entry("admin", "Make administrator", Icon::User, Some(UserRole::Admin)),
+        entry("control", "Give role Control", Icon::User, Some(UserRole::Control)),
+        entry("monitor", "Give role Monitor", Icon::User, Some(UserRole::Monitor)),
+        entry("remove", "Remove", Icon::Remove, None),
+    ];
+    let name = user.name.clone();
+    let pick = move |what: &'static str| {
+        let user = name.clone();
+        if what == "remove" {
+            let act = move || {
+                let gone = user.clone();
+                let said = format!("{gone} is removed.");
+                console.call(async move { client::remove_user(&gone).await }, read.after(console, said));
+            };
+            console.ask(Question {
+                title: format!("Remove the user {name}?"),
+                consequences: vec!["The user's sessions end at once.".to_owned()],
+                confirm: "Remove".to_owned(),
+                danger: true,
+                act: Arc::new(act),
+            });
+            return;
+        }
+        let form = UserChange { role: Some(role_of(what)), password: None };
+        let said = format!("{user} has the role {}.", role_name(role_of(what)));
+        console.call(async move { client::change_user(&user, &form).await }, read.after(console, said));
+    };
+    let (label, testid) = (format!("More for {}", user.name), format!("user-more-{}", user.name));
+    view! {
+        <tr>
+            <th scope="row"><strong>{user.name.clone()}</strong>{own.then_some(" (you)")}</th>
+            <td>{role_name(user.role)}</td>
+            <td class="num"><ActionMenu label testid entries=Signal::stored(entries) on_pick=Callback::new(pick) icon=Icon::More /></td>
+        </tr>
+    }
+}
+
+#[component]
+fn Sessions(read: Read) -> impl IntoView {
+    let console = Console::get();
+    let row = move |session: SessionInfo| {
+        let (id, user) = (session.id, session.user.clone());
+        let end = move |_| {
+            console.call(client::end_session(id), read.after(console, format!("A session of {user} is ended.")));
+        };
+        view! {
+            <tr>
+                <th scope="row"><strong>{session.user}</strong></th>
+                <td class="nowrap">{platform::date_time(session.began_unix_ms)}</td>
+                <td class="nowrap">{platform::date_time(session.used_unix_ms)}</td>
+                <td class="num">{if session.own { view! { <span class="muted small">"this one"</span> }.into_any() } else { view! { <button type="button" class="btn compact" on:click=end>"End"</button> }.into_any() }}</td>
+            </tr>
+        }
+    };
+    view! {
+        <section class="card" aria-labelledby="sessions">
+            <div class="card-head"><h2 id="sessions">"Sessions"</h2></div>
+            <div class="table-wrap" tabindex="0" role="group" aria-label="Table of sessions">
+                <table class="table" data-testid="sessions">
+                    <thead><tr><th scope="col">"User"</th><th scope="col">"Since"</th><th scope="col">"Last used"</th><th scope="col"><span class="visually-hidden">"End"</span></th></tr></thead>
+                    <tbody>{move || read.sessions.get().into_iter().map(row).collect_view()}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+}
+
+#[component]
+fn Tokens(read: Read) -> impl IntoView {
+    let console = Console::get();
+    let (name, role) = (RwSignal::new(String::new()), RwSignal::new("monitor".to_owned()));
+    let made = RwSignal::new(None::<MadeApiToken>);
+    let submit = move |event: ev::SubmitEvent| {
+        event.prevent_default();
+        let form = NewApiToken { name: name.get_untracked().trim().to_owned(), role: role_of(&role.get_untracked()) };
+        console.call(async move { client::make_token(&form).await }, move |answer| match answer {
+            Ok(token) => {
+                name.set(String::new());
+                made.set(Some(token));
+                read.again(console);
+            }
+            Err(error) => console.toast(Tone::Bad, error.text()),
+        });
+    };
+    let row = move |token: ApiTokenView| {
+        let (id, called) = (token.id, token.name.clone());
+        let withdraw = move |_| {
+            console.call(client::remove_token(id), read.after(console, format!("The token {called} is withdrawn.")));
+        };
+        view! {
+            <tr>
+                <th scope="row"><strong>{token.name}</strong></th>
+                <td>{role_name(token.role)}</td>
+                <td>{token.made_by}", "{platform::date_time(token.made_unix_ms)}</td>
+                <td class="nowrap">{if token.used_unix_ms == 0 { "never".to_owned() } else { platform::date_time(token.used_unix_ms) }}</td>
+                <td class="num"><button type="button" class="btn compact" on:click=withdraw>"Withdraw"</button></td>
+            </tr>
+        }
+    };
+    view! {
+        <section class="card" aria-labelledby="tokens">
+            <div class="card-head"><h2 id="tokens">"Tokens for scripts"</h2></div>
+            <Show when=move || read.tokens.with(|tokens| !tokens.is_empty())>
+                <div class="table-wrap">
+                    <table class="table" data-testid="tokens">
+                        <thead><tr><th scope="col">"Name"</th><th scope="col">"Role"</th><th scope="col">"Made by"</th><th scope="col">"Last used"</th><th scope="col"><span class="visually-hidden">"Withdraw"</span></th></tr></thead>
+                        <tbody>{move || read.tokens.get().into_iter().map(row).collect_view()}</tbody>
+                    </table>
+                </div>
+            </Show>
+            <form class="card-body stack" on:submit=submit>
+                <div class="columns">
+                    <TextField id="new-token" label="What the token is for" hint="a-z, 0-9, _ and -; the audit names it" value=name />
+                    <SelectField id="new-token-role" label="Role" value=role choices=Signal::stored(roles()) />
+                </div>
+                {move || made.get().map(|made| {
+                    let secret = made.secret.clone();
+                    view! {
+                        <div class="notice" data-tone="ok" role="status">
+                            {draw(Icon::Key)}
+                            <div>
+                                <p class="notice-title">"The token is shown only now"</p>
+                                <p><code data-testid="token-secret">{made.secret}</code></p>
+                                <p class="muted small">"A script sends it as the header "<code>"Authorization: Bearer TOKEN"</code>"."</p>
+                            </div>
+                            <button type="button" class="btn compact" on:click=move |_| platform::copy(&secret)>{draw(Icon::Copy)}"Copy"</button>
+                        </div>
+                    }
+                })}
+                <div><button class="btn" data-testid="add-token" disabled=move || name.with(String::is_empty)>{draw(Icon::Key)}"Make a token"</button></div>
+            </form>
+        </section>
+    }
+}
+
+#[component]
+fn OwnPassword() -> impl IntoView {
+    let console = Console::get();
+    let (old, new) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let refusal = RwSignal::new(None::<String>);
+    let submit = move |event: ev::SubmitEvent| {
+        event.prevent_default();
+        refusal.set(None);
+        let form = PasswordForm { old: old.get_untracked(), new: new.get_untracked() };
+        console.call(async move { client::change_password(&form).await }, move |answer| match answer {
+            Ok(()) => {
+                old.set(String::new());
+                new.set(String::new());
+                console.toast(Tone::Ok, "Your password is changed; your other sessions are ended.");
+            }
+            Err(error) => refusal.set(Some(error.text())),
+        });
+    };
+    view! {
+        <section class="card" aria-labelledby="own-password">
+            <div class="card-head"><h2 id="own-password">"Your password"</h2></div>
+            <form class="card-body stack" on:submit=submit>
+                <div class="columns">
+                    <TextField id="old-password" label="Password now" value=old kind="password" autocomplete="current-password" />
+                    <TextField id="new-password" label="New password" hint=format!("At least {PASSWORD_CHARS_MIN} characters") value=new kind="password" autocomplete="new-password" />
+                </div>
+                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title="The password stays" text /> })}
+                <div><button class="btn" data-testid="change-password" disabled=move || old.with(String::is_empty) || new.with(String::is_empty)>"Change the password"</button></div>
+            </form>
+        </section>
+    }
+}

@@ -1,0 +1,471 @@
+//! What is wrong now, worst first, each with what to do: one pure function of the live snapshot.
+
+use crate::rules::text;
+use crate::rules::tone::Tone;
+use holdfast_api::agent::NodeModuleReport;
+use holdfast_api::config::{ModuleMode, WitnessKind};
+use holdfast_api::console::{LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, NodeView};
+use holdfast_api::ids::{ModuleId, NodeId};
+use holdfast_api::resource::ResourceValue;
+use holdfast_api::state::{DataState, ModuleState, Readiness};
+
+/// A clock further off than this makes logs of two nodes hard to compare.
+const CLOCK_MS: u64 = 2_000;
+
+/// Something to know or to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// `Bad`: needs somebody now; `Busy`: to be minded.
+    pub tone: Tone,
+    /// In a few words.
+    pub title: String,
+    /// What is the matter.
+    pub text: String,
+    /// What to do.
+    pub cure: String,
+    /// Where that is done: address and words.
+    pub link: Option<(String, &'static str)>,
+    /// The register of this module can be armed.
+    pub arm: Option<ModuleId>,
+}
+
+/// Everything that is wrong, worst first. `clock` writes a time of day.
+pub fn issues(snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -> String) -> Vec<Issue> {
+    let mut found = Vec::new();
+    for node in snapshot.nodes.iter().filter(|node| node.in_cluster) {
+        of_node(node, snapshot, clock, &mut found);
+    }
+    of_versions(snapshot, &mut found);
+    for module in snapshot.modules.iter().filter(|module| module.module.desired.is_some()) {
+        of_module(module, snapshot, clock, &mut found);
+    }
+    // Stable: what belongs together stays together.
+    found.sort_by_key(|issue| issue.tone != Tone::Bad);
+    found
+}
+
+fn issue(tone: Tone, title: impl Into<String>, text: impl Into<String>, cure: impl Into<String>) -> Issue {
+    Issue { tone, title: title.into(), text: text.into(), cure: cure.into(), link: None, arm: None }
+}
+
+fn in_cluster_page(issue: Issue) -> Issue {
+    Issue { link: Some(("/cluster".to_owned(), "Cluster")), ..issue }
+}
+
+fn of_node(node: &NodeView, snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -> String, found: &mut Vec<Issue>) {
+    let name = &node.name;
+    if !node.connected {
+        let since = if node.last_seen_unix_ms == 0 { "ever".to_owned() } else { clock(node.last_seen_unix_ms) };
+        let title = if node.last_seen_unix_ms == 0 {
+            format!("{name} has never been in contact")
+        } else {
+            format!("{name} has not been in contact since {since}")
+        };
+        let text = "The server does not know what runs there. The nodes protect the application without the server.";
+        let cure =
+            format!("Look whether {name} runs and its network works; there, `holdfast state` shows the modules.");
+        found.push(in_cluster_page(issue(Tone::Bad, title, text, cure)));
+        return;
+    }
+    if !node.problem.is_empty() {
+        let cure = "Open Cluster configuration; it says what each node holds.";
+        found.push(in_cluster_page(issue(
+            Tone::Bad,
+            format!("{name} and the server do not agree"),
+            &node.problem,
+            cure,
+        )));
+    } else if node.cluster_version != snapshot.cluster.version {
+        let text =
+            format!("It holds version {}, wanted is version {}.", node.cluster_version, snapshot.cluster.version);
+        let title = format!("{name} has another cluster configuration");
+        found.push(in_cluster_page(issue(Tone::Busy, title, text, "Wait a moment, or save the cluster again.")));
+    }
+    let offset = node.clock_offset_ms;
+    if offset.unsigned_abs() > CLOCK_MS {
+        let side = if offset > 0 { "ahead of" } else { "behind" };
+        let text = format!("It is {} {side} the server's.", text::duration_ms(offset.unsigned_abs()));
+        let cure = "Let a time service (chrony, systemd-timesyncd) set it, so that logs of both nodes can be compared.";
+        found.push(in_cluster_page(issue(Tone::Busy, format!("The clock of {name} is off"), text, cure)));
+    }
+}
+
+fn of_versions(snapshot: &LiveSnapshot, found: &mut Vec<Issue>) {
+    let old = |node: &&NodeView| {
+        node.in_cluster && !node.agent_version.is_empty() && node.agent_version != snapshot.server_version
+    };
+    let nodes: Vec<String> =
+        snapshot.nodes.iter().filter(old).map(|node| format!("{} {}", node.name, node.agent_version)).collect();
+    if !nodes.is_empty() {
+        let text = format!("The server is version {}; {}.", snapshot.server_version, nodes.join(", "));
+        let cure = "Bring all of them to one version, a secondary first.";
+        found.push(in_cluster_page(issue(Tone::Busy, "Versions differ", text, cure)));
+    }
+}
+
+fn name_of(snapshot: &LiveSnapshot, node: NodeId) -> String {
+    snapshot.nodes.iter().find(|view| view.id == node).map_or_else(|| node.to_string(), |view| view.name.clone())
+}
+
+fn of_module(module: &ModuleLive, snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -> String, found: &mut Vec<Issue>) {
+    let (id, name) = (module.module.id, &module.module.name);
+    if let Some(facts) = &module.facts {
+        of_setting(module, facts, snapshot, found);
+    }
+    let serving: Vec<String> = module
+        .nodes
+        .iter()
+        .filter(|on| on.fresh && on.report.as_ref().is_some_and(|report| is_primary(report.state)))
+        .map(|on| name_of(snapshot, on.node))
+        .collect();
+    if serving.len() > 1 {
+        let text = format!("{} are primary at once: they cannot hear each other.", serving.join(" and "));
+        let cure = "Mend the networks between them. At the reunion one of them stops and keeps its data; nothing is overwritten.";
+        found.push(issue(Tone::Bad, format!("{name} is served twice"), text, cure));
+    }
+    for on in &module.nodes {
+        let node = name_of(snapshot, on.node);
+        let before = found.len();
+        if !on.pending.is_empty() && on.fresh {
+            let title = format!("{name}: {node} does not run the wanted configuration");
+            found.push(issue(Tone::Busy, title, &on.pending, "Open Configuration and configure again if it stays so."));
+        }
+        if let Some(report) = on.report.as_ref().filter(|_| on.fresh) {
+            of_state(name, &node, on, report, module, found);
+            of_resources(name, &node, report, clock, found);
+        }
+        for issue in &mut found[before..] {
+            issue.link = Some((format!("/control/{}/{}", id.0, on.node.0), "Control"));
+        }
+    }
+}
+
+fn is_primary(state: ModuleState) -> bool {
+    matches!(state, ModuleState::Prim | ModuleState::Alone)
+}
+
+/// What the module's configuration leaves open, and the register.
+fn of_setting(module: &ModuleLive, facts: &ModuleFacts, snapshot: &LiveSnapshot, found: &mut Vec<Issue>) {
+    let (id, name) = (module.module.id, &module.module.name);
+    if facts.mode == ModuleMode::Mirror && facts.networks.len() == 1 {
+        let title = format!("{name}: no second heartbeat network");
+        let text = match facts.witness {
+            WitnessKind::None => "If the one network between the nodes is cut, both may serve.",
+            _ => "If the one network between the nodes is cut, they cannot hear each other, and the witness decides.",
+        };
+        let one = snapshot.cluster.lans.len() < 2;
+        let cure = if one {
+            "Give the cluster a second network, then choose it for the heartbeats of the module."
+        } else {
+            "Choose a second network in the module's configuration."
+        };
+        let link = if one { ("/cluster".to_owned(), "Cluster") } else { wizard(id, "networks") };
+        found.push(Issue { link: Some(link), ..issue(Tone::Busy, title, text, cure) });
+    }
+    if let Some(register) = module.register.as_ref().filter(|register| !register.armed) {
+        let title = format!("{name}: the register does not grant yet");
+        let text = format!(
+            "Since the server started it has not heard which generation {} holds. Until then no unplanned failover happens.",
+            register.waits_for.join(" and ")
+        );
+        let cure =
+            "Bring these nodes into contact. If one is lost for good and surely does not serve, arm the register.";
+        found.push(Issue { arm: Some(id), ..issue(Tone::Bad, title, text, cure) });
+    }
+}
+
+fn wizard(module: ModuleId, step: &str) -> (String, &'static str) {
+    (format!("/configuration/modules/{}/{step}", module.0), "Configuration")
+}
+
+fn of_state(
+    module: &str,
+    node: &str,
+    on: &ModuleOnNode,
+    report: &NodeModuleReport,
+    live: &ModuleLive,
+    found: &mut Vec<Issue>,
+) {
+    if report.data == DataState::Diverged {
+        let title = format!("{module}: the data on {node} diverged");
+        let text = "It holds changes that the other copy lacks. They are kept until you decide.";
+        let cure = format!("Save what you need from {node}, then start it as secondary: its copy is then overwritten.");
+        found.push(issue(Tone::Bad, title, text, cure));
+    }
+    match (report.state, report.readiness) {
+        (ModuleState::Stop, _) if report.running => {
+            let cure = "Read the module log and the application log, mend the cause, then start the module.";
+            found.push(issue(Tone::Bad, format!("{module} on {node} was stopped by an error"), &report.detail, cure));
+        }
+        (ModuleState::Wait, Readiness::NotReady) => {
+            let waits = report.waiting_for.clone().unwrap_or_else(|| report.detail.clone());
+            found.push(issue(Tone::Bad, format!("{module} on {node} waits"), waits, ""));
+        }
+        (ModuleState::Alone, Readiness::Ready) if live.nodes.len() > 1 => {
+            let following = live.nodes.iter().any(|other| {
+                other.node != on.node
+                    && other.fresh
+                    && other.report.as_ref().is_some_and(|report| report.state == ModuleState::Second)
+            });
+            let title = format!("{module} runs on {node} without redundancy");
+            let text = "If this node fails now, no other can take over.";
+            let cure =
+                if following { "The other node is on its way; wait for the resync." } else { "Start the other node." };
+            found.push(issue(Tone::Busy, title, text, cure));
+        }
+        _ => {
+            if let Some(waits) = report.waiting_for.as_ref().filter(|_| report.state == ModuleState::Second) {
+                found.push(issue(Tone::Busy, format!("{module} on {node} cannot follow"), waits, ""));
+            }
+        }
+    }
+}
+
+fn of_resources(
+    module: &str,
+    node: &str,
+    report: &NodeModuleReport,
+    clock: &dyn Fn(u64) -> String,
+    found: &mut Vec<Issue>,
+) {
+    // A stopped module looks at nothing, and its peer's silence means nothing.
+    if report.state == ModuleState::Stop {
+        return;
+    }
+    let is = |name: &str, value: &str| {
+        report.resources.iter().any(|resource| resource.name == name && resource.value.to_string() == value)
+    };
+    let links: Vec<_> = report.resources.iter().filter(|resource| resource.name.starts_with("heartbeat.")).collect();
+    let hears = links.iter().any(|link| link.value == ResourceValue::Up);
+    for resource in report.resources.iter().filter(|resource| resource.value == ResourceValue::Down) {
+        let since = clock(resource.since_unix_ms);
+        let (class, ident) = resource.name.split_once('.').unwrap_or((&resource.name, ""));
+        match class {
+            "heartbeat" if hears => {
+                let title = format!("{module}: {node} does not hear the other node on network {ident}");
+                let cure = "Look at the cable, the address and the firewall of this network.";
+                found.push(issue(Tone::Busy, title, format!("Since {since}; another network still works."), cure));
+            }
+            "splitbrain" => {
+                let title = format!("{module}: the witness does not let {node} on");
+                let cure = "Bring the witness back, or the network to the other node.";
+                found.push(issue(Tone::Bad, title, format!("Since {since}."), cure));
+            }
+            // Told by the states.
+            "heartbeat" | "rfs" | "state" => {}
+            _ => {
+                let title = format!("{module}: {} is down on {node}", resource.name);
+                let text = format!("Since {since}, says {}.", resource.by);
+                found.push(issue(
+                    Tone::Bad,
+                    title,
+                    text,
+                    "Mend what it looks at; its rule says what happens meanwhile.",
+                ));
+            }
+        }
+    }
+    if is("rfs.degraded", "up") {
+        let title = format!("{module}: the replication on {node} is degraded");
+        found.push(issue(
+            Tone::Busy,
+            title,
+            "The other node lives, but does not follow.",
+            "Read the module log of both nodes.",
+        ));
+    }
+    if is("heart.maxloop", "true") {
+        let title = format!("{module}: the restarts on {node} are used up");
+        let cure = "Mend the application, then start the module by hand: that forgets the count.";
+        found.push(issue(Tone::Bad, title, "It was restarted as often as maxloop allows.", cure));
+    }
+    of_switches(module, node, report, found);
+}
+
+/// What an operator has switched off.
+fn of_switches(module: &str, node: &str, report: &NodeModuleReport, found: &mut Vec<Issue>) {
+    let off = |name: &str| {
+        report.resources.iter().any(|resource| resource.name == name && resource.value.to_string() == "off")
+    };
+    for (name, what) in [
+        ("usersetting.failover", "A secondary takes over only when an operator orders it."),
+        ("usersetting.checker", "The checkers do not look; what they would notice stays unnoticed."),
+        ("usersetting.errd", "Processes are not watched."),
+    ] {
+        if off(name) {
+            let short = match name {
+                "usersetting.failover" => "failover is off",
+                "usersetting.checker" => "the checkers are off",
+                _ => "the process checker is off",
+            };
+            let cure = "Switch it on again in Control when the work is done.";
+            found.push(issue(Tone::Busy, format!("{module}: {short} on {node}"), what, cure));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Issue, issues};
+    use crate::rules::actions::tests::on_node;
+    use crate::rules::tone::Tone;
+    use holdfast_api::agent::ResourceReport;
+    use holdfast_api::config::WitnessKind;
+    use holdfast_api::console::{
+        ClusterView, LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, ModuleView, NetworkFacts, NodeView,
+        RegisterLive,
+    };
+    use holdfast_api::ids::{ModuleId, NodeId};
+    use holdfast_api::resource::ResourceValue;
+    use holdfast_api::state::{DataState, ModuleState, Readiness};
+
+    fn node(id: u16) -> NodeView {
+        NodeView {
+            id: NodeId(id),
+            name: format!("node{id}"),
+            address: String::new(),
+            fingerprint: String::new(),
+            in_cluster: true,
+            connected: true,
+            last_seen_unix_ms: 1,
+            agent_version: "1".into(),
+            cluster_version: 3,
+            clock_offset_ms: 0,
+            cpu_percent: 0.0,
+            memory_percent: 0.0,
+            problem: String::new(),
+            modules: Vec::new(),
+        }
+    }
+
+    /// Two nodes that have nothing to complain about.
+    fn well() -> LiveSnapshot {
+        let network = |lan: &str| NetworkFacts { lan: lan.into(), ident: lan.into() };
+        let facts = ModuleFacts { networks: vec![network("a"), network("b")], ..ModuleFacts::default() };
+        let module = ModuleView {
+            id: ModuleId(1),
+            name: "bank".into(),
+            template: String::new(),
+            version: 1,
+            desired: Some(1),
+            author: String::new(),
+            saved_unix_ms: 0,
+        };
+        LiveSnapshot {
+            sequence: 1,
+            unix_ms: 1,
+            server_version: "1".into(),
+            console_build: String::new(),
+            cluster: ClusterView {
+                version: 3,
+                name: "demo".into(),
+                lans: vec!["a".into(), "b".into()],
+                nodes: Vec::new(),
+                author: String::new(),
+                saved_unix_ms: 0,
+            },
+            nodes: vec![node(1), node(2)],
+            modules: vec![ModuleLive {
+                module,
+                nodes: vec![
+                    on_node(1, ModuleState::Prim, Readiness::Ready),
+                    on_node(2, ModuleState::Second, Readiness::Ready),
+                ],
+                facts: Some(facts),
+                register: None,
+            }],
+            tasks: Vec::new(),
+        }
+    }
+
+    fn found(change: impl FnOnce(&mut LiveSnapshot)) -> Vec<Issue> {
+        let mut snapshot = well();
+        change(&mut snapshot);
+        issues(&snapshot, &|at| format!("at {at}"))
+    }
+
+    fn on(snapshot: &mut LiveSnapshot, index: usize) -> &mut ModuleOnNode {
+        &mut snapshot.modules[0].nodes[index]
+    }
+
+    #[test]
+    fn nothing_is_said_when_all_is_well() {
+        assert_eq!(found(|_| ()), []);
+    }
+
+    #[test]
+    fn a_silent_node_is_told_with_its_time_before_what_is_only_to_be_minded() {
+        let found = found(|snapshot| {
+            snapshot.nodes[1].connected = false;
+            snapshot.nodes[1].last_seen_unix_ms = 77;
+            snapshot.nodes[0].clock_offset_ms = -5000;
+            on(snapshot, 1).fresh = false;
+        });
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].tone == Tone::Bad && found[0].title.contains("node2") && found[0].title.contains("at 77"));
+        assert!(found[1].title.contains("clock of node1") && found[1].text.contains("behind"));
+    }
+
+    #[test]
+    fn each_trouble_of_a_module_is_told_once_with_where_to_go() {
+        let wait = found(|snapshot| {
+            *on(snapshot, 0) = on_node(1, ModuleState::Wait, Readiness::NotReady);
+            on(snapshot, 0).report.as_mut().unwrap().waiting_for = Some("waits for node2".into());
+        });
+        assert_eq!(
+            (wait[0].text.as_str(), wait[0].link.as_ref().unwrap().0.as_str()),
+            ("waits for node2", "/control/1/1")
+        );
+        let alone = found(|snapshot| {
+            *on(snapshot, 0) = on_node(1, ModuleState::Alone, Readiness::Ready);
+            *on(snapshot, 1) = on_node(2, ModuleState::Stop, Readiness::NotReady);
+        });
+        assert_eq!(alone.len(), 1, "{alone:#?}");
+        assert!(alone[0].title.contains("without redundancy"));
+        let twice = found(|snapshot| *on(snapshot, 1) = on_node(2, ModuleState::Prim, Readiness::Ready));
+        assert!(twice[0].title.contains("served twice"));
+        let diverged = found(|snapshot| on(snapshot, 1).report.as_mut().unwrap().data = DataState::Diverged);
+        assert!(diverged[0].title.contains("diverged"));
+    }
+
+    #[test]
+    fn resources_that_are_down_are_told_and_a_lost_network_only_while_another_works() {
+        let resource = |name: &str, value: ResourceValue| ResourceReport {
+            name: name.into(),
+            value,
+            since_unix_ms: 5,
+            by: "tcpcheck".into(),
+        };
+        let down = |list: Vec<ResourceReport>| {
+            found(move |snapshot| on(snapshot, 0).report.as_mut().unwrap().resources = list)
+        };
+        let tcp = down(vec![resource("tcp.web", ResourceValue::Down)]);
+        assert!(tcp[0].title.contains("tcp.web is down on node1") && tcp[0].text.contains("at 5"));
+        let one = vec![resource("heartbeat.a", ResourceValue::Down), resource("heartbeat.b", ResourceValue::Up)];
+        assert!(down(one)[0].title.contains("network a"));
+        let all = vec![resource("heartbeat.a", ResourceValue::Down), resource("heartbeat.b", ResourceValue::Down)];
+        assert_eq!(down(all), []);
+        let off = down(vec![resource("usersetting.failover", ResourceValue::Other("off".into()))]);
+        assert!(off[0].title.contains("failover is off"));
+    }
+
+    #[test]
+    fn a_register_to_be_armed_and_a_single_network_are_told() {
+        let found = found(|snapshot| {
+            let module = &mut snapshot.modules[0];
+            module.register = Some(RegisterLive { armed: false, waits_for: vec!["node2".into()] });
+            let facts = module.facts.as_mut().unwrap();
+            facts.networks.truncate(1);
+            facts.witness = WitnessKind::Register;
+        });
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert_eq!(found[0].arm, Some(ModuleId(1)));
+        assert!(found[1].title.contains("no second heartbeat network"));
+    }
+
+    #[test]
+    fn programs_of_another_version_are_named() {
+        let found = found(|snapshot| snapshot.nodes[1].agent_version = "0.9".into());
+        assert!(found[0].title == "Versions differ" && found[0].text.contains("node2 0.9"));
+    }
+}
