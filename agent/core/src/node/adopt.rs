@@ -253,7 +253,7 @@ impl Node {
             self.act(Act::SetHealth { ready: true });
         }
         let text = format!("a restarted agent goes on with what runs here, {away_ms} ms after the last one");
-        self.event(EventLevel::State, text);
+        self.event(EventLevel::Event, text);
     }
 }
 

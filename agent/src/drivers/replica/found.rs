@@ -109,7 +109,7 @@ async fn greet(path: &Path, configure: &Configure) -> Result<Answer> {
             match message {
                 FromReplica::Found(plane) => return Ok(Answer::Obeys(Found { plane, socket, decoder, process })),
                 FromReplica::Refused(reason) => return Ok(Answer::Refuses(reason)),
-                FromReplica::Event(_) | FromReplica::Stats(_) => {}
+                FromReplica::Event(_) | FromReplica::Stats(_) | FromReplica::Verify(_) => {}
             }
         }
         match socket.read(&mut buffer).await? {
