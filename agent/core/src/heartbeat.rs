@@ -34,6 +34,9 @@ pub struct Heartbeat {
     pub boot_id: u64,
     /// The speaker's agent start.
     pub incarnation: Incarnation,
+    /// The start since which the speaker holds what it holds: an agent that was restarted and went on with everything
+    /// (see [`crate::settled`]) says the one of before; any other says `incarnation`.
+    pub origin: Incarnation,
     /// Rises with each datagram of this incarnation and link.
     pub sequence: u64,
     /// The listener's incarnation as last heard by the speaker (zero: none yet). A first datagram of a new speaker

@@ -3,6 +3,7 @@
 
 use holdfast_api::checker::When;
 use holdfast_api::state::ModuleState;
+use serde::{Deserialize, Serialize};
 
 /// Stopped in this order: what came last goes first.
 pub const STOP_ORDER: [When; 4] = [When::Sec, When::Second, When::Prim, When::Both];
@@ -11,7 +12,8 @@ pub const STOP_ORDER: [When; 4] = [When::Sec, When::Second, When::Prim, When::Bo
 pub const START_ORDER: [When; 4] = [When::Both, When::Prim, When::Second, When::Sec];
 
 /// A set of levels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Levels(u8);
 
 impl Levels {

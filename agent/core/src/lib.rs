@@ -26,6 +26,7 @@ pub mod replica;
 pub mod resources;
 pub mod retry;
 pub mod settings;
+pub mod settled;
 pub mod time;
 pub mod view;
 pub mod witness;

@@ -5,6 +5,7 @@
 //! to acknowledge writes comes; `held`: when it is in doubt) and the *role* of a node that does not serve (`role`: wait,
 //! follow, ask, take over).
 
+mod adopt;
 mod answers;
 mod commands;
 mod effects;
@@ -24,7 +25,7 @@ mod witness;
 use crate::arbiter::{Force, Wait};
 use crate::automaton::{self, Status};
 use crate::durable::Durable;
-use crate::heartbeat::Heartbeat;
+use crate::heartbeat::{Heartbeat, Incarnation};
 use crate::input::Input;
 use crate::liveness::Liveness;
 use crate::machine::Machine;
@@ -46,6 +47,8 @@ use steps::Running;
 pub struct Node {
     settings: Settings,
     durable: Durable,
+    /// See [`Heartbeat::origin`].
+    origin: Incarnation,
     status: Status,
     since: Instant,
     born: Instant,
@@ -161,6 +164,7 @@ impl Node {
     pub fn new(mut settings: Settings, durable: Durable, moment: Moment) -> Self {
         settings.failover = durable.failover.unwrap_or(settings.failover);
         let mut node = Self {
+            origin: settings.incarnation,
             status: automaton::STOP,
             since: moment.now,
             born: moment.now,

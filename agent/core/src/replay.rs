@@ -95,6 +95,7 @@ mod tests {
             from: NodeId(2),
             boot_id: 1,
             incarnation,
+            origin: incarnation,
             sequence,
             echo,
             hears_you: true,

@@ -155,3 +155,42 @@ impl std::fmt::Display for ResyncProgress {
         write!(f, "{entries_done} entries and {bytes_done} bytes compared, {bytes_sent} bytes sent in {elapsed_ms} ms")
     }
 }
+
+/// What a data plane tells an agent that finds it running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Plane {
+    /// Mounted read-write.
+    Serving {
+        /// The grant it knows.
+        generation: Generation,
+        /// On whose word it acknowledges.
+        acknowledges: Acknowledges,
+        /// The session for which the peer is expected or connected.
+        session: Option<u64>,
+        /// The peer has connected for it.
+        connected: bool,
+    },
+    /// Mounted read-only, applying the stream of this session.
+    Following {
+        /// The session.
+        session: u64,
+        /// The stream has ended, and cannot be resumed.
+        lost: bool,
+    },
+    /// Anything else: there is nothing to go on with.
+    Nothing,
+}
+
+/// On whose word a serving data plane acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acknowledges {
+    /// On that of its grant.
+    Alone,
+    /// On the peer's.
+    Paired,
+    /// On nobody's: the stream is lost.
+    Frozen {
+        /// For how long already.
+        held_ms: u64,
+    },
+}

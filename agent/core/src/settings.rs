@@ -126,6 +126,10 @@ pub struct BrokenRules {
     pub ask_beyond: bool,
     /// A node that is asked by a restarted register keeps what it asked or was granted in the earlier life.
     pub keep_old_grants: bool,
+    /// A restarted agent goes on as if it had never been away, however long it was.
+    pub adopt_as_if_never_away: bool,
+    /// A restarted agent believes what its predecessor wrote down long before it ended.
+    pub adopt_what_was_left: bool,
     /// A register grants in a new life before anybody has reported (obeyed by the simulator's register).
     pub grant_unarmed: bool,
 }

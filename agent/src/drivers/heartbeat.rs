@@ -162,6 +162,7 @@ mod tests {
             from: NodeId(1),
             boot_id: 1,
             incarnation: Incarnation::default(),
+            origin: Incarnation::default(),
             sequence,
             echo: Incarnation::default(),
             hears_you: false,

@@ -19,6 +19,7 @@ use holdfast_core::heartbeat::Heartbeat;
 use holdfast_core::input::{Input, ScriptOutcome};
 use holdfast_core::node::Node;
 use holdfast_core::output::Output;
+use holdfast_core::settled::Settled;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The world.
@@ -106,6 +107,8 @@ pub struct Host {
     pub addresses: bool,
     /// Its health URL answers 200.
     pub healthy: bool,
+    /// What its agent has written down for the next one.
+    pub settled: Option<Settled>,
 }
 
 /// A save under way and the rest of its output.
@@ -164,6 +167,8 @@ pub enum Step {
     StreamCheck { stream: u64 },
     /// The application writes.
     Write { host: usize },
+    /// A data plane that no agent has come back to lets its addresses, or everything, go.
+    OrphanLimit { host: usize, life: u64, all: bool },
     /// The machine has booted, or the agent is started again.
     AgentStarts { host: usize, life: u64 },
     /// A fault.
@@ -358,6 +363,7 @@ impl Cluster {
                 self.power_on(host);
                 self.start_agent(host);
             }
+            Step::OrphanLimit { host, life, all } if life == self.hosts[host].life => self.orphan_limit(host, all),
             Step::Fault => self.inject(),
             Step::Join { from, link } => {
                 self.net.set(from, link, false);

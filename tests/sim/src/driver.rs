@@ -61,10 +61,7 @@ impl Cluster {
         let durable = machine.disk.ledger.clone();
         let moment = Moment { now: Instant(self.schedule.now()), nonce: self.rng.draw() };
         let running = durable.running;
-        let machine = &mut self.hosts[host];
-        machine.node = Some(Node::new(settings, durable, moment));
-        self.oracle_agent_started(host);
-        self.say(|| format!("{} agent starts", Self::name(host)));
+        self.begin_node(host, settings, durable, moment);
         self.input(host, Input::Ticked);
         if running {
             let by =
@@ -103,6 +100,7 @@ impl Cluster {
         let before = node.view();
         let output = node.handle(moment, input);
         let after = node.view();
+        let settled = node.settled();
         let (life, deadline) = (self.hosts[host].life, self.hosts[host].node.as_ref().map(Node::next_deadline));
         if let Some(Instant(deadline)) = deadline
             && self.hosts[host].tick_at != Some(deadline)
@@ -121,6 +119,7 @@ impl Cluster {
                 self.say(|| format!("{} == {after}", Self::name(host)));
             }
         }
+        self.note_leaving(host, settled.as_ref());
         self.oracle_output(host, &output);
         self.oracle_woken(host, &output);
         match &output.persist {
@@ -189,6 +188,7 @@ impl Cluster {
             self.oracle_replied(host, reply.id, reply.result.is_ok());
             self.say(|| format!("{} reply {:?}", Self::name(host), reply.result));
         }
+        self.note_settled(host);
     }
 
     fn transmit(&mut self, from: usize, heartbeat: &Heartbeat) {
@@ -269,6 +269,7 @@ impl Cluster {
             self.write_ledger(host, durable, at, silent);
         }
         let machine = &mut self.hosts[host];
+        machine.settled = None;
         machine.node = None;
         machine.life += 1;
         machine.inbox.clear();

@@ -57,6 +57,7 @@ impl Cluster {
             Fault::Crash if self.hosts[host].up => self.crash(host, time),
             Fault::CrashBoth => self.crash_both(host, time),
             Fault::Kill if runs => self.kill_agent(host, time.min(3000)),
+            Fault::RestartAgent if runs => self.end_agent(host, time),
             Fault::CutAll => self.cut(0..2, time),
             Fault::CutOneWay => self.cut(host..host + 1, time),
             Fault::CutOne => {

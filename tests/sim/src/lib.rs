@@ -4,6 +4,7 @@
 //! safety rules after every event, phase two heals everything and demands that the cluster comes to PRIM and SECOND.
 //! What the world may do to a node is written down in [`options`]; what must hold in [`oracle`].
 
+mod adoption;
 pub mod clock;
 pub mod cluster;
 pub mod disk;

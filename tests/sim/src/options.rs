@@ -99,6 +99,8 @@ pub enum Fault {
     CrashBoth,
     /// The agent is killed and restarted; its data plane ends with it.
     Kill,
+    /// The agent ends and comes back; its data plane and its application live on.
+    RestartAgent,
     /// Every link is cut.
     CutAll,
     /// One link is cut.
@@ -149,10 +151,11 @@ pub enum Fault {
     ClockStep,
 }
 
-const ALL: [Fault; 27] = [
+const ALL: [Fault; 28] = [
     Fault::Crash,
     Fault::CrashBoth,
     Fault::Kill,
+    Fault::RestartAgent,
     Fault::CutAll,
     Fault::CutOne,
     Fault::CutOneWay,

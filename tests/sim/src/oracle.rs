@@ -157,6 +157,18 @@ impl Cluster {
         self.register.answered_at[host] = None;
     }
 
+    /// An agent goes on with what its predecessor left running: what that one knew still holds.
+    pub fn oracle_agent_adopted(&mut self, host: usize) {
+        let now = self.schedule.now();
+        let seen = &mut self.oracle.seen[host];
+        seen.awake_since = now;
+        // The peer has to prove itself to the new agent.
+        seen.proven.clear();
+        seen.forced.clear();
+        seen.overruled.clear();
+        self.register.answered_at[host] = None;
+    }
+
     /// An agent is gone, and with it the commands it had not answered.
     pub fn oracle_agent_gone(&mut self, host: usize) {
         self.oracle.seen[host].open_commands.clear();

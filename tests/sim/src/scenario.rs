@@ -191,6 +191,7 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         ("shutdown", []) => cluster.shut_down(host, false),
         ("hurry", []) => cluster.shut_down(host, true),
         ("kill-agent", [seconds]) => cluster.kill_agent(host, milliseconds(seconds)?),
+        ("restart-agent", [seconds]) => cluster.end_agent(host, milliseconds(seconds)?),
         ("suspend", [seconds]) => {
             cluster.hosts[host].asleep_until = cluster.schedule.now() + milliseconds(seconds)?;
         }

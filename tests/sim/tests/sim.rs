@@ -116,3 +116,13 @@ fn a_register_asked_for_whatever_number_is_free_is_found() {
 fn a_restored_register_that_grants_before_the_nodes_have_reported_is_found() {
     is_found("granting unarmed", BrokenRules { grant_unarmed: true, ..BrokenRules::default() });
 }
+
+#[test]
+fn a_restarted_agent_that_takes_no_notice_of_how_long_it_was_away_is_found() {
+    is_found("adopting as if never away", BrokenRules { adopt_as_if_never_away: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_restarted_agent_that_believes_what_was_written_down_long_before_is_found() {
+    is_found("adopting what was left", BrokenRules { adopt_what_was_left: true, ..BrokenRules::default() });
+}

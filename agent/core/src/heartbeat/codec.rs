@@ -10,8 +10,9 @@ use holdfast_api::state::{DataState, ModuleState, Readiness};
 /// Longest datagram, in bytes: fits any link without fragments.
 pub const DATAGRAM_MAX: usize = 1200;
 
-/// Format version, the byte after the magic. History: 1, first; 2, with resources and two more flags.
-pub const FORMAT: u8 = 2;
+/// Format version, the byte after the magic. History: 1, first; 2, with resources and two more flags; 3,
+/// with the origin.
+pub const FORMAT: u8 = 3;
 
 /// Most resources in one heartbeat.
 pub const RESOURCES_SAID_MAX: usize = 8;
@@ -74,6 +75,8 @@ impl Heartbeat {
             self.boot_id,
             self.incarnation.count,
             self.incarnation.id,
+            self.origin.count,
+            self.origin.id,
             self.sequence,
             self.echo.count,
             self.echo.id,
@@ -189,6 +192,7 @@ impl Reader<'_> {
             from,
             boot_id: self.number()?,
             incarnation: self.incarnation()?,
+            origin: self.incarnation()?,
             sequence: self.number()?,
             echo: self.incarnation()?,
             hears_you: flag(0),
@@ -298,6 +302,7 @@ mod tests {
             from: NodeId(2),
             boot_id: 3,
             incarnation: Incarnation { count: 4, id: 5 },
+            origin: Incarnation { count: 2, id: 3 },
             sequence: 6,
             echo: Incarnation { count: 7, id: 8 },
             hears_you: true,
@@ -377,7 +382,7 @@ mod tests {
 
         #[test]
         fn no_bytes_panic_even_with_a_right_tag(body in proptest::collection::vec(any::<u8>(), 0..1300), magic: bool) {
-            let mut datagram = if magic { b"HFh\x02".to_vec() } else { Vec::new() };
+            let mut datagram = if magic { b"HFh\x03".to_vec() } else { Vec::new() };
             datagram.extend_from_slice(&body);
             let _ = Heartbeat::decode(&KEY, &datagram);
             let tag = blake3::keyed_hash(&KEY, &datagram);

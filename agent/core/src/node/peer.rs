@@ -52,6 +52,11 @@ impl Node {
     }
 
     fn on_peer_restarted(&mut self, heartbeat: &Heartbeat) {
+        let before = self.peer.as_ref().map(|before| (before.boot_id, before.origin));
+        if before == Some((heartbeat.boot_id, heartbeat.origin)) {
+            let text = format!("{} has a restarted agent, which goes on with all it held", self.settings.peer_name);
+            return self.event(EventLevel::Info, text);
+        }
         let rebooted = self.peer.as_ref().is_some_and(|before| before.boot_id != heartbeat.boot_id);
         let what = if rebooted { "was booted" } else { "has a restarted agent" };
         let text = format!("{} {what}: nothing it held before goes on", self.settings.peer_name);

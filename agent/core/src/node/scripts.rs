@@ -22,20 +22,20 @@ const HURRIED_PATIENCE_MS: u64 = 5000;
 #[derive(Clone, Debug)]
 pub(super) struct Application {
     /// Levels whose start has begun and whose stop has not ended.
-    started: Levels,
+    pub(super) started: Levels,
     /// Of these, those with a script that was ended before its time: they are stopped before they count again.
     broken: Levels,
     /// Levels whose checkers look.
-    checked: Levels,
+    pub(super) checked: Levels,
     /// The graceful stop of this level has ended, the forced one is next.
     forcing: Option<When>,
     /// Levels stopped since the module started: those that are stopped by force once more at its end.
-    stopped: Levels,
+    pub(super) stopped: Levels,
     /// What is left of that.
     to_force: Option<Levels>,
     /// The state that the scripts know, and the one before it.
-    announced: ModuleState,
-    left: ModuleState,
+    pub(super) announced: ModuleState,
+    pub(super) left: ModuleState,
     /// A restart of a secondary's application.
     pub(super) recycle: Recycle,
     /// On the way from PRIM to SECOND by a swap: WAIT is only passed through, and no script hears of it.
@@ -60,6 +60,15 @@ impl Default for Application {
 }
 
 impl Application {
+    /// Nothing is being changed about it.
+    pub(super) fn quiet(&self) -> bool {
+        self.broken == Levels::NONE
+            && self.forcing.is_none()
+            && self.to_force.is_none()
+            && self.recycle == Recycle::No
+            && !self.returning
+    }
+
     /// A procedure begins.
     pub(super) fn procedure_begins(&mut self, kind: Kind) {
         self.to_force = None;
@@ -104,7 +113,7 @@ impl Call {
 
 impl Node {
     /// Levels that the present state wants.
-    fn wanted_levels(&self) -> Levels {
+    pub(super) fn wanted_levels(&self) -> Levels {
         match self.status.0 {
             ModuleState::Wait if self.app.returning => Levels::BOTH,
             state => Levels::of(state),
@@ -260,7 +269,7 @@ impl Node {
         }
     }
 
-    fn start_checks(&mut self, level: When) {
+    pub(super) fn start_checks(&mut self, level: When) {
         if !self.app.checked.has(level) {
             self.app.checked = self.app.checked.with(level);
             self.act(Act::StartChecks { when: level });

@@ -61,11 +61,11 @@ pub(super) enum Serving {
 /// The peer, as the one that follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Follower {
-    session: u64,
-    incarnation: Incarnation,
-    since: Instant,
+    pub(super) session: u64,
+    pub(super) origin: Incarnation,
+    pub(super) since: Instant,
     /// Its heartbeat has named the session.
-    confirmed: bool,
+    pub(super) confirmed: bool,
 }
 
 impl Serving {
@@ -84,7 +84,7 @@ impl Serving {
         matches!(self, Self::Alone { .. } | Self::Accepting { .. } | Self::Completing { .. } | Self::Paired { .. })
     }
 
-    fn follower(&self) -> Option<&Follower> {
+    pub(super) fn follower(&self) -> Option<&Follower> {
         match self {
             Self::Accepting { follower, .. } | Self::Completing { follower } | Self::Paired { follower } => {
                 Some(follower)
@@ -198,9 +198,9 @@ impl Node {
             return;
         }
         let session = self.draw();
-        let incarnation = self.peer_incarnation();
+        let origin = self.peer_origin();
         self.durable.session = session;
-        let follower = Follower { session, incarnation, since: self.now, confirmed: false };
+        let follower = Follower { session, origin, since: self.now, confirmed: false };
         self.serving = Serving::Accepting { follower, connected: false, copied: false };
         self.resync = None;
         self.replica(ReplicaCommand::AcceptPeer { session });
@@ -245,7 +245,7 @@ impl Node {
         let Some(peer) = self.heard_peer() else {
             return;
         };
-        let restarted = self.peer_incarnation() != follower.incarnation;
+        let restarted = self.peer_origin() != follower.origin;
         let elsewhere = peer.state == ModuleState::Second
             && peer.session != follower.session
             && (follower.confirmed || !connected)
@@ -270,7 +270,7 @@ impl Node {
     fn follower_gone(&self, follower: &Follower) -> Option<String> {
         let peer = self.heard_peer()?;
         let name = &self.settings.peer_name;
-        if self.peer_incarnation() != follower.incarnation {
+        if self.peer_origin() != follower.origin {
             Some(format!("{name} was restarted"))
         } else if peer.outdated_since > self.durable.generation.number {
             Some(format!("{name} has declared its copy out of date"))

@@ -11,6 +11,7 @@ impl Node {
             from: self.settings.node,
             boot_id: self.settings.boot_id,
             incarnation: self.settings.incarnation,
+            origin: self.origin,
             sequence: 0,
             echo: self.replay.echo(),
             hears_you: self.heard(),
@@ -76,7 +77,8 @@ impl Node {
         self.heard_peer().is_some_and(arbiter::serves)
     }
 
-    pub(super) fn peer_incarnation(&self) -> Incarnation {
-        self.replay.believed().unwrap_or_default()
+    /// Since which start of its agent the peer holds what it holds.
+    pub(super) fn peer_origin(&self) -> Incarnation {
+        self.peer.as_ref().map(|peer| peer.origin).unwrap_or_default()
     }
 }
