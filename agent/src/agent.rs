@@ -1,5 +1,6 @@
 //! The agent as a whole: the configurations it holds and the engines it runs; every way in (socket, server) ends here.
 
+mod begin;
 mod checks;
 mod configure;
 mod marks;
@@ -152,8 +153,19 @@ impl Agent {
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
         let mut signals = shutdown::Signals::listen()?;
         tokio::select! {
-            signal = signals.next() => self.shut_down(signal, &mut signals).await,
-            _ = control => tracing::error!("the control socket failed: the agent ends, and its service starts it again"),
+            signal = signals.next() => {
+                if signal == "SIGTERM" && shutdown::is_restarted().await {
+                    tracing::info!("the service is restarted: the next agent goes on with what runs");
+                    // At once: what is dropped in order would order its end.
+                    std::process::exit(0);
+                }
+                self.shut_down(signal, &mut signals).await;
+            }
+            _ = control => {
+                tracing::error!("the control socket failed: the agent ends, and its service starts it again");
+                // As after a restart: what runs is left for the next one.
+                std::process::exit(1);
+            }
         }
         link.abort();
         enrol.abort();
@@ -345,7 +357,7 @@ fn lock(layout: &Layout) -> Result<File> {
 
 /// Takes away the virtual addresses on record in the run folder.
 fn release_addresses(layout: &Layout, whose: &str) {
-    match vip::release_left(&layout.run) {
+    match vip::release_left(&layout.run, |module| crate::settled::goes_on(&layout.run, module)) {
         Ok(addresses) if addresses.is_empty() => {}
         Ok(addresses) => tracing::info!("released what {whose}: {addresses:?}"),
         Err(error) => tracing::error!("cannot release what {whose}: {error:#}"),

@@ -16,6 +16,7 @@ use crate::drivers::witness::Witness;
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
 use crate::report::{Dates, Reports, of_view};
+use crate::settled::Record;
 use holdfast_api::ids::ModuleId;
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::ModuleState;
@@ -137,6 +138,8 @@ pub struct Engine {
     pub version: u64,
     /// Where its state is kept.
     pub ledger: LedgerThread,
+    /// What the next agent would go on with.
+    pub record: Record,
     /// Its drivers.
     pub drivers: Drivers,
     /// Its module log.
@@ -176,7 +179,8 @@ impl Engine {
             next_command: 1,
             dates: Dates::default(),
         };
-        running.report();
+        // What a node that goes on with something wants done comes before anything else.
+        running.handle(Input::Ticked).await;
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
                 running.handle(input).await;
@@ -264,7 +268,12 @@ impl Running {
     async fn handle(&mut self, input: Input) {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         let mut output = self.engine.node.handle(clock::moment(), input);
-        if let Err(reason) = self.save(&mut output).await {
+        let settled = self.engine.node.settled();
+        let saved = match self.engine.record.leave(settled.as_ref()) {
+            Ok(()) => self.save(&mut output).await,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = saved {
             tracing::error!(module = self.engine.module, "the ledger cannot be saved: {reason}");
             if giving_up {
                 // What follows a failed save only takes away: it is done even if this cannot be saved either.
@@ -274,7 +283,11 @@ impl Running {
                 Box::pin(self.handle(Input::SaveFailed { reason })).await;
             }
         } else {
+            let pulse = output.send.is_some();
             self.carry_out(output).await;
+            if let Some(settled) = settled {
+                self.engine.record.keep(settled, pulse);
+            }
         }
         self.report();
     }

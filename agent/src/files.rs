@@ -32,6 +32,11 @@ pub fn written_unix_ms(path: &Path) -> u64 {
 
 /// Writes `bytes` so that after any crash `path` holds the old or the new content, whole.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    replace(path, bytes, mode, true)
+}
+
+/// As [`write_atomically`]; `synced`: after a crash of the machine, too.
+fn replace(path: &Path, bytes: &[u8], mode: u32, synced: bool) -> Result<()> {
     let dir = path.parent().context("the path has no folder")?;
     let name = path.file_name().context("the path has no name")?.to_string_lossy();
     let temporary = dir.join(format!(".{name}.new"));
@@ -39,6 +44,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(bytes)?;
+        if !synced {
+            return fs::rename(&temporary, path);
+        }
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         sync_dir(dir)
@@ -61,11 +69,30 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
 
 /// Saves a value under a checksum; `kind` is told apart when it is read.
 pub fn save<T: Serialize>(path: &Path, kind: &str, value: &T) -> Result<()> {
+    write_atomically(path, &enveloped(kind, value)?, 0o600)
+}
+
+/// Saves a value that is worth nothing after the next boot: it waits for no disk.
+pub fn save_until_boot<T: Serialize>(path: &Path, kind: &str, value: &T) -> Result<()> {
+    replace(path, &enveloped(kind, value)?, 0o600, false)
+}
+
+/// Removes a file, if it is there.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn enveloped<T: Serialize>(kind: &str, value: &T) -> Result<Vec<u8>> {
     let json = serde_json::to_vec_pretty(value).context("cannot encode")?;
     let head = format!("{MAGIC} {VERSION} {kind} {}\n", checksum(kind, &json));
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(&json);
-    write_atomically(path, &bytes, 0o600)
+    Ok(bytes)
 }
 
 /// Loads what [`save`] wrote; `None` if it is not there. Damage and other versions are errors.

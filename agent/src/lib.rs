@@ -29,6 +29,7 @@ pub mod modules;
 pub mod options;
 pub mod pairing;
 pub mod report;
+pub mod settled;
 pub mod snapshot;
 pub mod store;
 pub mod tls;

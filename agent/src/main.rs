@@ -27,7 +27,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Action::Join(arguments)) => runtime.block_on(join::join(&cli.options, &arguments)),
         None => {
             let result = runtime.block_on(async { Agent::open(cli.options)?.run().await });
-            // What still runs (the agent was hurried) ends with the process: replicas by their sockets, scripts go on.
+            // What still runs (the agent was hurried): replicas end within their limit, scripts go on.
             runtime.shutdown_background();
             result
         }

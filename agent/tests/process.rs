@@ -286,6 +286,31 @@ fn module_without_replication_starts_follows_and_survives_a_kill_of_its_primary(
     one.ok(&["waitstate", "-m", "m1", "ALONE"]);
 }
 
+#[test]
+fn killed_agent_goes_on_with_the_application_it_finds_running() {
+    let root = tempfile::tempdir().unwrap();
+    let mut one = Agent::new(root.path(), 1, 49);
+    let two = Agent::new(root.path(), 2, 49);
+    let file = cluster(root.path(), &[&one, &two], 1);
+    let safe = package(root.path(), &userconfig("60000"));
+    one.ok(&["cluster", "config", text(&file)]);
+    one.ok(&["module", "install", "-m", "m1", text(&safe)]);
+    one.ok(&["config", "-m", "m1"]);
+    one.ok(&["prim", "-m", "m1"]);
+    let ready = |agent: &Agent| agent.ok(&["state", "-m", "m1", "--json"]).contains("\"Ready\"");
+    wait("the application runs", || ready(&one));
+    one.kill();
+    one.start();
+    // Far within the timeout: a start from the beginning would have to wait for the other node.
+    wait("the next agent goes on", || ready(&one));
+    let starts = one.ok(&["log", "-m", "m1", "--app"]).matches("start_prim WAIT ALONE start").count();
+    // Each run is in the log twice: what was run, and what it printed.
+    assert!(starts <= 2, "start_prim was run again");
+    assert!(one.ok(&["log", "-m", "m1"]).contains("goes on with what runs here"));
+    one.ok(&["stop", "-m", "m1"]);
+    one.ok(&["waitstate", "-m", "m1", "STOP"]);
+}
+
 /// Waits until a node reaches another over the cluster link.
 fn wait_reachable(from: &Agent, node: &str) {
     wait("the nodes reach each other", || {

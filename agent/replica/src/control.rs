@@ -2,11 +2,13 @@
 //!
 //! The agent starts `holdfast-replica --control-fd N` with one end of a Unix stream socketpair, sends one
 //! [`ToReplica::Configure`] and then commands; the replica answers with events and, while it serves, [`Stats`] once a
-//! second. The replica ends when the socket closes. An agent on an asynchronous runtime uses [`encode`] and [`Decoder`];
+//! second. When the socket closes the replica ends, unless it serves or follows and was told how to go on without an
+//! agent ([`Orphan`]): then it listens, and an agent that connects says [`ToReplica::Hello`], hears
+//! [`FromReplica::Found`], and goes on as if it had started it. An agent on an asynchronous runtime uses [`encode`] and [`Decoder`];
 //! blocking code uses [`send`] and [`receive`].
 
 use holdfast_api::ids::{ModuleId, NodeId};
-use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
+use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -14,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Version of this protocol; a replica refuses a `Configure` of another.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Longest frame accepted, in bytes, without its length field.
 pub const FRAME_MAX: usize = 1 << 20;
@@ -22,8 +24,12 @@ pub const FRAME_MAX: usize = 1 << 20;
 /// What the agent sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToReplica {
-    /// The first message, exactly once.
+    /// The first message of the agent that started it, exactly once.
     Configure(Box<Configure>),
+    /// The first message of an agent that finds it: what it would be started with now. Answered by `Found` or `Refused`.
+    Hello(Box<Configure>),
+    /// End in order: writers are refused, mounts are taken away. Also as the first message of an agent that finds it.
+    End,
     /// Everything after it, executed in the order given.
     Command(ReplicaCommand),
 }
@@ -33,6 +39,10 @@ pub enum ToReplica {
 pub enum FromReplica {
     /// For the core.
     Event(ReplicaEvent),
+    /// Answer to `Hello`: what is running. What came before it on this connection is part of that.
+    Found(Plane),
+    /// Answer to `Hello`: it does not obey this agent, for this reason.
+    Refused(String),
     /// For the console; once a second while serving or following.
     Stats(Stats),
 }
@@ -91,6 +101,23 @@ pub struct Configure {
     /// How long a broken stream may take to resume before it is reported lost, in milliseconds.
     #[serde(default = "default_resume_window_ms")]
     pub resume_window_ms: u64,
+    /// How it goes on when its agent is gone; `None`: it ends with it.
+    #[serde(default)]
+    pub orphan: Option<Orphan>,
+}
+
+/// How a replica goes on without an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// Where it listens for the next agent.
+    pub socket: PathBuf,
+    /// How long it goes on, and how long it holds a change back, in milliseconds: by then the peer may serve.
+    pub limit_ms: u64,
+    /// After this time, in milliseconds, `release` is run: the peer will want the virtual addresses.
+    pub addresses_ms: u64,
+    /// Program and arguments that take the module's virtual addresses away; empty: there are none.
+    #[serde(default)]
+    pub release: Vec<String>,
 }
 
 fn default_send_timeout_ms() -> u64 {

@@ -18,6 +18,8 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // A session of its own: nothing that ends the agent's ends this. It fails only where it is that already.
+    let _ = rustix::process::setsid();
     std::panic::set_hook(Box::new(|panic| {
         // A replica with a thread missing could hold back writes for ever: its end is what the agent can see.
         tracing::error!(%panic, "fault in the data plane");

@@ -1,7 +1,7 @@
 //! Putting an engine together: settings, ledger and drivers from cluster and module configuration.
 
+use super::begin::{Parts, begin};
 use super::{Agent, EngineHandle, Inner};
-use crate::clock;
 use crate::drivers::checks::{self, Checks};
 use crate::drivers::heartbeat::{Heartbeats, Link};
 use crate::drivers::replica::{self, Replica};
@@ -14,15 +14,15 @@ use crate::logs::ModuleLog;
 use crate::modules::Checked;
 use crate::options::program_beside;
 use crate::report::blank;
+use crate::settled::{self, Record};
 use anyhow::{Context, Result, anyhow, ensure};
 use holdfast_api::config::{ClusterConfig, ClusterNode};
 use holdfast_api::ids::NodeId;
 use holdfast_api::userconfig::{self, Acknowledge, Mode, UserConfig};
 use holdfast_core::heartbeat::module_key;
-use holdfast_core::node::Node;
 use holdfast_core::output::Script;
 use holdfast_core::settings::{BrokenRules, Rules, Settings, Witness};
-use holdfast_replica::control::{AsyncMode, Configure, PROTOCOL};
+use holdfast_replica::control::{AsyncMode, Configure, Orphan, PROTOCOL};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,21 +122,37 @@ impl Agent {
             checks: Checks::new(checks, self.store.switches(&config.name)?, inbox.clone()),
             reboot_command: self.options.reboot_command.clone(),
         };
-        let engine = Engine {
-            node: Node::new(self.node_settings(checked, &nodes), durable, clock::moment()),
-            module: config.name.clone(),
-            id: config.id,
-            version: config.version,
-            ledger,
+        let mut parts = Parts {
+            settings: self.node_settings(checked, &nodes),
+            durable,
+            run_dir: self.layout.run.clone(),
+            record: Record::of(&self.layout.run, &config.name),
             drivers,
             log,
-            application_log: self.application_log(checked),
-            reports: self.reports.clone(),
-            inputs,
-            inbox,
-            requests: asked,
         };
-        Ok(EngineHandle { requests, task: tokio::spawn(engine.run()) })
+        let (module, id, version) = (config.name.clone(), config.id, config.version);
+        let (reports, application_log) = (self.reports.clone(), self.application_log(checked));
+        let task = tokio::spawn(async move {
+            let node = begin(&mut parts).await;
+            let Parts { record, drivers, log, .. } = parts;
+            let engine = Engine {
+                node,
+                module,
+                id,
+                version,
+                ledger,
+                record,
+                drivers,
+                log,
+                application_log,
+                reports,
+                inputs,
+                inbox,
+                requests: asked,
+            };
+            engine.run().await;
+        });
+        Ok(EngineHandle { requests, task })
     }
 
     /// What the core has to know of a module.
@@ -266,6 +282,7 @@ impl Agent {
             // The application waits no longer for a silent peer than for a silent heartbeat.
             send_timeout_ms: rfs.send_timeout_ms.min(checked.user_config.heart.timeout_ms),
             resume_window_ms: checked.user_config.heart.pulse_ms,
+            orphan: Some(self.orphan(checked)),
         };
         Ok(Some(replica::Setting {
             program: self.options.replica_bin.clone().unwrap_or_else(|| program_beside("holdfast-replica")),
@@ -273,6 +290,36 @@ impl Agent {
             local: Nodes::address(own, lan)?,
             peer: Nodes::address(peer, lan)?,
         }))
+    }
+}
+
+impl Agent {
+    /// How a module's data plane goes on when this agent is gone. The peer may serve from the heartbeat timeout on, or as
+    /// soon as its witness has spoken; it wants the addresses then.
+    fn orphan(&self, checked: &Checked) -> Orphan {
+        let (name, timeout_ms) = (&checked.config.name, checked.user_config.heart.timeout_ms);
+        let witness = match checked.user_config.witness {
+            userconfig::Witness::None => Duration::ZERO,
+            _ => witness::limit(&checked.user_config),
+        };
+        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        let release = || {
+            let run = text(self.layout.run.clone());
+            vec![
+                text(program_beside("holdfast")),
+                "release-addresses".into(),
+                "--run-dir".into(),
+                run,
+                "--module".into(),
+                name.clone(),
+            ]
+        };
+        Orphan {
+            socket: settled::replica_socket(&self.layout.run, name),
+            limit_ms: timeout_ms + witness.as_millis() as u64,
+            addresses_ms: timeout_ms / 2,
+            release: checked.user_config.vip.as_ref().map(|_| release()).unwrap_or_default(),
+        }
     }
 }
 

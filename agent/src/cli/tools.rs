@@ -3,6 +3,7 @@
 use super::{DONE, LATE_TOOL, REFUSED};
 use crate::drivers::processes::{self, Process, Selection, pattern};
 use crate::drivers::vip;
+use crate::settled;
 use anyhow::{Context, Result, anyhow};
 use clap::{Subcommand, ValueEnum};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
@@ -63,6 +64,9 @@ pub(super) enum Verb {
         /// The agent's run folder.
         #[arg(long, default_value = "/run/holdfast")]
         run_dir: PathBuf,
+        /// Those of this module, whatever of it lives on; else of every module of which nothing does.
+        #[arg(long)]
+        module: Option<String>,
     },
 }
 
@@ -98,11 +102,11 @@ pub(super) fn run(verb: Verb) -> Result<u8> {
             end(found.into_iter().map(|process| (0, process)).collect(), level)
         }
         Verb::Boundcmd { timeout, command } => bounded(timeout, &command),
-        Verb::ReleaseAddresses { run_dir } => release_addresses(&run_dir),
+        Verb::ReleaseAddresses { run_dir, module } => release_addresses(&run_dir, module.as_deref()),
     }
 }
 
-fn release_addresses(run_dir: &Path) -> Result<u8> {
+fn release_addresses(run_dir: &Path, module: Option<&str>) -> Result<u8> {
     let socket = run_dir.join("agent.sock");
     if UnixStream::connect(&socket).is_ok() {
         return Err(anyhow!(
@@ -110,7 +114,11 @@ fn release_addresses(run_dir: &Path) -> Result<u8> {
             run_dir.display()
         ));
     }
-    for address in vip::release_left(run_dir)? {
+    let released = match module {
+        Some(module) => vip::release_of(run_dir, module)?,
+        None => vip::release_left(run_dir, |module| settled::goes_on(run_dir, module))?,
+    };
+    for address in released {
         writeln!(std::io::stdout(), "{address}")?;
     }
     Ok(DONE)

@@ -1,11 +1,16 @@
 //! Runs the module's `holdfast-replica` and carries commands and events between it and the core.
 //!
-//! The control socket is the program's standard input: it ends when the agent does.
+//! The control socket is the program's standard input. A program that serves or follows lives on when the agent ends,
+//! and is found again by the next one (`found`).
+
+mod found;
+
+pub use found::Found;
 
 use super::Inbox;
 use anyhow::{Context, Result};
 use holdfast_core::input::Input;
-use holdfast_core::replica::{Inventory, ReplicaCommand, ReplicaEvent};
+use holdfast_core::replica::{Inventory, Plane, ReplicaCommand, ReplicaEvent};
 use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, encode};
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::fd::OwnedFd;
@@ -19,6 +24,9 @@ use tokio::sync::{mpsc, watch};
 
 /// Commands waiting for a replica; the core never has more than a few under way.
 const QUEUE: usize = 64;
+
+/// One wait for the end of a process that is not a child.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What a replica is started with; names are resolved at each start.
 #[derive(Clone, Debug)]
@@ -59,6 +67,45 @@ impl Replica {
     /// The replicated directories; none in a module that replicates nothing.
     pub fn directories(&self) -> Vec<PathBuf> {
         self.setting.as_ref().map(|setting| setting.configure.directories.clone()).unwrap_or_default()
+    }
+
+    /// Finds what an earlier agent has left running; `None`: the module replicates nothing.
+    pub async fn find(&self) -> Option<Result<Found, Plane>> {
+        let setting = self.setting.as_ref()?;
+        let Some(orphan) = &setting.configure.orphan else { return Some(Err(Plane::Nothing)) };
+        let found = match resolve(setting).await {
+            Ok(configure) => found::find(&orphan.socket, &configure).await,
+            Err(error) => {
+                tracing::warn!("what an earlier agent has left is not looked for: {error:#}");
+                None
+            }
+        };
+        Some(found.ok_or(Plane::Nothing))
+    }
+
+    /// Goes on with it.
+    pub fn take_over(&mut self, found: Found) {
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let (reader, writer) = found.socket.into_split();
+        let (inbox, stats) = (self.inbox.clone(), self.stats.clone());
+        tokio::spawn(async move {
+            let writing = tokio::spawn(write_commands(writer, Vec::new(), queue));
+            read_events(reader, found.decoder, Process::Found(found.process), inbox, stats).await;
+            writing.abort();
+        });
+        self.commands = Some(commands);
+    }
+
+    /// Ends what an earlier agent has left running, and waits for that.
+    ///
+    /// # Errors
+    /// It cannot be ended.
+    pub async fn end_left(&self) -> Result<()> {
+        let orphan = self.setting.as_ref().and_then(|setting| setting.configure.orphan.as_ref());
+        match orphan {
+            Some(orphan) => found::end(&orphan.socket).await,
+            None => Ok(()),
+        }
     }
 
     /// Passes a command on, starting the process if it does not run.
@@ -135,7 +182,7 @@ async fn run(
     match started {
         Ok((child, reader, writer, first)) => {
             let writing = tokio::spawn(write_commands(writer, first, queue));
-            read_events(reader, child, inbox, stats).await;
+            read_events(reader, Decoder::default(), Process::Child(child), inbox, stats).await;
             writing.abort();
         }
         Err(error) => {
@@ -164,7 +211,7 @@ fn start(program: &Path, configure: &Configure) -> Result<Started> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
     ours.set_nonblocking(true)?;
     let mut command = Command::new(program);
-    command.args(["--control-fd", "0"]).stdin(OwnedFd::from(theirs)).process_group(0);
+    command.args(["--control-fd", "0"]).stdin(OwnedFd::from(theirs));
     let child = command.spawn().with_context(|| {
         format!("cannot start {}: install it beside the agent or give --replica-bin", program.display())
     })?;
@@ -186,36 +233,75 @@ async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: m
             return;
         }
     }
+    // Nobody will command it any more. An agent that is gone without a word leaves it running.
+    if let Ok(bytes) = encode::<ToReplica>(&ToReplica::End) {
+        let _ = socket.write_all(&bytes).await;
+    }
 }
 
-async fn read_events(mut socket: OwnedReadHalf, mut child: Child, inbox: Inbox, stats: watch::Sender<Option<Stats>>) {
-    let mut decoder = Decoder::default();
+/// The process at the other end.
+enum Process {
+    Child(Child),
+    /// An earlier agent's.
+    Found(found::Process),
+}
+
+impl Process {
+    fn kill(&self) {
+        match self {
+            Self::Child(child) => {
+                if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+            Self::Found(process) => process.kill(),
+        }
+    }
+
+    /// Waits for its end; how it was.
+    async fn ended(&mut self) -> String {
+        match self {
+            Self::Child(child) => match child.wait().await {
+                Ok(status) => status.code().map_or_else(
+                    || format!("ended by signal {}", status.signal().unwrap_or(0)),
+                    |code| format!("exit code {code}"),
+                ),
+                Err(error) => error.to_string(),
+            },
+            Self::Found(process) => {
+                while !process.ended(LOOK).await {}
+                "it ended".to_owned()
+            }
+        }
+    }
+}
+
+async fn read_events(
+    mut socket: OwnedReadHalf,
+    mut decoder: Decoder,
+    mut process: Process,
+    inbox: Inbox,
+    stats: watch::Sender<Option<Stats>>,
+) {
     let mut buffer = vec![0; 64 * 1024];
     let trouble = loop {
-        match socket.read(&mut buffer).await {
-            Ok(0) => break None,
-            Ok(length) => decoder.push(&buffer[..length]),
-            Err(error) => break Some(error.to_string()),
-        }
+        // What came with the first answer is read already.
         match pass_on(&mut decoder, &inbox, &stats).await {
             Ok(true) => {}
             Ok(false) => break None,
             Err(error) => break Some(error),
         }
+        match socket.read(&mut buffer).await {
+            Ok(0) => break None,
+            Ok(length) => decoder.push(&buffer[..length]),
+            Err(error) => break Some(error.to_string()),
+        }
     };
     stats.send_replace(None);
-    if trouble.is_some()
-        && let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32))
-    {
-        let _ = kill_process(pid, Signal::KILL);
+    if trouble.is_some() {
+        process.kill();
     }
-    let how = match child.wait().await {
-        Ok(status) => status.code().map_or_else(
-            || format!("ended by signal {}", status.signal().unwrap_or(0)),
-            |code| format!("exit code {code}"),
-        ),
-        Err(error) => error.to_string(),
-    };
+    let how = process.ended().await;
     let reason = trouble.map_or(how.clone(), |trouble| format!("{how}; {trouble}"));
     let _ = inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
 }
@@ -230,6 +316,7 @@ async fn pass_on(decoder: &mut Decoder, inbox: &Inbox, stats: &watch::Sender<Opt
                 }
             }
             FromReplica::Stats(figures) => drop(stats.send_replace(Some(figures))),
+            FromReplica::Found(_) | FromReplica::Refused(_) => {}
         }
     }
     Ok(true)

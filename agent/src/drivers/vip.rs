@@ -21,7 +21,7 @@ pub use frames::Mac;
 pub use look::{address_conflict, address_present, interface_of, link_is_up};
 pub use netlink::Interface;
 pub use probe::Holder;
-pub use record::release_left;
+pub use record::{release_left, release_of};
 
 use super::Inbox;
 use apply::Announced;

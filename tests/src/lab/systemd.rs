@@ -124,6 +124,7 @@ pub(crate) fn install(host: &Path) -> Result<()> {
     let (data, run, boot) = (path("data"), path("run"), path("boot_id"));
     let lab = format!(
         "[Service]\nExecStart=\nExecStart=/usr/bin/holdfast-agent --data-dir {data} --run-dir {run} --boot-id-file {boot}\n\
+         ExecStopPost=\nExecStopPost=/usr/bin/holdfast release-addresses --run-dir {run}\n\
          StandardOutput=append:{log}\nStandardError=append:{log}\n",
         log = path("log/agent")
     );

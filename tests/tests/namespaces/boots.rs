@@ -1,18 +1,129 @@
 //! The unit file below a real systemd: start at boot, a killed agent, an orderly shutdown.
 
 use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, load, progress};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use holdfast_tests::bank::client::LoadReport;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::demand_turns;
 use holdfast_tests::lab::wait::wait_until;
-use holdfast_tests::lab::{Lab, LabOptions};
+use holdfast_tests::lab::{Lab, LabOptions, trees};
+use std::collections::BTreeSet;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "systemd_boots_a_marked_module_after_a_power_cut_of_both_nodes", run: booted },
-    Scenario { name: "systemd_restarts_a_killed_agent_and_no_transfer_is_lost", run: killed_agent },
+    Scenario { name: "killed_agent_of_the_primary_goes_on_with_its_application_and_its_mount", run: killed_of_primary },
+    Scenario {
+        name: "killed_agent_of_the_secondary_goes_on_and_the_primary_waits_for_nothing",
+        run: killed_of_secondary,
+    },
+    Scenario { name: "systemctl_restart_of_the_agents_touches_neither_application_nor_mount", run: restarted },
+    Scenario { name: "agent_that_stays_away_loses_its_role_and_its_writers_are_refused", run: stays_away },
     Scenario { name: "shutdown_of_the_primary_machine_hands_over_after_stop_prim", run: shut_down },
 ];
+
+/// What a restart of the agent must leave alone on a node: the application's and the data plane's processes, the mount,
+/// and every change of state that the module log tells.
+#[derive(Debug, PartialEq, Eq)]
+struct Untouched {
+    processes: BTreeSet<(String, i32)>,
+    device: String,
+    changes: Vec<String>,
+}
+
+fn untouched(lab: &Lab, number: u8) -> Result<Untouched> {
+    let host = lab.host(number);
+    let programs = ["holdfast-bank", "holdfast-replica"].into_iter();
+    let processes = programs.flat_map(|name| host.named(name)).map(|process| (process.name, process.pid)).collect();
+    let log = lab.module_log(number, MODULE, 500);
+    Ok(Untouched {
+        processes,
+        device: host.shell("stat --format=%d /srv/bank")?,
+        changes: log.lines().filter(|line| line.contains(" -> ")).map(str::to_owned).collect(),
+    })
+}
+
+/// Under load, `restart` is done to the agent of each of these nodes; nobody notices.
+fn goes_on(restart: &[(u8, &str)]) -> Result<()> {
+    let lab = pair()?;
+    let watch = lab.watch_health(MODULE);
+    let load = load(&lab.bank(MODULE), "boots");
+    progress(&load, 100)?;
+    let before = [untouched(&lab, 1)?, untouched(&lab, 2)?];
+    let generation = lab.state(1, MODULE)?.generation;
+    ensure!(before[0].processes.len() >= 2, "the bank does not run: {before:?}");
+    for (number, command) in restart {
+        let main = || lab.host(*number).shell("systemctl show --property=MainPID holdfast-agent");
+        let old = main()?;
+        lab.host(*number).shell(command)?;
+        wait_until("systemd to restart the agent", PATIENCE, || {
+            let now = main()?;
+            Ok(now != old && now.trim() != "MainPID=0")
+        })?;
+        let story = lab.wait_pair(MODULE, 1).and_then(|()| progress(&load, 100));
+        story.with_context(|| lab.diagnosis(MODULE))?;
+    }
+    let after = [untouched(&lab, 1)?, untouched(&lab, 2)?];
+    ensure!(before == after, "not untouched:\n{before:#?}\n{after:#?}\n{}", lab.diagnosis(MODULE));
+    ensure!(lab.state(1, MODULE)?.generation == generation, "a new generation was taken");
+    let report = load.finish();
+    println!("  longest outage {} ms, {} acknowledged", report.longest_outage_ms, report.acknowledged.len());
+    ensure!(report.repeated == 0, "{} attempts failed, the last: {:?}", report.repeated, report.last_failure);
+    demand_turns(&watch.finish(), &[1])?;
+    settled(&lab, &report, 1)
+}
+
+/// Every acknowledged transfer is there, and both copies are the same.
+fn settled(lab: &Lab, report: &LoadReport, primary: u8) -> Result<()> {
+    lab.bank(MODULE).demand(&report.acknowledged)?;
+    lab.host(primary).shell("sync -f /srv/bank")?;
+    let (left, right) = (lab.backing(1, "/srv/bank"), lab.backing(2, "/srv/bank"));
+    wait_until("both copies to be equal", PATIENCE, || {
+        let found = trees::differences(&left, &right)?;
+        if found.is_empty() { Ok(true) } else { bail!("{}", found.join("; ")) }
+    })
+}
+
+const KILL: &str = "systemctl kill --signal=KILL --kill-whom=main holdfast-agent";
+
+fn killed_of_primary(_: &mut Bench) -> Result<()> {
+    goes_on(&[(1, KILL), (1, KILL)])
+}
+
+fn killed_of_secondary(_: &mut Bench) -> Result<()> {
+    goes_on(&[(2, KILL)])
+}
+
+fn restarted(_: &mut Bench) -> Result<()> {
+    let restart = "systemctl restart holdfast-agent";
+    goes_on(&[(1, restart), (2, restart)])
+}
+
+fn stays_away(_: &mut Bench) -> Result<()> {
+    let lab = pair()?;
+    let watch = lab.watch_health(MODULE);
+    let load = load(&lab.bank(MODULE), "boots");
+    progress(&load, 100)?;
+    let hold = "/run/systemd/system/holdfast-agent.service.d";
+    let never =
+        format!("mkdir -p {hold}; printf '[Service]\\nRestart=no\\n' >{hold}/never.conf; systemctl daemon-reload");
+    lab.host(1).shell(&never)?;
+    lab.host(1).shell(KILL)?;
+    lab.wait_serves(2, MODULE, PATIENCE)?;
+    progress(&load, 100)?;
+    wait_until("the data plane of node1 to end", PATIENCE, || Ok(lab.host(1).named("holdfast-replica").is_empty()))?;
+    // What the application of node1 still writes is refused: its mount is dead or gone with the data plane.
+    ensure!(
+        lab.host(1).fuse_mounts().is_empty() || lab.host(1).shell("touch /srv/bank/late").is_err(),
+        "it still writes"
+    );
+    lab.host(1).shell(&format!("rm {hold}/never.conf; systemctl daemon-reload; systemctl start holdfast-agent"))?;
+    let story = lab.wait_pair(MODULE, 2).and_then(|()| progress(&load, 50));
+    story.with_context(|| lab.diagnosis(MODULE))?;
+    let report = load.finish();
+    demand_turns(&watch.finish(), &[1, 2])?;
+    settled(&lab, &report, 2)
+}
 
 /// Two hosts below systemd with the bank as PRIM and SECOND, started at boot.
 fn pair() -> Result<Lab> {
@@ -28,6 +139,7 @@ fn pair() -> Result<Lab> {
 
 fn booted(_: &mut Bench) -> Result<()> {
     let mut lab = pair()?;
+    let watch = lab.watch_health(MODULE);
     let load = load(&lab.bank(MODULE), "boots");
     progress(&load, 100)?;
     lab.power_off(2)?;
@@ -38,27 +150,8 @@ fn booted(_: &mut Bench) -> Result<()> {
     let story = lab.wait_pair(MODULE, 1).and_then(|()| progress(&load, 50));
     story.with_context(|| lab.diagnosis(MODULE))?;
     let report = load.finish();
-    lab.bank(MODULE).demand(&report.acknowledged).map(drop)
-}
-
-fn killed_agent(_: &mut Bench) -> Result<()> {
-    let lab = pair()?;
-    let load = load(&lab.bank(MODULE), "boots");
-    progress(&load, 100)?;
-    let before = lab.host(1).shell("systemctl show --property=MainPID holdfast-agent")?;
-    lab.host(1).shell("systemctl kill --signal=KILL --kill-whom=main holdfast-agent")?;
-    wait_until("systemd to restart the agent", PATIENCE, || {
-        let now = lab.host(1).shell("systemctl show --property=MainPID holdfast-agent")?;
-        Ok(now != before && now.trim() != "MainPID=0")
-    })?;
-    let both_back = || {
-        let ready = |number| -> Result<bool> { Ok(lab.state(number, MODULE)?.readiness == "Ready") };
-        Ok(ready(1)? && ready(2)?)
-    };
-    wait_until("both nodes to be Ready again", PATIENCE, both_back).with_context(|| lab.diagnosis(MODULE))?;
-    progress(&load, 50)?;
-    let report = load.finish();
-    lab.bank(MODULE).demand(&report.acknowledged).map(drop)
+    demand_turns(&watch.finish(), &[1])?;
+    settled(&lab, &report, 1)
 }
 
 fn shut_down(_: &mut Bench) -> Result<()> {

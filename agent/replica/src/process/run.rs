@@ -1,7 +1,8 @@
 //! Carries out the agent's commands: one thread executes them in order, others read, write and measure.
 
+use super::agents::{Agents, Next, Order, Outbox};
 use super::{Role, Step, plan};
-use crate::control::{self, Configure, ControlError, FromReplica, PROTOCOL, ToReplica};
+use crate::control::{self, Configure, FromReplica, PROTOCOL, ToReplica};
 use crate::front::{Alone, Front, Inodes, Mode};
 use crate::inspect::Count;
 use crate::replicate::Replicate;
@@ -12,39 +13,36 @@ use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local, lock};
 use crate::tls::Protection;
 use holdfast_api::ids::Generation;
-use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
+use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long an orderly release waits for the peer's last acknowledgements.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How long the end of the process may take once the agent is gone; then it ends anyway, its mounts with it.
-const END: Duration = Duration::from_secs(10);
-
 /// Time between two reports of figures.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
 
-/// Serves one agent until its end of `socket` closes.
+/// Serves agents, one at a time; the first is at the other end of `socket`.
 pub fn run(socket: UnixStream) -> anyhow::Result<()> {
     let Some(first) = control::receive::<ToReplica>(&socket)? else { return Ok(()) };
-    let (outbox, outgoing) = mpsc::channel::<FromReplica>();
-    let writer = socket.try_clone()?;
-    let writing = std::thread::spawn(move || write_all(&writer, &outgoing));
+    let outbox = Outbox::default();
+    let writing = outbox.connect(socket.try_clone()?);
     let sink = outbox.clone();
-    // After the socket's end nobody listens any more.
-    let events: Events = Arc::new(move |event| drop(sink.send(FromReplica::Event(event))));
+    let events: Events = Arc::new(move |event| sink.send(FromReplica::Event(event)));
     match configured(first).and_then(|configure| Replica::new(configure, events.clone())) {
         Ok(mut replica) => {
-            let measured = replica.measured.clone();
-            std::thread::spawn(move || measure(&measured, &outbox));
-            replica.serve(read_all(socket)?);
+            let (measured, figures) = (replica.measured.clone(), outbox.clone());
+            std::thread::spawn(move || measure(&measured, &figures));
+            let orphan = replica.configure.orphan.clone();
+            let (mut agents, orders) = Agents::new(socket, outbox, orphan)?;
+            replica.serve(&mut agents, &orders);
         }
         Err(reason) => {
             events(ReplicaEvent::Failed { reason: reason.clone() });
-            drop((events, outbox));
+            outbox.disconnect();
             // The agent is to see the reason before the socket closes.
             let _ = writing.join();
             anyhow::bail!(reason);
@@ -55,55 +53,22 @@ pub fn run(socket: UnixStream) -> anyhow::Result<()> {
 
 fn configured(first: ToReplica) -> Result<Configure, String> {
     match first {
-        ToReplica::Configure(configure) if configure.protocol == PROTOCOL => Ok(*configure),
-        ToReplica::Configure(configure) => Err(format!(
-            "the agent speaks version {} of the control protocol, this replica version {PROTOCOL}: install both from \
-             one release",
-            configure.protocol
-        )),
-        ToReplica::Command(_) => Err("the first message must be Configure".into()),
+        ToReplica::Configure(configure) => of_this_version(&configure).map(|()| *configure),
+        ToReplica::Command(_) | ToReplica::Hello(_) | ToReplica::End => {
+            Err("the first message must be Configure".into())
+        }
     }
 }
 
-/// Reads commands on a thread of its own, so that the agent's end is noticed whatever is being done.
-fn read_all(socket: UnixStream) -> std::io::Result<Receiver<Option<ReplicaCommand>>> {
-    let (inbox, incoming) = mpsc::channel();
-    std::thread::Builder::new().name("control".into()).spawn(move || {
-        loop {
-            match control::receive::<ToReplica>(&socket) {
-                Ok(Some(ToReplica::Command(command))) => {
-                    if inbox.send(Some(command)).is_err() {
-                        return;
-                    }
-                }
-                Ok(Some(ToReplica::Configure(_))) => {
-                    tracing::error!("a second Configure: the agent and this replica are not of one version");
-                    break;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(%error, "the agent's control socket failed");
-                    break;
-                }
-            }
-        }
-        // The executing thread may have ended already.
-        let _ = inbox.send(None);
-        std::thread::sleep(END);
-        tracing::error!("the mounts could not be taken away in time: ending with them");
-        std::process::exit(1);
-    })?;
-    Ok(incoming)
-}
-
-fn write_all(socket: &UnixStream, outgoing: &Receiver<FromReplica>) {
-    while let Ok(message) = outgoing.recv() {
-        match control::send(socket, &message) {
-            Ok(()) => {}
-            Err(ControlError::Io(_)) => return,
-            Err(error) => tracing::error!(%error, "an event could not be told"),
-        }
+fn of_this_version(configure: &Configure) -> Result<(), String> {
+    if configure.protocol == PROTOCOL {
+        return Ok(());
     }
+    Err(format!(
+        "the agent speaks version {} of the control protocol, this replica version {PROTOCOL}: install both from one \
+         release",
+        configure.protocol
+    ))
 }
 
 /// What `Stats` are taken from.
@@ -115,7 +80,7 @@ enum Measured {
     Follower(Arc<Mutex<Follower>>),
 }
 
-fn measure(measured: &Mutex<Measured>, outbox: &mpsc::Sender<FromReplica>) {
+fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
     loop {
         std::thread::sleep(STATS_PERIOD);
         let stats = match &*lock(measured) {
@@ -127,9 +92,7 @@ fn measure(measured: &Mutex<Measured>, outbox: &mpsc::Sender<FromReplica>) {
                 Err(_) => continue,
             },
         };
-        if outbox.send(FromReplica::Stats(stats)).is_err() {
-            return;
-        }
+        outbox.send(FromReplica::Stats(stats));
     }
 }
 
@@ -181,12 +144,25 @@ impl Replica {
         })
     }
 
-    fn serve(&mut self, commands: Receiver<Option<ReplicaCommand>>) {
-        while let Ok(Some(command)) = commands.recv() {
-            tracing::info!(module = %self.configure.module, ?command, role = ?self.role, "command");
-            self.command(&command);
+    fn serve(&mut self, agents: &mut Agents, orders: &Receiver<Order>) {
+        loop {
+            match agents.next(orders, &self.plane()) {
+                Next::Command(command) => {
+                    tracing::info!(module = %self.configure.module, ?command, role = ?self.role, "command");
+                    self.command(&command);
+                }
+                Next::Hello(socket, theirs) => {
+                    let judged = of_this_version(&theirs).and_then(|()| self.same_as_configured(&theirs));
+                    agents.answer(socket, judged, || self.plane());
+                }
+                Next::Nothing => {}
+                Next::End(why) => {
+                    tracing::info!(why, "ending");
+                    break;
+                }
+            }
         }
-        tracing::info!("the agent has closed the control socket: ending");
+        agents.end_in_time();
         if let Some(sender) = &self.sender {
             sender.refuse();
         }
@@ -197,6 +173,20 @@ impl Replica {
         if let Err(reason) = self.unmount(true) {
             tracing::error!(reason, "a mount stays, dead");
         }
+    }
+
+    /// What an agent that finds this replica is told.
+    fn plane(&self) -> Plane {
+        match (self.role, &self.sender, &self.follower) {
+            (Role::Serving, Some(sender), _) => sender.plane(),
+            (Role::Following, _, Some(follower)) => lock(follower).plane(),
+            _ => Plane::Nothing,
+        }
+    }
+
+    fn same_as_configured(&self, theirs: &Configure) -> Result<(), String> {
+        let same = *theirs == self.configure;
+        if same { Ok(()) } else { Err("it was started with another configuration".into()) }
     }
 
     fn command(&mut self, command: &ReplicaCommand) {

@@ -6,7 +6,7 @@ use crate::control::Stats;
 use crate::frame::{FrameReader, Message, encode};
 use crate::tls::{Channel, Protection};
 use holdfast_api::ids::Generation;
-use holdfast_core::replica::{ReplicaEvent, ResyncProgress};
+use holdfast_core::replica::{Plane, ReplicaEvent, ResyncProgress};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -44,6 +44,8 @@ struct Shared {
     follow: Follow,
     stop: AtomicBool,
     confirmed: AtomicBool,
+    /// The stream has ended and cannot be resumed.
+    lost: AtomicBool,
     /// The socket of the connection or attempt now: shut down by a fence.
     socket: Mutex<Option<TcpStream>>,
     /// The greeted connection, and scratch room; held over each send.
@@ -79,6 +81,7 @@ impl Follower {
             follow,
             stop: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             socket: Mutex::new(None),
             writer: Mutex::default(),
             pause: (Mutex::new(()), Condvar::new()),
@@ -117,6 +120,11 @@ impl Follower {
         }
     }
 
+    /// What an agent that finds this replica is told.
+    pub fn plane(&self) -> Plane {
+        Plane::Following { session: self.shared.follow.session, lost: self.shared.lost.load(Ordering::Acquire) }
+    }
+
     /// Figures since the last call.
     pub fn take_stats(&self) -> Stats {
         Stats {
@@ -139,6 +147,10 @@ impl Shared {
     }
 
     fn tell(&self, event: ReplicaEvent) {
+        if matches!(event, ReplicaEvent::StreamLost { .. }) {
+            // First: whoever does not hear the event sees it.
+            self.lost.store(true, Ordering::Release);
+        }
         if !self.stopped() {
             (self.follow.events)(event);
         }

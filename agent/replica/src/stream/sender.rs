@@ -12,7 +12,7 @@ use crate::op::{FileId, Op};
 use crate::replicate::{Answer, Replicate, Ticket, Verdict};
 use crate::tls::Channel;
 use holdfast_api::ids::Generation;
-use holdfast_core::replica::ReplicaEvent;
+use holdfast_core::replica::{Plane, ReplicaEvent};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -135,6 +135,11 @@ impl Sender {
         // If the stream is lost now, its loss is told on its own.
         let _ = self.resync_send(epoch, &Message::Resync(ResyncStep::Complete), &[]);
         Ok(())
+    }
+
+    /// What an agent that finds this replica is told.
+    pub fn plane(&self) -> Plane {
+        lock(&self.state).table.plane()
     }
 
     /// Figures since the last call.

@@ -5,6 +5,7 @@
 use crate::frame::{Hello, number};
 use crate::replicate::{Answer, Verdict};
 use holdfast_api::ids::Generation;
+use holdfast_core::replica::{Acknowledges, Plane};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,6 +89,8 @@ pub(super) struct Table {
     pub sequence: u64,
     acked: u64,
     epochs: u64,
+    /// Since when nobody's word counts.
+    frozen_since: Option<Instant>,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     bulk_bytes: usize,
@@ -107,6 +110,7 @@ impl Table {
             sequence: 0,
             acked: 0,
             epochs: 0,
+            frozen_since: None,
             kept: VecDeque::new(),
             kept_bytes: 0,
             bulk_bytes: 0,
@@ -309,6 +313,7 @@ impl Table {
         self.generation = generation;
         self.grant_given_up = false;
         self.mode = Mode::Alone;
+        self.frozen_since = None;
         self.close_session();
         Ok(())
     }
@@ -332,6 +337,7 @@ impl Table {
     pub(super) fn lose(&mut self) -> Option<u64> {
         if self.mode == Mode::Paired {
             self.mode = Mode::Frozen;
+            self.frozen_since = Some(Instant::now());
         }
         self.close_session()
     }
@@ -339,6 +345,21 @@ impl Table {
     /// Everything held back, to be answered with one verdict.
     pub(super) fn release(&mut self, verdict: Verdict) -> Verdicts {
         (verdict, std::mem::take(&mut self.pending).into_values().collect())
+    }
+
+    /// What an agent that finds this replica is told.
+    pub(super) fn plane(&self) -> Plane {
+        let acknowledges = match self.mode {
+            Mode::Alone => Acknowledges::Alone,
+            Mode::Paired => Acknowledges::Paired,
+            Mode::Frozen => {
+                let held = self.frozen_since.map_or(Duration::ZERO, |since| since.elapsed());
+                Acknowledges::Frozen { held_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX) }
+            }
+            Mode::Refusing => return Plane::Nothing,
+        };
+        let session = self.session.as_ref().map(|session| session.number);
+        Plane::Serving { generation: self.generation, acknowledges, session, connected: self.streaming() }
     }
 
     /// Whether everything sent is acknowledged.

@@ -119,11 +119,19 @@ fn release(entry: &Entry) -> Result<()> {
     remove(&assigned).map(|_| ()).with_context(failed)
 }
 
-/// Takes away what agents that used this run folder have left.
+/// Takes away what an agent that used this run folder has left of one module.
+///
+/// # Errors
+/// As [`Record::release`].
+pub fn release_of(run: &Path, module: &str) -> Result<Vec<IpAddr>> {
+    Record::of(run, module).release()
+}
+
+/// Takes away what agents that used this run folder have left, but of the modules that `keep` is true for.
 ///
 /// # Errors
 /// The first address that could not be taken away, and why; the others were.
-pub fn release_left(run: &Path) -> Result<Vec<IpAddr>> {
+pub fn release_left(run: &Path, keep: impl Fn(&str) -> bool) -> Result<Vec<IpAddr>> {
     let folder = folder(run);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -133,7 +141,8 @@ pub fn release_left(run: &Path) -> Result<Vec<IpAddr>> {
     let (mut gone, mut problems) = (Vec::new(), Vec::new());
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if name.to_str().is_none_or(|name| name.starts_with('.') || !name.ends_with(".json")) {
+        let module = name.to_str().filter(|name| !name.starts_with('.')).and_then(|name| name.strip_suffix(".json"));
+        if module.is_none_or(&keep) {
             continue;
         }
         match Record(entry.path()).release() {
@@ -166,9 +175,9 @@ mod tests {
         };
         record.save(std::slice::from_ref(&entry)).unwrap();
         assert_eq!(record.entries().unwrap(), [entry]);
-        assert_eq!(release_left(dir.path()).unwrap().len(), 1);
+        assert_eq!(release_left(dir.path(), |_| false).unwrap().len(), 1);
         assert_eq!(record.entries().unwrap(), []);
-        assert!(release_left(dir.path()).unwrap().is_empty());
+        assert!(release_left(dir.path(), |_| false).unwrap().is_empty());
     }
 
     #[test]
@@ -177,8 +186,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("addresses")).unwrap();
         let path = dir.path().join("addresses/m.json");
         std::fs::write(&path, "nonsense").unwrap();
-        assert!(release_left(dir.path()).unwrap_err().to_string().contains("damaged"));
+        assert!(release_left(dir.path(), |_| false).unwrap_err().to_string().contains("damaged"));
         assert!(path.exists());
-        assert!(release_left(&dir.path().join("none")).unwrap().is_empty());
+        assert!(release_left(&dir.path().join("none"), |_| false).unwrap().is_empty());
     }
 }

@@ -279,7 +279,7 @@ fn what_was_there_before_stays_and_what_a_killed_agent_left_goes() {
     lab.host(1).ip("address add 10.77.0.60/24 dev eth0");
     lab.set(1, &["10.77.0.60", "10.77.0.61"]).unwrap();
     let run = lab.run.path().join("1");
-    let gone = lab.host(1).run(|| release_left(&run)).unwrap();
+    let gone = lab.host(1).run(|| release_left(&run, |_| false)).unwrap();
     assert_eq!(gone, ["10.77.0.61".parse::<IpAddr>().unwrap()]);
     assert!(lab.host(1).has("10.77.0.60") && !lab.host(1).has("10.77.0.61"));
 }
