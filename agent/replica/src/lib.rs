@@ -15,5 +15,6 @@ pub mod replicate;
 pub mod resync;
 pub mod stream;
 pub mod tls;
+pub mod track;
 pub mod tree;
 pub mod verify;

@@ -16,6 +16,7 @@ mod reply;
 mod roots;
 mod session;
 pub mod touched;
+mod track;
 mod users;
 mod wire;
 

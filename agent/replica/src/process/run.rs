@@ -11,6 +11,7 @@ use crate::stream::sender::Sender;
 use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local, lock};
 use crate::tls::Protection;
+use crate::track::{Tracker, Watch, keeper::Keeper};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use std::os::unix::net::UnixStream;
@@ -141,6 +142,10 @@ struct Replica {
     role: Role,
     /// The directories' handles, taken before anything is mounted.
     handles: Option<Arc<Inodes>>,
+    /// What may differ; with the handles.
+    tracker: Option<Arc<Tracker>>,
+    /// While something is mounted.
+    watch: Option<Watch>,
     front: Option<Front>,
     sender: Option<Arc<Sender>>,
     server: Option<Server>,
@@ -173,6 +178,8 @@ impl Replica {
             events,
             role: Role::Idle,
             handles: None,
+            tracker: None,
+            watch: None,
             front: None,
             sender: None,
             server: None,
@@ -264,9 +271,32 @@ impl Replica {
         if let Some(handles) = &self.handles {
             return Ok(handles.clone());
         }
+        let left_dead = self
+            .configure
+            .directories
+            .iter()
+            .all(|path| std::fs::metadata(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN)));
         let handles = Inodes::open(&self.configure.directories).map_err(|error| error.to_string())?;
+        if let Some(tracker) = self.tracker.take() {
+            tracker.close();
+        }
+        let roots = (0..).map_while(|index| handles.directory_fd(index)).collect();
+        let folder = &self.configure.state_dir;
+        self.tracker = Tracker::open(folder, roots, &self.configure.boot_id).map_err(|error| {
+            format!("cannot keep the record of what may differ in {}: {error}; make it writable", folder.display())
+        })?;
+        if let Some(tracker) = self.tracker.as_ref().filter(|_| left_dead) {
+            tracker.nobody_was_there();
+        }
         self.handles = Some(handles.clone());
         Ok(handles)
+    }
+
+    /// A table for one mount.
+    fn table(&mut self) -> Result<Arc<Inodes>, String> {
+        let table = self.handles()?.renew().map_err(|error| error.to_string())?;
+        table.set_tracker(self.tracker.clone());
+        Ok(table)
     }
 
     fn inspect(&mut self) -> Result<(), String> {
@@ -284,7 +314,7 @@ impl Replica {
     }
 
     fn start_serving(&mut self, generation: Generation) -> Result<(), String> {
-        let inodes = self.handles()?.renew().map_err(|error| error.to_string())?;
+        let inodes = self.table()?;
         let sender = Sender::new(self.local.clone(), generation, self.events.clone());
         let serve = Serve {
             sender: sender.clone(),
@@ -302,6 +332,11 @@ impl Replica {
         if let Ok(address) = server.address() {
             tracing::info!(%address, %generation, "serving");
         }
+        if let Some(tracker) = &self.tracker {
+            self.watch = Some(tracker.watch());
+            let keeper = Keeper::new(tracker.clone(), inodes, &sender);
+            std::thread::spawn(move || keeper.run());
+        }
         self.front = Some(front);
         self.server = Some(server);
         *lock(&self.measured) = Measured::Sender(sender.clone());
@@ -313,9 +348,10 @@ impl Replica {
         if self.front.is_some() {
             return Ok(());
         }
-        let inodes = self.handles()?.renew().map_err(|error| error.to_string())?;
+        let inodes = self.table()?;
         let nobody: Arc<dyn Replicate> = Arc::new(Alone);
         self.front = Some(Front::mount(&inodes, Mode::ReadOnly, &nobody).map_err(|error| error.to_string())?);
+        self.watch = self.tracker.as_ref().map(Tracker::watch);
         Ok(())
     }
 
@@ -331,6 +367,7 @@ impl Replica {
             session,
             generation,
             events: self.events.clone(),
+            tracker: self.tracker.clone(),
         };
         let follower = Arc::new(Mutex::new(Follower::start(follow, applier)));
         *lock(&self.measured) = Measured::Follower(follower.clone());
@@ -346,6 +383,9 @@ impl Replica {
 
     fn unmount(&mut self, abort: bool) -> Result<(), String> {
         if let Some(front) = &self.front {
+            if let Some(watch) = self.watch.take() {
+                watch.end();
+            }
             front.unmount(abort).map_err(|error| error.to_string())?;
         }
         self.front = None;

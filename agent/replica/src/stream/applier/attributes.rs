@@ -103,8 +103,9 @@ fn is_zero(block: &[u8]) -> bool {
     block.first().is_none_or(|first| *first == 0 && block[..block.len() - 1] == block[1..])
 }
 
-/// Hashes of the blocks of extent `index` up to the end of the file; holes are not read.
-pub fn hash_extent(fd: impl AsFd, index: u64) -> Result<Vec<[u8; 32]>, Errno> {
+/// Hashes of the blocks of extent `index` up to the end of the file; holes are not read, nor blocks whose bit in `wanted`
+/// is not set ([`ZERO`] stands in their places).
+pub fn hash_extent(fd: impl AsFd, index: u64, wanted: u64) -> Result<Vec<[u8; 32]>, Errno> {
     let start = index.checked_mul(EXTENT).ok_or(Errno::INVAL)?;
     let size = Status::of(fd.as_fd())?.size;
     let end = size.min(start.saturating_add(EXTENT));
@@ -114,6 +115,11 @@ pub fn hash_extent(fd: impl AsFd, index: u64) -> Result<Vec<[u8; 32]>, Errno> {
     let mut data = start;
     while at < end {
         let length = (end - at).min(BLOCK as u64);
+        if wanted >> hashes.len() & 1 == 0 {
+            hashes.push(ZERO);
+            at += length;
+            continue;
+        }
         if data < at + length {
             data = next_data(fd.as_fd(), data.max(at), end)?;
         }
