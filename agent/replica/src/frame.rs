@@ -7,11 +7,13 @@
 //! the one before; all others carry 0. Decoding never panics and never allocates more than a frame's length.
 
 mod body;
+mod named;
 pub use body::{CheckStep, Checked, NAMED_BYTES_MAX, NAMED_MAX};
 pub use body::{Decoded, Entry, Hello, Message, ResyncStep};
+pub use named::{Told, ToldWhat};
 
 /// Version of the stream; frames of another version are refused.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Longest payload of one operation, in bytes.
 pub const PAYLOAD_MAX: usize = 1 << 20;

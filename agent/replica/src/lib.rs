@@ -18,5 +18,6 @@ pub mod setaside;
 pub mod stream;
 pub(crate) mod survey;
 pub mod tls;
+pub mod track;
 pub mod tree;
 pub mod verify;

@@ -58,8 +58,9 @@ pub struct Attributes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the fields are told by their variant
 pub enum Op {
-    /// `id` means the object at `name` in `parent`: sent before the first use of an id in a session.
-    Bind { id: FileId, parent: FileId, name: Vec<u8>, kind: FileKind },
+    /// `id` means the object at `name` in `parent`: sent before the first use of an id in a session. `exact` (set by the
+    /// stream): the name is known to mean the same on both nodes.
+    Bind { id: FileId, parent: FileId, name: Vec<u8>, kind: FileKind, exact: bool },
     /// The primary will not use `id` again.
     Forget { id: FileId },
     /// Payload at `offset`; `clear_suid` also clears set-uid and set-gid as the kernel asked.

@@ -17,7 +17,10 @@
 //! At the end, with all changes paused, nothing is left to look at: from there every write waits for the secondary.
 
 mod compare;
+mod union;
 mod walk;
+
+pub(crate) use union::{Plan, Union};
 
 use crate::frame::Message;
 use crate::front::Inodes;
@@ -44,23 +47,32 @@ pub(crate) enum Fault {
 }
 
 /// Resyncs the peer of a session that has just begun; ends in `ResyncCopied` or in the session's loss.
-pub(crate) fn run(sender: &Arc<Sender>, inodes: &Arc<Inodes>, attached: Attached, events: &Events) {
+pub(crate) fn run(sender: &Arc<Sender>, inodes: &Arc<Inodes>, attached: Attached, (plan, events): (Plan, &Events)) {
     let count = Arc::new(Count::default());
     let counting = {
         let count = count.clone();
-        let roots: Vec<_> = (0..).map_while(|index| inodes.directory_fd(index)).collect();
+        let whole = matches!(plan, Plan::Full);
+        let roots: Vec<_> = (0..).map_while(|index| inodes.directory_fd(index)).filter(|_| whole).collect();
         let filter = inodes.filter().clone();
         std::thread::spawn(move || count.run(&roots, &filter))
     };
-    let report = Report { sender: sender.clone(), events: events.clone(), began: Instant::now(), last: None, count };
+    let what = match &plan {
+        Plan::Full => "everything".into(),
+        Plan::Named(union) => format!("what is named only: {}", union.len()),
+    };
+    tracing::info!(session = attached.session, what, "resync compares");
+    let report =
+        Report { sender: sender.clone(), events: events.clone(), began: Instant::now(), last: None, count, named: 0 };
     let mut walk = walk::Walk::new(sender.clone(), inodes.clone(), attached.epoch, report);
-    let result = walk.all();
+    let result = walk.all(attached.session, plan);
     walk.report().count.stop();
     // Only counts: nothing depends on how it ended.
     let _ = counting.join();
     match result {
         Ok(()) => {
             walk.report().tell();
+            let progress = *walk.report().progress();
+            tracing::info!(session = attached.session, %progress, "resync copied");
             events(ReplicaEvent::ResyncCopied { session: attached.session });
         }
         Err(Fault::Lost(lost)) => tracing::info!(%lost, "resync ended"),
@@ -75,6 +87,8 @@ struct Report {
     began: Instant,
     last: Option<(Instant, ResyncProgress)>,
     count: Arc<Count>,
+    /// Entries that are known to be compared, if not everything is counted.
+    named: u64,
 }
 
 impl Report {
@@ -91,8 +105,9 @@ impl Report {
     fn tell(&mut self) {
         let total = self.count.so_far();
         let elapsed_ms = self.began.elapsed().as_millis() as u64;
+        let named = self.named;
         let p = self.progress();
-        p.entries_total = total.entries.max(p.entries_done);
+        p.entries_total = total.entries.max(named).max(p.entries_done);
         p.bytes_total = total.bytes.max(p.bytes_done);
         p.elapsed_ms = elapsed_ms;
         let progress = *p;

@@ -47,12 +47,17 @@ impl Nodes {
         let fingerprints = [1, 2].map(|node| make_key(base.path(), &format!("node{node}")));
         for node in [1, 2] {
             fs::create_dir(base.path().join(format!("data{node}"))).unwrap();
+            fs::create_dir(base.path().join(format!("state{node}"))).unwrap();
         }
         Self { base, ports, fingerprints }
     }
 
     fn data(&self, node: usize) -> PathBuf {
         self.base.path().join(format!("data{node}"))
+    }
+
+    fn state(&self, node: usize) -> PathBuf {
+        self.base.path().join(format!("state{node}"))
     }
 
     fn configure(&self, node: usize) -> Configure {
@@ -74,7 +79,7 @@ impl Nodes {
             encryption: true,
             secret: String::new(),
             async_mode: AsyncMode::Second,
-            state_dir: self.base.path().into(),
+            state_dir: self.state(node),
             boot_id: "boot".into(),
             send_timeout_ms: 5000,
             resume_window_ms: 700,
@@ -289,6 +294,143 @@ fn every_write_survives_the_death_of_the_primary() {
     assert_eq!(nodes.differences(), Vec::<String>::new());
     one.close();
     two.close();
+}
+
+/// Number of the journal in force: one more with each pairing begun, and with each saved.
+fn journal_number(state: &Path) -> u64 {
+    let number = |file: &str| {
+        let head = fs::read(state.join(file)).unwrap_or_default();
+        head.get(4..12).map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+    };
+    number("track.0").max(number("track.1"))
+}
+
+/// Writers that go on until they are stopped, whatever becomes of the mount.
+struct Load(Arc<std::sync::atomic::AtomicBool>, std::thread::JoinHandle<u64>);
+
+impl Load {
+    fn start(root: PathBuf) -> Self {
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut done = 0;
+            for i in 0u64.. {
+                if stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                let folder = root.join(format!("load/{}", i % 5));
+                let path = folder.join(format!("f{}", i % 23));
+                let made = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, vec![i as u8; 5000]));
+                let moved = made.and_then(|()| fs::rename(&path, folder.join(format!("g{}", i % 11))));
+                done += u64::from(moved.is_ok());
+            }
+            done
+        });
+        Self(stop, thread)
+    }
+
+    fn stop(self) -> u64 {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.1.join().unwrap()
+    }
+}
+
+/// Entries and bytes compared by the last resync.
+fn compared(primary: &Replica) -> (u64, u64) {
+    let told = primary.told.lock().unwrap();
+    let last = told.iter().rev().find_map(|event| match event {
+        E::ResyncProgress { progress } => Some((progress.entries_done, progress.bytes_done)),
+        _ => None,
+    });
+    last.unwrap()
+}
+
+/// Much that nobody changes.
+fn weight(nodes: &Nodes) {
+    for node in [1, 2] {
+        fill(&nodes.data(node).join("still"), 0, 400);
+    }
+}
+
+fn release_both(nodes: &Nodes, mut primary: Replica, mut secondary: Replica) {
+    primary.command(C::Release { abort: false });
+    primary.expect_event(E::Released);
+    secondary.command(C::Fence);
+    secondary.expect_event(E::Fenced);
+    secondary.command(C::Release { abort: false });
+    secondary.expect_event(E::Released);
+    assert_eq!(nodes.differences(), Vec::<String>::new());
+    primary.close();
+    secondary.close();
+}
+
+/// A pair whose pairing is saved on both nodes.
+fn settled_pair(nodes: &Nodes) -> (Replica, Replica) {
+    weight(nodes);
+    let state = nodes.state(1);
+    let (began, at) = (Arc::new(Mutex::new(0)), state.clone());
+    let told = began.clone();
+    let both = pair(nodes, move |_| *told.lock().unwrap() = journal_number(&at));
+    let began = *began.lock().unwrap();
+    eventually("the pairing is saved", || journal_number(&state) >= began + 2);
+    both
+}
+
+#[test]
+fn after_kill_9_of_the_secondary_under_load_only_what_may_differ_is_compared() {
+    let nodes = Nodes::new();
+    let (mut one, mut two) = settled_pair(&nodes);
+    let load = Load::start(nodes.data(1));
+    eventually("the load has begun", || fs::exists(nodes.data(1).join("load/4")).unwrap());
+    two.kill();
+    one.expect("StreamLost", |e| matches!(e, E::StreamLost { session: 7, .. }).then_some(()));
+    one.command(C::ContinueAlone { generation: SECOND });
+    let mut two = nodes.start(2);
+    follow(&mut one, &mut two, 8, SECOND);
+    let (entries, bytes) = compared(&one);
+    assert!(load.stop() > 0);
+    assert!(entries < 200 && bytes < 4 << 20, "{entries} entries, {bytes} bytes of 400 entries, 78 MB were compared");
+    release_both(&nodes, one, two);
+}
+
+#[test]
+fn after_kill_9_of_the_primary_under_load_only_what_may_differ_is_compared() {
+    let nodes = Nodes::new();
+    let (mut one, mut two) = settled_pair(&nodes);
+    let load = Load::start(nodes.data(1));
+    eventually("the load has begun", || fs::exists(nodes.data(1).join("load/4")).unwrap());
+    one.kill();
+    two.expect("StreamLost", |e| matches!(e, E::StreamLost { session: 7, .. }).then_some(()));
+    load.stop();
+    two.command(C::Fence);
+    two.expect_event(E::Fenced);
+    two.command(C::Serve { generation: SECOND });
+    two.expect_event(E::Serving);
+    let load = Load::start(nodes.data(2));
+    let mut one = nodes.start(1);
+    follow(&mut two, &mut one, 8, SECOND);
+    let (entries, bytes) = compared(&two);
+    assert!(load.stop() > 0);
+    assert!(entries < 200 && bytes < 4 << 20, "{entries} entries, {bytes} bytes of 400 entries, 78 MB were compared");
+    release_both(&nodes, two, one);
+}
+
+#[test]
+fn what_was_edited_while_both_were_stopped_is_compared_and_nothing_else() {
+    let nodes = Nodes::new();
+    let (one, two) = settled_pair(&nodes);
+    release_both(&nodes, one, two);
+    let old = fs::metadata(nodes.data(2).join("still/folder3/file3")).unwrap().modified().unwrap();
+    fs::write(nodes.data(2).join("still/folder3/file3"), vec![9; 1 + 3 * 977]).unwrap();
+    fs::File::open(nodes.data(2).join("still/folder3/file3")).unwrap().set_modified(old).unwrap();
+    fs::remove_file(nodes.data(1).join("still/folder5/file5")).unwrap();
+    let (mut one, mut two) = (nodes.start(1), nodes.start(2));
+    one.command(C::Serve { generation: SECOND });
+    one.expect_event(E::Serving);
+    follow(&mut one, &mut two, 8, SECOND);
+    let (entries, _) = compared(&one);
+    assert!(entries < 200, "{entries} entries were compared");
+    release_both(&nodes, one, two);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod check;
 pub use check::{CheckStep, Checked, NAMED_BYTES_MAX, NAMED_MAX};
 
-use super::FrameError;
+use super::{FrameError, Told};
 use crate::op::{Attributes, FileId, FileKind, Op, Time};
 use holdfast_api::ids::Generation;
 
@@ -24,6 +24,8 @@ pub struct Hello {
     pub generation: Generation,
     /// Follower: the last sequence number it has applied (0: none yet). Server: the number before the first it will send.
     pub applied: u64,
+    /// Follower: how far its knowledge of what may differ reaches (base, pairing, flushed, asked).
+    pub standing: [u64; 4],
 }
 
 /// One entry of a directory's listing.
@@ -37,6 +39,8 @@ pub struct Entry {
     pub kind: FileKind,
     /// Whether the object has more names than this one.
     pub linked: bool,
+    /// The name is known to mean the same on both nodes: the secondary must find it so.
+    pub exact: bool,
     /// Device number, for devices.
     pub device: u64,
     /// Target, for symbolic links.
@@ -65,6 +69,8 @@ pub enum ResyncStep {
         id: FileId,
         /// Number of the 4 MiB extent.
         index: u64,
+        /// Which of its blocks, one bit each.
+        blocks: u64,
     },
     /// Make this range of `id` zeros (a hole where the file system can).
     Zero {
@@ -92,6 +98,22 @@ pub enum ResyncStep {
     Flush {
         /// Comes back in the answer.
         request: u64,
+        /// Number of the flush to be saved before the answer; 0: none.
+        flush: u64,
+    },
+    /// The first step. `full`: everything is compared, so from here on the secondary knows nothing of what may differ.
+    Begin {
+        /// Not only what is named.
+        full: bool,
+    },
+    /// Some names of `directory`: those with an entry are made to mean what they mean on the primary, the others removed.
+    Match {
+        /// The directory.
+        directory: FileId,
+        /// What is there on the primary.
+        entries: Vec<Entry>,
+        /// Names that are not there.
+        absent: Vec<Vec<u8>>,
     },
     /// The secondary has everything: sync, tell the agent, answer `UpToDate` when it says so.
     Complete,
@@ -140,6 +162,15 @@ pub enum Message {
     },
     /// Opens a connection on which the primary only tells what it has, in `Check` steps.
     Survey(Hello),
+    /// (Greeting) the primary asks for part number so-and-so of what the secondary names.
+    NamesWanted(u32),
+    /// (Greeting) a part of what the secondary names; `None`: everything may differ.
+    Names {
+        /// Whether it was the last part.
+        last: bool,
+        /// What is named.
+        told: Option<Vec<Told>>,
+    },
 }
 
 /// A decoded body.
@@ -175,10 +206,21 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u16 {
         Message::Progress(figures) => w.numbers(10, figures),
         Message::Survey(hello) => {
             w.hello(hello);
-            11
+            14
         }
         Message::Checked { request, checked } => w.checked(*request, checked),
         Message::Check(step) => w.check(step),
+        Message::NamesWanted(part) => {
+            w.u32(*part);
+            11
+        }
+        Message::Names { last, told } => {
+            w.u8(u8::from(*last) | u8::from(told.is_some()) << 1);
+            let told = told.as_deref().unwrap_or_default();
+            w.u32(told.len() as u32);
+            told.iter().for_each(|one| w.told(one));
+            12
+        }
         Message::Op(op) => w.op(op),
         Message::Resync(step) => w.step(step),
     }
@@ -201,25 +243,25 @@ pub(super) fn decode(kind: u16, body: &[u8]) -> Result<Decoded<'_>, FrameError> 
     Ok(Decoded { message, payload: r.rest })
 }
 
-struct Writer<'a>(&'a mut Vec<u8>);
+pub(super) struct Writer<'a>(&'a mut Vec<u8>);
 
 impl Writer<'_> {
-    fn u8(&mut self, value: u8) {
+    pub(super) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
-    fn u16(&mut self, value: u16) {
+    pub(super) fn u16(&mut self, value: u16) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
-    fn u32(&mut self, value: u32) {
+    pub(super) fn u32(&mut self, value: u32) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
-    fn u64(&mut self, value: u64) {
+    pub(super) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
     fn id(&mut self, id: FileId) {
         self.u64(id.0);
     }
-    fn short(&mut self, bytes: &[u8]) {
+    pub(super) fn short(&mut self, bytes: &[u8]) {
         self.u16(bytes.len() as u16);
         self.0.extend_from_slice(bytes);
     }
@@ -248,6 +290,7 @@ impl Writer<'_> {
         self.u16(hello.module);
         self.u16(hello.node);
         self.short(&hello.boot_id.as_bytes()[..hello.boot_id.len().min(64)]);
+        self.numbers(1, &hello.standing);
         self.numbers(
             1,
             &[hello.incarnation, hello.session, hello.generation.number, hello.generation.id, hello.applied],
@@ -263,8 +306,8 @@ impl Writer<'_> {
 
     fn op(&mut self, op: &Op) -> u16 {
         match op {
-            Op::Bind { id, parent, name, kind } => {
-                self.u8(kind_code(*kind));
+            Op::Bind { id, parent, name, kind, exact } => {
+                self.u8(kind_code(*kind) | u8::from(*exact) << 7);
                 self.place(32, *id, *parent, name)
             }
             Op::Forget { id } => self.numbers(33, &[id.0]),
@@ -335,7 +378,7 @@ impl Writer<'_> {
                 self.list(*directory, (*first, *last), entries);
                 65
             }
-            ResyncStep::Hash { request, id, index } => self.numbers(66, &[*request, id.0, *index]),
+            ResyncStep::Hash { request, id, index, blocks } => self.numbers(66, &[*request, id.0, *index, *blocks]),
             ResyncStep::Zero { id, offset, length } => self.numbers(67, &[id.0, *offset, *length]),
             ResyncStep::Settle { id, mode, accessed, modified, xattrs } => {
                 self.id(*id);
@@ -346,9 +389,29 @@ impl Writer<'_> {
                 xattrs.iter().for_each(|name| self.short(name));
                 68
             }
-            ResyncStep::Flush { request } => self.numbers(69, &[*request]),
+            ResyncStep::Flush { request, flush } => self.numbers(69, &[*request, *flush]),
             ResyncStep::Complete => 70,
+            ResyncStep::Begin { full } => {
+                self.u8(u8::from(*full));
+                71
+            }
+            ResyncStep::Match { directory, entries, absent } => {
+                self.id(*directory);
+                self.u32(entries.len() as u32);
+                entries.iter().for_each(|entry| self.entry(entry));
+                self.u32(absent.len() as u32);
+                absent.iter().for_each(|name| self.short(name));
+                72
+            }
         }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        self.u8(kind_code(entry.kind) | u8::from(entry.linked) << 7 | u8::from(entry.exact) << 6);
+        self.u64(entry.device);
+        self.id(entry.id);
+        self.short(&entry.name);
+        self.short(&entry.target);
     }
 }
 
@@ -366,13 +429,13 @@ fn kind_code(kind: FileKind) -> u8 {
     KINDS.iter().position(|k| *k == kind).map_or(0, |i| i as u8)
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     kind: u16,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    fn bad(&self, what: &'static str) -> FrameError {
+    pub(super) fn bad(&self, what: &'static str) -> FrameError {
         FrameError::Malformed { kind: self.kind, what }
     }
 
@@ -388,16 +451,16 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
-    fn u8(&mut self) -> Result<u8, FrameError> {
+    pub(super) fn u8(&mut self) -> Result<u8, FrameError> {
         Ok(self.array::<1>()?[0])
     }
-    fn u16(&mut self) -> Result<u16, FrameError> {
+    pub(super) fn u16(&mut self) -> Result<u16, FrameError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
-    fn u32(&mut self) -> Result<u32, FrameError> {
+    pub(super) fn u32(&mut self) -> Result<u32, FrameError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
-    fn u64(&mut self) -> Result<u64, FrameError> {
+    pub(super) fn u64(&mut self) -> Result<u64, FrameError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
     fn flag(&mut self) -> Result<bool, FrameError> {
@@ -433,7 +496,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A name of one step: it can never lead out of its directory.
-    fn name(&mut self) -> Result<Vec<u8>, FrameError> {
+    pub(super) fn name(&mut self) -> Result<Vec<u8>, FrameError> {
         let name = self.short(NAME_MAX)?;
         let harmless = !name.is_empty() && name != b"." && name != b".." && !name.iter().any(|b| matches!(b, b'/' | 0));
         if harmless { Ok(name) } else { Err(self.bad("a name that is not one")) }
@@ -483,14 +546,24 @@ impl<'a> Reader<'a> {
                 }
                 Message::Progress(figures)
             }
-            11 => Message::Survey(self.hello()?),
+            11 => Message::NamesWanted(self.u32()?),
             12 => {
+                let flags = self.u8()?;
+                if flags > 3 {
+                    return Err(self.bad("unknown flags"));
+                }
+                let count = self.u32()?;
+                let told = (0..count).map(|_| self.told()).collect::<Result<Vec<_>, _>>()?;
+                Message::Names { last: flags & 1 != 0, told: (flags & 2 != 0).then_some(told) }
+            }
+            14 => Message::Survey(self.hello()?),
+            15 => {
                 let (request, checked) = self.checked()?;
                 Message::Checked { request, checked }
             }
             80..=84 => Message::Check(self.check()?),
             32..=45 => Message::Op(self.op()?),
-            65..=70 => Message::Resync(self.step()?),
+            65..=72 => Message::Resync(self.step()?),
             _ => return Err(self.bad("unknown kind")),
         })
     }
@@ -500,6 +573,7 @@ impl<'a> Reader<'a> {
             module: self.u16()?,
             node: self.u16()?,
             boot_id: String::from_utf8(self.short(64)?).map_err(|_| self.bad("a boot id that is not UTF-8"))?,
+            standing: [self.u64()?, self.u64()?, self.u64()?, self.u64()?],
             incarnation: self.u64()?,
             session: self.u64()?,
             generation: Generation { number: self.u64()?, id: self.u64()? },
@@ -514,9 +588,10 @@ impl<'a> Reader<'a> {
     fn op(&mut self) -> Result<Op, FrameError> {
         Ok(match self.kind {
             32 => {
-                let kind = self.file_kind()?;
+                let code = self.u8()?;
+                let kind = self.kind_of(code & 0x7f)?;
                 let (id, parent, name) = self.place()?;
-                Op::Bind { id, parent, name, kind }
+                Op::Bind { id, parent, name, kind, exact: code & 0x80 != 0 }
             }
             33 => Op::Forget { id: self.id()? },
             34 => {
@@ -578,7 +653,7 @@ impl<'a> Reader<'a> {
                 let (directory, (first, last), entries) = self.list()?;
                 ResyncStep::List { directory, first, last, entries }
             }
-            66 => ResyncStep::Hash { request: self.u64()?, id: self.id()?, index: self.u64()? },
+            66 => ResyncStep::Hash { request: self.u64()?, id: self.id()?, index: self.u64()?, blocks: self.u64()? },
             67 => ResyncStep::Zero { id: self.id()?, offset: self.u64()?, length: self.u64()? },
             68 => {
                 let (id, mode) = (self.id()?, self.mode()?);
@@ -590,16 +665,26 @@ impl<'a> Reader<'a> {
                 }
                 ResyncStep::Settle { id, mode, accessed, modified, xattrs }
             }
-            69 => ResyncStep::Flush { request: self.u64()? },
-            _ => ResyncStep::Complete,
+            69 => ResyncStep::Flush { request: self.u64()?, flush: self.u64()? },
+            70 => ResyncStep::Complete,
+            71 => ResyncStep::Begin { full: self.flag()? },
+            _ => {
+                let directory = self.id()?;
+                let count = self.u32()?;
+                let entries = (0..count).map(|_| self.entry()).collect::<Result<_, _>>()?;
+                let count = self.u32()?;
+                let absent = (0..count).map(|_| self.name()).collect::<Result<_, _>>()?;
+                ResyncStep::Match { directory, entries, absent }
+            }
         })
     }
 
     fn entry(&mut self) -> Result<Entry, FrameError> {
         let code = self.u8()?;
         Ok(Entry {
-            kind: self.kind_of(code & 0x7f)?,
+            kind: self.kind_of(code & 0x3f)?,
             linked: code & 0x80 != 0,
+            exact: code & 0x40 != 0,
             device: self.u64()?,
             id: self.id()?,
             name: self.name()?,

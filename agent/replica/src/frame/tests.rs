@@ -31,7 +31,13 @@ fn attributes() -> impl Strategy<Value = Attributes> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        (id(), id(), name(), kind()).prop_map(|(id, parent, name, kind)| Op::Bind { id, parent, name, kind }),
+        (id(), id(), name(), kind(), any::<bool>()).prop_map(|(id, parent, name, kind, exact)| Op::Bind {
+            id,
+            parent,
+            name,
+            kind,
+            exact
+        }),
         id().prop_map(|id| Op::Forget { id }),
         (id(), any::<u64>(), any::<bool>()).prop_map(|(id, offset, clear_suid)| Op::Write { id, offset, clear_suid }),
         (id(), attributes()).prop_map(|(id, attributes)| Op::SetAttributes { id, attributes }),
@@ -69,13 +75,22 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    (id(), name(), kind(), any::<bool>(), any::<u64>()).prop_map(|(id, name, kind, linked, device)| Entry {
-        id,
-        name,
-        kind,
-        linked,
-        device,
-        target: b"x/../y".to_vec(),
+    (id(), name(), kind(), any::<[bool; 2]>(), any::<u64>()).prop_map(|(id, name, kind, [linked, exact], device)| {
+        Entry { id, name, kind, linked, exact, device, target: b"x/../y".to_vec() }
+    })
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let what = prop_oneof![
+        name().prop_map(ToldWhat::Name),
+        Just(ToldWhat::AllFiles),
+        any::<bool>().prop_map(|whole| ToldWhat::Inside { whole }),
+        proptest::collection::vec((any::<u32>(), any::<u64>()), 0..4).prop_map(ToldWhat::Blocks),
+    ];
+    (any::<u16>(), proptest::collection::vec(name(), 0..4), what).prop_map(|(root, steps, what)| Told {
+        root,
+        steps,
+        what,
     })
 }
 
@@ -117,6 +132,15 @@ fn message() -> impl Strategy<Value = Message> {
         ),
         1 => ".{0,40}".prop_map(Message::Broken),
         1 => any::<u64>().prop_map(Message::Ack),
+        1 => any::<u32>().prop_map(Message::NamesWanted),
+        1 => (any::<bool>(), proptest::option::of(proptest::collection::vec(told(), 0..5)))
+            .prop_map(|(last, told)| Message::Names { last, told }),
+        1 => (id(), proptest::collection::vec(entry(), 0..3), proptest::collection::vec(name(), 0..3)).prop_map(
+            |(directory, entries, absent)| Message::Resync(ResyncStep::Match { directory, entries, absent })
+        ),
+        1 => any::<bool>().prop_map(|full| Message::Resync(ResyncStep::Begin { full })),
+        1 => (any::<u64>(), any::<u64>())
+            .prop_map(|(request, flush)| Message::Resync(ResyncStep::Flush { request, flush })),
     ]
 }
 

@@ -82,7 +82,7 @@ impl<'c> Change<'c> {
                 None => return false,
                 Some(parent) if !parent.is_bound(self.session) => path.push(parent.id()),
                 Some(parent) => {
-                    let op = Op::Bind { id, parent: parent.id(), name, kind: inode.kind() };
+                    let op = Op::Bind { id, parent: parent.id(), name, kind: inode.kind(), exact: false };
                     self.submit(&op, &[]);
                     self.mark(&inode);
                     path.pop();

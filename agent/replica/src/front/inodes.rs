@@ -202,6 +202,7 @@ pub struct Inodes {
     pub(super) table: Mutex<Table>,
     pub(super) touched: TouchedList,
     changes: RwLock<()>,
+    pub(super) tracker: std::sync::OnceLock<Arc<crate::track::Tracker>>,
     pub(super) forgotten: Mutex<Vec<(FileId, u64)>>,
     pub(super) forgotten_count: AtomicUsize,
 }
@@ -303,6 +304,7 @@ impl Inodes {
             table: Mutex::new(table),
             touched: TouchedList::default(),
             changes: RwLock::new(()),
+            tracker: std::sync::OnceLock::new(),
             forgotten: Mutex::new(Vec::new()),
             forgotten_count: AtomicUsize::new(0),
         }))

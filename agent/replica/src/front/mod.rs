@@ -16,6 +16,7 @@ pub mod reply;
 mod roots;
 mod session;
 pub mod touched;
+mod track;
 mod users;
 pub mod wire;
 

@@ -14,6 +14,7 @@ use crate::stream::sender::Sender;
 use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local, lock};
 use crate::tls::Protection;
+use crate::track::{Tracker, Watch, keeper::Keeper};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use std::io::ErrorKind;
@@ -118,6 +119,10 @@ struct Replica {
     looking: Arc<AtomicBool>,
     /// The directories' handles, taken before anything is mounted.
     handles: Option<Arc<Inodes>>,
+    /// What may differ; with the handles.
+    tracker: Option<Arc<Tracker>>,
+    /// While something is mounted.
+    watch: Option<Watch>,
     front: Option<Front>,
     sender: Option<Arc<Sender>>,
     /// What is mounted read-write.
@@ -156,6 +161,8 @@ impl Replica {
             events,
             role: Role::Idle,
             handles: None,
+            tracker: None,
+            watch: None,
             front: None,
             sender: None,
             served: None,
@@ -316,10 +323,33 @@ impl Replica {
         if let Some(path) = missing(&self.configure.required) {
             return Err(format!("{} is not there, and must be (<tocheck>): mount the disk it is on", path.display()));
         }
+        let left_dead = self
+            .configure
+            .directories
+            .iter()
+            .all(|path| std::fs::metadata(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN)));
         let handles = Inodes::open_filtered(&self.configure.directories, self.filter.clone());
         let handles = handles.map_err(|error| error.to_string())?;
+        if let Some(tracker) = self.tracker.take() {
+            tracker.close();
+        }
+        let roots = (0..).map_while(|index| handles.directory_fd(index)).collect();
+        let folder = &self.configure.state_dir;
+        self.tracker = Tracker::open(folder, roots, &self.configure.boot_id).map_err(|error| {
+            format!("cannot keep the record of what may differ in {}: {error}; make it writable", folder.display())
+        })?;
+        if let Some(tracker) = self.tracker.as_ref().filter(|_| left_dead) {
+            tracker.nobody_was_there();
+        }
         self.handles = Some(handles.clone());
         Ok(handles)
+    }
+
+    /// A table for one mount.
+    fn table(&mut self) -> Result<Arc<Inodes>, String> {
+        let table = self.handles()?.renew().map_err(|error| error.to_string())?;
+        table.set_tracker(self.tracker.clone());
+        Ok(table)
     }
 
     /// Counts what is there, once every path that must be there is. While nothing is mounted the paths may come to lead
@@ -349,7 +379,7 @@ impl Replica {
     }
 
     fn start_serving(&mut self, generation: Generation) -> Result<(), String> {
-        let inodes = self.handles()?.renew().map_err(|error| error.to_string())?;
+        let inodes = self.table()?;
         let sender = Sender::new(self.local.clone(), generation, self.events.clone());
         let serve = Serve {
             sender: sender.clone(),
@@ -367,6 +397,11 @@ impl Replica {
         if let Ok(address) = server.address() {
             tracing::info!(%address, %generation, "serving");
         }
+        if let Some(tracker) = &self.tracker {
+            self.watch = Some(tracker.watch());
+            let keeper = Keeper::new(tracker.clone(), inodes, &sender);
+            std::thread::spawn(move || keeper.run());
+        }
         self.front = Some(front);
         self.server = Some(server);
         *lock(&self.measured) = Measured::Sender(sender.clone());
@@ -379,9 +414,10 @@ impl Replica {
         if self.front.is_some() {
             return Ok(());
         }
-        let inodes = self.handles()?.renew().map_err(|error| error.to_string())?;
+        let inodes = self.table()?;
         let nobody: Arc<dyn Replicate> = Arc::new(Alone);
         self.front = Some(Front::mount(&inodes, Mode::ReadOnly, &nobody).map_err(|error| error.to_string())?);
+        self.watch = self.tracker.as_ref().map(Tracker::watch);
         Ok(())
     }
 
@@ -395,6 +431,7 @@ impl Replica {
             session,
             generation,
             events: self.events.clone(),
+            tracker: self.tracker.clone(),
         };
         let follower = Arc::new(Mutex::new(Follower::start(follow, applier)));
         *lock(&self.measured) = Measured::Follower(follower.clone());
@@ -422,6 +459,9 @@ impl Replica {
         self.looking.store(false, Ordering::Release);
         self.aside.store(true, Ordering::Release);
         if let Some(front) = &self.front {
+            if let Some(watch) = self.watch.take() {
+                watch.end();
+            }
             front.unmount(abort).map_err(|error| error.to_string())?;
         }
         self.front = None;

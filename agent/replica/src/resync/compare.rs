@@ -18,14 +18,18 @@ const CHUNK: usize = 1 << 20;
 /// A file being compared.
 pub(super) struct FileJob {
     pub(super) held: Held,
-    pub(super) extents: u64,
-    left: Cell<u64>,
+    /// All of it is compared: it is exact afterwards.
+    pub(super) whole: bool,
+    left: Cell<usize>,
 }
 
 impl FileJob {
-    pub(super) fn new(held: Held, size: u64) -> Self {
-        let extents = size.div_ceil(EXTENT);
-        Self { held, extents, left: Cell::new(extents) }
+    pub(super) fn new(held: Held, extents: usize, whole: bool) -> Self {
+        Self { held, whole, left: Cell::new(extents) }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.left.get() == 0
     }
 
     /// One extent less; whether it was the last.
@@ -39,6 +43,8 @@ impl FileJob {
 pub(super) struct Pending {
     pub(super) job: Rc<FileJob>,
     pub(super) index: u64,
+    /// Which blocks of it are compared, one bit each.
+    pub(super) blocks: u64,
     pub(super) request: u64,
 }
 
@@ -47,7 +53,9 @@ impl Walk {
     pub(super) fn compare(&self, pending: &Pending) -> Result<(u64, u64), Fault> {
         let theirs = match self.sender.reply(self.epoch, pending.request)? {
             Reply::Hashes(blocks) => blocks,
-            Reply::Flushed | Reply::Checked(_) => Vec::new(),
+            Reply::Flushed | Reply::Checked(_) => {
+                return Err(crate::stream::Lost("the secondary answered something else".into()).into());
+            }
         };
         let file = &pending.job.held;
         let start = pending.index * EXTENT;
@@ -55,6 +63,10 @@ impl Walk {
         let (mut compared, mut sent) = (0, 0);
         for chunk in 0..EXTENT / CHUNK as u64 {
             let at = start + chunk * CHUNK as u64;
+            let blocks = pending.blocks >> (chunk * (CHUNK / BLOCK) as u64) & ((1 << (CHUNK / BLOCK)) - 1);
+            if blocks == 0 {
+                continue;
+            }
             let theirs = theirs.get((chunk as usize * CHUNK / BLOCK)..).unwrap_or_default();
             self.sender.wait_window(self.epoch)?;
             let _order = file.lock_order();
@@ -68,7 +80,7 @@ impl Walk {
             if count == 0 {
                 break;
             }
-            for (range, zero) in differences(&buffer[..count], theirs) {
+            for (range, zero) in differences(&buffer[..count], theirs, blocks) {
                 let offset = at + range.start as u64;
                 if zero {
                     self.send(ResyncStep::Zero { id: file.id(), offset, length: range.len() as u64 })?;
@@ -78,7 +90,8 @@ impl Walk {
                     self.send_op(op, &buffer[range])?;
                 }
             }
-            compared += count as u64;
+            let whole = count.div_ceil(BLOCK) as u32;
+            compared += (count as u64).min(u64::from((blocks & ((1 << whole) - 1)).count_ones()) * BLOCK as u64);
         }
         Ok((compared, sent))
     }
@@ -98,9 +111,13 @@ impl Walk {
 
 /// The ranges of `ours` that differ from what the secondary's hashes tell, neighbours joined; `true` for zeros, which
 /// need not travel. Where the secondary had no block its file has zeros, or what live writes have put there since.
-fn differences(ours: &[u8], theirs: &[[u8; 32]]) -> Vec<(Range<usize>, bool)> {
+/// Only the blocks whose bit is set are looked at.
+fn differences(ours: &[u8], theirs: &[[u8; 32]], blocks: u64) -> Vec<(Range<usize>, bool)> {
     let mut found: Vec<(Range<usize>, bool)> = Vec::new();
     for (number, block) in ours.chunks(BLOCK).enumerate() {
+        if blocks >> number & 1 == 0 {
+            continue;
+        }
         let hash = hash_block(block);
         if hash == theirs.get(number).copied().unwrap_or(ZERO) {
             continue;
@@ -123,12 +140,12 @@ mod tests {
         let mut ours = vec![7; 4 * BLOCK + 10];
         ours[BLOCK..2 * BLOCK].fill(0);
         let same = hash_block(&ours[..BLOCK]);
-        assert_eq!(differences(&ours, &[]), [(0..BLOCK, false), (2 * BLOCK..4 * BLOCK + 10, false)]);
+        assert_eq!(differences(&ours, &[], u64::MAX), [(0..BLOCK, false), (2 * BLOCK..4 * BLOCK + 10, false)]);
         assert_eq!(
-            differences(&ours, &[same, same, same, [9; 32]]),
+            differences(&ours, &[same, same, same, [9; 32]], u64::MAX),
             [(BLOCK..2 * BLOCK, true), (3 * BLOCK..4 * BLOCK + 10, false)]
         );
         let last = hash_block(&ours[4 * BLOCK..]);
-        assert!(differences(&ours, &[same, ZERO, same, same, last]).is_empty());
+        assert!(differences(&ours, &[same, ZERO, same, same, last], u64::MAX).is_empty());
     }
 }

@@ -1,14 +1,16 @@
 //! The walk of a resync: directory by directory, then again whatever was moved past it.
 
 use super::compare::{FileJob, Pending};
-use super::{Fault, Report};
+use super::{Fault, Plan, Report};
 use crate::frame::{Entry, Message, ResyncStep};
 use crate::front::{Held, Inodes};
 use crate::op::{Attributes, FileId, FileKind, Op};
+use crate::stream::applier::EXTENT;
 use crate::stream::sender::Sender;
+use crate::track::Tracker;
 use crate::tree::Status;
 use rustix::io::Errno;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ pub(super) struct Walk {
     /// Objects with several names keep their ids to the end, so that each further name is known to be the same object.
     linked: Vec<Held>,
     pending: VecDeque<Pending>,
+    /// What was moved while only named things are compared.
+    again: Vec<Held>,
 }
 
 impl Walk {
@@ -43,6 +47,7 @@ impl Walk {
             done: HashSet::new(),
             linked: Vec::new(),
             pending: VecDeque::new(),
+            again: Vec::new(),
         }
     }
 
@@ -50,10 +55,18 @@ impl Walk {
         &mut self.report
     }
 
-    /// Everything, until nothing is left to look at; then the session is paired.
-    pub(super) fn all(&mut self) -> Result<(), Fault> {
-        self.begin();
+    /// Everything, or everything named, until nothing is left to look at; then the session is paired.
+    pub(super) fn all(&mut self, session: u64, plan: Plan) -> Result<(), Fault> {
+        match plan {
+            Plan::Full => self.restart()?,
+            Plan::Named(union) => self.named(union)?,
+        }
         loop {
+            for moved in std::mem::take(&mut self.again) {
+                if self.bind(&moved)? {
+                    self.object(moved)?;
+                }
+            }
             while let Some(directory) = self.stack.pop() {
                 self.directory(&directory)?;
                 self.inodes.submit_forgotten(&*self.sender);
@@ -63,8 +76,9 @@ impl Walk {
                 continue;
             }
             // What was copied reaches the secondary's disk now, while nobody waits for it.
-            let request = self.sender.ask(self.epoch, |request| ResyncStep::Flush { request })?;
+            let request = self.sender.ask(self.epoch, |request| ResyncStep::Flush { request, flush: 0 })?;
             self.sender.reply(self.epoch, request)?;
+            self.know(|tracker| tracker.pairing(session))?;
             let inodes = self.inodes.clone();
             let paused = inodes.pause_changes();
             if self.look_again()? {
@@ -72,10 +86,39 @@ impl Walk {
                 continue;
             }
             self.sender.pair(self.epoch)?;
+            if let Some(tracker) = self.inodes.tracker() {
+                self.sender.set_pair_round(tracker.next_round());
+            }
             drop(paused);
             self.inodes.watch_touched(false);
             return Ok(());
         }
+    }
+
+    /// Begins to compare everything, whatever is known.
+    pub(super) fn restart(&mut self) -> Result<(), Fault> {
+        self.sender.set_cover(None);
+        self.send(ResyncStep::Begin { full: true })?;
+        self.begin();
+        Ok(())
+    }
+
+    fn know(&self, save: impl FnOnce(&Tracker) -> std::io::Result<()>) -> Result<(), Fault> {
+        let saved = self.inodes.tracker().map_or(Ok(()), |tracker| save(tracker));
+        saved.map_err(|error| {
+            Fault::Local("the record of what may differ".into(), Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        })
+    }
+
+    pub(super) fn set_named(&mut self, count: u64) {
+        self.report.named = count;
+    }
+
+    /// One entry more is compared.
+    pub(super) fn one_more(&mut self) -> Result<(), Fault> {
+        self.report.progress().entries_done += 1;
+        self.report.tell_sometimes();
+        Ok(())
     }
 
     fn begin(&mut self) {
@@ -93,12 +136,18 @@ impl Walk {
         let touched = self.inodes.take_touched();
         if touched.overflowed {
             tracing::info!("too much was renamed during the resync: the tree is walked again");
-            self.begin();
+            self.restart()?;
             return Ok(true);
         }
+        let by_names = self.sender.is_covered();
         for (directory, object) in touched.entries {
             // What is exact already stays so: its names travel exactly.
             if self.done.contains(&object) || self.listed.contains(&object) || self.sender.is_fresh(object) {
+                continue;
+            }
+            if by_names && let Some(moved) = self.inodes.get(object) {
+                // It may have come from a name that was still to be compared: it is looked at where it is now.
+                self.again.push(moved);
                 continue;
             }
             match self.inodes.get(directory) {
@@ -109,12 +158,12 @@ impl Walk {
                 None if self.inodes.get(object).is_none() => {}
                 None => {
                     // Its directory is not known any more under this id (it was removed, or forgotten and met again).
-                    self.begin();
+                    self.restart()?;
                     return Ok(true);
                 }
             }
         }
-        Ok(!self.stack.is_empty())
+        Ok(!self.stack.is_empty() || !self.again.is_empty())
     }
 
     pub(super) fn send(&self, step: ResyncStep) -> Result<(), Fault> {
@@ -145,10 +194,22 @@ impl Walk {
                     Err(errno) => return Err(self.local(directory, errno)),
                 }
             }
-            self.send_listing(directory, &children)?;
+            if self.sender.is_covered() {
+                let several =
+                    |(_, child, status): &(_, Held, Status)| child.kind() != FileKind::Directory && status.links > 1;
+                if children.iter().any(several) {
+                    // Which names are one file cannot be told from some names.
+                    drop(order);
+                    return self.restart();
+                }
+                let directories = children.iter().filter(|(_, child, _)| child.kind() == FileKind::Directory);
+                directories.for_each(|(_, child, _)| self.sender.cover(|cover| cover.add_tree(child.id())));
+            }
+            self.send_listing(directory, &children, &|_, _| false)?;
             for (_, child, _) in &children {
                 child.mark_bound(self.epoch);
             }
+            self.sender.cover(|cover| cover.compared(directory.id()));
             self.settle(directory)?;
             children
         };
@@ -158,24 +219,19 @@ impl Walk {
         Ok(())
     }
 
-    fn send_listing(&self, directory: &Held, children: &[(Vec<u8>, Held, Status)]) -> Result<(), Fault> {
+    pub(super) fn send_listing(
+        &self,
+        directory: &Held,
+        children: &[(Vec<u8>, Held, Status)],
+        exact: &dyn Fn(&Vec<u8>, &Held) -> bool,
+    ) -> Result<(), Fault> {
         let mut first = true;
         let mut entries = Vec::new();
         let mut length = 0;
         for (name, child, status) in children {
-            let target = match child.kind() {
-                FileKind::Symlink => self.inodes.read_link(child).map_err(|errno| self.local(child, errno))?,
-                _ => Vec::new(),
-            };
-            length += 32 + name.len() + target.len();
-            entries.push(Entry {
-                id: child.id(),
-                name: name.clone(),
-                kind: child.kind(),
-                linked: status.links > 1 && child.kind() != FileKind::Directory,
-                device: status.rdev,
-                target,
-            });
+            let entry = self.entry(name, child, status, exact(name, child))?;
+            length += 32 + name.len() + entry.target.len();
+            entries.push(entry);
             if length >= PART {
                 let part = std::mem::take(&mut entries);
                 self.send(ResyncStep::List { directory: directory.id(), first, last: false, entries: part })?;
@@ -185,7 +241,23 @@ impl Walk {
         self.send(ResyncStep::List { directory: directory.id(), first, last: true, entries })
     }
 
-    fn child(&mut self, child: Held, status: &Status) -> Result<(), Fault> {
+    pub(super) fn entry(&self, name: &[u8], child: &Held, status: &Status, exact: bool) -> Result<Entry, Fault> {
+        let target = match child.kind() {
+            FileKind::Symlink => self.inodes.read_link(child).map_err(|errno| self.local(child, errno))?,
+            _ => Vec::new(),
+        };
+        Ok(Entry {
+            id: child.id(),
+            name: name.to_vec(),
+            kind: child.kind(),
+            linked: status.links > 1 && child.kind() != FileKind::Directory,
+            exact,
+            device: status.rdev,
+            target,
+        })
+    }
+
+    pub(super) fn child(&mut self, child: Held, status: &Status) -> Result<(), Fault> {
         if child.kind() != FileKind::Directory && status.links > 1 {
             self.linked.push(child.clone());
         }
@@ -194,13 +266,18 @@ impl Walk {
         if exact || self.done.contains(&child.id()) {
             return Ok(());
         }
+        self.object(child)
+    }
+
+    /// What is behind a name, with everything below.
+    fn object(&mut self, child: Held) -> Result<(), Fault> {
         match child.kind() {
             FileKind::Directory => {
                 if !self.listed.contains(&child.id()) {
                     self.stack.push(child);
                 }
             }
-            FileKind::File => self.file(child)?,
+            FileKind::File => self.file_blocks(child, None)?,
             _ => {
                 let order = child.lock_order();
                 self.settle(&child)?;
@@ -208,13 +285,11 @@ impl Walk {
                 self.done.insert(child.id());
             }
         }
-        self.report.progress().entries_done += 1;
-        self.report.tell_sometimes();
-        Ok(())
+        self.one_more()
     }
 
-    /// Begins the compare of a file: the same length, then its extents are asked for.
-    fn file(&mut self, file: Held) -> Result<(), Fault> {
+    /// Begins the compare of a file: the same length, then its extents, or these blocks of some of them, are asked for.
+    pub(super) fn file_blocks(&mut self, file: Held, blocks: Option<BTreeMap<u32, u64>>) -> Result<(), Fault> {
         let size = {
             let _order = file.lock_order();
             let status = match self.inodes.status(&file) {
@@ -225,15 +300,24 @@ impl Walk {
             self.send_op(Op::SetAttributes { id: file.id(), attributes }, &[])?;
             status.size
         };
-        let job = Rc::new(FileJob::new(file, size));
-        for index in 0..job.extents {
+        let extents = size.div_ceil(EXTENT);
+        let whole = blocks.is_none();
+        let asked: Vec<(u64, u64)> = match blocks {
+            None => (0..extents).map(|index| (index, u64::MAX)).collect(),
+            Some(blocks) => {
+                let within = blocks.into_iter().map(|(index, mask)| (u64::from(index), mask));
+                within.filter(|(index, _)| *index < extents).collect()
+            }
+        };
+        let job = Rc::new(FileJob::new(file, asked.len(), whole));
+        for (index, blocks) in asked {
             self.finish_pending(AHEAD - 1)?;
             self.sender.wait_window(self.epoch)?;
             let id = job.held.id();
-            let request = self.sender.ask(self.epoch, |request| ResyncStep::Hash { request, id, index })?;
-            self.pending.push_back(Pending { job: job.clone(), index, request });
+            let request = self.sender.ask(self.epoch, |request| ResyncStep::Hash { request, id, index, blocks })?;
+            self.pending.push_back(Pending { job: job.clone(), index, blocks, request });
         }
-        if job.extents == 0 { self.finish_file(&job) } else { Ok(()) }
+        if job.is_done() { self.finish_file(&job) } else { Ok(()) }
     }
 
     /// Works off the extents asked for until at most `left` are.
@@ -256,12 +340,16 @@ impl Walk {
         let order = job.held.lock_order();
         self.settle(&job.held)?;
         drop(order);
-        self.done.insert(job.held.id());
+        if job.whole {
+            self.done.insert(job.held.id());
+        } else {
+            self.one_more()?;
+        }
         Ok(())
     }
 
     /// The last step of an object, under its order lock: owner, extended attributes, mode, times.
-    fn settle(&self, object: &Held) -> Result<(), Fault> {
+    pub(super) fn settle(&self, object: &Held) -> Result<(), Fault> {
         let read = self.inodes.status(object).and_then(|status| Ok((status, self.inodes.xattrs(object)?)));
         let (status, xattrs) = match read {
             Ok(both) => both,

@@ -65,10 +65,9 @@ pub(crate) fn run(job: &Job, mut applier: Applier) -> Result<Aside, String> {
             return Err("it was ordered otherwise".into());
         }
         let message = survey.next().map_err(|error| format!("comparing with the primary: {error}"))?;
-        match applier.apply(message, &[]).map_err(|error| error.to_string())? {
+        if let Effect::Reply(_) = applier.apply(message, &[]).map_err(|error| error.to_string())? {
             // The end.
-            Effect::Reply(_) => break,
-            _ => {}
+            break;
         }
     }
     let (differences, overflowed) = applier.take_differences();

@@ -65,8 +65,15 @@ pub enum Effect {
     None,
     /// Send this to the primary.
     Reply(Message),
-    /// Sync the file systems, then answer this request.
-    Flush(u64),
+    /// Sync the file systems, save the flush (if it has a number), then answer this request.
+    Flush {
+        /// As asked.
+        request: u64,
+        /// Number to be saved, or 0.
+        flush: u64,
+    },
+    /// What may differ is not known from here on: saved before anything more is applied.
+    Unknown,
     /// Everything is here: sync the file systems, then tell the agent.
     Complete,
 }
@@ -164,9 +171,9 @@ impl Applier {
         self.note(op);
         self.check.meet(op);
         match op {
-            Op::Bind { id, parent, name, kind } => {
-                self.bind(*id, *parent, name, *kind).map_err(|errno| self.error("finding", *parent, name, errno))
-            }
+            Op::Bind { id, parent, name, kind, exact } => self
+                .bind(*id, *parent, name, (*kind, *exact))
+                .map_err(|errno| self.error("finding", *parent, name, errno)),
             Op::Forget { id } => {
                 self.objects.forget(*id);
                 Ok(())
@@ -248,8 +255,8 @@ impl Applier {
             ResyncStep::List { directory, first, last, entries } => {
                 self.list_part(directory, (first, last), entries).map(|()| Effect::None)
             }
-            ResyncStep::Hash { request, id, index } => {
-                let hashed = self.objects.open(id, Level::Read).and_then(|fd| hash_extent(&*fd, index));
+            ResyncStep::Hash { request, id, index, blocks } => {
+                let hashed = self.objects.open(id, Level::Read).and_then(|fd| hash_extent(&*fd, index, blocks));
                 let blocks =
                     hashed.map_err(|errno| ApplyError::new("reading", errno, self.objects.describe(id, b"")))?;
                 Ok(Effect::Reply(Message::Hashes { request, blocks }))
@@ -265,7 +272,11 @@ impl Applier {
                     .map_err(|errno| ApplyError::new("setting attributes of", errno, self.objects.describe(id, b"")))?;
                 Ok(Effect::None)
             }
-            ResyncStep::Flush { request } => Ok(Effect::Flush(request)),
+            ResyncStep::Flush { request, flush } => Ok(Effect::Flush { request, flush }),
+            ResyncStep::Begin { full } => Ok(if full { Effect::Unknown } else { Effect::None }),
+            ResyncStep::Match { directory, entries, absent } => {
+                self.match_names(directory, &entries, &absent).map(|()| Effect::None)
+            }
             ResyncStep::Complete => {
                 self.resyncing = false;
                 self.listed = HashSet::new();

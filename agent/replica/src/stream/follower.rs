@@ -5,6 +5,7 @@ use super::{Events, Local, lock};
 use crate::control::Stats;
 use crate::frame::{FrameReader, Message, encode};
 use crate::tls::{Channel, Protection};
+use crate::track::{Named, Tracker};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaEvent, ResyncProgress};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -32,6 +33,8 @@ pub struct Follow {
     pub generation: Generation,
     /// Where events go.
     pub events: Events,
+    /// What this node knows of what may differ.
+    pub tracker: Option<Arc<Tracker>>,
 }
 
 /// A running follower. Dropping it fences it.
@@ -230,10 +233,11 @@ impl Shared {
         }
         let channel = follow.protection.channel(socket, false, follow.local.send_timeout);
         let channel = Arc::new(channel.map_err(broken("greeting"))?);
-        let hello = follow.local.hello(follow.session, follow.generation, place.applied);
+        let mut hello = follow.local.hello(follow.session, follow.generation, place.applied);
+        hello.standing = follow.tracker.as_ref().map_or([0; 4], |tracker| tracker.standing().numbers());
         channel.send(&encode(&Message::Hello(hello), &[]), &mut Vec::new()).map_err(broken("greeting"))?;
         let mut reader = FrameReader::default();
-        match channel.expect_message(&mut reader).map_err(broken("greeting"))? {
+        match self.answer_until_greeted(&channel, &mut reader).map_err(broken("greeting"))? {
             Message::Hello(theirs) if theirs.node == follow.local.peer_node && theirs.session == follow.session => {
                 if !place.connected {
                     place.connected = true;
@@ -257,6 +261,22 @@ impl Shared {
         Ok((channel, reader))
     }
 
+    /// Answers what the primary asks before it greets; answers its greeting, or what came instead.
+    fn answer_until_greeted(&self, channel: &Channel, reader: &mut FrameReader) -> std::io::Result<Message> {
+        let mut parts = None;
+        loop {
+            let part = match channel.expect_message(reader)? {
+                Message::NamesWanted(part) => part,
+                other => return Ok(other),
+            };
+            let named = || self.follow.tracker.as_ref()?.named(0).as_ref().map(Named::parts);
+            let parts = parts.get_or_insert_with(named);
+            let told = parts.as_mut().and_then(|parts| parts.get_mut(part as usize)).map(std::mem::take);
+            let last = parts.as_ref().is_none_or(|parts| part as usize + 1 >= parts.len());
+            channel.send(&encode(&Message::Names { last, told }, &[]), &mut Vec::new())?;
+        }
+    }
+
     /// Applies every whole frame received, then acknowledges them at once.
     fn batch(
         self: &Arc<Self>,
@@ -276,8 +296,9 @@ impl Shared {
                     match applier.apply(message, frame.payload).map_err(|error| error.to_string())? {
                         Effect::None => {}
                         Effect::Reply(reply) => replies.push(reply),
-                        Effect::Flush(request) => self.sync(applier, Some(request)),
+                        Effect::Flush { request, flush } => self.sync(applier, Some((request, flush))),
                         Effect::Complete => self.sync(applier, None),
+                        Effect::Unknown => self.know(Tracker::nothing_known)?,
                     }
                     *applied += 1;
                 }
@@ -310,21 +331,35 @@ impl Shared {
         }
     }
 
-    /// Syncs the replicated file systems beside the stream (the primary's writes go on), then answers the primary or
-    /// tells the agent. Everything applied before this call is covered.
-    fn sync(self: &Arc<Self>, applier: &Applier, request: Option<u64>) {
+    /// Saves what is known now.
+    fn know(&self, save: impl FnOnce(&Tracker) -> std::io::Result<()>) -> Result<(), String> {
+        let saved = self.follow.tracker.as_deref().map_or(Ok(()), save);
+        saved.map_err(|error| {
+            format!("saving what may differ: {error}; the disk of the secondary's state folder has failed, see its kernel log")
+        })
+    }
+
+    /// Syncs the replicated file systems beside the stream (the primary's writes go on), saves what follows from it, then
+    /// answers the primary (`request`, flush) or tells the agent. Everything applied before this call is covered.
+    fn sync(self: &Arc<Self>, applier: &Applier, request: Option<(u64, u64)>) {
         let roots = applier.roots();
         let shared = self.clone();
         std::thread::spawn(move || {
-            let failed = roots.iter().find_map(|root| rustix::fs::syncfs(&**root).err());
-            match (failed, request) {
-                (Some(errno), _) => {
-                    shared.send(&[Message::Broken(format!(
-                        "syncing the replicated file systems: {errno}; the secondary's disk has failed, see its kernel log"
-                    ))]);
-                }
-                (None, Some(request)) => shared.send(&[Message::Flushed(request)]),
-                (None, None) => shared.tell(ReplicaEvent::CaughtUp { session: shared.follow.session }),
+            let failed = roots.iter().find_map(|root| rustix::fs::syncfs(&**root).err()).map(|errno| {
+                format!(
+                    "syncing the replicated file systems: {errno}; the secondary's disk has failed, see its kernel log"
+                )
+            });
+            let session = shared.follow.session;
+            let done = failed.map_or(Ok(()), Err).and_then(|()| match request {
+                Some((_, 0)) => Ok(()),
+                Some((_, flush)) => shared.know(|tracker| tracker.stands_at(flush)),
+                None => shared.know(|tracker| tracker.paired(session, u64::MAX)),
+            });
+            match (done, request) {
+                (Err(reason), _) => shared.send(&[Message::Broken(reason)]),
+                (Ok(()), Some((request, _))) => shared.send(&[Message::Flushed(request)]),
+                (Ok(()), None) => shared.tell(ReplicaEvent::CaughtUp { session }),
             }
         });
     }

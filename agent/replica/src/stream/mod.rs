@@ -7,6 +7,7 @@
 //! The serving replica listens ([`server`]), the following one connects ([`follower`]).
 
 pub mod applier;
+pub(crate) mod cover;
 pub mod follower;
 pub mod sender;
 pub mod server;
@@ -44,7 +45,8 @@ impl Local {
     /// This replica's greeting.
     pub fn hello(&self, session: u64, generation: Generation, applied: u64) -> Hello {
         let (module, node, boot_id) = (self.module, self.node, self.boot_id.clone());
-        Hello { module, node, boot_id, incarnation: self.incarnation, session, generation, applied }
+        let standing = [0; 4];
+        Hello { module, node, boot_id, incarnation: self.incarnation, session, generation, applied, standing }
     }
 }
 

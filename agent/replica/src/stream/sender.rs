@@ -4,6 +4,7 @@
 //! system call blocks). Acknowledgements need only the state, so a writer that waits for the socket delays no answer; who
 //! ends a stream takes its channel from the state and shuts it down, which lets that writer go.
 
+use super::cover::Cover;
 use super::table::{Greeting, Mode, Reply, Table, Verdicts};
 use super::{Events, Local, Lost, lock};
 use crate::control::Stats;
@@ -35,6 +36,9 @@ pub struct Sender {
     operations: AtomicU64,
     /// Objects made in this session: they are exact on the peer from their first moment. Kept while it is resynced.
     fresh: Mutex<HashSet<FileId>>,
+    /// While only what is named is compared: which names are not exact yet. Without it none is.
+    cover: Mutex<Option<Cover>>,
+    pair_round: AtomicU64,
 }
 
 struct State {
@@ -78,6 +82,8 @@ impl Sender {
             bytes: AtomicU64::new(0),
             operations: AtomicU64::new(0),
             fresh: Mutex::default(),
+            cover: Mutex::default(),
+            pair_round: AtomicU64::new(0),
         });
         let watched = Arc::downgrade(&sender);
         std::thread::spawn(move || {
@@ -357,6 +363,50 @@ impl Sender {
         Some(sequence)
     }
 
+    /// From here on these names only may mean something else on the secondary; `None`: any may.
+    pub(crate) fn set_cover(&self, cover: Option<Cover>) {
+        *lock(&self.cover) = cover;
+    }
+
+    /// Looks at or changes the cover; the answer's default where there is none.
+    pub(crate) fn cover<T: Default>(&self, with: impl FnOnce(&mut Cover) -> T) -> T {
+        lock(&self.cover).as_mut().map(with).unwrap_or_default()
+    }
+
+    /// Whether a resync by names runs.
+    pub(crate) fn is_covered(&self) -> bool {
+        lock(&self.cover).is_some()
+    }
+
+    fn judged(&self, op: &Op) -> Op {
+        if !matches!(op, Op::Bind { .. }) {
+            return op.clone();
+        }
+        lock(&self.cover).as_mut().map_or_else(|| op.clone(), |cover| cover.judge(op))
+    }
+
+    /// (Resync) sends a binding.
+    pub(crate) fn resync_bind(&self, epoch: u64, op: &Op) -> Result<(), Lost> {
+        self.resync_send(epoch, &Message::Op(self.judged(op)), &[])
+    }
+
+    /// The round of the tracker that ended when every change began to wait for the peer.
+    pub(crate) fn set_pair_round(&self, round: u64) {
+        self.pair_round.store(round, Ordering::Release);
+    }
+
+    /// See [`Sender::set_pair_round`].
+    pub(crate) fn pair_round(&self) -> u64 {
+        self.pair_round.load(Ordering::Acquire)
+    }
+
+    /// The session and its epoch if its peer is up to date.
+    pub(crate) fn up_to_date(&self) -> Option<(u64, u64)> {
+        let state = lock(&self.state);
+        let session = state.table.session.as_ref().filter(|session| session.told_up_to_date)?;
+        Some((session.number, session.epoch))
+    }
+
     /// (Resync) waits until some of the resync's bytes have been acknowledged. Call it without any order lock.
     pub(crate) fn wait_window(&self, epoch: u64) -> Result<(), Lost> {
         let state = self.wait_room(true);
@@ -412,6 +462,7 @@ impl Sender {
             return Err(over());
         }
         *lock(&self.fresh) = HashSet::new();
+        self.set_cover(None);
         Ok(())
     }
 
@@ -470,7 +521,7 @@ impl Replicate for Sender {
             }
         }
         self.note_fresh(op);
-        let frame = encode(&Message::Op(op.clone()), payload);
+        let frame = encode(&Message::Op(self.judged(op)), payload);
         let sequence = self.push(frame, false, 0);
         Ticket(sequence.unwrap_or_else(|| lock(&self.state).table.place_nowhere()))
     }

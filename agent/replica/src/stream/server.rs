@@ -5,7 +5,12 @@ use super::table::Greeting;
 use super::{Events, lock};
 use crate::frame::{FrameReader, Hello, Message, encode};
 use crate::front::Inodes;
+use crate::resync::{Plan, Union};
 use crate::tls::{Channel, Protection};
+use crate::track::{
+    Named, Standing, Tracker,
+    told::{PARTS_MAX, TOLD_MAX},
+};
 use holdfast_core::replica::ReplicaEvent;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -91,7 +96,7 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
             let greeted = greet(socket, &serve);
             greeting.fetch_sub(1, Ordering::AcqRel);
             match greeted {
-                Ok(Some((channel, reader, attached))) => read(&channel, reader, attached, &serve),
+                Ok(Some((channel, reader, attached, plan))) => read(&channel, reader, (attached, plan), &serve),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, ?peer, "a replication connection was refused"),
             }
@@ -99,7 +104,7 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
     }
 }
 
-type Greeted = (Arc<Channel>, FrameReader, Attached);
+type Greeted = (Arc<Channel>, FrameReader, Attached, Plan);
 
 /// Handshake and greeting; for a new session everything that changes the tree is paused meanwhile.
 /// `None`: it only asked what is here, and has heard it.
@@ -122,34 +127,108 @@ fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Option<Greeted>> {
     channel.greeted()?;
     let attached = match serve.sender.judge(&hello) {
         Greeting::Refused(reason) => return Err(refuse(reason)),
-        Greeting::Resumes(_) => serve.sender.attach(&channel, &hello),
-        Greeting::Opens => open(&channel, &hello, serve),
+        Greeting::Resumes(_) => serve.sender.attach(&channel, &hello).map(|attached| (attached, Plan::Full)),
+        Greeting::Opens => {
+            let union = known(&channel, &mut reader, &hello, serve)?;
+            open(&channel, &hello, serve, union)
+        }
     };
-    attached.map(|attached| Some((channel.clone(), reader, attached))).map_err(|lost| refuse(lost.0))
+    attached
+        .map(|(attached, plan)| Some((channel.clone(), reader, attached, plan)))
+        .map_err(|lost| refuse(lost.0))
 }
 
-fn open(channel: &Arc<Channel>, hello: &Hello, serve: &Serve) -> Result<Attached, super::Lost> {
+/// What both nodes name, looked up here, and the round from which on this node's names are still to be added; `None`:
+/// everything has to be compared.
+fn known(
+    channel: &Channel,
+    reader: &mut FrameReader,
+    hello: &Hello,
+    serve: &Serve,
+) -> io::Result<Option<(Union, u64)>> {
+    let Some(tracker) = serve.inodes.tracker() else { return Ok(None) };
+    if !serve.inodes.filter().is_empty() {
+        // What is named is not told apart by what `<notreplicated>` leaves out.
+        return Ok(None);
+    }
+    let (ours, theirs) = (tracker.standing(), Standing::from_numbers(hello.standing));
+    if !ours.knows_with(&theirs) {
+        tracing::info!(?ours, ?theirs, "the nodes do not know what differs: everything is compared");
+        return Ok(None);
+    }
+    let Some(theirs) = ask_names(channel, reader)? else { return Ok(None) };
+    // What is touched from now on is looked up when no change is half-way.
+    let paused = serve.inodes.pause_changes();
+    let round = tracker.next_round() + 1;
+    drop(paused);
+    let mut union = Union::default();
+    Ok(add_named(&mut union, tracker, serve, 0, theirs).map(|()| (union, round)))
+}
+
+/// Adds what this node names since `round`, and `more`.
+fn add_named(union: &mut Union, tracker: &Tracker, serve: &Serve, round: u64, more: Named) -> Option<()> {
+    let mut named = tracker.named(round)?;
+    named.merge(more);
+    let added = union.add(&serve.inodes, named);
+    added.map_err(|errno| tracing::info!(%errno, "what differs cannot be looked up: everything is compared")).ok()
+}
+
+fn ask_names(channel: &Channel, reader: &mut FrameReader) -> io::Result<Option<Named>> {
+    let mut named = Named::default();
+    let mut heard = 0;
+    for part in 0..PARTS_MAX {
+        channel.send(&encode(&Message::NamesWanted(part), &[]), &mut Vec::new())?;
+        let Message::Names { last, told } = channel.expect_message(reader)? else {
+            return Err(io::Error::other("the peer did not tell what may differ"));
+        };
+        let Some(told) = told else { return Ok(None) };
+        heard += told.len();
+        if heard > TOLD_MAX {
+            return Ok(None);
+        }
+        named.hear(told);
+        if last {
+            return Ok(Some(named));
+        }
+    }
+    Ok(None)
+}
+
+fn open(
+    channel: &Arc<Channel>,
+    hello: &Hello,
+    serve: &Serve,
+    union: Option<(Union, u64)>,
+) -> Result<(Attached, Plan), super::Lost> {
     // No change is between looking for the session and its local part while this is held: each is either wholly before
     // the session (the resync compares its objects later) or wholly in it.
     let paused = serve.inodes.pause_changes();
     serve.inodes.watch_touched(true);
+    let union = union.and_then(|(mut union, round)| {
+        let tracker = serve.inodes.tracker()?;
+        add_named(&mut union, tracker, serve, round, Named::default()).map(|()| union)
+    });
+    serve.sender.set_cover(union.as_ref().map(Union::cover));
     let attached = serve.sender.attach(channel, hello);
     drop(paused);
-    attached
+    attached.map(|attached| (attached, union.map_or(Plan::Full, Plan::Named)))
 }
 
-fn read(channel: &Arc<Channel>, mut reader: FrameReader, attached: Attached, serve: &Serve) {
+fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, plan): (Attached, Plan), serve: &Serve) {
     if attached.first {
         (serve.events)(ReplicaEvent::PeerConnected { session: attached.session });
         let serve = serve.clone();
         std::thread::spawn(move || {
-            crate::resync::run(&serve.sender, &serve.inodes, attached, &serve.events);
+            crate::resync::run(&serve.sender, &serve.inodes, attached, (plan, &serve.events));
         });
     }
     let mut raw = Vec::new();
     let reason = loop {
         match reader.next_frame() {
             Ok(Some(frame)) => {
+                if matches!(frame.message, Message::Broken(_)) {
+                    doubt(serve);
+                }
                 if let Err(lost) = serve.sender.received(frame.message, attached) {
                     serve.sender.lose(attached.epoch, &lost.0);
                     break lost.0;
@@ -169,4 +248,14 @@ fn read(channel: &Arc<Channel>, mut reader: FrameReader, attached: Attached, ser
         }
     };
     serve.sender.detach(channel, &reason);
+}
+
+/// A resync by names failed on the secondary: what it knows is not what is there, so the next one compares everything.
+fn doubt(serve: &Serve) {
+    if serve.sender.is_covered()
+        && let Some(tracker) = serve.inodes.tracker()
+        && let Err(error) = tracker.nothing_known()
+    {
+        tracing::error!(%error, "what may differ cannot be saved");
+    }
 }

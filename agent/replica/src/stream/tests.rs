@@ -2,6 +2,7 @@
 
 mod load;
 mod support;
+mod tracked;
 
 use crate::frame::{FrameReader, Message, encode};
 use crate::verify::{Compare, compare_trees, compare_trees_with};

@@ -78,6 +78,16 @@ impl FileHandle {
         }
     }
 
+    /// Type and bytes, to be written down.
+    pub fn parts(&self) -> (i32, &[u8]) {
+        (self.handle_type, &self.bytes)
+    }
+
+    /// A handle that was written down; `None` if it is longer than any.
+    pub fn from_parts(handle_type: i32, bytes: &[u8]) -> Option<FileHandle> {
+        (bytes.len() <= HANDLE_MAX).then(|| FileHandle { handle_type, bytes: bytes.into() })
+    }
+
     /// A number that differs for different objects of one file system, their reused inode numbers included.
     pub fn tag(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

@@ -79,11 +79,7 @@ impl Writer<'_> {
         self.u8(u8::from(first) | u8::from(last) << 1);
         self.u32(entries.len() as u32);
         for entry in entries {
-            self.u8(kind_code(entry.kind) | u8::from(entry.linked) << 7);
-            self.u64(entry.device);
-            self.id(entry.id);
-            self.short(&entry.name);
-            self.short(&entry.target);
+            self.entry(entry);
         }
     }
 
@@ -116,17 +112,20 @@ impl Writer<'_> {
     }
 
     pub(super) fn checked(&mut self, request: u64, checked: &Checked) -> u16 {
-        self.numbers(12, &[request, checked.entries, checked.bytes, checked.differences]);
+        self.numbers(15, &[request, checked.entries, checked.bytes, checked.differences]);
         self.u16(checked.named.len() as u16);
         for text in &checked.named {
-            self.text(12, text);
+            self.text(15, text);
         }
-        12
+        15
     }
 }
 
+/// A directory, whether this is the first and the last part of its entries, and the entries.
+type List = (FileId, (bool, bool), Vec<Entry>);
+
 impl Reader<'_> {
-    pub(super) fn list(&mut self) -> Result<(FileId, (bool, bool), Vec<Entry>), FrameError> {
+    pub(super) fn list(&mut self) -> Result<List, FrameError> {
         let directory = self.id()?;
         let flags = self.u8()?;
         if flags > 3 {

@@ -13,6 +13,7 @@ use crate::front::reply::Reply;
 use crate::front::session::Connection;
 use crate::front::wire::{SetAttr, valid};
 use crate::op::{Attributes, FileKind, Op};
+use crate::track::Touch;
 use crate::tree::handle::proc_path;
 use crate::tree::{Level, Result, Status};
 
@@ -53,6 +54,7 @@ impl Connection {
         let fd = self.inodes.open_backing(inode, if truncates { Level::Write } else { Level::Path })?;
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[inode]);
+        self.inodes.before(inode, if truncates { Touch::Whole } else { Touch::Attributes })?;
         let before = Status::of(&*fd)?;
         let applied = apply(&fd, wanted, inode.kind());
         // Also after a failure: some of it may have been done.

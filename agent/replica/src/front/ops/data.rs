@@ -15,6 +15,7 @@ use crate::front::session::Connection;
 use crate::front::wire::{PAYLOAD_MAX, WRITE_KILL_SUIDGID};
 use crate::op::{Attributes, FileId, FileKind, Op};
 use crate::replicate::Verdict;
+use crate::track::Touch;
 use crate::tree::{Level, Result, Status, descriptors};
 
 const ACCESS_MODE: u32 = libc::O_ACCMODE as u32;
@@ -104,6 +105,10 @@ impl Connection {
         if !std::mem::take(&mut lock(&inode.use_count).written) || !prepared.replicable {
             return;
         }
+        // Not written down: then the time is not sent, and nothing differs by it that did not before.
+        if self.inodes.before(inode, Touch::Attributes).is_err() {
+            return;
+        }
         if let Ok(status) = self.inodes.status(inode) {
             let attributes = Attributes { modified: Some(status.modified), ..Attributes::default() };
             change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
@@ -136,6 +141,7 @@ impl Connection {
         let mut change = Change::begin(self)?;
         let clear_suid = flags & WRITE_KILL_SUIDGID != 0;
         let prepared = change.prepare(&[inode]);
+        self.inodes.before(inode, Touch::Range { offset, length: data.len() as u64 })?;
         if prepared.replicable {
             change.submit(&Op::Write { id: inode.id(), offset, clear_suid }, data);
         }

@@ -55,10 +55,12 @@ impl Connection {
         let directory = self.inodes.open_backing(parent, Level::Path)?;
         let how = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode & 0o7777);
+        self.inodes.before_name(parent, name, false)?;
         match as_caller(caller, || rustix::fs::openat(&*directory, name, how, mode))? {
             Ok(fd) => {
                 let status = Status::of(&fd)?;
                 let child = self.inodes.register((parent.id(), name.to_bytes()), &status, fd, Level::Write)?;
+                self.inodes.made(child.id());
                 lock(&child.use_count).written = true; // its first modification time is to be sent
                 self.count_open(&child, flags)?;
                 if prepared.replicable && !child.is_excluded() {
@@ -95,7 +97,7 @@ impl Connection {
             }
             known => known,
         };
-        self.make(unique, parent, name, caller, &[], |directory| {
+        self.make(unique, parent, (name, false), caller, &[], |directory| {
             let mode = Mode::from_raw_mode(mode & 0o7777);
             rustix::fs::mknodat(directory, name, file_type, mode, u64::from(device))
         })
@@ -109,7 +111,7 @@ impl Connection {
         mode: u32,
         caller: Caller,
     ) -> Result<()> {
-        self.make(unique, parent, name, caller, &[], |directory| {
+        self.make(unique, parent, (name, true), caller, &[], |directory| {
             rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(mode & 0o7777))
         })
     }
@@ -122,7 +124,7 @@ impl Connection {
         target: &CStr,
         caller: Caller,
     ) -> Result<()> {
-        self.make(unique, parent, name, caller, target.to_bytes(), |directory| {
+        self.make(unique, parent, (name, false), caller, target.to_bytes(), |directory| {
             rustix::fs::symlinkat(target, directory, name)
         })
     }
@@ -132,7 +134,7 @@ impl Connection {
         &self,
         unique: u64,
         parent: &Inode,
-        name: &CStr,
+        (name, makes_directory): (&CStr, bool),
         caller: Caller,
         payload: &[u8],
         make: impl FnOnce(&OwnedFd) -> Result<()>,
@@ -140,8 +142,10 @@ impl Connection {
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[parent]);
         let directory = self.inodes.open_backing(parent, Level::Path)?;
+        self.inodes.before_name(parent, name, makes_directory)?;
         as_caller(caller, || make(&directory))??;
         let (child, status) = self.inodes.child_ordered(parent, &prepared.orders[0], name.to_bytes())?;
+        self.inodes.made(child.id());
         if prepared.replicable && !child.is_excluded() {
             self.submit_made(&mut change, parent, name, &child, &status, payload)?;
         }
@@ -209,6 +213,7 @@ impl Connection {
         }
         let source = self.inodes.open_backing(object, Level::Path)?;
         let directory = self.inodes.open_backing(parent, Level::Path)?;
+        self.inodes.before_name(parent, name, false)?;
         let by_fd = rustix::fs::linkat(&*source, c"", &*directory, name, AtFlags::EMPTY_PATH);
         if by_fd == Err(Errno::NOENT) {
             // Without CAP_DAC_READ_SEARCH: through the link in /proc.
@@ -242,6 +247,7 @@ impl Connection {
                 continue;
             }
             let fd = self.inodes.open_backing(parent, Level::Path)?;
+            self.inodes.before_name(parent, name, directory)?;
             let last = self.keep_if_used(&child)?;
             let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&*fd, name, flags)?;
@@ -301,6 +307,10 @@ impl Connection {
             {
                 return Err(Errno::XDEV);
             }
+            let is_directory = |inode: &Inode| inode.kind() == FileKind::Directory;
+            let either = is_directory(&child) || replaced.as_deref().is_some_and(is_directory);
+            self.inodes.before_name(parent, name, either)?;
+            self.inodes.before_name(new_parent, new_name, either)?;
             // Without a replaced object the target may still have come into being: NOREPLACE sees it, then once more.
             let how = if replaced.is_none() { flags | RenameFlags::NOREPLACE } else { flags };
             match self.rename_here((parent, name), (new_parent, new_name), &child, replaced.as_deref(), how) {

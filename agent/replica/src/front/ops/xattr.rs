@@ -11,6 +11,7 @@ use crate::front::inodes::Inode;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;
 use crate::op::{Attributes, Op};
+use crate::track::Touch;
 use crate::tree::{Level, Result, xattr};
 
 impl Connection {
@@ -50,6 +51,7 @@ impl Connection {
         let fd = self.inodes.open_backing(inode, Level::Path)?;
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[inode]);
+        self.inodes.before(inode, Touch::Attributes)?;
         xattr::set(&*fd, name, value, XattrFlags::from_bits_retain(flags))?;
         let mode = if kill_sgid { clear_sgid(&fd)? } else { None };
         if prepared.replicable {
@@ -68,6 +70,7 @@ impl Connection {
         let fd = self.inodes.open_backing(inode, Level::Path)?;
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[inode]);
+        self.inodes.before(inode, Touch::Attributes)?;
         xattr::remove(&*fd, name)?;
         if prepared.replicable {
             change.submit(&Op::RemoveXattr { id: inode.id(), name: name.to_bytes().to_vec() }, &[]);

@@ -39,7 +39,7 @@ impl Mirror {
         let file = |id: &FileId| std::fs::File::from(reopen(self.fd(*id, op), OFlags::RDWR).unwrap());
         let text = |name: &[u8]| CString::new(name).unwrap();
         match op {
-            Op::Bind { id, parent, name, kind: _ } => {
+            Op::Bind { id, parent, name, .. } => {
                 if !self.known.contains_key(id) {
                     self.learn(*id, *parent, name, op);
                 }

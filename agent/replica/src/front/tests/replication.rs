@@ -30,9 +30,9 @@ fn objects_are_bound_with_their_directories_before_use_and_once() {
     file.write_all_at(b"y", 4).unwrap();
     let ops = m.recording.ops();
     let [
-        Op::Bind { id: a, parent: FileId(1), name: n1, kind: FileKind::Directory },
+        Op::Bind { id: a, parent: FileId(1), name: n1, kind: FileKind::Directory, .. },
         Op::Bind { id: b, parent: p2, name: n2, .. },
-        Op::Bind { id: f, parent: p3, name: n3, kind: FileKind::File },
+        Op::Bind { id: f, parent: p3, name: n3, kind: FileKind::File, .. },
         Op::Write { id: w1, offset: 3, clear_suid: false },
         Op::Write { id: w2, offset: 4, .. },
     ] = &ops[..]

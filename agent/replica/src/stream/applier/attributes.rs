@@ -103,14 +103,23 @@ fn is_zero(block: &[u8]) -> bool {
     block.first().is_none_or(|first| *first == 0 && block[..block.len() - 1] == block[1..])
 }
 
-/// Hashes of the blocks of extent `index` up to the end of the file; holes are not read.
-pub fn hash_extent(fd: impl AsFd, index: u64) -> Result<Vec<[u8; 32]>, Errno> {
-    hash_range(fd, index.checked_mul(EXTENT).ok_or(Errno::INVAL)?, EXTENT)
+/// Hashes of the blocks of extent `index` up to the end of the file; holes are not read, nor blocks whose bit in `wanted`
+/// is not set ([`ZERO`] stands in their places).
+pub fn hash_extent(fd: impl AsFd, index: u64, wanted: u64) -> Result<Vec<[u8; 32]>, Errno> {
+    hash_some(fd, (index.checked_mul(EXTENT).ok_or(Errno::INVAL)?, EXTENT), |block| wanted >> block & 1 != 0)
 }
 
 /// Hashes of the blocks from `start` (a multiple of [`BLOCK`]) on, of at most `length` bytes and up to the end of the
 /// file; holes are not read.
 pub fn hash_range(fd: impl AsFd, start: u64, length: u64) -> Result<Vec<[u8; 32]>, Errno> {
+    hash_some(fd, (start, length), |_| true)
+}
+
+fn hash_some(
+    fd: impl AsFd,
+    (start, length): (u64, u64),
+    wanted: impl Fn(usize) -> bool,
+) -> Result<Vec<[u8; 32]>, Errno> {
     let size = Status::of(fd.as_fd())?.size;
     let end = size.min(start.saturating_add(length));
     let mut hashes = Vec::new();
@@ -119,6 +128,11 @@ pub fn hash_range(fd: impl AsFd, start: u64, length: u64) -> Result<Vec<[u8; 32]
     let mut data = start;
     while at < end {
         let length = (end - at).min(BLOCK as u64);
+        if !wanted(hashes.len()) {
+            hashes.push(ZERO);
+            at += length;
+            continue;
+        }
         if data < at + length {
             data = next_data(fd.as_fd(), data.max(at), end)?;
         }

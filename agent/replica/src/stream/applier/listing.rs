@@ -60,10 +60,43 @@ impl Applier {
         Ok(())
     }
 
+    /// Makes some names of a directory match, and removes others.
+    pub(super) fn match_names(
+        &mut self,
+        directory: FileId,
+        entries: &[Entry],
+        absent: &[Vec<u8>],
+    ) -> Result<(), ApplyError> {
+        let fd = self
+            .objects
+            .open(directory, Level::Read)
+            .map_err(|errno| self.error("comparing names in", directory, b"", errno))?;
+        for name in absent {
+            let found = look_up(&*fd, name).map_err(|errno| self.error("comparing", directory, name, errno))?;
+            if let Some(found) = found {
+                self.remove_tree(&*fd, name, &found.status)
+                    .map_err(|errno| self.error("removing what the primary does not have", directory, name, errno))?;
+            }
+        }
+        for entry in entries {
+            self.match_entry(&fd, entry).map_err(|errno| self.error("comparing", directory, &entry.name, errno))?;
+        }
+        Ok(())
+    }
+
     /// Makes one name mean what it means on the primary: same kind, same device or target, same object as its other
     /// names. Contents and attributes of what was there are compared later.
     fn match_entry(&mut self, directory: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
         let found = look_up(directory, &entry.name)?;
+        if entry.exact {
+            // Nothing below it is compared: if it is not what both nodes know, nothing is known.
+            let same = found.filter(|found| found.status.kind() == entry.kind).ok_or(Errno::NOENT)?;
+            return match self.objects.alive(entry.id) {
+                Some(_) if self.objects.key_of(entry.id) == Some(key(&same.status)) => Ok(()),
+                Some(_) => Err(Errno::EXIST),
+                None => self.objects.bind(entry.id, same),
+            };
+        }
         if self.objects.alive(entry.id).is_some() && self.objects.kind_of(entry.id) == Some(entry.kind) {
             let same = found.as_ref().is_some_and(|found| self.objects.key_of(entry.id) == Some(key(&found.status)));
             match found {

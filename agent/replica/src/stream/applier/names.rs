@@ -24,13 +24,21 @@ impl Applier {
     }
 
     /// `id` means what is at `name` in `parent`.
-    pub(super) fn bind(&mut self, id: FileId, parent: FileId, name: &[u8], kind: FileKind) -> Result<(), Errno> {
+    ///
+    /// An `exact` name means the same on both nodes: then it is taken as it is, as in a directory that was listed.
+    pub(super) fn bind(
+        &mut self,
+        id: FileId,
+        parent: FileId,
+        name: &[u8],
+        (kind, exact): (FileKind, bool),
+    ) -> Result<(), Errno> {
         if self.objects.alive(id).is_some() {
             return Ok(());
         }
         let directory = self.directory(parent)?;
         let found = look_up(&*directory, name)?;
-        if !self.resyncing {
+        if !self.resyncing || exact {
             let found = found.filter(|found| found.status.kind() == kind).ok_or(Errno::NOENT)?;
             return self.objects.bind(id, found);
         }

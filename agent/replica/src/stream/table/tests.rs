@@ -7,7 +7,16 @@ use std::sync::Mutex;
 const GENERATION: Generation = Generation { number: 4, id: 44 };
 
 fn hello(session: u64, incarnation: u64, applied: u64) -> Hello {
-    Hello { module: 1, node: 2, boot_id: "boot".into(), incarnation, session, generation: GENERATION, applied }
+    Hello {
+        module: 1,
+        node: 2,
+        boot_id: "boot".into(),
+        incarnation,
+        session,
+        generation: GENERATION,
+        applied,
+        standing: [0; 4],
+    }
 }
 
 fn paired() -> Table {

@@ -11,6 +11,8 @@ use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local};
 use crate::tls::tests::Keys;
 use crate::tls::{Channel, Protection};
+use crate::track::Tracker;
+use crate::track::keeper::Keeper;
 use holdfast_api::ids::Generation;
 use holdfast_api::userconfig::{Excluded, Exclusion};
 use holdfast_core::replica::ReplicaEvent;
@@ -38,6 +40,10 @@ impl Seen {
         self.0.lock().unwrap().iter().rev().find_map(pick)
     }
 
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
     pub(super) fn lost(&self) -> Option<String> {
         self.last(|event| match event {
             ReplicaEvent::StreamLost { reason, .. } => Some(reason.clone()),
@@ -48,6 +54,8 @@ impl Seen {
 
 pub(super) struct Pair {
     follower: Option<Follower>,
+    pub(super) trackers: Option<[Arc<Tracker>; 2]>,
+    keeper: Option<Keeper>,
     server: Option<Server>,
     front: Option<Arc<Front>>,
     pub(super) sender: Arc<Sender>,
@@ -75,16 +83,32 @@ fn local(node: u16) -> Local {
 impl Pair {
     /// Directories `a` (mounted) and `b`, filled before.
     pub(super) fn new(fill: impl FnOnce(&Path, &Path)) -> Self {
-        Self::excluding(fill, &[])
+        Self::in_folder(base_folder(), false, fill, &[])
     }
 
     /// As [`Pair::new`], without replicating these names.
     pub(super) fn excluding(fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
-        let base = tempfile::Builder::new().prefix("holdfast-stream-").tempdir_in("/tmp").unwrap();
+        Self::in_folder(base_folder(), false, fill, names)
+    }
+
+    /// As [`Pair::new`], and both nodes remember what may differ.
+    pub(super) fn tracked(fill: impl FnOnce(&Path, &Path)) -> Self {
+        Self::in_folder(base_folder(), true, fill, &[])
+    }
+
+    fn in_folder(
+        base: tempfile::TempDir,
+        tracked: bool,
+        fill: impl FnOnce(&Path, &Path),
+        names: &[Excluded],
+    ) -> Self {
         let (a, b) = (base.path().join("a"), base.path().join("b"));
-        std::fs::create_dir(&a).unwrap();
-        std::fs::create_dir(&b).unwrap();
+        if !a.exists() {
+            std::fs::create_dir(&a).unwrap();
+            std::fs::create_dir(&b).unwrap();
+        }
         fill(&a, &b);
+        let trackers = tracked.then(|| [1, 2].map(|node| open_tracker(base.path(), node)));
         let (one, two) = (Keys::new(), Keys::new());
         let generation = Generation { number: 1, id: 1 };
         let (primary_events, secondary_events) = (Seen::default(), Seen::default());
@@ -97,6 +121,8 @@ impl Pair {
         };
         let (filter_b, filter) = (filter(&b), filter(&a));
         let inodes = Inodes::open_filtered(&[a], filter).unwrap();
+        inodes.set_tracker(trackers.as_ref().map(|[one, _]| one.clone()));
+        let keeper = trackers.as_ref().map(|[one, _]| Keeper::new(one.clone(), inodes.clone(), &sender));
         let replicate: Arc<dyn Replicate> = sender.clone();
         let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());
         let serve = Serve {
@@ -110,6 +136,8 @@ impl Pair {
         Self {
             _watch: watch(&front),
             follower: None,
+            trackers,
+            keeper,
             server: Some(server),
             front: Some(front),
             sender,
@@ -148,8 +176,8 @@ impl Pair {
         self.protection.channel(socket, false, Duration::from_secs(5)).unwrap()
     }
 
-    /// A whole session up to UpToDate.
-    pub(super) fn resync(&mut self, session: u64) {
+    /// A session that begins.
+    pub(super) fn begin(&mut self, session: u64) {
         self.sender.accept_peer(session).unwrap();
         let root = Arc::new(OwnedFd::from(std::fs::File::open(self.b()).unwrap()));
         let applier = Applier::new(vec![(self.b(), root)], AsyncMode::Second).unwrap().with_filter(self.filter.clone());
@@ -161,9 +189,15 @@ impl Pair {
                 session,
                 generation: self.generation,
                 events: self.secondary_events.sink(),
+                tracker: self.trackers.as_ref().map(|[_, two]| two.clone()),
             },
             applier,
         ));
+    }
+
+    /// A whole session up to UpToDate.
+    pub(super) fn resync(&mut self, session: u64) {
+        self.begin(session);
         let (primary, secondary) = (self.primary_events.clone(), self.secondary_events.clone());
         let wait = |what: &str, seen: &Seen, event: ReplicaEvent| {
             eventually(what, || {
@@ -176,6 +210,56 @@ impl Pair {
         wait("caught up", &secondary, ReplicaEvent::CaughtUp { session });
         self.follower().confirm();
         wait("up to date", &primary, ReplicaEvent::PeerUpToDate { session });
+        self.look(false);
+    }
+
+    /// The keeper of the primary's tracker looks; `due`: at a flush.
+    pub(super) fn look(&mut self, due: bool) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.look(&self.sender, due).unwrap();
+        }
+    }
+
+    /// The secondary's process is gone, and what it only had in memory.
+    pub(super) fn crash_secondary(&mut self) {
+        self.follower = None;
+        let sender = self.sender.clone();
+        let lost = self.primary_events.clone();
+        eventually("the stream is lost", || lost.lost().is_some());
+        self.generation = Generation { number: self.generation.number + 1, id: 7 };
+        sender.continue_alone(self.generation).unwrap();
+        self.primary_events.forget();
+        self.secondary_events.forget();
+        if let Some([_, two]) = &mut self.trackers {
+            two.close();
+            *two = open_tracker(self.base.path(), 2);
+        }
+    }
+
+    /// Both processes are gone; the primary starts anew.
+    pub(super) fn crash_both(mut self, between: impl FnOnce(&Path, &Path)) -> Self {
+        self.follower = None;
+        let front = self.front.take().unwrap();
+        let _ = front.unmount(true);
+        // Before the next one: it unmounts whatever is there.
+        drop(front);
+        self.server = None;
+        self.keeper = None;
+        if let Some(trackers) = self.trackers.take() {
+            trackers.iter().for_each(|tracker| tracker.close());
+        }
+        let base = std::mem::replace(&mut self.base, tempfile::tempdir().unwrap());
+        Self::in_folder(base, true, between, &[])
+    }
+
+    /// Entries and bytes that the last resync compared.
+    pub(super) fn compared(&self) -> (u64, u64) {
+        let progress = self.primary_events.last(|event| match event {
+            ReplicaEvent::ResyncProgress { progress } => Some(*progress),
+            _ => None,
+        });
+        let progress = progress.unwrap();
+        (progress.entries_done, progress.bytes_done)
     }
 
     /// Ends everything; the directories can be compared.
@@ -191,6 +275,18 @@ impl Pair {
         }
         self.server = None;
     }
+}
+
+fn base_folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("holdfast-stream-").tempdir_in("/tmp").unwrap()
+}
+
+fn open_tracker(base: &Path, node: u16) -> Arc<Tracker> {
+    let folder = base.join(format!("state{node}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let tree = base.join(if node == 1 { "a" } else { "b" });
+    let root = Arc::new(OwnedFd::from(std::fs::File::open(tree).unwrap()));
+    Tracker::open(&folder, vec![root], "boot").unwrap().unwrap()
 }
 
 /// Aborts the mounts of a test that hangs.

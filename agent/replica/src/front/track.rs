@@ -1,0 +1,65 @@
+//! The front's word to the tracker: before each change, what it touches.
+
+use super::inodes::{Inode, Inodes};
+use crate::op::FileId;
+use crate::track::{Locate, Object, Place, Touch, Tracker};
+use crate::tree::{Level, Result};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::sync::Arc;
+
+impl Inodes {
+    /// From now on every change is told to `tracker` before it is made. Before mounting.
+    pub fn set_tracker(&self, tracker: Option<Arc<Tracker>>) {
+        if let Some(tracker) = tracker {
+            // Set once per table: a table lives for one mount.
+            let _ = self.tracker.set(tracker);
+        }
+    }
+
+    /// The tracker of what may differ.
+    pub fn tracker(&self) -> Option<&Arc<Tracker>> {
+        self.tracker.get()
+    }
+
+    /// Returns once it is written down that this may differ. The caller holds the order lock of `inode`.
+    pub(super) fn before(&self, inode: &Inode, touch: Touch<'_>) -> Result<()> {
+        let Some(tracker) = self.tracker.get() else { return Ok(()) };
+        let told = tracker.before(inode.id(), touch, &Here { inodes: self, tracker, inode });
+        told.map_err(|error| {
+            tracing::error!(%error, "a change is refused");
+            Errno::IO
+        })
+    }
+
+    /// As [`Inodes::before`], for a name in a directory.
+    pub(super) fn before_name(&self, parent: &Inode, name: &CStr, directory: bool) -> Result<()> {
+        self.before(parent, Touch::Name { name: name.to_bytes(), directory })
+    }
+
+    /// `id` was made under a name that was told just before.
+    pub(super) fn made(&self, id: FileId) {
+        if let Some(tracker) = self.tracker.get() {
+            tracker.made(id);
+        }
+    }
+}
+
+struct Here<'a> {
+    inodes: &'a Inodes,
+    tracker: &'a Tracker,
+    inode: &'a Inode,
+}
+
+impl Locate for Here<'_> {
+    fn object(&self) -> Option<Object> {
+        self.tracker.object(&*self.inodes.open_backing(self.inode, Level::Path).ok()?)
+    }
+
+    fn place(&self) -> Option<Place> {
+        let (parent, name) = self.inodes.place(self.inode.id())?;
+        let parent = self.inodes.find(parent)?;
+        let fd = self.inodes.open_backing(&parent, Level::Path).ok()?;
+        Some(Place { directory: self.tracker.object(&*fd)?, name })
+    }
+}

@@ -1,0 +1,217 @@
+//! Resyncs by what both nodes name, after crashes that lose what was only in memory, against whole-tree comparison.
+
+use super::load::{Load, scramble, scramble_unlinked};
+use super::support::{Pair, eventually};
+use crate::track::BrokenTrack;
+use crate::verify::{Compare, compare_trees_with};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+fn differences(pair: &Pair) -> Vec<String> {
+    let found = compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false }).unwrap();
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// Makes `copy` hold what `tree` holds now, as a disk would after a sync.
+fn save(tree: &Path, copy: &Path) {
+    let _ = fs::remove_dir_all(copy);
+    assert!(Command::new("cp").args(["-a", "--"]).arg(tree).arg(copy).status().unwrap().success());
+}
+
+/// Takes the directory back to what it was when it was saved; the directory itself stays.
+fn take_back(tree: &Path, copy: &Path) {
+    for entry in fs::read_dir(tree).unwrap() {
+        let path = entry.unwrap().path();
+        if path.symlink_metadata().unwrap().is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+            .unwrap();
+    }
+    let from = copy.join(".");
+    assert!(Command::new("cp").args(["-a", "--"]).arg(from).arg(tree).status().unwrap().success());
+}
+
+/// A tree of some weight that nobody changes, beside what the tests change.
+fn weight(a: &Path, b: &Path) {
+    for tree in [a, b] {
+        for i in 0..200 {
+            fs::create_dir_all(tree.join(format!("still/{}", i % 10))).unwrap();
+            fs::write(tree.join(format!("still/{}/{i}", i % 10)), vec![i as u8; 50_000]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn after_a_crash_of_the_secondary_only_what_is_named_is_compared() {
+    let mut pair = Pair::tracked(weight);
+    fs::write(pair.a().join("data"), vec![1; 12 << 20]).unwrap();
+    pair.resync(1);
+    pair.look(true);
+    let copy = pair.b().with_extension("synced");
+    save(&pair.b(), &copy);
+    let file = fs::OpenOptions::new().write(true).open(pair.a().join("data")).unwrap();
+    file.write_all_at(&[9; 100], 5 << 20).unwrap();
+    fs::write(pair.a().join("still/3/new"), "new").unwrap();
+    pair.crash_secondary();
+    take_back(&pair.b(), &copy);
+    file.write_all_at(&[8; 100], 9 << 20).unwrap();
+    drop(file);
+    pair.resync(2);
+    let (entries, bytes) = pair.compared();
+    assert!(entries <= 4 && bytes <= 4 * 65536, "{entries} entries and {bytes} bytes were compared");
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn whatever_was_done_before_and_after_a_crash_both_trees_are_equal_again() {
+    for seed in 1..=12 {
+        let mut pair = Pair::tracked(|a, b| {
+            scramble_unlinked(a, seed, 150);
+            scramble_unlinked(b, seed, 150);
+        });
+        pair.resync(1);
+        scramble_unlinked(&pair.a(), seed + 100, 60);
+        pair.look(true);
+        let copy = pair.b().with_extension("synced");
+        save(&pair.b(), &copy);
+        scramble_unlinked(&pair.a(), seed + 200, 1 + seed * 7 % 40);
+        pair.crash_secondary();
+        if seed % 3 != 0 {
+            take_back(&pair.b(), &copy);
+        }
+        scramble_unlinked(&pair.a(), seed + 300, seed * 11 % 60);
+        let load = (seed % 2 == 0).then(|| Load::start(&pair.a(), seed, 2));
+        pair.resync(2);
+        if let Some(load) = load {
+            load.stop();
+        }
+        pair.stop();
+        assert_eq!(differences(&pair), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn hard_links_are_the_same_after_a_crash() {
+    for seed in 1..=3 {
+        let mut pair = Pair::tracked(|a, b| {
+            scramble(a, seed, 300);
+            scramble(b, seed, 300);
+        });
+        pair.resync(1);
+        scramble(&pair.a(), seed + 100, 100);
+        pair.crash_secondary();
+        scramble(&pair.a(), seed + 200, 100);
+        pair.resync(2);
+        pair.stop();
+        assert_eq!(differences(&pair), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_crash_of_both_nodes_is_made_good_by_what_is_named() {
+    for seed in 1..=4 {
+        let mut pair = Pair::tracked(weight);
+        scramble_unlinked(&pair.a(), seed, 80);
+        pair.resync(1);
+        pair.look(true);
+        let copy = pair.b().with_extension("synced");
+        save(&pair.b(), &copy);
+        scramble_unlinked(&pair.a(), seed + 100, 40);
+        let mut pair = pair.crash_both(|_, b| take_back(b, &copy));
+        scramble_unlinked(&pair.a(), seed + 200, 20);
+        pair.resync(2);
+        let (entries, _) = pair.compared();
+        pair.stop();
+        assert_eq!(differences(&pair), Vec::<String>::new(), "seed {seed}");
+        assert!(entries < 150, "seed {seed}: {entries} entries were compared, 200 of them were never touched");
+    }
+}
+
+#[test]
+fn a_restored_image_of_the_secondary_is_compared_whole() {
+    let mut pair = Pair::tracked(weight);
+    pair.resync(1);
+    let (copy, state) = (pair.b().with_extension("image"), pair.b().with_file_name("state2"));
+    let state_copy = state.with_extension("image");
+    save(&pair.b(), &copy);
+    save(&state, &state_copy);
+    fs::write(pair.a().join("still/1/1"), "changed, synced on both, forgotten").unwrap();
+    pair.look(true);
+    pair.drop_follower();
+    take_back(&pair.b(), &copy);
+    take_back(&state, &state_copy);
+    pair.crash_secondary();
+    pair.resync(2);
+    let (entries, _) = pair.compared();
+    assert!(entries > 200, "{entries}");
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupted_resync_goes_on_with_what_is_named() {
+    let mut pair = Pair::tracked(weight);
+    pair.resync(1);
+    for round in 0..3 {
+        scramble_unlinked(&pair.a(), round, 30);
+        pair.crash_secondary();
+        pair.begin(10 + round);
+        let events = pair.primary_events.clone();
+        eventually("the resync has begun", || {
+            events.any(|e| matches!(e, holdfast_core::replica::ReplicaEvent::PeerConnected { .. }))
+        });
+    }
+    pair.crash_secondary();
+    pair.resync(20);
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+/// One of the runs above with a rule broken: what differs at its end.
+fn broken_run(broken: BrokenTrack, synced: bool) -> Vec<String> {
+    let mut pair = Pair::tracked(|_, _| {});
+    for i in 0..20 {
+        fs::write(pair.a().join(format!("f{i}")), vec![1; 3 << 20]).unwrap();
+    }
+    pair.resync(1);
+    for tracker in pair.trackers.as_ref().unwrap() {
+        tracker.break_rules(broken);
+    }
+    let copy = pair.b().with_extension("synced");
+    save(&pair.b(), &copy);
+    let write = |pair: &Pair, value: u8| {
+        for i in 0..20 {
+            let file = fs::OpenOptions::new().write(true).open(pair.a().join(format!("f{i}"))).unwrap();
+            file.write_all_at(&[value; 10], (i * 131_072 + 1) % (3 << 20)).unwrap();
+        }
+    };
+    write(&pair, 7);
+    if !synced {
+        // The secondary has acknowledged a flush, but its disk has not what came before it.
+        pair.look(true);
+    }
+    if broken.skips_intents {
+        let copy = copy.clone();
+        pair = pair.crash_both(move |_, b| take_back(b, &copy));
+    } else {
+        pair.crash_secondary();
+        take_back(&pair.b(), &copy);
+    }
+    pair.resync(2);
+    pair.stop();
+    differences(&pair)
+}
+
+#[test]
+fn a_broken_rule_is_seen_by_the_comparison() {
+    let right = BrokenTrack::default();
+    assert_eq!(broken_run(right, true), Vec::<String>::new());
+    for (broken, synced) in [
+        (BrokenTrack { skips_intents: true, ..right }, true),
+        (BrokenTrack { loses_bits: true, ..right }, true),
+        (right, false),
+    ] {
+        assert_ne!(broken_run(broken, synced), Vec::<String>::new(), "{broken:?}, synced: {synced}: was not seen");
+    }
+}

@@ -1,0 +1,191 @@
+//! The table against a naive oracle: whatever was touched and not forgotten is named, before and after a crash.
+
+use super::record::{Object, Record, What};
+use super::table::{BrokenTrack, EXTENT, Table, Touch};
+use crate::track::Standing;
+use crate::tree::handle::FileHandle;
+use proptest::prelude::*;
+
+fn object(number: u8) -> Object {
+    Object { file_system: 0, handle: FileHandle::from_parts(1, &[number; 8]).unwrap() }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Touch(u8, Kind),
+    Flush,
+    Crash,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Attributes,
+    Whole,
+    Range(u64, u64),
+    Name(u8, bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = prop_oneof![
+        Just(Kind::Attributes),
+        Just(Kind::Whole),
+        (0..40 * EXTENT, 1..2 * EXTENT).prop_map(|(offset, length)| Kind::Range(offset, length)),
+        (0..12u8, any::<bool>()).prop_map(|(name, directory)| Kind::Name(name, directory)),
+    ];
+    prop_oneof![12 => (0..5u8, kind).prop_map(|(object, kind)| Step::Touch(object, kind)), 1 => Just(Step::Flush), 1 => Just(Step::Crash)]
+}
+
+fn covered(records: &[Record], number: u8, kind: Kind) -> bool {
+    let wanted = object(number);
+    let blocks = |offset: u64, length: u64| offset / (64 << 10)..(offset + length).div_ceil(64 << 10);
+    let inside = |pick: &dyn Fn(&What) -> bool| {
+        records
+            .iter()
+            .any(|record| matches!(record, Record::Object { object, what, .. } if *object == wanted && pick(what)))
+    };
+    if records.contains(&Record::Everything) {
+        return true;
+    }
+    match kind {
+        Kind::Attributes => inside(&|_| true),
+        Kind::Whole => inside(&|what| *what == What::Whole),
+        Kind::Range(offset, length) => blocks(offset, length).all(|block| {
+            let has = |extents: &Vec<(u32, u64)>| {
+                extents.iter().any(|(index, mask)| u64::from(*index) == block / 64 && mask >> (block % 64) & 1 == 1)
+            };
+            inside(&|what| match what {
+                What::Whole => true,
+                What::Extents(extents) => has(extents),
+                What::Attributes => false,
+            })
+        }),
+        Kind::Name(name, directory) => records.iter().any(|record| match record {
+            Record::Name { directory, name: known } => *directory == wanted && *known == [name],
+            Record::AllFiles { directory: all } => *all == wanted && !directory,
+            _ => false,
+        }),
+    }
+}
+
+fn fresh(broken: BrokenTrack) -> Table {
+    let mut table = Table::default();
+    table.broken = broken;
+    table
+}
+
+/// Runs the steps; the first touch that was not covered when it had to be.
+fn run(steps: &[Step], broken: BrokenTrack) -> Option<(u8, Kind)> {
+    let mut table = fresh(broken);
+    let mut journal: Vec<Record> = Vec::new();
+    let mut touched: Vec<(u8, Kind)> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Touch(number, kind) => {
+                let name;
+                let touch = match *kind {
+                    Kind::Attributes => Touch::Attributes,
+                    Kind::Whole => Touch::Whole,
+                    Kind::Range(offset, length) => Touch::Range { offset, length },
+                    Kind::Name(known, directory) => {
+                        name = [known];
+                        Touch::Name { name: &name, directory }
+                    }
+                };
+                if let Some(record) = table.touch(&object(*number), touch, || None) {
+                    let bytes = record.encode().unwrap();
+                    journal.push(Record::decode(&bytes).unwrap());
+                    table.made_durable(&record);
+                }
+                touched.push((*number, *kind));
+            }
+            Step::Flush => {
+                let round = table.next_round();
+                table.forget(round);
+                journal = table.records(true, 0);
+                table.all_durable();
+                touched.clear();
+            }
+            Step::Crash => {
+                table = fresh(broken);
+                journal.iter().for_each(|record| table.learn(record.clone()));
+                journal = table.records(true, 0);
+            }
+        }
+        let mut after_crash = fresh(broken);
+        journal.iter().for_each(|record| after_crash.learn(record.clone()));
+        let (now, then) = (table.records(false, 0), after_crash.records(false, 0));
+        let missed = |(number, kind): &&(u8, Kind)| !covered(&now, *number, *kind) || !covered(&then, *number, *kind);
+        if let Some(missed) = touched.iter().find(missed) {
+            return Some(*missed);
+        }
+    }
+    None
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_touched_is_named_now_and_after_a_crash(steps in proptest::collection::vec(step(), 1..60)) {
+        prop_assert!(run(&steps, BrokenTrack::default()).is_none());
+    }
+}
+
+#[test]
+fn a_skipped_record_and_a_lost_bit_are_missed() {
+    let steps: Vec<Step> =
+        (0..24).map(|i| Step::Touch(i % 4, Kind::Range(u64::from(i) * EXTENT, 3 * EXTENT / 2))).collect();
+    assert!(run(&steps, BrokenTrack::default()).is_none());
+    assert!(run(&steps, BrokenTrack { skips_intents: true, ..BrokenTrack::default() }).is_some());
+    assert!(run(&steps, BrokenTrack { loses_bits: true, ..BrokenTrack::default() }).is_some());
+}
+
+#[test]
+fn what_was_touched_again_after_a_round_began_is_not_forgotten_with_it() {
+    let mut table = Table::default();
+    let touch = |table: &mut Table, offset| {
+        let record = table.touch(&object(1), Touch::Range { offset, length: 1 }, || None);
+        record.inspect(|record| table.made_durable(record)).is_some()
+    };
+    assert!(touch(&mut table, 0));
+    assert!(touch(&mut table, EXTENT));
+    assert!(!touch(&mut table, 5), "a hot extent costs no record");
+    let round = table.next_round();
+    assert!(!touch(&mut table, 70_000));
+    table.forget(round);
+    let left = table.records(false, 0);
+    assert!(covered(&left, 1, Kind::Range(70_000, 1)) && !covered(&left, 1, Kind::Range(EXTENT, 1)), "{left:?}");
+}
+
+#[test]
+fn a_flood_of_small_files_costs_few_records_and_the_table_stays_bounded() {
+    let mut table = Table::default();
+    let mut records = 0;
+    for i in 0..5000u32 {
+        let name = i.to_le_bytes();
+        let record = table.touch(&object(1), Touch::Name { name: &name, directory: false }, || None);
+        records += usize::from(record.inspect(|record| table.made_durable(record)).is_some());
+    }
+    assert!(records <= 5, "{records}");
+    // Many directories are named one by one, until there are too many.
+    for i in 0..1000u32 {
+        table.touch(&object(2), Touch::Name { name: &i.to_le_bytes(), directory: true }, || None);
+    }
+    table.coarsen(2000);
+    assert!(!table.is_everything());
+    table.coarsen(500);
+    assert!(table.is_everything() && table.size() <= 1);
+}
+
+#[test]
+fn two_nodes_know_what_differs_only_from_the_same_base() {
+    let at = |base, pairing, flushed, asked| Standing { base, pairing, flushed, asked };
+    let unknown = Standing::default();
+    assert!(!unknown.knows_with(&unknown));
+    assert!(at(7, 0, 3, 3).knows_with(&at(7, 0, 3, 3)));
+    assert!(at(7, 0, 2, 3).knows_with(&at(7, 0, 3, 3)), "its answer was on the way");
+    assert!(!at(7, 0, 3, 3).knows_with(&at(7, 0, 2, 2)), "a restored image of the follower");
+    assert!(!at(7, 0, 3, 3).knows_with(&at(7, 0, 1, 2)), "a restored image of the former primary");
+    assert!(!at(7, 0, 0, 0).knows_with(&at(8, 0, 0, 0)));
+    assert!(at(7, 9, 2, 2).knows_with(&at(9, 0, 0, 0)), "the end of its pairing was not saved here yet");
+    assert!(at(9, 0, 0, 0).knows_with(&at(7, 9, 2, 2)));
+    assert!(!at(9, 0, 0, 1).knows_with(&at(7, 9, 2, 2)), "a flush was asked for since: the peer had saved its end");
+}
