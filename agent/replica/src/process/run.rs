@@ -399,7 +399,7 @@ impl Replica {
         }
         if let Some(tracker) = &self.tracker {
             self.watch = Some(tracker.watch());
-            let keeper = Keeper::new(tracker.clone(), inodes, &sender);
+            let keeper = Keeper::new(tracker.clone(), inodes.clone(), &sender);
             std::thread::spawn(move || keeper.run());
         }
         self.front = Some(front);

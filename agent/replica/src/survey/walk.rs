@@ -106,7 +106,7 @@ impl Walk<'_> {
             length += 32 + name.len() + target.len();
             let linked = status.links > 1 && child.kind() != FileKind::Directory;
             let (id, kind, device) = (child.id(), child.kind(), status.rdev);
-            entries.push(Entry { id, name: name.clone(), kind, linked, device, target });
+            entries.push(Entry { id, name: name.clone(), kind, linked, exact: false, device, target });
             if length >= PART {
                 let part = std::mem::take(&mut entries);
                 self.sink.send(CheckStep::List { directory: directory.id(), first, last: false, entries: part })?;

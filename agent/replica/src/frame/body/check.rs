@@ -1,6 +1,6 @@
 //! Bodies of the frames by which two copies are compared without changing either.
 
-use super::{Entry, FrameError, Reader, Writer, kind_code};
+use super::{Entry, FrameError, Reader, Writer};
 use crate::op::{FileId, Time};
 
 /// One step of a comparison: what is true on the primary, for the secondary to compare with its own.
