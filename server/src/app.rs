@@ -14,6 +14,7 @@ use holdfast_api::console::{ClusterNodeForm, ClusterView, ModuleFacts, ModuleVie
 use holdfast_api::ids::{ModuleId, NodeId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use tokio::sync::Semaphore;
 
@@ -94,6 +95,8 @@ pub struct App {
     pub console: Console,
     /// At most this many support zips are collected at once.
     pub snapshots: Semaphore,
+    /// The server's own folder.
+    pub data_dir: PathBuf,
     port: u16,
     desired: RwLock<Arc<Desired>>,
 }
@@ -113,6 +116,7 @@ impl App {
             live: Live::default(),
             console: Console::new(config.console_dir.clone()),
             snapshots: Semaphore::new(2),
+            data_dir: config.data_dir.clone(),
             port: listen.port(),
             desired: RwLock::default(),
             db,

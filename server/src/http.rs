@@ -7,6 +7,7 @@ pub mod openapi;
 pub mod operate;
 pub mod register;
 pub mod session;
+pub mod snapshots;
 pub mod users;
 
 use crate::app::App;
@@ -93,6 +94,10 @@ table! {
     post "/api/v1/modules/{id}/register/arm" => register::arm,
     get "/api/v1/tasks" => operate::tasks,
     get "/api/v1/tasks/{id}" => operate::task,
+    get "/api/v1/snapshots" => snapshots::list,
+    post "/api/v1/snapshots" => snapshots::make,
+    get "/api/v1/snapshots/{name}" => snapshots::get,
+    delete "/api/v1/snapshots/{name}" => snapshots::remove,
     get "/api/v1/audit" => operate::audit,
     get "/api/v1/live" => operate::live,
     get "/api/v1/live/snapshot" => operate::live_snapshot,

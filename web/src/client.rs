@@ -6,8 +6,8 @@ use holdfast_api::console::{
     ApiTokenView, CatalogueEntry, ChecksForm, ClusterForm, CommandForm, ConfigureForm, EnrolForm, FilesForm, FilesView,
     Login, MadeApiToken, ModuleView, NewApiToken, NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView,
     ProbeForm, ProbeView, ProcessesView, RegisterView, RestoreForm, SessionInfo, SessionView, SettingsForm,
-    SettingsView, Setup, TaskStarted, TokenForm, TokenView, UserChange, UserView, ValidateForm, ValidateView,
-    VersionView,
+    SettingsView, Setup, SnapshotForm, SnapshotView, TaskStarted, TokenForm, TokenView, UserChange, UserView,
+    ValidateForm, ValidateView, VersionView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::{FieldProblem, Problem};
@@ -287,9 +287,24 @@ pub fn log_word(which: LogKind) -> &'static str {
     }
 }
 
-/// Where the support zip of a node is had.
-pub fn snapshot_href(node: NodeId) -> String {
-    format!("{BASE}/nodes/{}/snapshot.zip", node.0)
+/// Makes support zips of nodes, or of all if none is named.
+pub async fn make_snapshots(nodes: Vec<NodeId>) -> Answer<TaskStarted> {
+    send(Method::POST, "/snapshots", &SnapshotForm { module: None, nodes }).await
+}
+
+/// The support zips that the server keeps.
+pub async fn snapshots() -> Answer<Vec<SnapshotView>> {
+    get("/snapshots").await
+}
+
+/// Deletes a support zip.
+pub async fn remove_snapshot(name: &str) -> Answer<()> {
+    send_for_nothing(Method::DELETE, &format!("/snapshots/{name}")).await
+}
+
+/// Where a support zip is had.
+pub fn snapshot_href(name: &str) -> String {
+    format!("{BASE}/snapshots/{name}")
 }
 
 /// Where the server's CA certificate is had.

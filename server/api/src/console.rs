@@ -6,6 +6,7 @@ mod modules;
 mod nodes;
 mod register;
 mod session;
+mod snapshots;
 mod tasks;
 
 pub use cluster::{ClusterForm, ClusterNodeForm, ClusterView};
@@ -23,4 +24,5 @@ pub use session::{
     ApiTokenView, Login, MadeApiToken, NewApiToken, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordForm,
     SessionInfo, SessionView, Setup, UserChange, UserRole, UserView,
 };
+pub use snapshots::{SnapshotForm, SnapshotView};
 pub use tasks::{AuditLine, TaskNode, TaskStarted, TaskState, TaskView};

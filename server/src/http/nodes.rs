@@ -202,6 +202,15 @@ pub async fn module_snapshot(
 
 /// Collects a zip whole before answering, so that a failure is a problem and never a broken file.
 async fn collect(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) -> Outcome<Response> {
+    let (file, zip) = zip_of(app, user, node, module).await?;
+    Ok(download(&file, "application/zip", zip))
+}
+
+/// Name and content of a support zip.
+///
+/// # Errors
+/// The node is not known or not connected, or does not send all of it.
+pub async fn zip_of(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) -> Outcome<(String, Vec<u8>)> {
     let name = name_of(app, node)?;
     let about = match module {
         None => name.clone(),
@@ -234,5 +243,5 @@ async fn collect(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) 
     let (actor, text) = (user.to_owned(), format!("took a snapshot of {about}"));
     app.db.call(move |tx| db::records::audit(tx, &actor, &text)).await?;
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d_%H%M%S");
-    Ok(download(&format!("snapshot_{about}_{date}.zip"), "application/zip", zip))
+    Ok((format!("snapshot_{about}_{date}.zip"), zip))
 }

@@ -1,6 +1,6 @@
 //! Route: the OpenAPI document of all routes.
 
-use crate::http::{cluster, modules, nodes, operate, register, session, users};
+use crate::http::{cluster, modules, nodes, operate, register, session, snapshots, users};
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
@@ -64,6 +64,10 @@ use utoipa::OpenApi;
         operate::tasks,
         operate::task,
         operate::audit,
+        snapshots::list,
+        snapshots::make,
+        snapshots::get,
+        snapshots::remove,
         operate::live,
         operate::live_snapshot,
         document,

@@ -88,7 +88,10 @@ pub fn start_push(
 }
 
 /// The nodes meant by a form: those named, or all of the cluster.
-fn targets(app: &App, named: &[NodeId]) -> Outcome<Vec<NodeId>> {
+///
+/// # Errors
+/// 409 without a cluster; 422 naming a node that is not in it.
+pub fn targets(app: &App, named: &[NodeId]) -> Outcome<Vec<NodeId>> {
     let members = app.desired().members();
     if members.is_empty() {
         return Err(Failure::conflict("there is no cluster yet; save the cluster configuration first"));

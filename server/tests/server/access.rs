@@ -123,6 +123,9 @@ async fn roles_are_enforced_at_the_routes() {
         (Method::POST, "/api/v1/modules/1/configure", json!({}), [403, 403, 401]),
         (Method::PUT, "/api/v1/cluster", json!({}), [403, 403, 401]),
         (Method::DELETE, "/api/v1/nodes/1", json!(null), [403, 403, 401]),
+        (Method::GET, "/api/v1/snapshots", json!(null), [200, 403, 401]),
+        (Method::POST, "/api/v1/snapshots", json!({}), [409, 403, 401]),
+        (Method::GET, "/api/v1/tokens", json!(null), [403, 403, 401]),
         (Method::GET, "/api/v1/nodes/1/processes", json!(null), [404, 403, 401]),
     ];
     for (method, path, body, wanted) in asks {

@@ -273,6 +273,32 @@ async fn logs_come_in_pages_and_as_one_file() {
 }
 
 #[tokio::test]
+async fn snapshots_of_all_nodes_are_kept_until_they_are_deleted() {
+    let (_running, admin, mut one, two) = configured().await;
+    drop(two.socket);
+    let data = base64::engine::general_purpose::STANDARD.encode(b"zip of node1");
+    eventually("node2 is away", || async {
+        (!admin.get("/api/v1/nodes").await[1]["connected"].as_bool()?).then_some(())
+    })
+    .await;
+    let task = admin.done("/api/v1/snapshots", json!({})).await["task"].clone();
+    let (id, request) = one.request().await;
+    assert!(matches!(request, Request::Snapshot { module: None }), "{request:?}");
+    one.answer(id, Answer::SnapshotChunk { data, last: true }).await;
+    let task = admin.task(&task).await;
+    let states: Vec<_> = task["nodes"].as_array().unwrap().iter().map(|node| node["state"].clone()).collect();
+    assert_eq!(states, ["done", "failed"], "{task}");
+    let kept = admin.get("/api/v1/snapshots").await;
+    assert_eq!((kept.as_array().unwrap().len(), kept[0]["bytes"].as_u64()), (1, Some(12)));
+    let path = format!("/api/v1/snapshots/{}", kept[0]["name"].as_str().unwrap());
+    let (status, _, bytes) = admin.raw(admin.request(Method::GET, &path).body(Full::default()).unwrap()).await;
+    assert_eq!((status, bytes.as_slice()), (StatusCode::OK, b"zip of node1".as_slice()));
+    assert_eq!(admin.send(Method::DELETE, &path, json!(null)).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(admin.get("/api/v1/snapshots").await, json!([]));
+    assert_eq!(admin.full(Method::GET, "/api/v1/snapshots/..%2f..%2fdatabase", None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_snapshot_comes_whole_or_as_a_problem() {
     let (_running, admin, mut one, _two) = configured().await;
     let ask = |admin: Client| {

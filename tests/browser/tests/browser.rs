@@ -316,11 +316,14 @@ async fn look_at_logs_and_snapshots(browser: &Browser) -> Result<()> {
         browser.click("tab-module").await?;
     }
     browser.click("rail-support").await?;
+    browser.click("make-snapshots").await?;
     for number in [1, 2] {
-        browser.click(&format!("snapshot-node{number}")).await?;
-        let zip = browser.downloaded("snapshot_").await?;
-        ensure!(zip.starts_with(b"PK"), "the snapshot of node{number} is no zip");
+        browser.expect(&format!("[data-testid=snapshot-results-node{number}][data-tone=ok]"), PATIENCE).await?;
+        browser.expect_text("snapshots", &format!("snapshot_node{number}_")).await?;
     }
+    browser.click("snapshot-save").await?;
+    let zip = browser.downloaded("snapshot_").await?;
+    ensure!(zip.starts_with(b"PK"), "the snapshot is no zip");
     screen(browser, "19-support").await
 }
 

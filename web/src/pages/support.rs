@@ -1,14 +1,17 @@
 //! Support: one zip per node with everything that explains what happened, secrets masked.
 
 use crate::client;
+use crate::components::form::Problem;
 use crate::components::icon::{Icon, draw};
-use crate::components::notice::EmptyState;
+use crate::components::notice::{EmptyState, PerNodeResult};
 use crate::components::shell::PageHead;
-use crate::components::state::Chip;
+use crate::components::tray::results_of;
 use crate::platform;
+use crate::rules::text;
 use crate::rules::tone::Tone;
 use crate::store::Console;
-use holdfast_api::console::{NodeView, UserRole};
+use holdfast_api::console::{NodeView, SnapshotView, TaskState, UserRole};
+use holdfast_api::ids::NodeId;
 use leptos::prelude::*;
 use leptos_router::components::A;
 
@@ -34,15 +37,7 @@ pub fn SupportPage() -> impl IntoView {
                     </EmptyState>
                 }
             >
-                <section class="card" aria-labelledby="snapshots">
-                    <div class="card-head"><h2 id="snapshots">"Snapshots"</h2></div>
-                    <div class="table-wrap">
-                        <table class="table" data-testid="snapshots">
-                            <thead><tr><th scope="col">"Node"</th><th scope="col">"Agent"</th><th scope="col">"Connection"</th><th scope="col"><span class="visually-hidden">"Snapshot"</span></th></tr></thead>
-                            <tbody>{move || nodes.get().into_iter().map(|node| view! { <Row node /> }).collect_view()}</tbody>
-                        </table>
-                    </div>
-                </section>
+                <Snapshots nodes />
             </Show>
             <div class="columns">
                 <section class="card card-body stack">
@@ -68,22 +63,88 @@ pub fn SupportPage() -> impl IntoView {
     }
 }
 
+/// Makes zips of all nodes or of one, and lists those that the server keeps.
 #[component]
-fn Row(node: NodeView) -> impl IntoView {
+fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
     let console = Console::get();
-    let (tone, word) = if node.connected { (Tone::Ok, "Connected") } else { (Tone::Lost, "No contact") };
-    let (id, name) = (node.id, node.name.clone());
-    let may = untrack(move || console.role()).may(UserRole::Control);
-    let take = move |_| {
-        platform::download(&client::snapshot_href(id), "");
-        console.toast(Tone::Ok, format!("Making the snapshot of {name}; the browser saves it."));
+    let (kept, problem, task) =
+        (RwSignal::new(Vec::<SnapshotView>::new()), RwSignal::new(None::<String>), RwSignal::new(None::<u64>));
+    let may = Memo::new(move |_| console.role().may(UserRole::Control));
+    let read = move || {
+        console.call(client::snapshots(), move |answer| match answer {
+            Ok(found) => drop(kept.try_set(found)),
+            Err(error) => drop(problem.try_set(Some(error.text()))),
+        });
     };
+    let ended = Memo::new(move |_| {
+        task.get()
+            .and_then(|task| console.task(task))
+            .map(|task| task.nodes.iter().filter(|node| node.state == TaskState::Done).count())
+    });
+    // Read at first, and whenever a node has sent its zip.
+    Effect::new(move || {
+        ended.track();
+        if may.get() {
+            read();
+        }
+    });
+    let make = move |nodes: Vec<NodeId>| {
+        console.start_shown_task(client::make_snapshots(nodes), move |started| task.set(started))
+    };
+    let one = move |node: NodeView| {
+        let (id, name) = (node.id, node.name.clone());
+        view! { <button type="button" class="btn" data-testid=format!("snapshot-{}", node.name) disabled=!node.connected on:click=move |_| make(vec![id])>{name}</button> }
+    };
+    let results = Signal::derive(move || {
+        task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default()
+    });
+    view! {
+        <section class="card" aria-labelledby="snapshots">
+            <div class="card-head"><h2 id="snapshots">"Snapshots"</h2></div>
+            <Show when=move || may.get() fallback=|| view! { <p class="card-body muted">"Your role may not take snapshots."</p> }>
+                <div class="card-body stack">
+                    <div class="row">
+                        <button type="button" class="btn primary" data-testid="make-snapshots" on:click=move |_| make(Vec::new())>{draw(Icon::Support)}"Take one of every node"</button>
+                        <span class="muted">"or of"</span>
+                        {move || nodes.get().into_iter().map(one).collect_view()}
+                    </div>
+                    <Show when=move || task.get().is_some()><PerNodeResult results testid="snapshot-results" /></Show>
+                    <Problem id="snapshots-read" problem />
+                </div>
+                <div class="table-wrap">
+                    <table class="table" data-testid="snapshots">
+                        <thead><tr><th scope="col">"File"</th><th scope="col">"Made"</th><th scope="col">"Size"</th><th scope="col"><span class="visually-hidden">"Save or delete"</span></th></tr></thead>
+                        <tbody>{move || kept.get().into_iter().map(|zip| view! { <Row kept zip /> }).collect_view()}</tbody>
+                    </table>
+                </div>
+            </Show>
+        </section>
+    }
+}
+
+#[component]
+fn Row(kept: RwSignal<Vec<SnapshotView>>, zip: SnapshotView) -> impl IntoView {
+    let console = Console::get();
+    let (saved, gone) = (zip.name.clone(), zip.name.clone());
+    let save = move |_| platform::download(&client::snapshot_href(&saved), "");
+    let remove = move |_| {
+        let name = gone.clone();
+        let asked = name.clone();
+        console.call(async move { client::remove_snapshot(&asked).await }, move |answer| match answer {
+            Ok(()) => kept.update(|kept| kept.retain(|zip| zip.name != name)),
+            Err(error) => console.toast(Tone::Bad, error.text()),
+        });
+    };
+    let (save_words, remove_words) = (format!("Save {}", zip.name), format!("Delete {}", zip.name));
     view! {
         <tr>
-            <th scope="row"><strong>{node.name.clone()}</strong></th>
-            <td>{node.agent_version.clone()}</td>
-            <td><Chip tone text=word /></td>
-            <td class="num"><button type="button" class="btn" data-testid=format!("snapshot-{}", node.name) disabled=!node.connected || !may on:click=take>{draw(Icon::Download)}"Snapshot .zip"</button></td>
+            <th scope="row" class="mono">{zip.name}</th>
+            <td class="nowrap">{platform::date_time(zip.made_unix_ms)}</td>
+            <td class="nowrap">{text::bytes(zip.bytes)}</td>
+            <td class="num"><div class="row tight end">
+                <button type="button" class="btn ghost icon" data-testid="snapshot-save" aria-label=save_words on:click=save>{draw(Icon::Download)}</button>
+                <button type="button" class="btn ghost icon" aria-label=remove_words on:click=remove>{draw(Icon::Remove)}</button>
+            </div></td>
         </tr>
     }
 }
