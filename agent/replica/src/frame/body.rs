@@ -4,7 +4,7 @@ mod check;
 pub use check::{CheckStep, Checked, NAMED_BYTES_MAX, NAMED_MAX};
 
 use super::{FrameError, Told};
-use crate::op::{Attributes, FileId, FileKind, Op, Time};
+use crate::op::{Allocation, Attributes, FileId, FileKind, Op, Time};
 use holdfast_api::ids::Generation;
 
 /// The first message of each side: who speaks, and where its side of the stream is.
@@ -136,6 +136,8 @@ pub enum Message {
     Resync(ResyncStep),
     /// Everything up to this sequence number is applied.
     Ack(u64),
+    /// The sync with this sequence number is done (an `Ack` says only that it has begun).
+    Synced(u64),
     /// Answer to `Hash`: one hash per block, all zeros for a block of zeros, none beyond the end of the file.
     Hashes {
         /// As asked.
@@ -204,12 +206,6 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u16 {
         Message::UpToDate => 8,
         Message::Broken(text) => w.text(9, text),
         Message::Progress(figures) => w.numbers(10, figures),
-        Message::Survey(hello) => {
-            w.hello(hello);
-            14
-        }
-        Message::Checked { request, checked } => w.checked(*request, checked),
-        Message::Check(step) => w.check(step),
         Message::NamesWanted(part) => {
             w.u32(*part);
             11
@@ -221,6 +217,13 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u16 {
             told.iter().for_each(|one| w.told(one));
             12
         }
+        Message::Synced(sequence) => w.numbers(13, &[*sequence]),
+        Message::Survey(hello) => {
+            w.hello(hello);
+            14
+        }
+        Message::Checked { request, checked } => w.checked(*request, checked),
+        Message::Check(step) => w.check(step),
         Message::Op(op) => w.op(op),
         Message::Resync(step) => w.step(step),
     }
@@ -356,6 +359,18 @@ impl Writer<'_> {
                 self.numbers(44, &[id.0])
             }
             Op::SyncAll => 45,
+            Op::Allocate { id, offset, length, how } => {
+                self.u8(ALLOCATIONS.iter().position(|known| known == how).map_or(0, |code| code as u8));
+                self.numbers(46, &[id.0, *offset, *length])
+            }
+            Op::Exchange { id, parent, name, other, other_parent, other_name } => {
+                self.place(47, *other, *other_parent, other_name);
+                self.place(47, *id, *parent, name)
+            }
+            Op::CreateUnnamed { id, parent, mode, uid, gid } => {
+                [*mode, *uid, *gid].into_iter().for_each(|value| self.u32(value));
+                self.numbers(48, &[id.0, parent.0])
+            }
         }
     }
 
@@ -424,6 +439,9 @@ const KINDS: [FileKind; 7] = [
     FileKind::CharDevice,
     FileKind::BlockDevice,
 ];
+
+const ALLOCATIONS: [Allocation; 5] =
+    [Allocation::Reserve, Allocation::ReserveOnly, Allocation::PunchHole, Allocation::Zero, Allocation::ZeroOnly];
 
 fn kind_code(kind: FileKind) -> u8 {
     KINDS.iter().position(|k| *k == kind).map_or(0, |i| i as u8)
@@ -556,13 +574,14 @@ impl<'a> Reader<'a> {
                 let told = (0..count).map(|_| self.told()).collect::<Result<Vec<_>, _>>()?;
                 Message::Names { last: flags & 1 != 0, told: (flags & 2 != 0).then_some(told) }
             }
+            13 => Message::Synced(self.u64()?),
             14 => Message::Survey(self.hello()?),
             15 => {
                 let (request, checked) = self.checked()?;
                 Message::Checked { request, checked }
             }
             80..=84 => Message::Check(self.check()?),
-            32..=45 => Message::Op(self.op()?),
+            32..=48 => Message::Op(self.op()?),
             65..=72 => Message::Resync(self.step()?),
             _ => return Err(self.bad("unknown kind")),
         })
@@ -627,7 +646,21 @@ impl<'a> Reader<'a> {
                 let data_only = self.flag()?;
                 Op::Sync { id: self.id()?, data_only }
             }
-            _ => Op::SyncAll,
+            45 => Op::SyncAll,
+            46 => {
+                let how = ALLOCATIONS.get(usize::from(self.u8()?)).copied();
+                let how = how.ok_or_else(|| self.bad("unknown kind of allocation"))?;
+                Op::Allocate { id: self.id()?, offset: self.u64()?, length: self.u64()?, how }
+            }
+            47 => {
+                let (other, other_parent, other_name) = self.place()?;
+                let (id, parent, name) = self.place()?;
+                Op::Exchange { id, parent, name, other, other_parent, other_name }
+            }
+            _ => {
+                let (mode, uid, gid) = (self.mode()?, self.u32()?, self.u32()?);
+                Op::CreateUnnamed { id: self.id()?, parent: self.id()?, mode, uid, gid }
+            }
         })
     }
 

@@ -9,4 +9,5 @@ mod programs;
 mod random;
 mod recording;
 mod replication;
+mod space;
 mod support;
