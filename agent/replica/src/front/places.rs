@@ -187,11 +187,11 @@ impl Inodes {
     }
 
     /// A new object that has no name (yet), reached by `fd` (good for writing) as long as it is known.
-    pub(super) fn register_unnamed(self: &Arc<Self>, status: &Status, fd: OwnedFd) -> Result<Held> {
+    pub(super) fn register_unnamed(self: &Arc<Self>, parent: &Inode, status: &Status, fd: OwnedFd) -> Result<Held> {
         let key = key_of(status, if self.handles { FileHandle::of(&fd).ok() } else { None }.as_ref());
         let backing = self.descriptors.adopt_opened((status.kind(), status.device), None, fd, Level::Write)?;
         let id = FileId(self.ids.fetch_add(1, Ordering::Relaxed));
-        let inode = Arc::new(Inode::new(id, status.kind(), backing));
+        let inode = Arc::new(Inode::new(id, status.kind(), backing, parent.is_excluded()));
         lock(&self.table).insert(inode.clone(), key, 1);
         Ok(Held::adopt(self, inode))
     }

@@ -322,7 +322,7 @@ impl Connection {
                 Err(Errno::EXIST) if replaced.is_none() && flags.is_empty() => continue,
                 done => done?,
             }
-            if prepared.replicable && !excluded {
+            if prepared.replicable && !child.is_excluded() {
                 let op = Op::Rename {
                     id: child.id(),
                     parent: parent.id(),

@@ -29,7 +29,7 @@ impl Connection {
         let mode = Mode::from_raw_mode(mode & 0o7777);
         let fd = as_caller(caller, || rustix::fs::openat(&*directory, c".", how, mode))??;
         let status = Status::of(&fd)?;
-        let child = self.inodes.register_unnamed(&status, fd)?;
+        let child = self.inodes.register_unnamed(parent, &status, fd)?;
         lock(&child.use_count).written = true; // its first modification time is to be sent
         self.count_open(&child, flags)?;
         if prepared.replicable {
