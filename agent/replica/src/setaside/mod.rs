@@ -65,10 +65,10 @@ pub(crate) fn run(job: &Job, mut applier: Applier) -> Result<Aside, String> {
             return Err("it was ordered otherwise".into());
         }
         let message = survey.next().map_err(|error| format!("comparing with the primary: {error}"))?;
-        match applier.apply(message, &[]).map_err(|error| error.to_string())? {
-            // The end.
-            Effect::Reply(_) => break,
-            _ => {}
+        let effect = applier.apply(message, &[]).map_err(|error| error.to_string())?;
+        // The answer to the end.
+        if matches!(effect, Effect::Reply(_)) {
+            break;
         }
     }
     let (differences, overflowed) = applier.take_differences();

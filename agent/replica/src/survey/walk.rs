@@ -128,9 +128,10 @@ impl Walk<'_> {
                 continue;
             }
             self.object(child, &order)?;
-            return Ok(if last {
-                self.sink.send(CheckStep::Done { id: child.id() })?
-            });
+            if last {
+                self.sink.send(CheckStep::Done { id: child.id() })?;
+            }
+            return Ok(());
         }
     }
 
