@@ -45,20 +45,15 @@ impl Row {
         Self { name: name.to_owned(), value, unit, baseline, ratio, target: None, met: None, more_is_better: false }
     }
 
-    /// A figure on its own.
-    pub fn plain(name: &str, value: f64, unit: &'static str) -> Self {
+    /// A figure without a target.
+    pub fn told(name: &str, value: f64, unit: &'static str) -> Self {
         let (baseline, ratio, target, met) = (None, None, None, None);
         Self { name: name.to_owned(), value, unit, baseline, ratio, target, met, more_is_better: false }
     }
 
-    /// A figure without a target.
-    pub fn told(name: &str, value: f64, unit: &'static str) -> Self {
-        Self { name: name.to_owned(), value, unit, baseline: None, ratio: None, target: None, met: None }
-    }
-
     /// A figure that should be at most `target`.
     pub fn at_most(name: &str, value: f64, unit: &'static str, target: f64) -> Self {
-        Self { target: Some(target), met: Some(value <= target), ..Self::plain(name, value, unit) }
+        Self { target: Some(target), met: Some(value <= target), ..Self::told(name, value, unit) }
     }
 }
 

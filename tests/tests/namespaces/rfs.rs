@@ -8,7 +8,7 @@ use holdfast_tests::lab::wait::wait_until;
 
 const DIRECTORY: &str = r#"<replicated dir="/srv/bank" mode="read_only"/>"#;
 const GUARDED: &str = r#"<replicated dir="/srv/bank" mode="read_only"><notreplicated path="own"/>
-    <notreplicated regexpath="[.]tmp$"/><tocheck path="here"/></replicated>"#;
+    <notreplicated regexpath="[.]tmp$"/><tocheck path="own/file"/></replicated>"#;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] =
@@ -17,7 +17,7 @@ pub const SCENARIOS: &[Scenario] =
 fn guarded(_: &mut Bench) -> Result<()> {
     let plan = ModulePlan::bank(TIMEOUT_MS).edited(DIRECTORY, GUARDED);
     let prepare = |lab: &Lab| {
-        let make = "mkdir -p /srv/bank/own; touch /srv/bank/here; hostname > /srv/bank/own/file";
+        let make = "mkdir -p /srv/bank/own; hostname > /srv/bank/own/file";
         lab.numbers().into_iter().try_for_each(|number| lab.host(number).shell(make).map(|_| ()))?;
         lab.host(2).shell("echo 'of node2' > /srv/bank/own/file").map(|_| ())
     };
@@ -64,7 +64,7 @@ fn missing(lab: &Lab) -> Result<()> {
     lab.wait_state(2, MODULE, "WAIT NotReady", PATIENCE)?;
     wait_until("node2 to say what it waits for", PATIENCE, || {
         let said = lab.state(2, MODULE)?.waiting_for.unwrap_or_default();
-        if said.contains("/srv/bank/here") { Ok(true) } else { bail!("{said}") }
+        if said.contains("/srv/bank/own/file") { Ok(true) } else { bail!("{said}") }
     })?;
     ensure!(std::fs::read_dir(lab.backing(2, "/srv/bank"))?.next().is_none(), "something was copied into it");
     lab.host(2).shell("rmdir /srv/bank; mv /srv/away /srv/bank")?;

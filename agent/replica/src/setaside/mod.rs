@@ -65,8 +65,9 @@ pub(crate) fn run(job: &Job, mut applier: Applier) -> Result<Aside, String> {
             return Err("it was ordered otherwise".into());
         }
         let message = survey.next().map_err(|error| format!("comparing with the primary: {error}"))?;
-        if let Effect::Reply(_) = applier.apply(message, &[]).map_err(|error| error.to_string())? {
-            // The end.
+        let effect = applier.apply(message, &[]).map_err(|error| error.to_string())?;
+        // The answer to the end.
+        if matches!(effect, Effect::Reply(_)) {
             break;
         }
     }

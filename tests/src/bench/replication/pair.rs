@@ -52,10 +52,13 @@ impl Nodes {
             encryption: self.encryption,
             secret: if self.encryption { String::new() } else { "5a".repeat(32) },
             async_mode: AsyncMode::Second,
-            state_dir: self.folder.clone(),
+            state_dir: self.folder.join(format!("state{node}")),
             boot_id: "bench".into(),
             send_timeout_ms: 30_000,
             resume_window_ms: 700,
+            exclusions: Vec::new(),
+            required: Vec::new(),
+            orphan: None,
         };
         Replica::start(configure, &self.folder.join(format!("log{node}")))
     }

@@ -65,7 +65,7 @@ fn change(directory: &Path) -> Result<()> {
     let file = File::options().write(true).open(directory.join("large"))?;
     // Different blocks: one in each tenth MiB.
     for number in 0..BLOCKS as u64 {
-        let offset = (number * 10 << 20) + random.below(16) * BLOCK as u64;
+        let offset = ((number * 10) << 20) + random.below(16) * BLOCK as u64;
         file.write_all_at(&random.bytes(BLOCK), offset)?;
     }
     for number in 0..FILES {

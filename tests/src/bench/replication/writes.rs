@@ -53,7 +53,7 @@ fn one_writer(stage: &Stage, rounds: usize) -> Result<Vec<Row>> {
         Row::beside(&format!("{name}, without TLS / floor"), plain, "us", floor),
         Row::beside(&format!("{name}, our front and a bare round trip / floor"), whole, "us", floor),
         Row::beside(&format!("{name}, FUSE without replication / ext4"), alone, "us", native),
-        Row::plain("TCP round trip with 4 KiB, p50", trip, "us"),
+        Row::told("TCP round trip with 4 KiB, p50", trip, "us"),
     ])
 }
 

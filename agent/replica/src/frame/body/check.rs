@@ -73,6 +73,9 @@ pub const NAMED_MAX: usize = 1000;
 /// See [`NAMED_MAX`].
 pub const NAMED_BYTES_MAX: usize = 256 << 10;
 
+/// Part of a listing: the directory, whether it is the first and the last part, its entries.
+type Listed = (FileId, (bool, bool), Vec<Entry>);
+
 impl Writer<'_> {
     pub(super) fn list(&mut self, directory: FileId, (first, last): (bool, bool), entries: &[Entry]) {
         self.id(directory);
@@ -121,11 +124,8 @@ impl Writer<'_> {
     }
 }
 
-/// A directory, whether this is the first and the last part of its entries, and the entries.
-type List = (FileId, (bool, bool), Vec<Entry>);
-
 impl Reader<'_> {
-    pub(super) fn list(&mut self) -> Result<List, FrameError> {
+    pub(super) fn list(&mut self) -> Result<Listed, FrameError> {
         let directory = self.id()?;
         let flags = self.u8()?;
         if flags > 3 {
