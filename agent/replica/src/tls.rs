@@ -9,7 +9,7 @@ use rustix::net::sockopt;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +22,6 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Size of the buffer for received bytes.
 const RECEIVE: usize = 256 << 10;
-
-/// Room in a socket for the largest write and more, so that a writer does not wait until the peer's turn comes.
-const SOCKET_BUFFER: usize = 4 << 20;
 
 /// Why keys could not be used or a peer not be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -119,9 +116,6 @@ impl Protection {
 /// Socket options of a stream: no delay, half-open peers noticed, no send waits longer than `timeout`.
 fn tune(socket: &TcpStream, timeout: Duration) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    // More than the system's limit only as root; with less it works as well, only slower.
-    let _ = sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BUFFER);
-    let _ = sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER);
     socket.set_write_timeout(Some(timeout))?;
     sockopt::set_tcp_user_timeout(socket, timeout.as_millis().try_into().unwrap_or(u32::MAX))?;
     sockopt::set_socket_keepalive(socket, true)?;
@@ -257,14 +251,12 @@ fn read_retrying(mut socket: &TcpStream, raw: &mut [u8]) -> io::Result<usize> {
 
 fn take_plaintext(tls: &mut Connection, into: &mut FrameReader) -> io::Result<bool> {
     let mut any = false;
-    let mut reader = tls.reader();
+    let mut part = [0; 16 << 10];
     loop {
-        match reader.fill_buf() {
-            Ok([]) => return Ok(any),
-            Ok(plaintext) => {
-                let count = plaintext.len();
-                into.push(plaintext);
-                reader.consume(count);
+        match tls.reader().read(&mut part) {
+            Ok(0) => return Ok(any),
+            Ok(count) => {
+                into.push(&part[..count]);
                 any = true;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),

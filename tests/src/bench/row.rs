@@ -60,11 +60,12 @@ impl Row {
 /// Prints a table.
 pub fn print(rows: &[Row]) {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-    println!("{:<66}{:>10} {:<6}{:>10}{:>8}{:>9}  met", "figure", "value", "unit", "baseline", "ratio", "target");
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(58);
+    println!("{:<width$}{:>10} {:<6}{:>10}{:>8}{:>9}  met", "figure", "value", "unit", "baseline", "ratio", "target");
     for row in rows {
         let met = row.met.map_or("-", |met| if met { "yes" } else { "NO" });
         println!(
-            "{:<66}{:>10.2} {:<6}{:>10}{:>8}{:>9}  {met}",
+            "{:<width$}{:>10.2} {:<6}{:>10}{:>8}{:>9}  {met}",
             row.name,
             row.value,
             row.unit,

@@ -2,6 +2,8 @@
 
 use super::helper::{Helper, run, wait_for_mount};
 use anyhow::{Result, ensure};
+use rustix::process::Signal;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -29,6 +31,11 @@ impl Passthrough {
         run(compile.arg("-o").arg(&program).arg(SOURCE).args(["-lfuse3", "-lpthread"]))?;
         let mut command = Command::new(program);
         command.args(["-f", "-o", &format!("source={}", source.display())]).arg(&mount).stderr(Stdio::null());
+        // It does not look at its input: it ends with the bench, however that ends.
+        // SAFETY: between fork and exec only one system call is made.
+        unsafe {
+            command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
         let program = Helper::start(&mut command)?;
         wait_for_mount(&mount)?;
         Ok(Self { mount, _program: program })

@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Threads that sync.
 const SYNCING: usize = 4;
 
+/// A file to sync and the number of the frame that asks for it.
+type Job = (Arc<File>, u64);
+
 /// Serves one connection until it ends.
 ///
 /// # Errors
@@ -59,9 +62,9 @@ fn answer(mut socket: &TcpStream, number: u64) -> io::Result<()> {
     socket.write_all(&bytes)
 }
 
-fn start_syncing(socket: &Arc<TcpStream>) -> Sender<(Arc<File>, u64)> {
-    let (send, receive) = mpsc::channel();
-    let receive: Arc<Mutex<Receiver<(Arc<File>, u64)>>> = Arc::new(Mutex::new(receive));
+fn start_syncing(socket: &Arc<TcpStream>) -> Sender<Job> {
+    let (send, receive): (_, Receiver<Job>) = mpsc::channel();
+    let receive = Arc::new(Mutex::new(receive));
     for _ in 0..SYNCING {
         let (receive, socket) = (receive.clone(), socket.clone());
         std::thread::spawn(move || {
