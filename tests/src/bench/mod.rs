@@ -6,6 +6,7 @@ mod keepalived;
 mod name;
 mod pair;
 mod prober;
+pub mod replication;
 mod row;
 
 pub use name::Name;

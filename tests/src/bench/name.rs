@@ -7,6 +7,8 @@ use clap::ValueEnum;
 pub enum Name {
     /// From a fault to an answer on the virtual address, beside keepalived; swap and stop.
     Failover,
+    /// The speed of replicated files: writes, reads, trees of files, commits, resync, memory.
+    Replication,
     /// What the agents of 32 modules cost while nothing happens.
     Idle,
 }

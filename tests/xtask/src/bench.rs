@@ -16,19 +16,26 @@ pub struct BenchArguments {
     /// Its name; without one, lists those that exist.
     #[arg(value_enum)]
     name: Option<Name>,
-    /// Faults of each kind that failover measures.
+    /// Faults of each kind that failover measures; turns of each measurement of replication.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Unchanged files of the resync that replication measures; 100000 takes minutes more.
+    #[arg(long)]
+    files: Option<usize>,
+    /// Only these parts of replication, separated by commas: writes, reads, trees, commits, resyncs, memory.
+    #[arg(long)]
+    only: Option<String>,
     /// Write `[{"name","value","unit","baseline","ratio","target","met"}]` there.
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
 /// Packages of what a bench measures Holdfast beside.
-fn peers(name: Name) -> &'static [&'static str] {
+fn peers(name: Name) -> Vec<&'static str> {
     match name {
-        Name::Failover => install::PEERS,
-        Name::Idle => &[],
+        Name::Failover => install::PEERS.to_vec(),
+        Name::Replication => [install::PASSTHROUGH, install::POSTGRESQL].concat(),
+        Name::Idle => Vec::new(),
     }
 }
 
@@ -36,7 +43,7 @@ fn peers(name: Name) -> &'static [&'static str] {
 fn list() {
     for value in Name::value_variants().iter().filter_map(|name| name.to_possible_value()) {
         let help = value.get_help().map(|help| help.to_string()).unwrap_or_default();
-        println!("{:<10} {help}", value.get_name());
+        println!("{:<12} {help}", value.get_name());
     }
 }
 
@@ -54,11 +61,17 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
         let line = command::with_sudo(&format!("xtask bench {word}"));
         bail!("the benches make network and mount namespaces, which needs root. Run:\n    {line}");
     }
-    install::packages(&[install::LAB, peers(name)].concat(), "The bench")?;
+    install::packages(&[install::LAB, &peers(name)].concat(), "The bench")?;
     demo::build(root)?;
     let program = modules::target_directory(root).join("debug/holdfast-bench");
     let mut bench = Command::new(&program);
     bench.args([word.as_str(), "--runs", &arguments.runs.to_string()]);
+    if let Some(files) = arguments.files {
+        bench.args(["--files", &files.to_string()]);
+    }
+    if let Some(only) = &arguments.only {
+        bench.args(["--only", only]);
+    }
     if let Some(json) = &arguments.json {
         bench.arg("--json").arg(json);
     }

@@ -15,6 +15,8 @@ pub const ETCD: &[&str] = &["etcd-server"];
 pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
 /// What the benches measure Holdfast beside.
 pub const PEERS: &[&str] = &["keepalived"];
+/// libfuse's examples, one of which is compiled and measured.
+pub const PASSTHROUGH: &[&str] = &["libfuse3-dev", "gcc", "libc6-dev"];
 /// What `--app postgresql` needs.
 pub const POSTGRESQL: &[&str] = &["postgresql"];
 

@@ -12,12 +12,12 @@ mod mount;
 mod ops;
 mod places;
 mod pool;
-mod reply;
+pub mod reply;
 mod roots;
 mod session;
 pub mod touched;
 mod users;
-mod wire;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;
