@@ -1,6 +1,7 @@
 //! One change of the replicated tree, as a *result*: chosen ids, modes, owners, times and offsets, so that applying it
 //! twice is the same as applying it once, and both nodes end with the same tree.
 
+use rustix::fs::FallocateFlags;
 use serde::{Deserialize, Serialize};
 
 /// A file, directory or other object of the replicated tree, for the life of a replica process: drawn from a counter by
@@ -54,6 +55,34 @@ pub struct Attributes {
     pub modified: Option<Time>,
 }
 
+/// What is done to a range of a file's space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Allocation {
+    /// Room is made; a file that ends before the range's end grows.
+    Reserve,
+    /// Room is made; the length stays.
+    ReserveOnly,
+    /// The range reads as zeros and takes no room; the length stays.
+    PunchHole,
+    /// The range reads as zeros and has room; a file that ends before the range's end grows.
+    Zero,
+    /// The range reads as zeros and has room; the length stays.
+    ZeroOnly,
+}
+
+impl Allocation {
+    /// As fallocate(2) wants it.
+    pub fn flags(self) -> FallocateFlags {
+        match self {
+            Allocation::Reserve => FallocateFlags::empty(),
+            Allocation::ReserveOnly => FallocateFlags::KEEP_SIZE,
+            Allocation::PunchHole => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            Allocation::Zero => FallocateFlags::ZERO_RANGE,
+            Allocation::ZeroOnly => FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE,
+        }
+    }
+}
+
 /// One change. Names are bytes (no `/`, not empty, at most 255); `payload` travels beside the operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the fields are told by their variant
@@ -78,6 +107,12 @@ pub enum Op {
     RemoveDirectory { id: FileId, parent: FileId, name: Vec<u8> },
     /// `id` was renamed, replacing what had the new name.
     Rename { id: FileId, parent: FileId, name: Vec<u8>, new_parent: FileId, new_name: Vec<u8> },
+    /// `id` and `other` changed places.
+    Exchange { id: FileId, parent: FileId, name: Vec<u8>, other: FileId, other_parent: FileId, other_name: Vec<u8> },
+    /// A regular file without a name was made on the file system of `parent`; a link may give it one.
+    CreateUnnamed { id: FileId, parent: FileId, mode: u32, uid: u32, gid: u32 },
+    /// Space of `id` was reserved, freed or zeroed.
+    Allocate { id: FileId, offset: u64, length: u64, how: Allocation },
     /// Extended attribute `name` has the payload as value.
     SetXattr { id: FileId, name: Vec<u8> },
     /// Extended attribute `name` was removed.

@@ -1,7 +1,7 @@
 //! Bodies of the stream's frames: one compact encoding per message, read back with every length and name checked.
 
 use super::FrameError;
-use crate::op::{Attributes, FileId, FileKind, Op, Time};
+use crate::op::{Allocation, Attributes, FileId, FileKind, Op, Time};
 use holdfast_api::ids::Generation;
 
 /// The first message of each side: who speaks, and where its side of the stream is.
@@ -111,6 +111,8 @@ pub enum Message {
     Resync(ResyncStep),
     /// Everything up to this sequence number is applied.
     Ack(u64),
+    /// The sync with this sequence number is done (an `Ack` says only that it has begun).
+    Synced(u64),
     /// Answer to `Hash`: one hash per block, all zeros for a block of zeros, none beyond the end of the file.
     Hashes {
         /// As asked.
@@ -159,6 +161,7 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u16 {
         Message::UpToDate => 8,
         Message::Broken(text) => w.text(9, text),
         Message::Progress(figures) => w.numbers(10, figures),
+        Message::Synced(sequence) => w.numbers(11, &[*sequence]),
         Message::Op(op) => w.op(op),
         Message::Resync(step) => w.step(step),
     }
@@ -293,6 +296,18 @@ impl Writer<'_> {
                 self.numbers(44, &[id.0])
             }
             Op::SyncAll => 45,
+            Op::Allocate { id, offset, length, how } => {
+                self.u8(ALLOCATIONS.iter().position(|known| known == how).map_or(0, |code| code as u8));
+                self.numbers(46, &[id.0, *offset, *length])
+            }
+            Op::Exchange { id, parent, name, other, other_parent, other_name } => {
+                self.place(47, *other, *other_parent, other_name);
+                self.place(47, *id, *parent, name)
+            }
+            Op::CreateUnnamed { id, parent, mode, uid, gid } => {
+                [*mode, *uid, *gid].into_iter().for_each(|value| self.u32(value));
+                self.numbers(48, &[id.0, parent.0])
+            }
         }
     }
 
@@ -350,6 +365,9 @@ const KINDS: [FileKind; 7] = [
     FileKind::CharDevice,
     FileKind::BlockDevice,
 ];
+
+const ALLOCATIONS: [Allocation; 5] =
+    [Allocation::Reserve, Allocation::ReserveOnly, Allocation::PunchHole, Allocation::Zero, Allocation::ZeroOnly];
 
 fn kind_code(kind: FileKind) -> u8 {
     KINDS.iter().position(|k| *k == kind).map_or(0, |i| i as u8)
@@ -472,7 +490,8 @@ impl<'a> Reader<'a> {
                 }
                 Message::Progress(figures)
             }
-            32..=45 => Message::Op(self.op()?),
+            11 => Message::Synced(self.u64()?),
+            32..=48 => Message::Op(self.op()?),
             65..=70 => Message::Resync(self.step()?),
             _ => return Err(self.bad("unknown kind")),
         })
@@ -535,7 +554,21 @@ impl<'a> Reader<'a> {
                 let data_only = self.flag()?;
                 Op::Sync { id: self.id()?, data_only }
             }
-            _ => Op::SyncAll,
+            45 => Op::SyncAll,
+            46 => {
+                let how = ALLOCATIONS.get(usize::from(self.u8()?)).copied();
+                let how = how.ok_or_else(|| self.bad("unknown kind of allocation"))?;
+                Op::Allocate { id: self.id()?, offset: self.u64()?, length: self.u64()?, how }
+            }
+            47 => {
+                let (other, other_parent, other_name) = self.place()?;
+                let (id, parent, name) = self.place()?;
+                Op::Exchange { id, parent, name, other, other_parent, other_name }
+            }
+            _ => {
+                let (mode, uid, gid) = (self.mode()?, self.u32()?, self.u32()?);
+                Op::CreateUnnamed { id: self.id()?, parent: self.id()?, mode, uid, gid }
+            }
         })
     }
 

@@ -1,7 +1,7 @@
 //! Frames survive the wire in any pieces; damage, foreign versions and nonsense are refused without a panic.
 
 use super::*;
-use crate::op::{Attributes, FileId, FileKind, Op, Time};
+use crate::op::{Allocation, Attributes, FileId, FileKind, Op, Time};
 use proptest::prelude::*;
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
@@ -33,6 +33,15 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         (id(), id(), name(), kind()).prop_map(|(id, parent, name, kind)| Op::Bind { id, parent, name, kind }),
         id().prop_map(|id| Op::Forget { id }),
+        (id(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(id, offset, length, punch)| {
+            let how = if punch { Allocation::PunchHole } else { Allocation::ZeroOnly };
+            Op::Allocate { id, offset, length, how }
+        }),
+        (id(), id(), name(), id(), id(), name()).prop_map(|(id, parent, name, other, other_parent, other_name)| {
+            Op::Exchange { id, parent, name, other, other_parent, other_name }
+        }),
+        (id(), id(), 0..0o10000u32, any::<u32>(), any::<u32>())
+            .prop_map(|(id, parent, mode, uid, gid)| Op::CreateUnnamed { id, parent, mode, uid, gid }),
         (id(), any::<u64>(), any::<bool>()).prop_map(|(id, offset, clear_suid)| Op::Write { id, offset, clear_suid }),
         (id(), attributes()).prop_map(|(id, attributes)| Op::SetAttributes { id, attributes }),
         (id(), id(), name(), kind(), 0..0o10000u32, any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
@@ -94,6 +103,7 @@ fn message() -> impl Strategy<Value = Message> {
             .prop_map(|(request, blocks)| Message::Hashes { request, blocks }),
         1 => ".{0,40}".prop_map(Message::Broken),
         1 => any::<u64>().prop_map(Message::Ack),
+        1 => any::<u64>().prop_map(Message::Synced),
     ]
 }
 

@@ -89,6 +89,11 @@ impl<'c> Change<'c> {
         true
     }
 
+    /// Whether the peer knows the object.
+    pub(super) fn knows(&self, inode: &Inode) -> bool {
+        inode.is_bound(self.session)
+    }
+
     /// Submits one operation of this change.
     pub(super) fn submit(&mut self, op: &Op, payload: &[u8]) {
         let ticket = self.connection.replicate.submit(op, payload);

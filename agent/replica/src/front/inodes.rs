@@ -375,6 +375,11 @@ impl Inodes {
         lock(&self.table).place(id).map(|(parent, name)| (parent, name.to_vec()))
     }
 
+    /// Whether a file is open for writing (or mapped so: a mapping keeps it open).
+    pub(super) fn any_writer(&self) -> bool {
+        lock(&self.table).any(|inode| lock(&inode.use_count).writers > 0)
+    }
+
     /// Objects in the table now.
     pub fn len(&self) -> usize {
         lock(&self.table).len()

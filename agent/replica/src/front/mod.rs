@@ -7,11 +7,12 @@
 
 pub mod alone;
 mod change;
+mod flusher;
 pub mod inodes;
 mod mount;
 mod ops;
 mod places;
-mod pool;
+pub(crate) mod pool;
 pub mod reply;
 mod roots;
 mod session;
@@ -37,6 +38,7 @@ pub use users::User;
 
 use crate::op::FileId;
 use crate::replicate::Replicate;
+use flusher::Flusher;
 use mount::Mount;
 use pool::Pool;
 use session::{Connection, ConnectionParts};
@@ -68,6 +70,20 @@ struct Mounted {
     mount: Mount,
     connection: Arc<Connection>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    flusher: Option<Flusher>,
+}
+
+impl Mounted {
+    fn unmount(&self) -> Result<(), UnmountError> {
+        if let Some(flusher) = &self.flusher {
+            flusher.pause();
+        }
+        let done = self.mount.unmount();
+        if let (Err(_), Some(flusher)) = (&done, &self.flusher) {
+            flusher.resume();
+        }
+        done
+    }
 }
 
 impl Front {
@@ -78,7 +94,7 @@ impl Front {
     /// [`MountError`] names the directory and the cure; nothing stays mounted.
     pub fn mount(inodes: &Arc<Inodes>, mode: Mode, replicate: &Arc<dyn Replicate>) -> Result<Front, MountError> {
         let threads_failed = |error| MountError::Threads { directory: "the replicated directories".into(), error };
-        let pool = Arc::new(Pool::start(SLOW_THREADS).map_err(threads_failed)?);
+        let pool = Arc::new(Pool::start("front-slow", SLOW_THREADS).map_err(threads_failed)?);
         let mut front = Front { mounts: Vec::new(), refused: Arc::new(AtomicBool::new(false)), pool };
         let read_only = mode == Mode::ReadOnly;
         for (index, path) in inodes.directories().into_iter().enumerate() {
@@ -97,11 +113,15 @@ impl Front {
                 pool: front.pool.clone(),
             });
             // From here on dropping `front` takes it away again.
-            front.mounts.push(Mounted { mount, connection: connection.clone(), threads: Mutex::new(Vec::new()) });
-            let threads =
-                connection.start().map_err(|error| MountError::Threads { directory: path.to_owned(), error })?;
-            if let Some(mounted) = front.mounts.last() {
+            let threads = Mutex::default();
+            front.mounts.push(Mounted { mount, connection: connection.clone(), threads, flusher: None });
+            let failed = |error| MountError::Threads { directory: path.to_owned(), error };
+            let threads = connection.start().map_err(failed)?;
+            if let Some(mounted) = front.mounts.last_mut() {
                 *lock(&mounted.threads) = threads;
+                if !read_only {
+                    mounted.flusher = Some(Flusher::start(path, mounted.mount.device(), &connection).map_err(failed)?);
+                }
             }
         }
         Ok(front)
@@ -122,7 +142,7 @@ impl Front {
             if abort {
                 mounted.mount.abort(Some(mounted.connection.channel.fd().as_fd()))?
             } else {
-                mounted.mount.unmount()?
+                mounted.unmount()?
             }
         }
         for mounted in &self.mounts {

@@ -115,6 +115,11 @@ impl Mount {
         Ok((Mount { path: path.to_owned(), device: mounted }, device))
     }
 
+    /// What `stat` says its files are on.
+    pub(super) fn device(&self) -> u64 {
+        self.device
+    }
+
     /// Takes the mount away if nobody uses it.
     pub(super) fn unmount(&self) -> Result<(), UnmountError> {
         if !self.is_there() {

@@ -63,6 +63,10 @@ impl Table {
         self.by_id.values().map(|entry| entry.inode.clone()).collect()
     }
 
+    pub(super) fn any(&self, mut found: impl FnMut(&Inode) -> bool) -> bool {
+        self.by_id.values().any(|entry| found(&entry.inode))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -164,6 +168,16 @@ impl Inodes {
         let inode = Arc::new(Inode::new(id, status.kind(), backing));
         table.insert(inode.clone(), key, 1);
         table.add_place(id, parent, name, &mut Vec::new());
+        Ok(Held::adopt(self, inode))
+    }
+
+    /// A new object that has no name (yet), reached by `fd` (good for writing) as long as it is known.
+    pub(super) fn register_unnamed(self: &Arc<Self>, status: &Status, fd: OwnedFd) -> Result<Held> {
+        let key = key_of(status, if self.handles { FileHandle::of(&fd).ok() } else { None }.as_ref());
+        let backing = self.descriptors.adopt_opened((status.kind(), status.device), None, fd, Level::Write)?;
+        let id = FileId(self.ids.fetch_add(1, Ordering::Relaxed));
+        let inode = Arc::new(Inode::new(id, status.kind(), backing));
+        lock(&self.table).insert(inode.clone(), key, 1);
         Ok(Held::adopt(self, inode))
     }
 

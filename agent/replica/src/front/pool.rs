@@ -1,4 +1,4 @@
-//! A few threads for what may take long, so that the readers always come back to the kernel.
+//! A few threads for what may take long, so that a reader (of the kernel or of the stream) always comes back to reading.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ const WAITING_MAX: usize = 1024;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads and their queue.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -31,21 +31,21 @@ struct State {
 }
 
 impl Pool {
-    /// Starts `count` threads.
-    pub(super) fn start(count: usize) -> std::io::Result<Pool> {
+    /// Starts `count` threads of this name.
+    pub(crate) fn start(name: &str, count: usize) -> std::io::Result<Pool> {
         let shared =
             Arc::new(Shared { state: Mutex::new(State::default()), came: Condvar::new(), went: Condvar::new() });
         let mut threads = Vec::new();
         for number in 0..count {
             let shared = shared.clone();
-            let thread = std::thread::Builder::new().name(format!("front-slow-{number}"));
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}"));
             threads.push(thread.spawn(move || shared.work())?);
         }
         Ok(Pool { shared, threads: Mutex::new(threads) })
     }
 
     /// Has `job` done by one of the threads; after the end, by the caller.
-    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = lock(&self.shared.state);
         while state.waiting.len() >= WAITING_MAX && !state.ended {
             state = self.shared.went.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -60,11 +60,17 @@ impl Pool {
     }
 
     /// No more jobs: the threads do what waits, then end. Answers them for joining.
-    pub(super) fn end(&self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn end(&self) -> Vec<JoinHandle<()>> {
         lock(&self.shared.state).ended = true;
         self.shared.came.notify_all();
         self.shared.went.notify_all();
         std::mem::take(&mut *lock(&self.threads))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -84,7 +90,7 @@ impl Shared {
             drop(state);
             self.went.notify_one();
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                tracing::error!("a long call of the file-system front failed by a defect");
+                tracing::error!("a long call failed by a defect");
             }
         }
     }
@@ -98,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_job_is_done_before_the_end() {
-        let pool = Pool::start(2).unwrap();
+        let pool = Pool::start("test", 2).unwrap();
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..5000 {
             let done = done.clone();

@@ -180,6 +180,14 @@ impl Connection {
             Request::Create { name, flags, mode, umask } => {
                 self.create(unique, inode, name, (flags, mode), caller(umask))
             }
+            Request::CreateUnnamed { flags, mode, umask } => {
+                self.create_unnamed(unique, inode, (flags, mode), caller(umask))
+            }
+            Request::Fallocate { offset, length, mode } => self.allocate(unique, inode.clone(), (offset, length), mode),
+            Request::CopyRange { offset, target, target_offset, length } => {
+                let target = self.object(target)?;
+                self.copy_range(unique, (inode.clone(), offset), (target, target_offset), length)
+            }
             Request::Read { offset, size } => self.read(unique, inode, offset, size),
             Request::Write { offset, flags, data } => self.write(unique, inode, offset, flags, data),
             Request::Release { flags } => self.release(unique, inode, flags),
@@ -262,8 +270,8 @@ fn wanted_flags(read_only: bool) -> u64 {
     if read_only { common } else { common | cached }
 }
 
-/// What an operation we do not have answers: `ioctl` its own error, the rest ENOSYS, which the kernel turns into
-/// EOPNOTSUPP (fallocate, copy_file_range, O_TMPFILE) or into doing without (flush, poll, statx).
+/// What an operation we do not have answers: `ioctl` its own error, the rest ENOSYS, which the kernel turns into doing
+/// without (flush, poll, statx).
 fn unsupported(opcode: u32) -> Errno {
     const IOCTL: u32 = 39;
     if opcode == IOCTL { Errno::NOTTY } else { Errno::NOSYS }

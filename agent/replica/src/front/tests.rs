@@ -8,4 +8,5 @@ mod programs;
 mod random;
 mod recording;
 mod replication;
+mod space;
 mod support;

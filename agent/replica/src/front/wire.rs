@@ -158,9 +158,26 @@ pub enum Request<'a> {
         mode: u32,
         umask: u32,
     },
+    /// A file without a name (O_TMPFILE).
+    CreateUnnamed {
+        flags: u32,
+        mode: u32,
+        umask: u32,
+    },
     Read {
         offset: u64,
         size: u32,
+    },
+    Fallocate {
+        offset: u64,
+        length: u64,
+        mode: u32,
+    },
+    CopyRange {
+        offset: u64,
+        target: u64,
+        target_offset: u64,
+        length: u64,
     },
     Write {
         offset: u64,
@@ -271,9 +288,9 @@ fn parse_body<'a>(opcode: u32, c: &mut Cursor<'a>, setxattr_ext: bool) -> Option
         4 => Request::SetAttr(parse_setattr(c)?),
         5 => Request::ReadLink,
         6 => Request::Symlink { name: c.name()?, target: c.text()? },
-        8 | 9 | 10 | 11 | 12 | 13 | 45 | 35 => return parse_namespace(opcode, c),
+        8 | 9 | 10 | 11 | 12 | 13 | 45 | 35 | 51 => return parse_namespace(opcode, c),
         14 => Request::Open { flags: c.u32()? },
-        15 | 16 | 18 | 20 | 30 | 46 => return parse_data(opcode, c),
+        15 | 16 | 18 | 20 | 30 | 43 | 46 | 47 => return parse_data(opcode, c),
         27 => Request::OpenDir,
         28 | 44 => {
             let (handle, offset, size) = (c.u64()?, c.u64()?, c.u32()?);
@@ -328,6 +345,8 @@ fn parse_namespace<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
             let (flags, mode, umask, _) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
             Request::Create { name: c.name()?, flags, mode, umask }
         }
+        // The name that follows means nothing.
+        51 => Request::CreateUnnamed { flags: c.u32()?, mode: c.u32()?, umask: c.u32()? },
         _ => return None,
     })
 }
@@ -347,6 +366,13 @@ fn parse_data<'a>(opcode: u32, c: &mut Cursor<'a>) -> Option<Request<'a>> {
         18 => Request::Release { flags: c.u32()? },
         20 => Request::Fsync { data_only: c.u32()? & FSYNC_FDATASYNC != 0 },
         30 => Request::FsyncDir { data_only: c.u32()? & FSYNC_FDATASYNC != 0 },
+        43 => Request::Fallocate { offset: c.u64()?, length: c.u64()?, mode: c.u32()? },
+        47 => {
+            let (offset, target) = (c.u64()?, c.u64()?);
+            c.u64()?; // its file handle
+            let (target_offset, length, _flags) = (c.u64()?, c.u64()?, c.u64()?);
+            Request::CopyRange { offset, target, target_offset, length }
+        }
         46 => Request::Lseek { offset: c.u64()?, whence: c.u32()? },
         _ => return None,
     })

@@ -55,13 +55,35 @@ impl fmt::Display for ApplyError {
 
 impl std::error::Error for ApplyError {}
 
+/// A sync that covers everything applied before it.
+#[derive(Clone, Debug)]
+pub struct SyncJob {
+    how: fn(&OwnedFd) -> Result<(), Errno>,
+    on: Vec<Arc<OwnedFd>>,
+}
+
+impl SyncJob {
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk's, with the path.
+    pub fn run(&self) -> Result<(), ApplyError> {
+        for fd in &self.on {
+            (self.how)(fd).map_err(|errno| ApplyError::new("syncing", errno, objects::path_of(fd)))?;
+        }
+        Ok(())
+    }
+}
+
 /// What is to be done beside applying.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// Nothing.
     None,
     /// Send this to the primary.
     Reply(Message),
+    /// Run this beside the stream, then tell the primary that its sync is done.
+    Sync(SyncJob),
     /// Sync the file systems, then answer this request.
     Flush(u64),
     /// Everything is here: sync the file systems, then tell the agent.
@@ -103,6 +125,8 @@ impl Applier {
     /// Applies one message.
     pub fn apply(&mut self, message: Message, payload: &[u8]) -> Result<Effect, ApplyError> {
         match message {
+            Message::Op(Op::Sync { id, data_only }) => self.sync(id, data_only).map(Effect::Sync),
+            Message::Op(Op::SyncAll) => Ok(Effect::Sync(self.sync_all())),
             Message::Op(op) => self.change(&op, payload).map(|()| Effect::None),
             Message::Resync(step) => self.step(step),
             _ => Err(ApplyError::new("understanding the primary", Errno::PROTO, "stream".into())),
@@ -116,34 +140,33 @@ impl Applier {
             return Ok(());
         }
         if names {
-            return self.sync_all();
+            return self.sync_all().run();
         }
         for id in written {
             // A file forgotten meanwhile has no user left who could ask for it.
             if self.objects.is_bound(id) {
-                self.sync(id, true)?;
+                self.sync(id, true)?.run()?;
             }
         }
         Ok(())
     }
 
-    fn sync_all(&self) -> Result<(), ApplyError> {
-        for root in self.objects.roots() {
-            rustix::fs::syncfs(&**root).map_err(|errno| ApplyError::new("syncing", errno, "its file system".into()))?;
-        }
-        Ok(())
+    fn sync_all(&self) -> SyncJob {
+        SyncJob { how: |fd| rustix::fs::syncfs(fd), on: self.roots() }
     }
 
-    fn sync(&self, id: FileId, data_only: bool) -> Result<(), ApplyError> {
+    fn sync(&self, id: FileId, data_only: bool) -> Result<SyncJob, ApplyError> {
         let failed = |errno| ApplyError::new("syncing", errno, self.objects.describe(id, b""));
-        match self.objects.kind_of(id) {
-            Some(FileKind::File | FileKind::Directory) => {
-                let fd = self.objects.open(id, Level::Read).map_err(failed)?;
-                if data_only { rustix::fs::fdatasync(&*fd) } else { rustix::fs::fsync(&*fd) }.map_err(failed)
-            }
-            Some(_) => Ok(()),
-            None => Err(failed(Errno::BADF)),
-        }
+        let on = match self.objects.kind_of(id) {
+            Some(FileKind::File | FileKind::Directory) => vec![self.objects.open(id, Level::Read).map_err(failed)?],
+            Some(_) => Vec::new(),
+            None => return Err(failed(Errno::BADF)),
+        };
+        Ok(if data_only {
+            SyncJob { how: |fd| rustix::fs::fdatasync(fd), on }
+        } else {
+            SyncJob { how: |fd| rustix::fs::fsync(fd), on }
+        })
     }
 
     fn change(&mut self, op: &Op, payload: &[u8]) -> Result<(), ApplyError> {
@@ -171,9 +194,16 @@ impl Applier {
             Op::Rename { id, parent, name, new_parent, new_name } => self
                 .rename(*id, (*parent, name), (*new_parent, new_name))
                 .map_err(|errno| self.error("renaming", *parent, name, errno)),
-            Op::Sync { id, data_only } => self.sync(*id, *data_only),
-            Op::SyncAll => self.sync_all(),
+            // Never here: they are effects.
+            Op::Sync { .. } | Op::SyncAll => Ok(()),
+            Op::Exchange { parent, name, .. } => {
+                self.exchange(op).map_err(|errno| self.error("exchanging", *parent, name, errno))
+            }
+            Op::CreateUnnamed { parent, .. } => {
+                self.create_unnamed(op).map_err(|errno| self.error("creating", *parent, b"a file without name", errno))
+            }
             Op::Write { id, .. }
+            | Op::Allocate { id, .. }
             | Op::SetAttributes { id, .. }
             | Op::SetXattr { id, .. }
             | Op::RemoveXattr { id, .. } => self
@@ -187,6 +217,7 @@ impl Applier {
         match op {
             Op::Bind { .. } | Op::Forget { .. } | Op::Sync { .. } | Op::SyncAll => {}
             Op::Write { id, .. }
+            | Op::Allocate { id, .. }
             | Op::SetAttributes { id, .. }
             | Op::SetXattr { id, .. }
             | Op::RemoveXattr { id, .. } => {
@@ -211,6 +242,9 @@ impl Applier {
                     rustix::fs::ftruncate(&*self.objects.open(*id, Level::Write)?, size)?;
                 }
                 attributes::set_all(&*self.objects.open(*id, Level::Path)?, kind, attributes)
+            }
+            Op::Allocate { id, offset, length, how } => {
+                attributes::allocate(&*self.objects.open(*id, Level::Write)?, *offset, *length, *how)
             }
             Op::SetXattr { id, name } => {
                 let name = CString::new(name.as_slice()).map_err(|_| Errno::INVAL)?;

@@ -1,9 +1,10 @@
 //! The secondary's end of the stream: connects to the primary, applies what comes, acknowledges after each batch.
 
-use super::applier::{Applier, Effect};
+use super::applier::{Applier, Effect, SyncJob};
 use super::{Events, Local, lock};
 use crate::control::Stats;
 use crate::frame::{FrameReader, Message, encode};
+use crate::front::pool::Pool;
 use crate::tls::{Channel, Protection};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{ReplicaEvent, ResyncProgress};
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 /// Longest wait for one connection attempt, and the pause between two.
 const CONNECT: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Threads for the syncs of files: later changes do not wait for them.
+const SYNC_THREADS: usize = 4;
 
 /// What a follower needs.
 #[derive(Clone)]
@@ -49,8 +53,42 @@ struct Shared {
     /// The greeted connection, and scratch room; held over each send.
     writer: Mutex<(Option<Arc<Channel>>, Vec<u8>)>,
     pause: (Mutex<()>, Condvar),
+    syncing: Syncing,
     bytes: AtomicU64,
     operations: AtomicU64,
+}
+
+/// Syncs under way beside the stream.
+#[derive(Default)]
+struct Syncing {
+    state: Mutex<SyncState>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct SyncState {
+    count: usize,
+    /// Why one failed: the stream cannot go on.
+    failure: Option<String>,
+}
+
+impl Syncing {
+    /// Waits until none is under way; why one failed, if one did.
+    fn wait(&self) -> Result<(), String> {
+        let mut state = lock(&self.state);
+        while state.count > 0 {
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn end(&self, failure: Option<String>) {
+        let mut state = lock(&self.state);
+        state.count -= 1;
+        state.failure = state.failure.take().or(failure);
+        drop(state);
+        self.ended.notify_all();
+    }
 }
 
 /// Where this side of the stream is.
@@ -82,6 +120,7 @@ impl Follower {
             socket: Mutex::new(None),
             writer: Mutex::default(),
             pause: (Mutex::new(()), Condvar::new()),
+            syncing: Syncing::default(),
             bytes: AtomicU64::new(0),
             operations: AtomicU64::new(0),
         });
@@ -148,8 +187,17 @@ impl Shared {
         let mut place = Place::default();
         let mut complained = String::new();
         let session = self.follow.session;
+        let pool = match Pool::start("sync", SYNC_THREADS) {
+            Ok(pool) => pool,
+            Err(error) => {
+                let reason = format!("cannot start the threads that sync: {error}; too many processes run here");
+                return self.tell(ReplicaEvent::StreamLost { session, reason });
+            }
+        };
         while !self.stopped() {
-            let end = self.connection(&mut applier, &mut place);
+            let end = self.connection(&mut applier, &mut place, &pool);
+            // What the next greeting tells as applied must be synced where that was asked.
+            let end = self.syncing.wait().map_or_else(End::Lost, |()| end);
             lock(&self.writer).0 = None;
             *lock(&self.socket) = None;
             match end {
@@ -180,14 +228,14 @@ impl Shared {
     }
 
     /// One connection, from dialling to its end.
-    fn connection(self: &Arc<Self>, applier: &mut Applier, place: &mut Place) -> End {
+    fn connection(self: &Arc<Self>, applier: &mut Applier, place: &mut Place, pool: &Pool) -> End {
         let (channel, mut reader) = match self.greet(place) {
             Ok(greeted) => greeted,
             Err(end) => return end,
         };
         let mut raw = Vec::new();
         loop {
-            match self.batch(&mut reader, applier, &mut place.applied) {
+            match self.batch(&mut reader, applier, &mut place.applied, pool) {
                 Ok(()) => {}
                 Err(reason) => {
                     // The primary learns why, and does not wait for a connection that cannot come.
@@ -251,6 +299,7 @@ impl Shared {
         reader: &mut FrameReader,
         applier: &mut Applier,
         applied: &mut u64,
+        pool: &Pool,
     ) -> Result<(), String> {
         let before = *applied;
         let mut replies = Vec::new();
@@ -264,6 +313,7 @@ impl Shared {
                     match applier.apply(message, frame.payload).map_err(|error| error.to_string())? {
                         Effect::None => {}
                         Effect::Reply(reply) => replies.push(reply),
+                        Effect::Sync(job) => self.sync_beside(job, frame.sequence, pool),
                         Effect::Flush(request) => self.sync(applier, Some(request)),
                         Effect::Complete => self.sync(applier, None),
                     }
@@ -280,6 +330,26 @@ impl Shared {
         }
         self.send(&replies);
         Ok(())
+    }
+
+    /// Has a sync done by another thread, which then tells the primary.
+    fn sync_beside(self: &Arc<Self>, job: SyncJob, sequence: u64, pool: &Pool) {
+        lock(&self.syncing.state).count += 1;
+        let shared = self.clone();
+        pool.run(move || {
+            let failure = job.run().err().map(|error| error.to_string());
+            match &failure {
+                None => shared.send(&[Message::Synced(sequence)]),
+                Some(reason) => {
+                    shared.send(&[Message::Broken(reason.clone())]);
+                    if let Some(socket) = lock(&shared.socket).as_ref() {
+                        // Lets the thread that applies notice.
+                        let _ = socket.shutdown(Shutdown::Both);
+                    }
+                }
+            }
+            shared.syncing.end(failure);
+        });
     }
 
     /// Sends messages to the primary in one write. A failure shows when receiving.

@@ -205,6 +205,7 @@ impl Sender {
             }
             let ours = self.local.hello(hello.session, table.generation, applied);
             // Its greeting acknowledges what it has applied: those acknowledgements may have been lost with the connection.
+            table.synced_before(applied);
             let verdicts = table.acknowledge(applied, Instant::now()).map_err(Lost)?;
             let again = table.kept_after(applied);
             state.channel = Some(channel.clone());
@@ -232,6 +233,19 @@ impl Sender {
                         return Ok(());
                     }
                     (state.table.acknowledge(sequence, Instant::now()).map_err(Lost)?, state.waiting > 0)
+                };
+                if waiting {
+                    self.changed.notify_all();
+                }
+                answer(verdicts);
+            }
+            Message::Synced(sequence) => {
+                let (verdicts, waiting) = {
+                    let mut state = lock(&self.state);
+                    if state.table.epoch() != attached.epoch {
+                        return Ok(());
+                    }
+                    (state.table.synced(sequence), state.waiting > 0)
                 };
                 if waiting {
                     self.changed.notify_all();
@@ -330,16 +344,21 @@ impl Sender {
         state
     }
 
-    /// Puts a frame into the stream. `epoch` (not 0): only into that session's. Answers the ticket; `None` if it went
+    /// Puts a frame into the stream; a `sync` is answered by its own word. `epoch` (not 0): only into that session's. Answers the ticket; `None` if it went
     /// nowhere.
-    fn push(&self, frame: Vec<u8>, bulk: bool, epoch: u64) -> Option<u64> {
+    fn push(&self, frame: Vec<u8>, (bulk, sync): (bool, bool), epoch: u64) -> Option<u64> {
         let mut scratch = lock(&self.writer);
         let ((sequence, frame), channel) = {
             let mut state = lock(&self.state);
             if epoch != 0 && state.table.epoch() != epoch {
                 return None;
             }
-            (state.table.place(frame, bulk, Instant::now())?, state.channel.clone())
+            let now = Instant::now();
+            let placed = state.table.place(frame, bulk, now)?;
+            if sync {
+                state.table.begin_sync(placed.0, now);
+            }
+            (placed, state.channel.clone())
         };
         self.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
         self.operations.fetch_add(1, Ordering::Relaxed);
@@ -359,7 +378,7 @@ impl Sender {
 
     /// (Resync) sends a step.
     pub(crate) fn resync_send(&self, epoch: u64, message: &Message, payload: &[u8]) -> Result<(), Lost> {
-        self.push(encode(message, payload), true, epoch).map(|_| ()).ok_or_else(over)
+        self.push(encode(message, payload), (true, false), epoch).map(|_| ()).ok_or_else(over)
     }
 
     /// (Resync) sends a message outside the order, if the stream stands.
@@ -442,7 +461,8 @@ impl Replicate for Sender {
         }
         self.note_fresh(op);
         let frame = encode(&Message::Op(op.clone()), payload);
-        let sequence = self.push(frame, false, 0);
+        let sync = matches!(op, Op::Sync { .. } | Op::SyncAll);
+        let sequence = self.push(frame, (false, sync), 0);
         Ticket(sequence.unwrap_or_else(|| lock(&self.state).table.place_nowhere()))
     }
 

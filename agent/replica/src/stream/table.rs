@@ -92,6 +92,8 @@ pub(super) struct Table {
     kept_bytes: usize,
     bulk_bytes: usize,
     pending: BTreeMap<(u64, u64), Answer>,
+    /// Syncs the peer has not told the end of, and since when: an acknowledgement does not answer them.
+    syncing: BTreeMap<u64, Instant>,
     unique: u64,
     pub replies: HashMap<u64, Option<Reply>>,
     samples: Vec<u32>,
@@ -111,6 +113,7 @@ impl Table {
             kept_bytes: 0,
             bulk_bytes: 0,
             pending: BTreeMap::new(),
+            syncing: BTreeMap::new(),
             unique: 0,
             replies: HashMap::new(),
             samples: Vec::new(),
@@ -145,6 +148,11 @@ impl Table {
         Some((self.sequence, frame))
     }
 
+    /// The frame just placed is a sync: its answer waits for [`Table::synced`].
+    pub(super) fn begin_sync(&mut self, sequence: u64, now: Instant) {
+        self.syncing.insert(sequence, now);
+    }
+
     /// The ticket of a change that goes nowhere: alone it waits for nothing, frozen for the decision.
     pub(super) fn place_nowhere(&mut self) -> u64 {
         if self.mode == Mode::Frozen {
@@ -166,7 +174,9 @@ impl Table {
             Mode::Alone => Some((Verdict::Acknowledged, answer)),
             // Ticket 0 went nowhere before this session began: the resync has carried it (it compares each object
             // under its order lock, after the change), so it is acknowledged as everything before the session.
-            Mode::Paired if ticket <= self.acked => Some((Verdict::Acknowledged, answer)),
+            Mode::Paired if ticket <= self.acked && !self.syncing.contains_key(&ticket) => {
+                Some((Verdict::Acknowledged, answer))
+            }
             Mode::Paired | Mode::Frozen => {
                 self.unique += 1;
                 self.pending.insert((ticket, self.unique), answer);
@@ -194,8 +204,28 @@ impl Table {
             return Ok((Verdict::Acknowledged, Vec::new()));
         }
         let later = self.pending.split_off(&(sequence + 1, 0));
-        let answered = std::mem::replace(&mut self.pending, later);
+        let mut answered = std::mem::replace(&mut self.pending, later);
+        if self.syncing.first_key_value().is_some_and(|(first, _)| *first <= sequence) {
+            let syncing = |(ticket, _): &(u64, u64)| self.syncing.contains_key(ticket);
+            self.pending.extend(answered.extract_if(.., |key, _| syncing(key)));
+        }
         Ok((Verdict::Acknowledged, answered.into_values().collect()))
+    }
+
+    /// The peer has done the sync `sequence`.
+    pub(super) fn synced(&mut self, sequence: u64) -> Verdicts {
+        self.syncing.remove(&sequence);
+        if self.mode != Mode::Paired || sequence > self.acked {
+            return (Verdict::Acknowledged, Vec::new());
+        }
+        let mut answered = self.pending.split_off(&(sequence, 0));
+        self.pending.append(&mut answered.split_off(&(sequence + 1, 0)));
+        (Verdict::Acknowledged, answered.into_values().collect())
+    }
+
+    /// The peer greets after a break: what it has applied is synced, too, where that was asked.
+    pub(super) fn synced_before(&mut self, applied: u64) {
+        self.syncing = self.syncing.split_off(&(applied + 1));
     }
 
     /// Expects the peer for session `number`; refused while writes depend on another.
@@ -272,6 +302,7 @@ impl Table {
         self.kept.clear();
         self.kept_bytes = 0;
         self.bulk_bytes = 0;
+        self.syncing.clear();
         self.replies.clear();
         self.session.take().map(|session| session.number)
     }
@@ -323,7 +354,8 @@ impl Table {
     /// the peer and single steps may take long there (removing a big tree), so patience is longer.
     pub(super) fn stuck(&self, now: Instant, timeout: Duration) -> Option<String> {
         let patience = if self.mode == Mode::Paired { timeout } else { timeout * 12 };
-        let waited = now.duration_since(self.kept.front()?.since);
+        let oldest = self.kept.front().map(|kept| kept.since).into_iter().chain(self.syncing.values().next().copied());
+        let waited = now.duration_since(oldest.min()?);
         let text = "the secondary has not acknowledged a change for";
         (waited > patience).then(|| format!("{text} {} ms: its disk or the network stands still", patience.as_millis()))
     }
@@ -343,7 +375,7 @@ impl Table {
 
     /// Whether everything sent is acknowledged.
     pub(super) fn is_idle(&self) -> bool {
-        self.kept.is_empty()
+        self.kept.is_empty() && self.syncing.is_empty()
     }
 
     pub(super) fn held_back(&self) -> u64 {

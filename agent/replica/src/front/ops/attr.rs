@@ -39,12 +39,7 @@ impl Connection {
         if shrinks_by < LONG_TRUNCATE {
             return self.set_attributes_now(unique, &inode, wanted);
         }
-        let connection = self.clone();
-        self.pool.run(move || {
-            if let Err(error) = connection.set_attributes_now(unique, &inode, wanted) {
-                connection.channel.send(unique, Err(error));
-            }
-        });
+        self.beside(unique, move |connection| connection.set_attributes_now(unique, &inode, wanted));
         Ok(())
     }
 

@@ -3,5 +3,8 @@
 pub(super) mod attr;
 pub(super) mod data;
 pub(super) mod dir;
+pub(super) mod exchange;
 pub(super) mod namespace;
+pub(super) mod space;
+pub(super) mod unnamed;
 pub(super) mod xattr;

@@ -18,10 +18,10 @@ use crate::tree::identity::{Caller, as_caller};
 use crate::tree::status::kind_of;
 use crate::tree::{Level, Result, Status, xattr};
 
-const ACL_ACCESS: &CStr = c"system.posix_acl_access";
+pub(super) const ACL_ACCESS: &CStr = c"system.posix_acl_access";
 const ACL_DEFAULT: &CStr = c"system.posix_acl_default";
 /// Tries to take the locks of what a name means before giving up; each further one means that somebody renamed it.
-const TRIES_MAX: usize = 100;
+pub(super) const TRIES_MAX: usize = 100;
 
 impl Connection {
     pub(in crate::front) fn lookup(&self, unique: u64, parent: &Inode, name: &CStr) -> Result<()> {
@@ -182,7 +182,14 @@ impl Connection {
     }
 
     /// Answers with an object the kernel knows from then on; `opened` (with these flags) for CREATE.
-    fn reply_entry(&self, change: Change<'_>, unique: u64, child: Held, status: Status, opened: Option<u32>) {
+    pub(super) fn reply_entry(
+        &self,
+        change: Change<'_>,
+        unique: u64,
+        child: Held,
+        status: Status,
+        opened: Option<u32>,
+    ) {
         let channel = self.channel.clone();
         let (ttl, open_flags) = (self.ttl, self.open_flags());
         change.finish(move |verdict| match verdict {
@@ -219,6 +226,8 @@ impl Connection {
         if prepared.replicable {
             let (id, name) = (object.id(), name.to_bytes().to_vec());
             change.submit(&Op::Link { id, parent: parent.id(), name }, &[]);
+        } else {
+            self.submit_first_name(&mut change, object, parent, name, &status)?;
         }
         drop(prepared);
         let held = self.inodes.get(object.id()).ok_or(Errno::STALE)?;
@@ -265,6 +274,9 @@ impl Connection {
         flags: u32,
     ) -> Result<()> {
         let flags = RenameFlags::from_bits_retain(flags);
+        if flags == RenameFlags::EXCHANGE {
+            return self.exchange(unique, (parent, name), (new_parent, new_name));
+        }
         if !(flags - RenameFlags::NOREPLACE).is_empty() {
             return Err(Errno::INVAL);
         }
@@ -343,7 +355,7 @@ impl Connection {
     }
 
     /// Whether the name still means `child`. The caller holds the order lock of `parent`.
-    fn still_at(&self, child: &Inode, parent: &Inode, name: &CStr) -> bool {
+    pub(super) fn still_at(&self, child: &Inode, parent: &Inode, name: &CStr) -> bool {
         self.inodes.is_at(child.id(), parent.id(), name.to_bytes())
     }
 

@@ -86,12 +86,36 @@ impl Mirror {
                 let (from, to) = (self.fd(*parent, op), self.fd(*new_parent, op));
                 rustix::fs::renameat(from, &**name, to, &**new_name).unwrap();
             }
+            Op::Exchange { .. } | Op::CreateUnnamed { .. } | Op::Allocate { .. } => self.apply_rare(op),
             Op::SetXattr { id, name } => {
                 xattr::set(self.fd(*id, op), &text(name), payload, XattrFlags::empty()).unwrap();
             }
             Op::RemoveXattr { id, name } => xattr::remove(self.fd(*id, op), &text(name)).unwrap(),
             Op::Sync { id, .. } => drop(self.fd(*id, op)),
             Op::SyncAll => {}
+        }
+    }
+
+    fn apply_rare(&mut self, op: &Op) {
+        match op {
+            Op::Exchange { parent, name, other_parent, other_name, .. } => {
+                let (one, other) = (self.fd(*parent, op), self.fd(*other_parent, op));
+                let how = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(one, &**name, other, &**other_name, how).unwrap();
+            }
+            Op::CreateUnnamed { id, parent, mode, uid, gid } => {
+                let flags = OFlags::TMPFILE | OFlags::RDWR;
+                let fd =
+                    rustix::fs::openat(reopen(self.fd(*parent, op), OFlags::RDONLY).unwrap(), ".", flags, Mode::RUSR);
+                self.known.insert(*id, fd.unwrap());
+                let owner = Attributes { uid: Some(*uid), gid: Some(*gid), mode: Some(*mode), ..Attributes::default() };
+                set(self.fd(*id, op), &owner);
+            }
+            Op::Allocate { id, offset, length, how } => {
+                rustix::fs::fallocate(reopen(self.fd(*id, op), OFlags::RDWR).unwrap(), how.flags(), *offset, *length)
+                    .unwrap();
+            }
+            other => panic!("{other:?} is not rare"),
         }
     }
 }

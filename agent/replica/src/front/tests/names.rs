@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use rustix::fs::{Mode, XattrFlags};
+use rustix::fs::XattrFlags;
 
 use super::support::{Mounted, shell};
 use crate::op::Op;
@@ -113,26 +113,8 @@ fn rename_flags_are_honoured_or_refused() {
     let rename = |from: &str, to: &str, flags| renameat_with(CWD, m.join(from), CWD, m.join(to), flags);
     assert_eq!(rename("a", "b", RenameFlags::NOREPLACE), Err(rustix::io::Errno::EXIST));
     assert_eq!(rename("a", "c", RenameFlags::NOREPLACE), Ok(()));
-    assert_eq!(rename("b", "c", RenameFlags::EXCHANGE), Err(rustix::io::Errno::INVAL));
     assert_eq!(rename("b", "c", RenameFlags::WHITEOUT), Err(rustix::io::Errno::INVAL));
     assert_eq!(fs::read(m.join("c")).unwrap(), b"a");
-    m.assert_mirrored();
-}
-
-#[test]
-fn what_is_not_there_yet_is_refused() {
-    use rustix::fs::{FallocateFlags, OFlags, fallocate};
-    let m = Mounted::new();
-    let file = File::create_new(m.join("f")).unwrap();
-    assert_eq!(fallocate(&file, FallocateFlags::empty(), 0, 4096), Err(rustix::io::Errno::OPNOTSUPP));
-    let unnamed = rustix::fs::open(m.path(), OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR);
-    assert_eq!(unnamed.err(), Some(rustix::io::Errno::OPNOTSUPP));
-    // The kernel copies by reading and writing instead.
-    fs::write(m.join("source"), vec![9; 300_000]).unwrap();
-    let (source, target) = (File::open(m.join("source")).unwrap(), File::create_new(m.join("target")).unwrap());
-    let copied = rustix::fs::copy_file_range(&source, None, &target, None, 300_000).unwrap();
-    assert_eq!(copied, 300_000);
-    drop((file, source, target));
     m.assert_mirrored();
 }
 

@@ -57,11 +57,16 @@ impl Mounted {
     /// Unmounts and compares the directory with one to which all recorded changes were applied.
     pub(super) fn assert_mirrored(&self) {
         eventually("the mount is free", || self.front.unmount(false).is_ok());
+        self.assert_copy_of(&self.recording.changes());
+    }
+
+    /// Compares the directory, unmounted, with one to which `changes` were applied.
+    pub(super) fn assert_copy_of(&self, changes: &[(crate::op::Op, Vec<u8>)]) {
         let copy = self.base.path().join("copy");
         std::fs::create_dir(&copy).unwrap();
         let mut mirror = Mirror::new(&copy);
-        for (op, payload) in self.recording.changes() {
-            mirror.apply(&op, &payload);
+        for (op, payload) in changes {
+            mirror.apply(op, payload);
         }
         assert_same_trees(&self.path(), &copy);
     }

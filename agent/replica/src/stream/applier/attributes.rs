@@ -1,6 +1,6 @@
 //! Attributes, contents and hashes of one object of the secondary.
 
-use crate::op::{Attributes, FileKind, Time};
+use crate::op::{Allocation, Attributes, FileKind, Time};
 use crate::tree::handle::proc_path;
 use crate::tree::{Status, descriptors};
 use rustix::fs::{AtFlags, FallocateFlags, Gid, Mode, SeekFrom, Timespec, Timestamps, Uid};
@@ -91,6 +91,20 @@ pub(super) fn zero(fd: impl AsFd, offset: u64, length: u64) -> Result<(), Errno>
         }
     }
     Ok(())
+}
+
+/// Reserves, frees or zeroes space. Where the file system cannot, content and length are made right all the same.
+pub(super) fn allocate(fd: impl AsFd, offset: u64, length: u64, how: Allocation) -> Result<(), Errno> {
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(fd.as_fd(), how.flags(), offset, length)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+        done => return done,
+    }
+    if matches!(how, Allocation::PunchHole | Allocation::Zero | Allocation::ZeroOnly) {
+        zero(fd.as_fd(), offset, length)?;
+    }
+    let end = offset.checked_add(length).ok_or(Errno::FBIG)?;
+    let grows = matches!(how, Allocation::Reserve | Allocation::Zero) && Status::of(fd.as_fd())?.size < end;
+    if grows { rustix::fs::ftruncate(fd, end) } else { Ok(()) }
 }
 
 /// Hash of a block's content, [`ZERO`] if there is nothing but zeros in it.

@@ -10,7 +10,7 @@ use super::objects::{Found, key, look_up};
 use super::{Applier, ApplyError};
 use crate::op::{FileId, FileKind, Op};
 use crate::tree::{Level, Status, list};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -75,6 +75,41 @@ impl Applier {
             self.listed.insert(key(&made.status));
         }
         self.objects.bind(id, made)
+    }
+
+    /// Makes a file without a name, which a link may give it later.
+    pub(super) fn create_unnamed(&mut self, op: &Op) -> Result<(), Errno> {
+        let Op::CreateUnnamed { id, parent, mode, uid, gid } = op else { return Err(Errno::INVAL) };
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&*self.directory(*parent)?, c".", flags, PRIVATE)?;
+        super::attributes::set_owner(&fd, Some(*uid), Some(*gid))?;
+        super::attributes::set_mode(&fd, *mode)?;
+        self.objects.bind_unnamed(*id, fd)
+    }
+
+    /// Two objects change places.
+    pub(super) fn exchange(&mut self, op: &Op) -> Result<(), Errno> {
+        let Op::Exchange { id, parent, name, other, other_parent, other_name } = op else { return Err(Errno::INVAL) };
+        let (here, there) = (self.directory(*parent)?, self.directory(*other_parent)?);
+        let both = |flags| rustix::fs::renameat_with(&*here, name.as_slice(), &*there, other_name.as_slice(), flags);
+        let means = |applier: &Self, directory: &OwnedFd, name: &[u8], id: FileId| -> Result<bool, Errno> {
+            let found = look_up(directory, name)?;
+            Ok(found.is_some_and(|found| applier.objects.key_of(id) == Some(key(&found.status))))
+        };
+        let other_there = means(self, &there, other_name, *other)?;
+        if !self.resyncing || (means(self, &here, name, *id)? && other_there) {
+            return both(RenameFlags::EXCHANGE);
+        }
+        // Something else stands here or there: the other steps aside, ours is moved, the other takes its old name.
+        let aside = format!(".holdfast-exchange-{}", other.0).into_bytes();
+        if other_there {
+            rustix::fs::renameat(&*there, other_name.as_slice(), &*here, aside.as_slice())?;
+        }
+        self.rename(*id, (*parent, name), (*other_parent, other_name))?;
+        if other_there {
+            return rustix::fs::renameat(&*here, aside.as_slice(), &*here, name.as_slice());
+        }
+        self.place(*other, &here, name)
     }
 
     pub(super) fn link(&mut self, id: FileId, parent: FileId, name: &[u8]) -> Result<(), Errno> {

@@ -74,6 +74,16 @@ impl Objects {
         Ok(())
     }
 
+    /// From now on `id` means the file behind `fd` (good for writing), which has no name (yet).
+    pub(super) fn bind_unnamed(&mut self, id: FileId, fd: OwnedFd) -> Result<(), Errno> {
+        self.forget(id);
+        let status = Status::of(&fd)?;
+        let backing = self.descriptors.adopt_opened((status.kind(), status.device), None, fd, Level::Write)?;
+        self.by_key.insert(key(&status), id);
+        self.by_id.insert(id, Object { backing, key: key(&status), pinned: true });
+        Ok(())
+    }
+
     /// The primary does not use `id` any more.
     pub(super) fn forget(&mut self, id: FileId) {
         let Some(object) = self.by_id.remove(&id) else { return };
@@ -128,12 +138,17 @@ impl Objects {
     /// Where the object is now, for messages.
     pub(super) fn describe(&self, id: FileId, name: &[u8]) -> String {
         let place = match self.open(id, Level::Path) {
-            Ok(fd) => std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&*fd)))
-                .map_or_else(|_| format!("object {}", id.0), |path| path.display().to_string()),
+            Ok(fd) => path_of(&fd),
             Err(_) => format!("object {}", id.0),
         };
         if name.is_empty() { place } else { format!("{place}/{}", String::from_utf8_lossy(name)) }
     }
+}
+
+/// Where what `fd` refers to is now, for messages.
+pub(super) fn path_of(fd: &OwnedFd) -> String {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd)));
+    link.map_or_else(|_| "a file".into(), |path| path.display().to_string())
 }
 
 /// Looks a name up without following a link.

@@ -51,6 +51,42 @@ fn paired_changes_are_answered_by_the_peer_only() {
 }
 
 #[test]
+fn a_sync_is_answered_by_its_own_word_and_holds_nobody_back() {
+    let mut table = paired();
+    let (sync, write) = (place(&mut table), place(&mut table));
+    table.begin_sync(sync, Instant::now());
+    let (answer, synced) = recorder();
+    assert!(table.complete(sync, answer).is_none());
+    let (answer, written) = recorder();
+    assert!(table.complete(write, answer).is_none());
+    run(table.acknowledge(write, Instant::now()).unwrap());
+    assert_eq!(written.lock().unwrap().len(), 1, "a later change does not wait for the sync");
+    assert!(synced.lock().unwrap().is_empty(), "the sync has only begun");
+    assert!(!table.is_idle());
+    assert!(table.stuck(Instant::now() + Duration::from_secs(9), Duration::from_secs(5)).is_some());
+    run(table.synced(sync));
+    assert_eq!(*synced.lock().unwrap(), [Verdict::Acknowledged]);
+    assert!(table.is_idle());
+}
+
+#[test]
+fn the_word_of_a_sync_may_come_before_its_acknowledgement_or_with_a_greeting() {
+    let mut table = paired();
+    let (early, greeted) = (place(&mut table), place(&mut table));
+    table.begin_sync(early, Instant::now());
+    table.begin_sync(greeted, Instant::now());
+    let (answer, seen) = recorder();
+    assert!(table.complete(early, answer).is_none());
+    run(table.synced(early));
+    assert!(seen.lock().unwrap().is_empty(), "what came before it is not acknowledged yet");
+    let (answer, seen_later) = recorder();
+    assert!(table.complete(greeted, answer).is_none());
+    table.synced_before(greeted);
+    run(table.acknowledge(greeted, Instant::now()).unwrap());
+    assert_eq!((seen.lock().unwrap().len(), seen_later.lock().unwrap().len()), (1, 1));
+}
+
+#[test]
 fn a_lost_stream_holds_back_until_the_grant() {
     let mut table = paired();
     let sent = place(&mut table);

@@ -46,7 +46,7 @@ impl Dice {
 /// One change; that some cannot be done is part of it.
 fn change(dice: &mut Dice, root: &Path) -> std::io::Result<()> {
     let path = dice.path(root);
-    match dice.roll(17) {
+    match dice.roll(22) {
         0..3 => fs::create_dir_all(&path),
         3..5 => fs::write(&path, dice.content()),
         5 => {
@@ -76,6 +76,19 @@ fn change(dice: &mut Dice, root: &Path) -> std::io::Result<()> {
             let value = content.get(..20).unwrap_or(b"v");
             Ok(rustix::fs::setxattr(&path, name, value, rustix::fs::XattrFlags::empty())?)
         }
+        16 => fs::File::open(&path)?.sync_all(),
+        17 => space(dice, &path),
+        18 => {
+            let (here, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+            Ok(rustix::fs::renameat_with(here, &path, here, dice.path(root), flags)?)
+        }
+        19 => unnamed(dice, root, &path),
+        20 => {
+            let (from, to) = (fs::File::open(dice.path(root))?, fs::OpenOptions::new().write(true).open(&path)?);
+            let (mut read, mut written) = (dice.roll(9000), dice.roll(1 << 20));
+            let length = dice.roll(3 << 20) as usize;
+            Ok(rustix::fs::copy_file_range(from, Some(&mut read), to, Some(&mut written), length).map(drop)?)
+        }
         _ => {
             std::os::unix::fs::lchown(&path, Some(dice.roll(5) as u32), Some(dice.roll(5) as u32))?;
             let times = fs::FileTimes::new()
@@ -83,6 +96,24 @@ fn change(dice: &mut Dice, root: &Path) -> std::io::Result<()> {
             fs::File::open(&path)?.set_times(times)
         }
     }
+}
+
+fn space(dice: &mut Dice, path: &Path) -> std::io::Result<()> {
+    use crate::op::Allocation as A;
+    let how = [A::Reserve, A::ReserveOnly, A::PunchHole, A::Zero, A::ZeroOnly][dice.roll(5) as usize];
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    Ok(rustix::fs::fallocate(file, how.flags(), dice.roll(6 << 20), 1 + dice.roll(2 << 20))?)
+}
+
+/// Makes a file without a name, writes, and gives it one or not.
+fn unnamed(dice: &mut Dice, root: &Path, path: &Path) -> std::io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::RDWR;
+    let file = fs::File::from(rustix::fs::open(root, flags, Mode::from_raw_mode(0o600 + dice.roll(64) as u32))?);
+    file.write_all_at(&dice.content(), dice.roll(1 << 20))?;
+    let link = crate::tree::handle::proc_path(std::os::fd::AsFd::as_fd(&file));
+    rustix::fs::linkat(CWD, link.as_c_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    file.write_all_at(b"after it was named", dice.roll(2 << 20))
 }
 
 /// Fills a tree at random.
