@@ -1,6 +1,11 @@
 //! Two real replica processes on loopback, driven over their control sockets as the agents would.
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of #[test] functions
 
+#[path = "replica/agents.rs"]
+mod agents;
+#[path = "replica/copies.rs"]
+mod copies;
+
 use holdfast_api::ids::{Generation, ModuleId, NodeId};
 use holdfast_core::replica::{Acknowledges, Plane, ReplicaCommand as C, ReplicaEvent as E};
 use holdfast_replica::control::{
@@ -467,88 +472,6 @@ fn a_mount_goes_with_its_agent() {
     assert!(!mounted());
 }
 
-/// What an agent that finds the replica is answered, on which connection.
-fn hello(configure: &Configure) -> (UnixStream, FromReplica) {
-    let socket = UnixStream::connect(&configure.orphan.as_ref().unwrap().socket).unwrap();
-    control::send(&socket, &ToReplica::Hello(Box::new(configure.clone()))).unwrap();
-    let answer = control::receive(&socket).unwrap().unwrap();
-    (socket, answer)
-}
-
-fn going_on(nodes: &Nodes, limit_ms: u64) -> Configure {
-    let socket = nodes.base.path().join("agents");
-    let release = vec!["touch".to_owned(), nodes.base.path().join("released").display().to_string()];
-    let orphan = Orphan { socket, limit_ms, addresses_ms: limit_ms / 2, release };
-    Configure { orphan: Some(orphan), ..nodes.configure(1) }
-}
-
-#[test]
-fn a_primary_serves_on_without_its_agent_and_obeys_the_next() {
-    let nodes = Nodes::new();
-    let configure = going_on(&nodes, 600_000);
-    let mut one = Replica::start(configure.clone());
-    one.command(C::Serve { generation: FIRST });
-    one.expect_event(E::Serving);
-    let file = nodes.data(1).join("file");
-    fs::write(&file, "with an agent").unwrap();
-    let (_, answer) = hello(&configure);
-    assert!(matches!(&answer, FromReplica::Refused(reason) if reason.contains("another agent")), "{answer:?}");
-    one.socket.shutdown(std::net::Shutdown::Both).unwrap();
-    let mut found = None;
-    eventually("the next agent is heard", || {
-        fs::write(&file, "without an agent").unwrap();
-        let (socket, answer) = hello(&configure);
-        found = Some(socket);
-        let alone =
-            Plane::Serving { generation: FIRST, acknowledges: Acknowledges::Alone, session: None, connected: false };
-        answer == FromReplica::Found(alone)
-    });
-    let (_, answer) = hello(&Configure { module: "other".into(), ..configure });
-    assert!(matches!(&answer, FromReplica::Refused(reason) if reason.contains("configuration")), "{answer:?}");
-    fs::write(&file, "with the next").unwrap();
-    let socket = found.unwrap();
-    control::send(&socket, &ToReplica::Command(C::Release { abort: false })).unwrap();
-    while !matches!(control::receive(&socket).unwrap(), Some(FromReplica::Event(E::Released))) {}
-    assert_eq!(fs::read_to_string(&file).unwrap(), "with the next");
-    control::send(&socket, &ToReplica::End).unwrap();
-    assert!(one.child.wait().unwrap().success());
-    assert!(!nodes.base.path().join("released").exists(), "the addresses were not its to take away");
-}
-
-#[test]
-fn a_primary_that_no_agent_comes_back_to_refuses_its_writers_and_ends() {
-    let nodes = Nodes::new();
-    let mut one = Replica::start(going_on(&nodes, 200));
-    one.command(C::Serve { generation: FIRST });
-    one.expect_event(E::Serving);
-    let file = fs::File::create(nodes.data(1).join("file")).unwrap();
-    one.socket.shutdown(std::net::Shutdown::Both).unwrap();
-    eventually("writes are refused", || (&file).write_all(b"x").is_err());
-    assert!(one.child.wait().unwrap().success());
-    assert!(nodes.base.path().join("released").exists(), "its addresses are taken away before");
-}
-
-#[test]
-fn a_secondary_applies_on_without_its_agent_and_says_when_the_stream_is_lost() {
-    let nodes = Nodes::new();
-    let configure = Configure { orphan: going_on(&nodes, 600_000).orphan, ..nodes.configure(2) };
-    let (mut one, mut two) = (nodes.start(1), Replica::start(configure.clone()));
-    one.command(C::Serve { generation: FIRST });
-    one.expect_event(E::Serving);
-    follow(&mut one, &mut two, 7, FIRST);
-    two.socket.shutdown(std::net::Shutdown::Both).unwrap();
-    fs::write(nodes.data(1).join("file"), "without an agent").unwrap();
-    assert_eq!(nodes.differences(), Vec::<String>::new());
-    one.kill();
-    eventually("the next agent hears that the stream is lost", || {
-        let (socket, answer) = hello(&configure);
-        drop(socket);
-        answer == FromReplica::Found(Plane::Following { session: 7, lost: true })
-    });
-    control::send(UnixStream::connect(&configure.orphan.unwrap().socket).unwrap(), &ToReplica::End).unwrap();
-    assert!(two.child.wait().unwrap().success());
-}
-
 #[test]
 fn a_foreign_key_never_becomes_a_peer() {
     let nodes = Nodes::new();
@@ -610,132 +533,4 @@ fn an_inspection_waits_for_the_paths_that_must_be_there() {
     one.command(C::Serve { generation: FIRST });
     one.expect_event(E::Serving);
     one.close();
-}
-
-/// The secondary's own files, below its mount.
-fn below_mount(replica: &Replica, path: &Path) -> PathBuf {
-    // The mount is this process's, too; the replica holds a handle of what is below it.
-    let folder = PathBuf::from(format!("/proc/{}/fd", replica.child.id()));
-    let real = fs::read_dir(&folder).unwrap().filter_map(|entry| {
-        let fd = entry.unwrap().path();
-        let below = fs::read_link(&fd).ok()? == path && fs::metadata(&fd).ok()?.is_dir();
-        // Of the mount itself nobody has a handle; a path through this one is below it.
-        below.then_some(fd)
-    });
-    real.last().unwrap()
-}
-
-#[test]
-fn a_comparison_under_load_names_exactly_what_differs() {
-    let nodes = Nodes::new();
-    fill(&nodes.data(1), 0, 60);
-    fs::hard_link(nodes.data(1).join("folder1/file1"), nodes.data(1).join("folder2/link")).unwrap();
-    let (one, two) = pair(&nodes, |_| {});
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (busy, root) = (stop.clone(), nodes.data(1));
-    let load = std::thread::spawn(move || {
-        let mut round = 0;
-        while !busy.load(std::sync::atomic::Ordering::Relaxed) {
-            fill(&root, 60, 80);
-            fs::rename(root.join("folder5/file61"), root.join(format!("folder6/moved{}", round % 3))).unwrap();
-            let _ = fs::remove_file(root.join("folder0/file70"));
-            round += 1;
-        }
-    });
-    for _ in 0..3 {
-        let report = one.verify();
-        assert_eq!((report.failed, report.named, report.differences), (None, Vec::new(), 0));
-        assert!(report.entries >= 60 && report.bytes > 1 << 20);
-    }
-    let own = below_mount(&two, &nodes.data(2));
-    fs::write(own.join("folder0/extra"), "x").unwrap();
-    fs::remove_file(own.join("folder1/file8")).unwrap();
-    let changed = fs::OpenOptions::new().write(true).open(own.join("folder6/file55")).unwrap();
-    let before = changed.metadata().unwrap().modified().unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&changed, b"y", 40_000).unwrap();
-    changed.set_modified(before).unwrap();
-    fs::set_permissions(own.join("folder2/file2"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let mut report = one.verify();
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    load.join().unwrap();
-    report.named.sort();
-    let root = nodes.data(2).display().to_string();
-    assert_eq!(
-        report.named,
-        [
-            format!("{root}/folder0/extra: only on the secondary"),
-            format!("{root}/folder1/file8: only on the primary"),
-            format!("{root}/folder2/file2: mode 644 / 600"),
-            format!("{root}/folder6/file55: content, in the 64 KiB from byte 0 on"),
-        ]
-    );
-    assert_eq!(report.differences, 4);
-}
-
-#[test]
-fn a_diverged_copy_is_set_aside_before_it_is_overwritten() {
-    let nodes = Nodes::new();
-    for node in [1, 2] {
-        fill(&nodes.data(node), 0, 30);
-    }
-    let state = nodes.base.path().join("state2");
-    fs::create_dir(&state).unwrap();
-    let own = nodes.data(2);
-    fs::write(own.join("folder3/file3"), "written while wrongly alone").unwrap();
-    fs::create_dir_all(own.join("only/deep")).unwrap();
-    fs::write(own.join("only/deep/file"), "here alone").unwrap();
-    std::os::unix::fs::symlink("anywhere", own.join("link")).unwrap();
-    let mut one = nodes.start(1);
-    one.command(C::Serve { generation: SECOND });
-    one.expect_event(E::Serving);
-    fs::write(nodes.data(1).join("folder4/file4"), "changed by the survivor").unwrap();
-    let mut two = Replica::start(Configure { state_dir: state.clone(), ..nodes.configure(2) });
-    let same = |a: &Path, b: &Path| {
-        let time = fs::metadata(a).unwrap().modified().unwrap();
-        fs::File::open(b).unwrap().set_modified(time).unwrap();
-    };
-    for i in 0..30 {
-        let name = format!("folder{}/file{i}", i % 7);
-        same(&nodes.data(1).join(&name), &own.join(&name));
-    }
-    two.command(C::SetAside { run: 5, generation: FIRST });
-    let (entries, folder) = two.expect("SetAside", |e| match e {
-        E::SetAside { run: 5, entries, folder, .. } => Some((*entries, PathBuf::from(folder))),
-        _ => None,
-    });
-    let manifests = setaside::list(&state).unwrap();
-    let shown: Vec<_> = manifests[0].entries.iter().map(|e| format!("{} {}", e.kind, e.path)).collect();
-    let at = own.display().to_string();
-    let wanted = [
-        format!("file {at}/folder3/file3"),
-        format!("file {at}/folder4/file4"),
-        format!("link {at}/link"),
-        format!("directory {at}/only"),
-        format!("directory {at}/only/deep"),
-        format!("file {at}/only/deep/file"),
-    ];
-    assert_eq!((shown.as_slice(), entries, manifests[0].generation), (&wanted[..], 6, FIRST));
-    let aside = |name: &str| folder.join("files").join(own.strip_prefix("/").unwrap()).join(name);
-    assert_eq!(fs::read_to_string(aside("folder3/file3")).unwrap(), "written while wrongly alone");
-    assert_eq!(fs::read_to_string(aside("only/deep/file")).unwrap(), "here alone");
-    assert_eq!(fs::read_link(aside("link")).unwrap(), Path::new("anywhere"));
-    assert_eq!(fs::read_to_string(own.join("only/deep/file")).unwrap(), "here alone", "nothing was overwritten yet");
-    follow(&mut one, &mut two, 9, SECOND);
-    assert_eq!(fs::read_to_string(aside("only/deep/file")).unwrap(), "here alone");
-    assert!(!own.join("only").exists());
-    assert_eq!(one.verify().named, Vec::<String>::new());
-    setaside::delete(&state, &manifests[0].id).unwrap();
-    assert!(setaside::list(&state).unwrap().is_empty() && setaside::delete(&state, "../x").is_err());
-}
-
-#[test]
-fn what_cannot_be_compared_is_not_taken_for_set_aside() {
-    let nodes = Nodes::new();
-    let mut two = nodes.start(2);
-    two.command(C::SetAside { run: 1, generation: FIRST });
-    let reason = two.expect("NotSetAside", |e| match e {
-        E::NotSetAside { run: 1, reason } => Some(reason.clone()),
-        _ => None,
-    });
-    assert!(reason.contains("asking the primary"), "{reason}");
 }

@@ -321,7 +321,9 @@ fn greeted(socket: UnixStream) -> anyhow::Result<Option<Order>> {
     match first {
         Some(ToReplica::Hello(configure)) => Ok(Some(Order::Hello(socket, configure))),
         Some(ToReplica::End) => Ok(Some(Order::End)),
-        Some(ToReplica::Configure(_) | ToReplica::Command(_) | ToReplica::Verify) => anyhow::bail!("the first message must be Hello"),
+        Some(ToReplica::Configure(_) | ToReplica::Command(_) | ToReplica::Verify) => {
+            anyhow::bail!("the first message must be Hello")
+        }
         None => Ok(None),
     }
 }

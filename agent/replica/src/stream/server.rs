@@ -133,9 +133,7 @@ fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Option<Greeted>> {
             open(&channel, &hello, serve, union)
         }
     };
-    attached
-        .map(|(attached, plan)| Some((channel.clone(), reader, attached, plan)))
-        .map_err(|lost| refuse(lost.0))
+    attached.map(|(attached, plan)| Some((channel.clone(), reader, attached, plan))).map_err(|lost| refuse(lost.0))
 }
 
 /// What both nodes name, looked up here, and the round from which on this node's names are still to be added; `None`:

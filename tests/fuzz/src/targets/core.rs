@@ -36,6 +36,7 @@ pub fn heartbeat_samples() -> Vec<Vec<u8>> {
         from: NodeId(2),
         boot_id: 3,
         incarnation: Incarnation { count: 4, id: 5 },
+        origin: Incarnation { count: 3, id: 4 },
         sequence: 6,
         echo: Incarnation { count: 7, id: 8 },
         hears_you: true,

@@ -4,8 +4,8 @@ use super::json::same_again;
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use holdfast_replica::control::{self, Decoder, FromReplica, Stats, ToReplica};
-use holdfast_replica::frame::{self, Entry, FrameReader, HEADER, Hello, Message, ResyncStep};
-use holdfast_replica::op::{FileId, FileKind, Op};
+use holdfast_replica::frame::{self, CheckStep, Entry, FrameReader, HEADER, Hello, Message, ResyncStep};
+use holdfast_replica::op::{Allocation, FileId, FileKind, Op};
 
 /// Control messages of both directions, whole and in pieces.
 pub fn control(bytes: &[u8]) -> bool {
@@ -113,19 +113,33 @@ pub fn frame_samples() -> Vec<Vec<u8>> {
         session: 4,
         generation: Generation { number: 5, id: 6 },
         applied: 7,
+        standing: [8, 9, 10, 11],
     });
     let name = || b"file".to_vec();
     let (id, parent) = (FileId(9), FileId(1));
     let ops = [
-        Op::Bind { id, parent, name: name(), kind: FileKind::File },
+        Op::Bind { id, parent, name: name(), kind: FileKind::File, exact: true },
         Op::Link { id, parent, name: name() },
         Op::Rename { id, parent, name: name(), new_parent: parent, new_name: b"other".to_vec() },
         Op::Sync { id, data_only: true },
+        Op::Allocate { id, offset: 1, length: 2, how: Allocation::PunchHole },
+        Op::Exchange { id, parent, name: name(), other: parent, other_parent: id, other_name: name() },
+        Op::CreateUnnamed { id, parent, mode: 0o600, uid: 1, gid: 2 },
     ];
-    let entry = Entry { id, name: name(), kind: FileKind::File, linked: true, device: 0, target: b"x/../y".to_vec() };
+    let entry = Entry {
+        id,
+        name: name(),
+        kind: FileKind::File,
+        linked: true,
+        exact: false,
+        device: 0,
+        target: b"x/../y".to_vec(),
+    };
     let steps = [
-        ResyncStep::List { directory: parent, first: true, last: true, entries: vec![entry.clone(), entry] },
-        ResyncStep::Hash { request: 1, id, index: 2 },
+        ResyncStep::List { directory: parent, first: true, last: true, entries: vec![entry.clone(), entry.clone()] },
+        ResyncStep::Hash { request: 1, id, index: 2, blocks: 3 },
+        ResyncStep::Match { directory: parent, entries: vec![entry.clone()], absent: vec![name()] },
+        ResyncStep::Begin { full: true },
         ResyncStep::Zero { id, offset: 4096, length: 65536 },
         ResyncStep::Complete,
     ];
@@ -133,7 +147,13 @@ pub fn frame_samples() -> Vec<Vec<u8>> {
         .into_iter()
         .chain(ops.into_iter().map(Message::Op))
         .chain(steps.into_iter().map(Message::Resync))
-        .chain([Message::Hashes { request: 1, blocks: vec![[2; 32]; 3] }]);
+        .chain([
+            Message::Hashes { request: 1, blocks: vec![[2; 32]; 3] },
+            Message::Synced(9),
+            Message::NamesWanted(1),
+            Message::Names { last: true, told: None },
+            Message::Check(CheckStep::End { request: 4 }),
+        ]);
     let mut samples: Vec<Vec<u8>> = messages.map(|message| numbered(&message, b"", 0)).collect();
     samples.push(numbered(&Message::Op(Op::Write { id, offset: 3, clear_suid: false }), b"payload", 12));
     let all = samples.concat();

@@ -96,12 +96,7 @@ impl Pair {
         Self::in_folder(base_folder(), true, fill, &[])
     }
 
-    fn in_folder(
-        base: tempfile::TempDir,
-        tracked: bool,
-        fill: impl FnOnce(&Path, &Path),
-        names: &[Excluded],
-    ) -> Self {
+    fn in_folder(base: tempfile::TempDir, tracked: bool, fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
         let (a, b) = (base.path().join("a"), base.path().join("b"));
         if !a.exists() {
             std::fs::create_dir(&a).unwrap();
