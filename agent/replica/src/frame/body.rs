@@ -6,7 +6,7 @@ mod steps;
 pub use check::{CheckStep, Checked, NAMED_BYTES_MAX, NAMED_MAX};
 
 use super::{FrameError, Told};
-use crate::op::{Allocation, Attributes, FileId, FileKind, Op, Time};
+use crate::op::{Allocation, FileId, FileKind, Op, Time};
 use holdfast_api::ids::Generation;
 
 /// The first message of each side: who speaks, and where its side of the stream is.

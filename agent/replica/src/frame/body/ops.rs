@@ -1,8 +1,8 @@
 //! Operations in a frame's body.
 
-use super::{ALLOCATIONS, Reader, Writer, XATTR_NAMES_MAX, kind_code};
+use super::{ALLOCATIONS, Reader, Writer, kind_code};
 use crate::frame::FrameError;
-use crate::op::{Attributes, FileId, Op};
+use crate::op::{Attributes, FileId, FileKind, Op};
 
 impl Writer<'_> {
     fn place(&mut self, kind: u16, id: FileId, parent: FileId, name: &[u8]) -> u16 {

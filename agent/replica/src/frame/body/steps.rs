@@ -1,6 +1,6 @@
 //! Steps of a resync in a frame's body.
 
-use super::{Entry, Reader, ResyncStep, TEXT_MAX, Writer, kind_code};
+use super::{Entry, Reader, ResyncStep, TEXT_MAX, Writer, XATTR_NAMES_MAX, kind_code};
 use crate::frame::FrameError;
 
 impl Writer<'_> {
