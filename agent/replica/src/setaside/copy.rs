@@ -46,6 +46,7 @@ pub(super) fn set_aside(job: &Job, differences: &BTreeMap<Place, Different>) -> 
     }
     fs::create_dir_all(&all).map_err(at(&all))?;
     fits(&all, &measure)?;
+    let whole = fits_whole(job, &all);
     let id = format!("{}-{}", now_ms(), job.generation.number);
     let partial = all.join(&id).with_extension("partial");
     fs::create_dir(&partial).map_err(at(&partial))?;
@@ -54,11 +55,14 @@ pub(super) fn set_aside(job: &Job, differences: &BTreeMap<Place, Different>) -> 
         entries.push(copy(&partial.join("files"), wanted)?);
         Ok(())
     })?;
+    if whole {
+        everything(job, &mut |wanted| companion(&partial.join("files"), wanted))?;
+    }
     let bytes = entries.iter().map(|entry: &Entry| entry.size).sum();
     let count = entries.len() as u64;
     let (module, node, generation) = (job.module.clone(), job.local.node, job.generation);
     let manifest =
-        Manifest { format: FORMAT, id: id.clone(), module, node, generation, unix_ms: now_ms(), bytes, entries };
+        Manifest { format: FORMAT, id: id.clone(), module, node, generation, unix_ms: now_ms(), bytes, whole, entries };
     let complete = finish(&all, &partial, &all.join(&id), &manifest);
     complete.map_err(at(&partial))?;
     Ok(Aside { entries: count, bytes, folder: all.join(&id).display().to_string() })
@@ -115,6 +119,32 @@ fn fits(all: &Path, measure: &Measure) -> Result<(), String> {
         measure.bytes,
         all.display()
     ))
+}
+
+/// Whether the whole copy can be kept: what does not differ now will, once the survivor goes on, and a database's log is
+/// of no use without the files it belongs to.
+fn fits_whole(job: &Job, all: &Path) -> bool {
+    let mut measure = Measure::default();
+    // What cannot be walked (another file system mounted below) is no reason to keep nothing.
+    let measured = everything(job, &mut |wanted| measure.add(&wanted.status));
+    measured.and_then(|()| fits(all, &measure)).is_ok()
+}
+
+/// Calls `visit` for everything here.
+fn everything(job: &Job, visit: &mut dyn FnMut(&Wanted) -> Result<(), String>) -> Result<(), String> {
+    for (path, fd) in &job.roots {
+        visit_tree(job, reopen(&**fd, OFlags::PATH), path.clone(), "the same on both", true, visit)?;
+    }
+    Ok(())
+}
+
+/// Copies what does not differ beside what does.
+fn companion(files: &Path, wanted: &Wanted) -> Result<(), String> {
+    let target = files.join(wanted.path.strip_prefix("/").unwrap_or(&wanted.path));
+    if wanted.status.kind() != FileKind::Directory && target.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    copy(files, wanted).map(drop)
 }
 
 /// Calls `visit` for everything here that differs, and for what is below a directory that only this node has.

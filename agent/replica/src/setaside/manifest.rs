@@ -29,9 +29,12 @@ pub struct Manifest {
     pub generation: Generation,
     /// When it was set aside, in milliseconds since 1970.
     pub unix_ms: u64,
-    /// Bytes of all files.
+    /// Bytes of the files that differed.
     pub bytes: u64,
-    /// Everything set aside, by path.
+    /// Whether the folder holds the whole copy, and not only what differed: there was room for it.
+    #[serde(default)]
+    pub whole: bool,
+    /// Everything that differed, by path.
     pub entries: Vec<Entry>,
 }
 

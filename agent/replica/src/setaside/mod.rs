@@ -1,4 +1,4 @@
-//! Before a diverged copy is overwritten, what differs in it from the survivor's is copied aside.
+//! Before a diverged copy is overwritten, what differs in it from the survivor's is copied aside; the whole copy, if it fits.
 //!
 //! A pass of its own, before the first byte is overwritten: the survivor tells what it has, this node compares and copies
 //! its own version of every file that differs. The alternative, copying each file when the resync first touches it, would

@@ -109,6 +109,9 @@ fn a_diverged_copy_is_set_aside_before_it_is_overwritten() {
     assert_eq!(fs::read_to_string(aside("folder3/file3")).unwrap(), "written while wrongly alone");
     assert_eq!(fs::read_to_string(aside("only/deep/file")).unwrap(), "here alone");
     assert_eq!(fs::read_link(aside("link")).unwrap(), Path::new("anywhere"));
+    // What is the same on both now is not for long.
+    assert!(manifests[0].whole);
+    assert_eq!(fs::read(aside("folder5/file5")).unwrap(), fs::read(own.join("folder5/file5")).unwrap());
     assert_eq!(fs::read_to_string(own.join("only/deep/file")).unwrap(), "here alone", "nothing was overwritten yet");
     follow(&mut one, &mut two, 9, SECOND);
     assert_eq!(fs::read_to_string(aside("only/deep/file")).unwrap(), "here alone");
