@@ -8,6 +8,7 @@ use crate::automaton::{self, Trigger};
 use crate::output::EventLevel;
 use crate::replica::{Inventory, ReplicaCommand};
 use crate::time::Instant;
+use holdfast_api::ids::Generation;
 
 /// What could not be set aside is tried again after this time: space may be free by then, or the primary reachable.
 const AGAIN_MS: u64 = 30_000;
@@ -17,12 +18,12 @@ const AGAIN_MS: u64 = 30_000;
 pub(super) enum Aside {
     /// Not asked for.
     No,
-    /// Asked for, as this run.
-    Asked(u64),
+    /// Asked for, as this run, beside a primary that serves this generation.
+    Asked(u64, Generation),
     /// It could not be, for this reason; to be asked again then.
     Failed(String, Instant),
-    /// It is, complete.
-    Done,
+    /// It is, complete: all that a primary of this generation lacked. Another one may lack more.
+    Done(Generation),
 }
 
 impl Aside {
@@ -67,12 +68,17 @@ impl Node {
 
     /// Goes on only when the answer is there.
     pub(super) fn set_aside(&mut self) {
+        if self.following.is_some() {
+            // Nothing is compared under a stream.
+            return self.leave_second("what this copy would lose is set aside first");
+        }
+        let theirs = self.peer_generation();
         match &self.aside {
             Aside::Failed(_, again) if self.now < *again => return self.wait_for(Wait::NotSetAside),
-            Aside::Asked(_) | Aside::Done => {}
-            Aside::No | Aside::Failed(..) => {
+            Aside::Asked(_, beside) | Aside::Done(beside) if *beside == theirs => {}
+            _ => {
                 let run = self.next_run();
-                self.aside = Aside::Asked(run);
+                self.aside = Aside::Asked(run, theirs);
                 self.data_plane_used = true;
                 self.replica(ReplicaCommand::SetAside { run, generation: self.durable.generation });
             }
@@ -81,10 +87,11 @@ impl Node {
     }
 
     pub(super) fn on_set_aside(&mut self, run: u64, entries: u64, bytes: u64, folder: &str) {
-        if self.aside != Aside::Asked(run) {
+        let Aside::Asked(asked, beside) = self.aside else { return };
+        if asked != run {
             return;
         }
-        self.aside = Aside::Done;
+        self.aside = Aside::Done(beside);
         let text = if entries == 0 {
             format!("nothing here differs from the data of {}: there is nothing to set aside", self.settings.peer_name)
         } else {
@@ -97,7 +104,7 @@ impl Node {
     }
 
     pub(super) fn on_not_set_aside(&mut self, run: u64, reason: String) {
-        if self.aside == Aside::Asked(run) {
+        if matches!(self.aside, Aside::Asked(asked, _) if asked == run) {
             self.aside = Aside::Failed(reason, self.now.after(AGAIN_MS));
         }
     }
