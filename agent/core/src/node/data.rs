@@ -128,3 +128,80 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::Durable;
+    use crate::heartbeat::Heartbeat;
+    use crate::input::Input;
+    use crate::node::Following;
+    use crate::node::held::tests::{handle, orders, said_by_peer};
+    use crate::node::witness::tests::node;
+    use crate::replica::ReplicaEvent;
+    use holdfast_api::state::{DataState, ModuleState};
+
+    fn generation(number: u64) -> Generation {
+        Generation { number, id: number * 11 }
+    }
+
+    /// A primary that offers a session, and has nothing to do with the copy here.
+    fn stranger(node: &Node, sequence: u64, number: u64) -> Heartbeat {
+        Heartbeat {
+            state: ModuleState::Alone,
+            data: DataState::UpToDate,
+            generation: generation(number),
+            history: Vec::new(),
+            solo: true,
+            session: number,
+            outdated_since: 0,
+            ..said_by_peer(node, sequence)
+        }
+    }
+
+    fn copy(data: DataState) -> Node {
+        let durable = Durable { generation: generation(4), data, running: true, ..Durable::default() };
+        let mut node = node(durable);
+        node.status = automaton::WAIT;
+        node
+    }
+
+    #[test]
+    fn what_was_set_aside_beside_one_primary_is_not_enough_beside_another() {
+        let mut node = copy(DataState::Diverged);
+        node.agreed = true;
+        let heartbeat = stranger(&node, 1, 6);
+        let output = handle(&mut node, 1, Input::HeartbeatReceived { link: 0, heartbeat });
+        let [ReplicaCommand::SetAside { run, .. }] = orders(&output)[..] else { panic!("{output:?}") };
+        let heartbeat = stranger(&node, 2, 7);
+        let again = handle(&mut node, 2, Input::HeartbeatReceived { link: 0, heartbeat });
+        let [ReplicaCommand::SetAside { run: second, .. }] = orders(&again)[..] else { panic!("{again:?}") };
+        let answer =
+            |run| Input::Replica(ReplicaEvent::SetAside { run, entries: 1, bytes: 1, folder: "diverged/1".to_owned() });
+        let output = handle(&mut node, 3, answer(*run));
+        assert!(orders(&output).is_empty(), "that was another comparison: {output:?}");
+        let output = handle(&mut node, 4, answer(*second));
+        assert_eq!(orders(&output), [&ReplicaCommand::Follow { session: 7, generation: generation(7) }]);
+    }
+
+    #[test]
+    fn a_copy_that_follows_lets_go_of_its_stream_before_it_is_set_aside() {
+        let mut node = copy(DataState::UpToDate);
+        (node.status, node.served, node.data_plane_used) = (automaton::SECOND, true, true);
+        let following = Following {
+            session: 3,
+            since: Instant(0),
+            generation: generation(4),
+            history: Vec::new(),
+            connected: true,
+            lost: false,
+        };
+        node.following = Some(following);
+        let heartbeat = stranger(&node, 1, 6);
+        let output = handle(&mut node, 1, Input::HeartbeatReceived { link: 0, heartbeat });
+        assert!(
+            matches!(orders(&output)[..], [ReplicaCommand::Release { .. }, ReplicaCommand::SetAside { .. }]),
+            "{output:?}"
+        );
+    }
+}

@@ -158,7 +158,7 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::automaton;
     use crate::durable::Durable;
@@ -174,12 +174,12 @@ mod tests {
     const SESSION: u64 = 9;
     const THEIRS: Incarnation = Incarnation { count: 1, id: 2 };
 
-    fn handle(node: &mut Node, at: u64, input: Input) -> Output {
+    pub(in crate::node) fn handle(node: &mut Node, at: u64, input: Input) -> Output {
         node.handle(Moment { now: Instant(at), nonce: 7 }, input)
     }
 
     /// The orders to the data plane.
-    fn orders(output: &Output) -> Vec<&ReplicaCommand> {
+    pub(in crate::node) fn orders(output: &Output) -> Vec<&ReplicaCommand> {
         let orders = output.acts.iter().filter_map(|act| match act {
             Act::Replica(command) => Some(command),
             _ => None,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     /// A node that serves generation 4, in good health.
-    fn primary(solo: bool) -> Node {
+    pub(in crate::node) fn primary(solo: bool) -> Node {
         let generation = Generation { number: 4, id: 44 };
         let data = DataState::UpToDate;
         let mut node = node(Durable { generation, data, solo, running: true, was_primary: true, ..Durable::default() });
@@ -211,7 +211,7 @@ mod tests {
     }
 
     /// What its secondary says.
-    fn said_by_peer(node: &Node, sequence: u64) -> Heartbeat {
+    pub(in crate::node) fn said_by_peer(node: &Node, sequence: u64) -> Heartbeat {
         Heartbeat {
             from: NodeId(2),
             incarnation: THEIRS,
