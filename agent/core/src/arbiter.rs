@@ -271,8 +271,12 @@ fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
         return Verdict { mark: None, decision: follow() };
     }
     if s.agreed {
-        let loses = diverged || (whole(data) && s.durable.generation.number > 0 && !descends);
-        return Verdict { mark: None, decision: if loses { saved() } else { follow() } };
+        let own = whole(data) && s.durable.generation.number > 0 && !descends;
+        // Said, so that a primary of a lower number may take a higher one beside this copy. One that serves an ancestor
+        // of it has to hear that it is newer.
+        let mark = own && relation_to(s.durable, peer) != Relation::Behind;
+        let decision = if diverged || own { saved() } else { follow() };
+        return Verdict { mark: mark.then_some(DataState::Diverged), decision };
     }
     if diverged && !s.settings.broken.overwrite_diverged {
         let decision = if s.yields { saved() } else { Decision::Wait(Wait::Diverged) };

@@ -87,6 +87,8 @@ pub struct Node {
     addresses_set: bool,
     /// Addresses were dropped after a suspension, until it is sure that this node still is the primary.
     addresses_dropped: bool,
+    /// The act that releases them then, until it is done.
+    dropping: Option<u64>,
     /// The act that sets them again.
     restoring: Option<u64>,
     app: Application,
@@ -198,6 +200,7 @@ impl Node {
             healthy: false,
             addresses_set: false,
             addresses_dropped: false,
+            dropping: None,
             restoring: None,
             app: Application::default(),
             data_plane_used: false,
@@ -282,6 +285,7 @@ impl Node {
             Input::ScriptExited { run, .. } if self.script.is_some_and(|call| call.run == *run) => self.script = None,
             Input::Replica(ReplicaEvent::Released) => self.releases_pending = self.releases_pending.saturating_sub(1),
             Input::Replica(ReplicaEvent::Exited { .. }) => self.releases_pending = 0,
+            Input::AddressesDone { run, .. } => drop(self.dropping.take_if(|dropping| dropping == run)),
             _ => {}
         }
     }
@@ -392,6 +396,7 @@ impl Node {
         self.say_resources();
         self.tell_register();
         self.restore_addresses();
+        self.show_health();
         self.talk.let_go();
     }
 

@@ -168,8 +168,10 @@ impl Options {
     /// module is not.
     pub fn beside(&self, seed: u64) -> Self {
         let own = Self::from_seed(seed, self.broken);
+        let replicates = !Rng::new(seed ^ 0xd1).chance(150);
         Self {
             seed: self.seed,
+            replicates,
             links: self.links,
             pulse_ms: self.pulse_ms,
             timeout_ms: self.timeout_ms,

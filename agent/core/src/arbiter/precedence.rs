@@ -11,6 +11,9 @@ use holdfast_api::state::{DataState, ModuleState};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     up_to_date: bool,
+    /// It gives no promise to an equal copy. Beside one that says it is up to date that is so in a module without
+    /// directories only: there nothing is copied, and the secondary is up to date before its primary has said so.
+    solo: bool,
     running: bool,
     in_sync_second: bool,
     was_primary: bool,
@@ -26,6 +29,7 @@ pub fn rank_own(s: &Situation<'_>) -> Rank {
     let up_to_date = s.durable.data == DataState::UpToDate;
     Rank {
         up_to_date,
+        solo: s.durable.solo,
         running: s.durable.running && !s.held,
         // With failover off on either node the one that was primary goes first, always.
         in_sync_second: s.settings.failover
@@ -42,6 +46,7 @@ pub fn rank_of(settings: &Settings, peer: &Heartbeat) -> Rank {
     let up_to_date = peer.data == DataState::UpToDate;
     Rank {
         up_to_date,
+        solo: peer.solo,
         running: peer.running,
         in_sync_second: settings.failover && peer.failover && up_to_date && peer.state == ModuleState::Second,
         was_primary: peer.was_primary,

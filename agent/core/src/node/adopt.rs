@@ -29,6 +29,7 @@ impl Node {
             && self.forced.is_none()
             && self.asking.is_none()
             && self.slept_until.is_none()
+            && self.dropping.is_none()
             && !(self.mute || self.keeps_running || self.hurried || self.addresses_dropped || self.agreed)
             && self.durable.running
             && self.unsaved_promise == 0
@@ -136,6 +137,7 @@ impl Node {
     fn take_role_over(&mut self, role: &Role, plane: Option<&Plane>) -> Result<(), String> {
         let sound = self.durable.running && self.durable.data == DataState::UpToDate;
         self.status = status_of(role);
+        self.served = matches!(role, Role::Alone { .. } | Role::Paired { .. });
         match role {
             Role::Open => return if plane.is_none() { Ok(()) } else { Err("a data plane of a light module".into()) },
             _ if !(sound || self.settings.broken.adopt_what_was_left) => return Err("no data to serve".into()),

@@ -118,6 +118,7 @@ impl Node {
         let waiting = self.procedure.as_ref().and_then(|running| running.waiting);
         if gone {
             self.releases_pending = 0;
+            self.stop_serving();
         }
         if let Some(Answer::Released { aborted, .. }) = waiting {
             self.event(EventLevel::Warning, format!("data plane: {reason}"));
@@ -135,7 +136,17 @@ impl Node {
         }
     }
 
+    /// Without its process nothing is acknowledged: there is nothing left to go on alone with.
+    fn stop_serving(&mut self) {
+        if self.serving.holds_role() {
+            self.serving = Serving::Refusing;
+            self.asking = None;
+            self.resync = None;
+        }
+    }
+
     pub(super) fn on_addresses_done(&mut self, run: u64, error: Option<String>) {
+        self.dropping.take_if(|dropping| *dropping == run);
         let step = self.current_step();
         if let Some(error) = error {
             if self.restoring.take_if(|restoring| *restoring == run).is_some() {

@@ -160,8 +160,8 @@ impl Node {
         let stopped = self.stopped_or_refuse()?;
         match self.status.0 {
             ModuleState::Alone | ModuleState::Prim if self.leaves() => {
-                return Ok(format!(
-                    "{} is still primary, but {}: this order changes nothing; order it again when that has ended",
+                return Err(format!(
+                    "{} is still primary, but {}: order it again when that has ended",
                     self.module(),
                     self.detail()
                 ));

@@ -107,6 +107,21 @@ impl Node {
         true
     }
 
+    /// With a register, a node whose peer is silent may be the one that is cut off: while its writes are held back nobody
+    /// is to be sent here.
+    pub(super) fn show_health(&mut self) {
+        if self.procedure.is_some() || self.status.1 != Readiness::Ready {
+            return;
+        }
+        let apart = self.settings.witness == Witness::Register && self.links.silent(self.now);
+        let held = matches!(self.serving, Serving::Held { .. });
+        if held && apart && self.healthy {
+            self.set_health(false);
+        } else if self.serving.settled() && !self.healthy && !self.addresses_dropped {
+            self.set_health(true);
+        }
+    }
+
     /// Notes the first ask of this hold. Returns whether it is longer ago than a witness may take.
     fn asked_long_ago(&mut self) -> bool {
         let (now, limit) = (self.now, self.settings.witness_timeout_ms);
@@ -139,5 +154,146 @@ impl Node {
         } else {
             self.event(EventLevel::Event, format!("goes on alone: {why}"));
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::automaton;
+    use crate::durable::Durable;
+    use crate::heartbeat::{Heartbeat, Incarnation};
+    use crate::input::Input;
+    use crate::node::serving::Follower;
+    use crate::node::witness::tests::node;
+    use crate::output::{Act, Output};
+    use crate::replica::ReplicaEvent;
+    use crate::time::Moment;
+    use holdfast_api::ids::{Generation, NodeId};
+
+    const SESSION: u64 = 9;
+    const THEIRS: Incarnation = Incarnation { count: 1, id: 2 };
+
+    pub(in crate::node) fn handle(node: &mut Node, at: u64, input: Input) -> Output {
+        node.handle(Moment { now: Instant(at), nonce: 7 }, input)
+    }
+
+    /// The orders to the data plane.
+    pub(in crate::node) fn orders(output: &Output) -> Vec<&ReplicaCommand> {
+        let orders = output.acts.iter().filter_map(|act| match act {
+            Act::Replica(command) => Some(command),
+            _ => None,
+        });
+        orders.collect()
+    }
+
+    fn health(output: &Output) -> Option<bool> {
+        output.acts.iter().rev().find_map(|act| match act {
+            Act::SetHealth { ready } => Some(*ready),
+            _ => None,
+        })
+    }
+
+    /// A node that serves generation 4, in good health.
+    pub(in crate::node) fn primary(solo: bool) -> Node {
+        let generation = Generation { number: 4, id: 44 };
+        let data = DataState::UpToDate;
+        let mut node = node(Durable { generation, data, solo, running: true, was_primary: true, ..Durable::default() });
+        node.status = if solo { automaton::ALONE } else { automaton::PRIM };
+        (node.healthy, node.data_plane_used, node.live) = (true, true, !solo);
+        let follower = Follower { session: SESSION, origin: THEIRS, since: Instant(0), confirmed: !solo };
+        node.serving = if solo {
+            Serving::Accepting { follower, connected: true, copied: true }
+        } else {
+            Serving::Paired { follower }
+        };
+        node
+    }
+
+    /// What its secondary says.
+    pub(in crate::node) fn said_by_peer(node: &Node, sequence: u64) -> Heartbeat {
+        Heartbeat {
+            from: NodeId(2),
+            incarnation: THEIRS,
+            origin: THEIRS,
+            echo: node.settings.incarnation,
+            sequence,
+            state: ModuleState::Second,
+            session: SESSION,
+            solo: false,
+            was_primary: false,
+            ..node.heartbeat()
+        }
+    }
+
+    #[test]
+    fn a_resync_is_not_completed_with_a_peer_that_has_promised_more_than_is_served() {
+        let mut node = primary(true);
+        let heartbeat = Heartbeat { data: DataState::Inconsistent, outdated_since: 5, ..said_by_peer(&node, 1) };
+        let output = handle(&mut node, 1, Input::HeartbeatReceived { link: 0, heartbeat: heartbeat.clone() });
+        assert_eq!(orders(&output), [&ReplicaCommand::ContinueAlone { generation: node.durable.generation }]);
+        assert!(node.durable.solo, "nothing was given up");
+        let heartbeat = Heartbeat { sequence: 2, ..heartbeat };
+        let output = handle(&mut node, 200, Input::HeartbeatReceived { link: 0, heartbeat });
+        assert_eq!(node.durable.generation.number, 5, "or the copy would be out of date as soon as it is complete");
+        assert!(
+            matches!(orders(&output)[..], [ReplicaCommand::ContinueAlone { .. }, ReplicaCommand::AcceptPeer { .. }]),
+            "{output:?}"
+        );
+    }
+
+    #[test]
+    fn a_primary_that_may_be_the_one_cut_off_is_not_in_good_health_while_its_writes_are_held_back() {
+        let mut node = primary(false);
+        let heartbeat = said_by_peer(&node, 1);
+        handle(&mut node, 1, Input::HeartbeatReceived { link: 0, heartbeat });
+        for at in (100..=1000).step_by(100) {
+            assert_eq!(health(&handle(&mut node, at, Input::Ticked)), None);
+        }
+        let output = handle(&mut node, 1001, Input::Ticked);
+        let Some(Act::AskWitness { ask, .. }) = output.acts.iter().find(|act| matches!(act, Act::AskWitness { .. }))
+        else {
+            panic!("{output:?}");
+        };
+        assert_eq!(health(&output), Some(false));
+        let answer = crate::input::WitnessAnswer::Granted;
+        let output = handle(&mut node, 1005, Input::WitnessAnswered { ask: *ask, answer });
+        assert_eq!((node.status, health(&output)), (automaton::ALONE, Some(true)));
+    }
+
+    #[test]
+    fn a_primary_without_its_data_plane_does_not_ask_to_go_on_alone() {
+        let mut node = primary(false);
+        let heartbeat = said_by_peer(&node, 1);
+        handle(&mut node, 1, Input::HeartbeatReceived { link: 0, heartbeat: heartbeat.clone() });
+        node.settings.scripts = vec![crate::output::Script::Stop(holdfast_api::checker::When::Prim)];
+        node.app.started = node.wanted_levels();
+        handle(&mut node, 2, Input::Replica(ReplicaEvent::Exited { reason: "killed".to_owned() }));
+        assert!(node.leaves());
+        let heartbeat =
+            Heartbeat { sequence: 2, session: 0, outdated_since: 5, data: DataState::Outdated, ..heartbeat };
+        let output = handle(&mut node, 3, Input::HeartbeatReceived { link: 0, heartbeat });
+        assert_eq!((orders(&output), node.durable.generation.number, node.asking), (vec![], 4, None));
+    }
+
+    #[test]
+    fn addresses_dropped_after_a_suspension_are_gone_before_a_stop_goes_on() {
+        let mut node = primary(true);
+        node.addresses_set = true;
+        let output = handle(&mut node, 5000, Input::Ticked);
+        let Some(Act::ReleaseAddresses { run }) =
+            output.acts.iter().find(|act| matches!(act, Act::ReleaseAddresses { .. }))
+        else {
+            panic!("{output:?}");
+        };
+        let command = crate::input::Command {
+            id: 1,
+            kind: crate::input::ModuleCommand::Stop,
+            actor: "operator".to_owned(),
+            counted: false,
+        };
+        assert!(orders(&handle(&mut node, 5001, Input::CommandReceived(command))).is_empty());
+        let output = handle(&mut node, 5002, Input::AddressesDone { run: *run, error: None });
+        assert_eq!(orders(&output), [&ReplicaCommand::Release { abort: false }]);
     }
 }

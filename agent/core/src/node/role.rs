@@ -108,7 +108,7 @@ impl Node {
         }
     }
 
-    fn peer_generation(&self) -> Generation {
+    pub(super) fn peer_generation(&self) -> Generation {
         self.peer.as_ref().map(|peer| peer.generation).unwrap_or_default()
     }
 
@@ -156,7 +156,7 @@ impl Node {
         })
     }
 
-    fn leave_second(&mut self, why: &str) {
+    pub(super) fn leave_second(&mut self, why: &str) {
         self.stop_following();
         self.take_edge(Trigger::PrimaryGone, why);
         self.release(false);

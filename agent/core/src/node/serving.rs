@@ -207,13 +207,17 @@ impl Node {
 
     /// A diverged copy may carry a higher number than this one. Before it follows, this node takes a number above it (by
     /// the peer's promise), so that generations never fall on either node. Returns whether there is nothing to do.
+    ///
+    /// So it does where the peer has promised a higher number than this node's: a copy of this generation would be out of
+    /// date as soon as it is complete.
     fn outnumber_peer(&mut self) -> bool {
         let theirs = self.heard_peer().map(|peer| peer.generation).unwrap_or_default();
-        if theirs.number < self.durable.generation.number || theirs == self.durable.generation {
+        let promised = self.heard_peer().and_then(|peer| self.promised_by(peer));
+        if promised.is_none() && !self.outnumbered_by(theirs) {
             self.asking = None;
             return true;
         }
-        let number = theirs.number.saturating_add(1);
+        let number = promised.unwrap_or_default().max(theirs.number.saturating_add(1));
         if self.heard_peer().is_some_and(|peer| arbiter::granted(&self.durable, peer, number)) {
             let (id, continued) = (self.draw(), self.durable.continued);
             grant::take(&mut self.durable, number, id, continued);
@@ -228,6 +232,13 @@ impl Node {
 
     fn outnumbered_by(&self, theirs: Generation) -> bool {
         theirs.number >= self.durable.generation.number && theirs != self.durable.generation
+    }
+
+    /// The number that the peer has promised to this node, if that is higher than this node's.
+    fn promised_by(&self, peer: &Heartbeat) -> Option<u64> {
+        let number = peer.outdated_since;
+        let granted = number > self.durable.generation.number && arbiter::granted(&self.durable, peer, number);
+        granted.then_some(number)
     }
 
     fn peer_may_follow(&self) -> bool {
@@ -249,7 +260,7 @@ impl Node {
             && peer.session != follower.session
             && (follower.confirmed || !connected)
             && self.now.since(follower.since) >= renew_ms;
-        if restarted || elsewhere || self.outnumbered_by(peer.generation) {
+        if restarted || elsewhere || self.outnumbered_by(peer.generation) || self.promised_by(peer).is_some() {
             self.stay_alone("the peer does not follow this session");
         }
     }
@@ -321,11 +332,16 @@ impl Node {
     /// Every write waits for the peer from now on. `solo` goes first, durably; then the peer is told.
     ///
     /// Not before the peer has named the session: one that has not seen the offer would look for a primary that is solo,
-    /// and wait for ever beside one that is not.
+    /// and wait for ever beside one that is not. And not with a peer that would be given up at once: an order to go on alone
+    /// must not follow in the same breath.
     fn complete_resync(&mut self, follower: &Follower, copied: bool) {
         let leaving = self.procedure.as_ref().is_some_and(|running| running.kind() != Kind::Restart);
         let still = self.serving.session() == follower.session;
-        if !(copied && still && follower.confirmed) || leaving {
+        if !(copied && still && follower.confirmed)
+            || leaving
+            || !self.heard()
+            || self.follower_gone(follower).is_some()
+        {
             return;
         }
         if !self.settings.broken.complete_while_solo {

@@ -52,7 +52,7 @@ impl Node {
             state: self.status.0,
             live: self.live,
             agreed: self.agreed,
-            set_aside: self.aside == Aside::Done,
+            set_aside: self.aside == Aside::Done(self.peer_generation()),
             yields: self.served,
             forced: self.forced,
             held: self.blocked_by_rule(),

@@ -222,7 +222,8 @@ impl Node {
         if !set {
             self.addresses_dropped = false;
             if !self.addresses_set {
-                return Progress::Done;
+                // Dropped after a suspension: the peer must not be told before they are gone.
+                return self.dropping.map_or(Progress::Done, |run| Progress::Waits(Answer::Addresses(run)));
             }
         }
         self.addresses_set = set;
@@ -259,7 +260,7 @@ impl Node {
         }
     }
 
-    fn set_health(&mut self, ready: bool) {
+    pub(super) fn set_health(&mut self, ready: bool) {
         self.healthy = ready;
         self.act(Act::SetHealth { ready });
     }

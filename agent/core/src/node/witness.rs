@@ -159,6 +159,7 @@ impl Node {
         self.addresses_set = false;
         self.healthy = false;
         let run = self.next_run();
+        self.dropping = Some(run);
         self.act(Act::SetHealth { ready: false });
         self.act(Act::ReleaseAddresses { run });
         let text = "the virtual addresses are released until it is sure that nobody else serves";
