@@ -4,6 +4,7 @@ use super::load::{Load, scramble, scramble_unlinked};
 use super::support::{Pair, eventually};
 use crate::track::BrokenTrack;
 use crate::verify::{Compare, compare_trees_with};
+use holdfast_core::replica::ReplicaEvent;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -158,9 +159,7 @@ fn an_interrupted_resync_goes_on_with_what_is_named() {
         pair.crash_secondary();
         pair.begin(10 + round);
         let events = pair.primary_events.clone();
-        eventually("the resync has begun", || {
-            events.any(|e| matches!(e, holdfast_core::replica::ReplicaEvent::PeerConnected { .. }))
-        });
+        eventually("the resync has begun", || events.any(|e| matches!(e, ReplicaEvent::PeerConnected { .. })));
     }
     pair.crash_secondary();
     pair.resync(20);
@@ -233,6 +232,43 @@ fn a_change_that_does_not_fit_has_everything_compared_next() {
     pair.resync(2);
     pair.stop();
     assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn a_resync_interrupted_anywhere_leaves_nothing_unnamed() {
+    for seed in 1..=6 {
+        let mut pair = Pair::tracked(|a, b| {
+            scramble_unlinked(a, seed, 120);
+            scramble_unlinked(b, seed, 120);
+        });
+        pair.resync(1);
+        pair.look(true);
+        let copy = pair.b().with_extension("synced");
+        save(&pair.b(), &copy);
+        scramble_unlinked(&pair.a(), seed + 100, 60);
+        pair.crash_secondary();
+        take_back(&pair.b(), &copy);
+        for step in 0..5 {
+            scramble_unlinked(&pair.a(), seed * 31 + step, 8);
+            pair.begin(10 + step);
+            let (primary, wanted) = (pair.primary_events.clone(), 1 + (seed * 17 + step * 29) % 90);
+            let mut applied = 0;
+            eventually("some of it was applied", || {
+                applied += pair.follower().take_stats().ops_per_s;
+                // Changed while it runs, too.
+                scramble_unlinked(&pair.a(), seed * 77 + step + applied, 1);
+                applied >= wanted || primary.any(|e| matches!(e, ReplicaEvent::ResyncCopied { .. }))
+            });
+            pair.crash_secondary();
+            if step % 2 == 1 {
+                // Nothing of it had reached the disk.
+                take_back(&pair.b(), &copy);
+            }
+        }
+        pair.resync(50);
+        pair.stop();
+        assert_eq!(differences(&pair), Vec::<String>::new(), "seed {seed}");
+    }
 }
 
 /// One of the runs above with a rule broken: what differs at its end.
