@@ -67,6 +67,24 @@ impl Filter {
         Ok(Self { directories: all })
     }
 
+    /// All of it, so that two filters with the same text exclude the same.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for rules in &self.directories {
+            let expressions = |all: &[Expression]| -> Vec<Vec<u8>> {
+                all.iter().map(|expression| expression.regex.as_str().as_bytes().to_vec()).collect()
+            };
+            for part in [rules.paths.clone(), expressions(&rules.matching), expressions(&rules.only)] {
+                text.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                for one in part {
+                    text.extend_from_slice(&(one.len() as u64).to_le_bytes());
+                    text.extend_from_slice(&one);
+                }
+            }
+        }
+        text
+    }
+
     /// Whether nothing is excluded anywhere.
     pub fn is_empty(&self) -> bool {
         self.directories.is_empty()

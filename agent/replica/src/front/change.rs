@@ -18,6 +18,8 @@ pub(super) struct Change<'c> {
     _gate: RwLockReadGuard<'c, ()>,
     session: u64,
     last: Option<Ticket>,
+    /// Something was changed here that was not submitted yet.
+    half_way: bool,
 }
 
 /// The order locks of the objects of a change.
@@ -41,7 +43,7 @@ impl<'c> Change<'c> {
             return Err(Errno::IO);
         }
         let gate = connection.inodes.begin_change();
-        Ok(Change { connection, _gate: gate, session: connection.replicate.session(), last: None })
+        Ok(Change { connection, _gate: gate, session: connection.replicate.session(), last: None, half_way: false })
     }
 
     /// Takes the order locks of `objects` and makes them known to the peer.
@@ -97,6 +99,11 @@ impl<'c> Change<'c> {
         inode.is_bound(self.session)
     }
 
+    /// The local part is made, or may be: whatever fails before the answer leaves the peer without it.
+    pub(super) fn made_here(&mut self) {
+        self.half_way = true;
+    }
+
     /// Submits one operation of this change.
     pub(super) fn submit(&mut self, op: &Op, payload: &[u8]) {
         let ticket = self.connection.replicate.submit(op, payload);
@@ -118,6 +125,7 @@ impl<'c> Change<'c> {
     pub(super) fn finish(mut self, answer: impl FnOnce(Verdict) + Send + 'static) {
         let last = self.last.take();
         let connection = self.connection;
+        self.half_way = false;
         drop(self);
         match last {
             Some(ticket) => connection.replicate.complete(ticket, Box::new(answer)),
@@ -143,6 +151,10 @@ impl<'c> Change<'c> {
 impl Drop for Change<'_> {
     /// A change that failed before it was answered may have bound something.
     fn drop(&mut self) {
+        // Without a session it is written down, and compared when one begins.
+        if self.half_way && self.session != 0 {
+            self.connection.inodes.doubt("a change failed after its local part");
+        }
         if let Some(ticket) = self.last.take() {
             self.connection.replicate.complete(ticket, Box::new(|_| {}));
         }

@@ -67,6 +67,13 @@ impl Table {
         self.by_id.values().any(|entry| found(&entry.inode))
     }
 
+    fn nameless(&self) -> Vec<Arc<Inode>> {
+        let nameless = |entry: &&Entry| {
+            entry.places.is_empty() && !entry.inode.is_root() && !entry.inode.is_removed() && !entry.inode.is_excluded()
+        };
+        self.by_id.values().filter(nameless).map(|entry| entry.inode.clone()).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -214,6 +221,13 @@ impl Inodes {
 
     pub(super) fn all(&self) -> Vec<Arc<Inode>> {
         lock(&self.table).all()
+    }
+
+    /// Whether an object is in use of which no name is known, though it has one: only a walk over everything meets it.
+    pub(crate) fn any_lost_name(&self) -> bool {
+        let nameless = lock(&self.table).nameless();
+        let lost = |inode: &Arc<Inode>| self.status(inode).is_ok_and(|status| status.links > 0);
+        nameless.iter().any(lost)
     }
 
     pub(super) fn refer(&self, id: FileId, count: u64) {

@@ -44,6 +44,13 @@ impl TouchedList {
         }
     }
 
+    /// What was moved is not known any more.
+    pub(super) fn overflow(&self) {
+        if self.watching.load(Ordering::Acquire) {
+            lock(&self.state).1 = true;
+        }
+    }
+
     pub(super) fn take(&self) -> Touched {
         let (entries, overflowed) = std::mem::take(&mut *lock(&self.state));
         Touched { entries: entries.into_iter().collect(), overflowed }

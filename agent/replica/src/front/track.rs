@@ -17,6 +17,18 @@ impl Inodes {
         }
     }
 
+    /// Something was changed here that the peer may not have, without a way to tell it: the next resync compares
+    /// everything, and one under way begins anew.
+    pub(crate) fn doubt(&self, why: &str) {
+        tracing::error!(why, "both copies may differ: the next resync compares everything");
+        self.touched.overflow();
+        if let Some(tracker) = self.tracker.get()
+            && let Err(error) = tracker.nothing_known()
+        {
+            tracing::error!(%error, "what may differ cannot be saved");
+        }
+    }
+
     /// The tracker of what may differ.
     pub fn tracker(&self) -> Option<&Arc<Tracker>> {
         self.tracker.get()
@@ -37,7 +49,7 @@ impl Inodes {
         self.before(parent, Touch::Name { name: name.to_bytes(), directory })
     }
 
-    /// `id` was made under a name that was told just before.
+    /// `id` was made, under a name that was told just before or without one.
     pub(super) fn made(&self, id: FileId) {
         if let Some(tracker) = self.tracker.get() {
             tracker.made(id);

@@ -14,7 +14,7 @@ use crate::stream::sender::Sender;
 use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local, lock};
 use crate::tls::Protection;
-use crate::track::{Tracker, Watch, keeper::Keeper};
+use crate::track::{Moment, Tracker, Watch, keeper::Keeper};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use std::io::ErrorKind;
@@ -127,6 +127,8 @@ struct Replica {
     sender: Option<Arc<Sender>>,
     /// What is mounted read-write.
     served: Option<Arc<Inodes>>,
+    /// A comparison of both copies is running.
+    verifying: Arc<AtomicBool>,
     /// Set to end the setting aside under way.
     aside: Arc<AtomicBool>,
     server: Option<Server>,
@@ -166,6 +168,7 @@ impl Replica {
             front: None,
             sender: None,
             served: None,
+            verifying: Arc::default(),
             aside: Arc::default(),
             server: None,
             follower: None,
@@ -227,7 +230,20 @@ impl Replica {
             let failed = Some("this node does not serve: order it on the primary".to_owned());
             return report(VerifyReport { failed, ..VerifyReport::default() });
         };
-        std::thread::spawn(move || crate::survey::verify(&sender, &inodes, &report));
+        let running = self.verifying.clone();
+        // The steps of two comparisons would mix on the secondary.
+        if running.swap(true, Ordering::AcqRel) {
+            let failed = Some("a comparison is running already: wait for its end".to_owned());
+            return report(VerifyReport { failed, ..VerifyReport::default() });
+        }
+        std::thread::spawn(move || {
+            crate::survey::verify(&sender, &inodes, &|told: VerifyReport| {
+                if !told.running {
+                    running.store(false, Ordering::Release);
+                }
+                report(told);
+            });
+        });
     }
 
     fn set_aside(&mut self, run: u64, generation: Generation) -> Result<(), String> {
@@ -323,6 +339,8 @@ impl Replica {
         if let Some(path) = missing(&self.configure.required) {
             return Err(format!("{} is not there, and must be (<tocheck>): mount the disk it is on", path.display()));
         }
+        // Before the look at the mounts: what is done once a dead one is taken away comes after this moment.
+        let moment = Moment::now(&self.configure.boot_id);
         let left_dead = self
             .configure
             .directories
@@ -335,11 +353,11 @@ impl Replica {
         }
         let roots = (0..).map_while(|index| handles.directory_fd(index)).collect();
         let folder = &self.configure.state_dir;
-        self.tracker = Tracker::open(folder, roots, &self.configure.boot_id).map_err(|error| {
+        self.tracker = Tracker::open(folder, (roots, &self.filter), &self.configure.boot_id).map_err(|error| {
             format!("cannot keep the record of what may differ in {}: {error}; make it writable", folder.display())
         })?;
         if let Some(tracker) = self.tracker.as_ref().filter(|_| left_dead) {
-            tracker.nobody_was_there();
+            tracker.nobody_was_there(&moment);
         }
         self.handles = Some(handles.clone());
         Ok(handles)

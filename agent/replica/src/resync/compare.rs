@@ -10,6 +10,7 @@ use crate::stream::table::Reply;
 use crate::tree::{Level, descriptors};
 use std::cell::Cell;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 /// Bytes compared under one hold of the order lock: the application's writes to the file wait that long at most.
@@ -105,8 +106,20 @@ impl Walk {
             buffer[..length].fill(0);
             return Ok(length);
         }
-        descriptors::read_at(&*fd, &mut buffer[..length], at)
+        read_all(&*fd, &mut buffer[..length], at)
     }
+}
+
+/// Reads until the file ends. What cannot be read is an error, also after a part that can: nothing is passed over.
+fn read_all(fd: impl AsFd, buffer: &mut [u8], at: u64) -> crate::tree::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match descriptors::read_at(fd.as_fd(), &mut buffer[done..], at + done as u64)? {
+            0 => break,
+            count => done += count,
+        }
+    }
+    Ok(done)
 }
 
 /// The ranges of `ours` that differ from what the secondary's hashes tell, neighbours joined; `true` for zeros, which

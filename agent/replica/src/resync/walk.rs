@@ -98,6 +98,7 @@ impl Walk {
     /// Begins to compare everything, whatever is known.
     pub(super) fn restart(&mut self) -> Result<(), Fault> {
         self.sender.set_cover(None);
+        self.sender.forget_fresh();
         self.send(ResyncStep::Begin { full: true })?;
         self.begin();
         Ok(())

@@ -21,6 +21,8 @@ use std::sync::atomic::Ordering;
 const MARGIN_PART: u64 = 20;
 /// See [`MARGIN_PART`].
 const MARGIN_BYTES: u64 = 64 << 20;
+/// Bytes of a hole.
+const PAGE: usize = 4096;
 /// Room counted for each entry beside its bytes.
 const ENTRY_BYTES: u64 = 4096;
 
@@ -248,13 +250,28 @@ fn copy_file(wanted: &Wanted, target: &Path) -> io::Result<(u64, String)> {
         }
         let part = &buffer[..count];
         hasher.update(part);
-        if part.iter().any(|byte| *byte != 0) {
-            std::os::unix::fs::FileExt::write_all_at(&to, part, offset)?;
+        for (range, zero) in runs(part) {
+            if !zero {
+                std::os::unix::fs::FileExt::write_all_at(&to, &part[range.clone()], offset + range.start as u64)?;
+            }
         }
         offset += count as u64;
     }
     to.set_len(offset)?;
     Ok((offset, hasher.finalize().to_hex().to_string()))
+}
+
+/// What is zeros and what is not, in whole pages: what was a hole takes no room, as was counted.
+fn runs(part: &[u8]) -> Vec<(std::ops::Range<usize>, bool)> {
+    let mut runs: Vec<(std::ops::Range<usize>, bool)> = Vec::new();
+    for (number, page) in part.chunks(PAGE).enumerate() {
+        let (start, zero) = (number * PAGE, page.iter().all(|byte| *byte == 0));
+        match runs.last_mut() {
+            Some((range, kind)) if *kind == zero => range.end = start + page.len(),
+            _ => runs.push((start..start + page.len(), zero)),
+        }
+    }
+    runs
 }
 
 /// Owner, extended attributes, mode and times.
@@ -282,4 +299,18 @@ fn settle(wanted: &Wanted, target: &Path) -> io::Result<()> {
         rustix::fs::utimensat(rustix::fs::CWD, path.as_c_str(), &times, AtFlags::empty())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_of_a_page_take_no_room() {
+        let mut part = vec![0; 10 * PAGE + 5];
+        part[3 * PAGE] = 1;
+        part[4 * PAGE] = 1;
+        let runs = runs(&part);
+        assert_eq!(runs, [(0..3 * PAGE, true), (3 * PAGE..5 * PAGE, false), (5 * PAGE..10 * PAGE + 5, true)]);
+    }
 }

@@ -164,7 +164,6 @@ impl Applier {
             return self.sync_all().run();
         }
         for id in written {
-            // A file forgotten meanwhile has no user left who could ask for it.
             if self.objects.is_bound(id) {
                 self.sync(id, true)?.run()?;
             }
@@ -237,7 +236,9 @@ impl Applier {
     /// Remembers what `async="none"` has to sync.
     fn note(&mut self, op: &Op) {
         match op {
-            Op::Bind { .. } | Op::Forget { .. } | Op::Sync { .. } | Op::SyncAll => {}
+            Op::Bind { .. } | Op::Sync { .. } | Op::SyncAll => {}
+            // Found by no id any more: everything is synced instead.
+            Op::Forget { id } => self.names_changed |= self.written.remove(id),
             Op::Write { id, .. }
             | Op::Allocate { id, .. }
             | Op::SetAttributes { id, .. }
@@ -340,3 +341,6 @@ impl Applier {
         attributes::set_times(&*fd, kind, Some(accessed), Some(modified))
     }
 }
+
+#[cfg(test)]
+mod tests;

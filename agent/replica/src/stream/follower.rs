@@ -58,6 +58,8 @@ struct Shared {
     /// The greeted connection, and scratch room; held over each send.
     writer: Mutex<(Option<Arc<Channel>>, Vec<u8>)>,
     pause: (Mutex<()>, Condvar),
+    /// What is known was saved for the last time: this node is fenced, or what is here is not what it should be.
+    known_for_good: Mutex<bool>,
     syncing: Syncing,
     bytes: AtomicU64,
     operations: AtomicU64,
@@ -126,6 +128,7 @@ impl Follower {
             socket: Mutex::new(None),
             writer: Mutex::default(),
             pause: (Mutex::new(()), Condvar::new()),
+            known_for_good: Mutex::new(false),
             syncing: Syncing::default(),
             bytes: AtomicU64::new(0),
             operations: AtomicU64::new(0),
@@ -152,6 +155,8 @@ impl Follower {
             // A panic of that thread has ended the process already.
             let _ = thread.join();
         }
+        // A sync of the file systems under way may end when this node serves already: it saves nothing any more.
+        *lock(&self.shared.known_for_good) = true;
     }
 
     /// Cuts the connection, as a network would.
@@ -342,7 +347,7 @@ impl Shared {
                 message if frame.sequence == *applied + 1 => {
                     self.bytes.fetch_add(frame.length as u64, Ordering::Relaxed);
                     self.operations.fetch_add(1, Ordering::Relaxed);
-                    match applier.apply(message, frame.payload).map_err(|error| error.to_string())? {
+                    match applier.apply(message, frame.payload).map_err(|error| self.doubt(error.to_string()))? {
                         Effect::None => {}
                         Effect::Reply(reply) => replies.push(reply),
                         Effect::Sync(job) => self.sync_beside(job, frame.sequence, pool),
@@ -358,7 +363,7 @@ impl Shared {
             }
         }
         if *applied > before {
-            applier.settle().map_err(|error| error.to_string())?;
+            applier.settle().map_err(|error| self.doubt(error.to_string()))?;
             replies.push(Message::Ack(*applied));
         }
         self.send(&replies);
@@ -370,7 +375,7 @@ impl Shared {
         lock(&self.syncing.state).count += 1;
         let shared = self.clone();
         pool.run(move || {
-            let failure = job.run().err().map(|error| error.to_string());
+            let failure = job.run().err().map(|error| shared.doubt(error.to_string()));
             match &failure {
                 None => shared.send(&[Message::Synced(sequence)]),
                 Some(reason) => {
@@ -401,8 +406,24 @@ impl Shared {
         }
     }
 
-    /// Saves what is known now.
+    /// What is here is not what both nodes know: the next resync compares everything. Answers the reason.
+    fn doubt(&self, reason: String) -> String {
+        let mut known_for_good = lock(&self.known_for_good);
+        if !std::mem::replace(&mut *known_for_good, true)
+            && let Some(tracker) = &self.follow.tracker
+            && let Err(error) = tracker.nothing_known()
+        {
+            tracing::error!(%error, "what may differ cannot be saved");
+        }
+        reason
+    }
+
+    /// Saves what is known now, unless that was done for the last time.
     fn know(&self, save: impl FnOnce(&Tracker) -> std::io::Result<()>) -> Result<(), String> {
+        let known_for_good = lock(&self.known_for_good);
+        if *known_for_good {
+            return Err("what may differ is not this stream's any more".into());
+        }
         let saved = self.follow.tracker.as_deref().map_or(Ok(()), save);
         saved.map_err(|error| {
             format!("saving what may differ: {error}; the disk of the secondary's state folder has failed, see its kernel log")
@@ -416,9 +437,9 @@ impl Shared {
         let shared = self.clone();
         std::thread::spawn(move || {
             let failed = roots.iter().find_map(|root| rustix::fs::syncfs(&**root).err()).map(|errno| {
-                format!(
+                shared.doubt(format!(
                     "syncing the replicated file systems: {errno}; the secondary's disk has failed, see its kernel log"
-                )
+                ))
             });
             let session = shared.follow.session;
             let done = failed.map_or(Ok(()), Err).and_then(|()| match request {

@@ -508,6 +508,11 @@ impl Sender {
         lock(&self.fresh).contains(&id)
     }
 
+    /// (Resync) what was made in this session is compared, too.
+    pub(crate) fn forget_fresh(&self) {
+        lock(&self.fresh).clear();
+    }
+
     fn note_fresh(&self, op: &Op) {
         match op {
             Op::Create { id, .. } | Op::Symlink { id, .. } if lock(&self.state).table.mode == Mode::Alone => {

@@ -202,7 +202,7 @@ fn open(
     // the session (the resync compares its objects later) or wholly in it.
     let paused = serve.inodes.pause_changes();
     serve.inodes.watch_touched(true);
-    let union = union.and_then(|(mut union, round)| {
+    let union = union.filter(|_| !serve.inodes.any_lost_name()).and_then(|(mut union, round)| {
         let tracker = serve.inodes.tracker()?;
         add_named(&mut union, tracker, serve, round, Named::default()).map(|()| union)
     });
@@ -224,8 +224,9 @@ fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, plan): (Atta
     let reason = loop {
         match reader.next_frame() {
             Ok(Some(frame)) => {
-                if matches!(frame.message, Message::Broken(_)) {
-                    doubt(serve);
+                if let Message::Broken(why) = &frame.message {
+                    // What is there is not what both nodes know.
+                    serve.inodes.doubt(&format!("the secondary cannot go on: {why}"));
                 }
                 if let Err(lost) = serve.sender.received(frame.message, attached) {
                     serve.sender.lose(attached.epoch, &lost.0);
@@ -246,14 +247,4 @@ fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, plan): (Atta
         }
     };
     serve.sender.detach(channel, &reason);
-}
-
-/// A resync by names failed on the secondary: what it knows is not what is there, so the next one compares everything.
-fn doubt(serve: &Serve) {
-    if serve.sender.is_covered()
-        && let Some(tracker) = serve.inodes.tracker()
-        && let Err(error) = tracker.nothing_known()
-    {
-        tracing::error!(%error, "what may differ cannot be saved");
-    }
 }

@@ -86,14 +86,20 @@ fn compare(
     let lost = |lost: Lost| format!("the secondary was lost meanwhile: {lost}");
     let request = sender.ask_with(epoch, |request| Message::Check(CheckStep::End { request })).map_err(lost)?;
     match sender.reply(epoch, request).map_err(lost)? {
-        Reply::Checked(checked) => Ok(VerifyReport {
-            running: false,
-            entries: checked.entries,
-            bytes: checked.bytes,
-            differences: checked.differences,
-            named: checked.named,
-            failed: None,
-        }),
+        Reply::Checked(checked) => {
+            if checked.differences > 0 {
+                // Nobody named them, so no resync by names would find them.
+                inodes.doubt(&format!("a comparison found {} differences", checked.differences));
+            }
+            Ok(VerifyReport {
+                running: false,
+                entries: checked.entries,
+                bytes: checked.bytes,
+                differences: checked.differences,
+                named: checked.named,
+                failed: None,
+            })
+        }
         _ => Err("the secondary gave another answer than asked for".into()),
     }
 }

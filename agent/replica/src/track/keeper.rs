@@ -59,7 +59,10 @@ impl Keeper {
         if self.settled != session {
             let round = sender.pair_round();
             // The peer has synced all of this before it was up to date; this node does it now.
-            self.tracker.sync_here()?;
+            self.sync_here()?;
+            if sender.up_to_date() != Some((session, epoch)) {
+                return Ok(false);
+            }
             self.tracker.paired(session, round)?;
             self.settled = session;
             self.flushed = Instant::now();
@@ -75,9 +78,16 @@ impl Keeper {
         };
         let flush = self.tracker.ask_flush()?;
         let request = sender.ask(epoch, |request| ResyncStep::Flush { request, flush })?;
-        self.tracker.sync_here()?;
+        self.sync_here()?;
         sender.reply(epoch, request)?;
         self.tracker.flushed(round, flush)?;
         Ok(true)
+    }
+
+    /// A sync that fails tells so once only, and what was lost by it has no name.
+    fn sync_here(&self) -> Result<(), Kept> {
+        Ok(self.tracker.sync_here().inspect_err(|errno| {
+            self.inodes.doubt(&format!("syncing this node's file systems failed: {errno}, see the kernel log"));
+        })?)
     }
 }

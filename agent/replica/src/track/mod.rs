@@ -44,6 +44,7 @@ pub(crate) use record::{Object, Place, Standing, What};
 pub(crate) use resolve::Path as TreePath;
 pub use table::{BrokenTrack, Touch};
 
+use crate::filter::Filter;
 use crate::op::FileId;
 use crate::stream::lock;
 use journal::{Journal, Loaded};
@@ -56,7 +57,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use table::{RECORDS_MAX, Table};
 use unwatched::Unwatched;
-pub(crate) use unwatched::Watch;
+pub(crate) use unwatched::{Moment, Watch};
 
 /// Most ids whose handles are remembered within a round.
 const IDS_MAX: usize = 65536;
@@ -128,12 +129,16 @@ impl Tracker {
     ///
     /// # Errors
     /// The state folder cannot be written, or the directories not be examined.
-    pub fn open(folder: &Path, roots: Vec<Arc<OwnedFd>>, boot: &str) -> std::io::Result<Option<Arc<Tracker>>> {
+    pub fn open(
+        folder: &Path,
+        (roots, filter): (Vec<Arc<OwnedFd>>, &Filter),
+        boot: &str,
+    ) -> std::io::Result<Option<Arc<Tracker>>> {
         let roots = Roots::new(roots)?;
         if !roots.handles_work() {
             return Ok(None);
         }
-        let identity = roots.identity()?;
+        let identity = roots.identity(filter)?;
         let (journal, loaded) = Journal::open(folder)?;
         let mut table = Table::default();
         let mut standing = Standing::default();
@@ -148,9 +153,7 @@ impl Tracker {
             }
             Loaded::New => table.mark_everything(),
             Loaded::Records(..) => {
-                tracing::warn!(
-                    "the replicated directories are others than before: the next resync compares everything"
-                );
+                tracing::warn!("what is replicated is something else than before: the next resync compares everything");
                 table.mark_everything();
             }
             Loaded::Damaged(why) => {
@@ -226,7 +229,8 @@ impl Tracker {
 
     /// Something on a file system of its own: only "everything" covers it.
     fn unknown_object(&self) -> std::io::Result<()> {
-        if lock(&self.state).table.is_everything() { Ok(()) } else { self.nothing_known() }
+        // As told in this round: an older word is forgotten with its round.
+        if lock(&self.state).table.is_everything_now() { Ok(()) } else { self.nothing_known() }
     }
 
     /// `id` was made under a name noted just before.
@@ -364,8 +368,10 @@ impl Tracker {
     /// disks.
     pub(crate) fn paired(&self, session: u64, round: u64) -> std::io::Result<()> {
         self.change(|state| {
-            state.standing = Standing { base: session, ..Standing::default() };
             state.table.forget(round);
+            // Doubted since.
+            let base = if state.table.is_everything() { 0 } else { session };
+            state.standing = Standing { base, ..Standing::default() };
         })
     }
 

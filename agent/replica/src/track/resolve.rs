@@ -5,6 +5,7 @@
 //! compared).
 
 use super::record::{Object, Place};
+use crate::filter::Filter;
 use crate::op::FileKind;
 use crate::tree::handle::{FileHandle, proc_path};
 use crate::tree::{Status, handle::reopen};
@@ -45,8 +46,8 @@ impl Roots {
         Ok(Self { roots, devices, told })
     }
 
-    /// What the directories are: another file system, or another directory, gives another number.
-    pub(super) fn identity(&self) -> Result<[u8; 32], Errno> {
+    /// What is replicated: another file system, another directory, or other exclusions give another number.
+    pub(super) fn identity(&self, filter: &Filter) -> Result<[u8; 32], Errno> {
         let mut hasher = blake3::Hasher::new();
         for root in &self.roots {
             let (kind, bytes) = FileHandle::of(&**root).map(|handle| (handle.parts().0, handle.parts().1.to_vec()))?;
@@ -55,6 +56,9 @@ impl Roots {
             hasher.update(&kind.to_le_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
             hasher.update(&system.to_le_bytes()).update(&born.seconds.to_le_bytes());
         }
+        // What was left out of a comparison is not known to be the same when it is left out no more.
+        let filter = filter.text();
+        hasher.update(&(filter.len() as u64).to_le_bytes()).update(&filter);
         Ok(*hasher.finalize().as_bytes())
     }
 

@@ -120,6 +120,11 @@ impl Table {
         self.everything != 0
     }
 
+    /// Whether that was said in this round.
+    pub(super) fn is_everything_now(&self) -> bool {
+        self.everything == self.round
+    }
+
     /// Everything may differ: nothing more need be remembered in this round.
     pub(super) fn mark_everything(&mut self) {
         let (round, broken) = (self.round, self.broken);
@@ -134,7 +139,7 @@ impl Table {
         touch: Touch<'_>,
         place: impl FnOnce() -> Option<Place>,
     ) -> Option<Record> {
-        if self.everything == self.round {
+        if self.is_everything_now() {
             return None;
         }
         let record = match touch {

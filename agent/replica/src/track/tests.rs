@@ -2,7 +2,9 @@
 
 use super::record::{Object, Record, What};
 use super::table::{BrokenTrack, EXTENT, Table, Touch};
-use crate::track::Standing;
+use crate::filter::Filter;
+use crate::op::FileId;
+use crate::track::{Locate, Place, Standing, Tracker};
 use crate::tree::handle::FileHandle;
 use proptest::prelude::*;
 
@@ -188,4 +190,49 @@ fn two_nodes_know_what_differs_only_from_the_same_base() {
     assert!(at(7, 9, 2, 2).knows_with(&at(9, 0, 0, 0)), "the end of its pairing was not saved here yet");
     assert!(at(9, 0, 0, 0).knows_with(&at(7, 9, 2, 2)));
     assert!(!at(9, 0, 0, 1).knows_with(&at(7, 9, 2, 2)), "a flush was asked for since: the peer had saved its end");
+}
+
+fn tracker(base: &std::path::Path) -> std::sync::Arc<Tracker> {
+    let root = std::sync::Arc::new(std::os::fd::OwnedFd::from(std::fs::File::open(base).unwrap()));
+    let folder = base.join("state");
+    std::fs::create_dir_all(&folder).unwrap();
+    Tracker::open(&folder, (vec![root], &Filter::default()), "boot").unwrap().unwrap()
+}
+
+#[test]
+fn a_doubt_after_both_copies_were_the_same_outlives_the_word_that_they_were() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let tracker = tracker(folder.path());
+    let round = tracker.next_round();
+    tracker.nothing_known().unwrap();
+    tracker.paired(5, round).unwrap();
+    assert_eq!(tracker.standing(), Standing::default());
+    // Nor does a flush end it: what differs is on both disks.
+    let round = tracker.next_round();
+    tracker.flushed(round, 1).unwrap();
+    assert_eq!(tracker.standing().base, 0);
+}
+
+/// Something on a file system of its own.
+struct Foreign;
+
+impl Locate for Foreign {
+    fn object(&self) -> Option<Object> {
+        None
+    }
+    fn place(&self) -> Option<Place> {
+        None
+    }
+}
+
+#[test]
+fn what_has_no_name_for_good_is_told_anew_in_each_round() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let tracker = tracker(folder.path());
+    tracker.before(FileId(70_000), Touch::Whole, &Foreign).unwrap();
+    let round = tracker.next_round();
+    tracker.before(FileId(70_000), Touch::Whole, &Foreign).unwrap();
+    tracker.paired(5, round).unwrap();
+    assert_eq!(tracker.standing(), Standing::default());
+    assert!(tracker.named(0).is_none());
 }

@@ -88,6 +88,15 @@ impl Mark {
     }
 }
 
+/// A moment at which nobody had changed anything unseen.
+pub(crate) struct Moment(Mark);
+
+impl Moment {
+    pub(crate) fn now(boot: &str) -> Self {
+        Self(Mark::now(boot))
+    }
+}
+
 /// The mark's file, and whether the look at the tree is over.
 #[derive(Debug)]
 pub(super) struct Unwatched {
@@ -136,13 +145,13 @@ pub(crate) struct Watch {
 }
 
 impl Tracker {
-    /// A mount that a killed process left dead covers every directory: nobody has been there until now.
-    pub(crate) fn nobody_was_there(&self) {
+    /// A mount that a killed process left dead covered every directory at `moment`: nobody had been there until then.
+    pub(crate) fn nobody_was_there(&self, moment: &Moment) {
         // The killed process may not have finished its own look.
         if self.unwatched.read().is_none_or(|mark| !mark.looked) {
             return;
         }
-        if let Err(error) = self.unwatched.write() {
+        if let Err(error) = self.unwatched.save(&moment.0) {
             tracing::warn!(%error, "the mark of what was watched cannot be written: everything will be compared");
         }
     }
@@ -288,6 +297,8 @@ fn changed(directory: impl AsFd, name: &std::ffi::CStr, since: i64) -> Result<(b
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::time::Instant;
 
     #[test]
     fn a_mark_is_read_back_and_damage_is_none() {
@@ -320,8 +331,23 @@ mod tests {
             fs::write(path.join(name).join("file"), "x").unwrap();
         }
         let roots = Roots::new(vec![Arc::new(OwnedFd::from(File::open(path).unwrap()))]).unwrap();
-        std::thread::sleep(Duration::from_millis(60));
-        let since = Mark::now("x").wall_ns - 20_000_000;
+        // Change times advance with the kernel's tick: this one is later than all of the above.
+        let changed_at = |name: &str| {
+            let times = fs::metadata(path.join(name)).unwrap();
+            times.ctime() * 1_000_000_000 + times.ctime_nsec()
+        };
+        let newest = ["a/b/file", "c/d/file", "e/deep/er/file"].map(changed_at).into_iter().max().unwrap();
+        let apart = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let since = loop {
+            fs::write(apart.path(), "x").unwrap();
+            let times = fs::metadata(apart.path()).unwrap();
+            let now = times.ctime() * 1_000_000_000 + times.ctime_nsec();
+            if now > newest {
+                break now;
+            }
+            assert!(Instant::now() < deadline, "change times stand still");
+        };
         assert_eq!(changed_since(&roots, since).unwrap(), []);
         let object = |name: &str| roots.object(File::open(path.join(name)).unwrap()).unwrap();
         let old = fs::metadata(path.join("a/b/file")).unwrap().modified().unwrap();

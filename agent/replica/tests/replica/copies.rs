@@ -68,8 +68,7 @@ fn a_diverged_copy_is_set_aside_before_it_is_overwritten() {
     for node in [1, 2] {
         fill(&nodes.data(node), 0, 30);
     }
-    let state = nodes.base.path().join("state2");
-    fs::create_dir(&state).unwrap();
+    let state = nodes.state(2);
     let own = nodes.data(2);
     fs::write(own.join("folder3/file3"), "written while wrongly alone").unwrap();
     fs::create_dir_all(own.join("only/deep")).unwrap();

@@ -51,6 +51,7 @@ impl Connection {
         let prepared = change.prepare(&[inode]);
         self.inodes.before(inode, if truncates { Touch::Whole } else { Touch::Attributes })?;
         let before = Status::of(&*fd)?;
+        change.made_here();
         let applied = apply(&fd, wanted, inode.kind());
         // Also after a failure: some of it may have been done.
         let now = Status::of(&*fd)?;

@@ -172,9 +172,7 @@ impl Connection {
                 change.submit(&Op::Write { id: inode.id(), offset, clear_suid: false }, &real[..count]);
             }
             Ok(_) => {}
-            Err(error) => {
-                tracing::error!(%error, id = inode.id().0, "a failed write cannot be read back")
-            }
+            Err(error) => self.inodes.doubt(&format!("a failed write cannot be read back: {error}")),
         }
         match self.inodes.status(inode) {
             Ok(status) => {
@@ -182,9 +180,7 @@ impl Connection {
                     Attributes { size: Some(status.size), modified: Some(status.modified), ..Attributes::default() };
                 change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
             }
-            Err(error) => {
-                tracing::error!(%error, id = inode.id().0, "a file cannot be examined after a failed write")
-            }
+            Err(error) => self.inodes.doubt(&format!("a file cannot be examined after a failed write: {error}")),
         }
     }
 

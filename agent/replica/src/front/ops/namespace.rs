@@ -58,6 +58,7 @@ impl Connection {
         self.inodes.before_name(parent, name, false)?;
         match as_caller(caller, || rustix::fs::openat(&*directory, name, how, mode))? {
             Ok(fd) => {
+                change.made_here();
                 let status = Status::of(&fd)?;
                 let child = self.inodes.register((parent.id(), name.to_bytes()), &status, fd, Level::Write)?;
                 self.inodes.made(child.id());
@@ -144,6 +145,7 @@ impl Connection {
         let directory = self.inodes.open_backing(parent, Level::Path)?;
         self.inodes.before_name(parent, name, makes_directory)?;
         as_caller(caller, || make(&directory))??;
+        change.made_here();
         let (child, status) = self.inodes.child_ordered(parent, &prepared.orders[0], name.to_bytes())?;
         self.inodes.made(child.id());
         if prepared.replicable && !child.is_excluded() {
@@ -229,6 +231,7 @@ impl Connection {
         } else {
             by_fd?;
         }
+        change.made_here();
         self.inodes.placed(object, parent.id(), name.to_bytes());
         let status = Status::of(&*source)?;
         if prepared.replicable {

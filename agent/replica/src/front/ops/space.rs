@@ -43,13 +43,18 @@ impl Connection {
         let touch = if length > NAMED_MAX { Touch::Whole } else { Touch::Range { offset, length } };
         self.inodes.before(inode, touch)?;
         let before = Status::of(&*fd)?;
+        change.made_here();
         let done = rustix::io::retry_on_intr(|| rustix::fs::fallocate(&*fd, how.flags(), offset, length));
         let id = inode.id();
         if prepared.replicable {
             match done {
                 Ok(()) => change.submit(&Op::Allocate { id, offset, length, how }, &[]),
                 // A part may have been done.
-                Err(_) => self.submit_content(&mut change, inode, &fd, (offset, length), before.size)?,
+                Err(_) => {
+                    let zeroed = !matches!(how, Allocation::Reserve | Allocation::ReserveOnly);
+                    let range = if zeroed { (offset, length) } else { (offset, 0) };
+                    self.submit_content(&mut change, inode, &fd, range, before.size)?;
+                }
             }
         }
         lock(&inode.use_count).written = true;
@@ -95,6 +100,7 @@ impl Connection {
             let length = length.min(COPY_MAX);
             connection.inodes.before(&target, Touch::Range { offset: to, length })?;
             let copied = rustix::fs::copy_file_range(&*source, Some(&mut from), &*fd, Some(&mut at), length as usize)?;
+            change.made_here();
             if prepared.replicable {
                 submit_range(&mut change, &target, &fd, to..to + copied as u64)?;
             }

@@ -53,6 +53,7 @@ impl Connection {
         let prepared = change.prepare(&[inode]);
         self.inodes.before(inode, Touch::Attributes)?;
         xattr::set(&*fd, name, value, XattrFlags::from_bits_retain(flags))?;
+        change.made_here();
         let mode = if kill_sgid { clear_sgid(&fd)? } else { None };
         if prepared.replicable {
             change.submit(&Op::SetXattr { id: inode.id(), name: name.to_bytes().to_vec() }, value);

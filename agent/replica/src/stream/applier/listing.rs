@@ -33,20 +33,13 @@ impl Applier {
             .map_err(|errno| self.error("comparing directory", directory, b"", errno))?;
         let wanted: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
         let failed = |applier: &Self, errno| applier.error("comparing directory", directory, b"", errno);
-        let place = if self.filter.is_empty() { None } else { self.objects.path_below(directory) };
-        let own = |applier: &Self, name: &[u8], kind| {
-            let path = |(root, path): &(usize, Vec<u8>)| (*root, join(path, name));
-            place
-                .as_ref()
-                .map(path)
-                .is_some_and(|(root, path)| applier.filter.excludes(root, &path, kind == FileKind::Directory))
-        };
+        let place = self.filtered_path(directory);
         for present in list::list_all(&*fd).map_err(|errno| failed(self, errno))? {
             if wanted.contains(present.name.as_slice()) {
                 continue;
             }
             if let Some(found) = look_up(&*fd, &present.name).map_err(|errno| failed(self, errno))?
-                && !own(self, &present.name, found.status.kind())
+                && !self.is_own(&place, &present.name, found.status.kind())
             {
                 self.remove_tree(&*fd, &present.name, &found.status).map_err(|errno| {
                     self.error("removing what the primary does not have", directory, &present.name, errno)
@@ -60,6 +53,19 @@ impl Applier {
         Ok(())
     }
 
+    /// Where a directory is, if anything is excluded anywhere.
+    fn filtered_path(&self, directory: FileId) -> Option<(usize, Vec<u8>)> {
+        if self.filter.is_empty() { None } else { self.objects.path_below(directory) }
+    }
+
+    /// Whether a name is this node's own.
+    fn is_own(&self, place: &Option<(usize, Vec<u8>)>, name: &[u8], kind: FileKind) -> bool {
+        let excludes = |(root, path): &(usize, Vec<u8>)| {
+            self.filter.excludes(*root, &join(path, name), kind == FileKind::Directory)
+        };
+        place.as_ref().is_some_and(excludes)
+    }
+
     /// Makes some names of a directory match, and removes others.
     pub(super) fn match_names(
         &mut self,
@@ -71,9 +77,12 @@ impl Applier {
             .objects
             .open(directory, Level::Read)
             .map_err(|errno| self.error("comparing names in", directory, b"", errno))?;
+        let place = self.filtered_path(directory);
         for name in absent {
             let found = look_up(&*fd, name).map_err(|errno| self.error("comparing", directory, name, errno))?;
-            if let Some(found) = found {
+            if let Some(found) = found
+                && !self.is_own(&place, name, found.status.kind())
+            {
                 self.remove_tree(&*fd, name, &found.status)
                     .map_err(|errno| self.error("removing what the primary does not have", directory, name, errno))?;
             }

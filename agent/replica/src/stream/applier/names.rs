@@ -108,16 +108,20 @@ impl Applier {
         if !self.resyncing || (means(self, &here, name, *id)? && other_there) {
             return both(RenameFlags::EXCHANGE);
         }
-        // Something else stands here or there: the other steps aside, ours is moved, the other takes its old name.
-        let aside = format!(".holdfast-exchange-{}", other.0).into_bytes();
-        if other_there {
-            rustix::fs::renameat(&*there, other_name.as_slice(), &*here, aside.as_slice())?;
+        // Something else stands here or there. At no moment anything has a name but these two: after a crash nobody
+        // would look for it.
+        if !other_there {
+            self.rename(*id, (*parent, name), (*other_parent, other_name))?;
+            return self.place(*other, &here, name);
         }
-        self.rename(*id, (*parent, name), (*other_parent, other_name))?;
-        if other_there {
-            return rustix::fs::renameat(&*here, aside.as_slice(), &*here, name.as_slice());
+        match look_up(&*here, name)? {
+            None => rustix::fs::renameat(&*there, other_name.as_slice(), &*here, name.as_slice())?,
+            Some(_) => both(RenameFlags::EXCHANGE)?,
         }
-        self.place(*other, &here, name)
+        if let Some(stranger) = look_up(&*there, other_name)? {
+            self.remove_tree(&*there, other_name, &stranger.status)?;
+        }
+        self.place(*id, &there, other_name)
     }
 
     pub(super) fn link(&mut self, id: FileId, parent: FileId, name: &[u8]) -> Result<(), Errno> {

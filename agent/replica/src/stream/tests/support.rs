@@ -58,6 +58,7 @@ pub(super) struct Pair {
     keeper: Option<Keeper>,
     server: Option<Server>,
     front: Option<Arc<Front>>,
+    inodes: Arc<Inodes>,
     pub(super) sender: Arc<Sender>,
     pub(super) primary_events: Seen,
     pub(super) secondary_events: Seen,
@@ -96,6 +97,11 @@ impl Pair {
         Self::in_folder(base_folder(), true, fill, &[])
     }
 
+    /// As [`Pair::tracked`], without replicating these names.
+    pub(super) fn tracked_excluding(fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
+        Self::in_folder(base_folder(), true, fill, names)
+    }
+
     fn in_folder(base: tempfile::TempDir, tracked: bool, fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
         let (a, b) = (base.path().join("a"), base.path().join("b"));
         if !a.exists() {
@@ -103,7 +109,6 @@ impl Pair {
             std::fs::create_dir(&b).unwrap();
         }
         fill(&a, &b);
-        let trackers = tracked.then(|| [1, 2].map(|node| open_tracker(base.path(), node)));
         let (one, two) = (Keys::new(), Keys::new());
         let generation = Generation { number: 1, id: 1 };
         let (primary_events, secondary_events) = (Seen::default(), Seen::default());
@@ -115,6 +120,8 @@ impl Pair {
             Arc::new(Filter::new(&[path.to_owned()], &exclusions).unwrap())
         };
         let (filter_b, filter) = (filter(&b), filter(&a));
+        let trackers = tracked
+            .then(|| [(1, &filter), (2, &filter_b)].map(|(node, filter)| open_tracker(base.path(), node, filter)));
         let inodes = Inodes::open_filtered(&[a], filter).unwrap();
         inodes.set_tracker(trackers.as_ref().map(|[one, _]| one.clone()));
         let keeper = trackers.as_ref().map(|[one, _]| Keeper::new(one.clone(), inodes.clone(), &sender));
@@ -122,7 +129,7 @@ impl Pair {
         let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &replicate).unwrap());
         let serve = Serve {
             sender: sender.clone(),
-            inodes,
+            inodes: inodes.clone(),
             protection: one.trusting(&two),
             send_timeout: Duration::from_secs(5),
             events: primary_events.sink(),
@@ -135,6 +142,7 @@ impl Pair {
             keeper,
             server: Some(server),
             front: Some(front),
+            inodes,
             sender,
             primary_events,
             secondary_events,
@@ -190,6 +198,13 @@ impl Pair {
         ));
     }
 
+    /// Compares both copies as they are.
+    pub(super) fn verify(&self) -> crate::control::VerifyReport {
+        let last = Mutex::default();
+        crate::survey::verify(&self.sender, &self.inodes, &|report| *last.lock().unwrap() = report);
+        last.into_inner().unwrap()
+    }
+
     /// A whole session up to UpToDate.
     pub(super) fn resync(&mut self, session: u64) {
         self.begin(session);
@@ -227,11 +242,11 @@ impl Pair {
         self.secondary_events.forget();
         if let Some([_, two]) = &mut self.trackers {
             two.close();
-            *two = open_tracker(self.base.path(), 2);
+            *two = open_tracker(self.base.path(), 2, &self.filter);
         }
     }
 
-    /// Both processes are gone; the primary starts anew.
+    /// Both processes are gone; the primary starts anew, and nothing is excluded from replication any more.
     pub(super) fn crash_both(mut self, between: impl FnOnce(&Path, &Path)) -> Self {
         self.follower = None;
         let front = self.front.take().unwrap();
@@ -276,12 +291,12 @@ fn base_folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("holdfast-stream-").tempdir_in("/tmp").unwrap()
 }
 
-fn open_tracker(base: &Path, node: u16) -> Arc<Tracker> {
+fn open_tracker(base: &Path, node: u16, filter: &Filter) -> Arc<Tracker> {
     let folder = base.join(format!("state{node}"));
     std::fs::create_dir_all(&folder).unwrap();
     let tree = base.join(if node == 1 { "a" } else { "b" });
     let root = Arc::new(OwnedFd::from(std::fs::File::open(tree).unwrap()));
-    Tracker::open(&folder, vec![root], "boot").unwrap().unwrap()
+    Tracker::open(&folder, (vec![root], filter), "boot").unwrap().unwrap()
 }
 
 /// Aborts the mounts of a test that hangs.

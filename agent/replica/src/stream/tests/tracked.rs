@@ -4,6 +4,7 @@ use super::load::{Load, scramble, scramble_unlinked};
 use super::support::{Pair, eventually};
 use crate::track::BrokenTrack;
 use crate::verify::{Compare, compare_trees_with};
+use holdfast_core::replica::ReplicaEvent;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -158,14 +159,116 @@ fn an_interrupted_resync_goes_on_with_what_is_named() {
         pair.crash_secondary();
         pair.begin(10 + round);
         let events = pair.primary_events.clone();
-        eventually("the resync has begun", || {
-            events.any(|e| matches!(e, holdfast_core::replica::ReplicaEvent::PeerConnected { .. }))
-        });
+        eventually("the resync has begun", || events.any(|e| matches!(e, ReplicaEvent::PeerConnected { .. })));
     }
     pair.crash_secondary();
     pair.resync(20);
     pair.stop();
     assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_excluded_is_compared_when_it_is_not_any_more() {
+    let names = [holdfast_api::userconfig::Excluded::Matching("[.]log$".into())];
+    let own = |a: &Path, b: &Path| {
+        weight(a, b);
+        fs::write(a.join("own.log"), "primary's").unwrap();
+        fs::write(b.join("own.log"), "secondary's").unwrap();
+    };
+    let mut pair = Pair::tracked_excluding(own, &names);
+    pair.resync(1);
+    pair.look(true);
+    let mut pair = pair.crash_both(|_, _| {});
+    pair.resync(2);
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_in_use_whose_remaining_name_nobody_has_met_is_found() {
+    let mut pair = Pair::tracked(|a, b| {
+        for tree in [a, b] {
+            fs::write(tree.join("met"), "content").unwrap();
+            fs::hard_link(tree.join("met"), tree.join("other")).unwrap();
+        }
+    });
+    pair.resync(1);
+    pair.crash_secondary();
+    let file = fs::OpenOptions::new().write(true).open(pair.a().join("met")).unwrap();
+    fs::remove_file(pair.a().join("met")).unwrap();
+    pair.resync(2);
+    file.write_all_at(b"CHANGED", 0).unwrap();
+    drop(file);
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn a_comparison_that_finds_something_has_everything_compared_next() {
+    let mut pair = Pair::tracked(weight);
+    pair.resync(1);
+    fs::write(pair.b().join("still/3/3"), "changed behind our back").unwrap();
+    assert!(pair.verify().differences > 0);
+    // It is not forgotten as what both disks have is.
+    fs::write(pair.a().join("new"), "new").unwrap();
+    pair.look(true);
+    pair.crash_secondary();
+    pair.resync(2);
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn a_change_that_does_not_fit_has_everything_compared_next() {
+    let mut pair = Pair::tracked(weight);
+    pair.resync(1);
+    fs::remove_file(pair.b().join("still/1/1")).unwrap();
+    fs::write(pair.b().join("still/2/2"), "changed behind our back").unwrap();
+    let path = pair.a();
+    let writer = std::thread::spawn(move || fs::rename(path.join("still/1/1"), path.join("still/1/moved")));
+    eventually("the stream is lost", || pair.primary_events.lost().is_some());
+    pair.crash_secondary();
+    writer.join().unwrap().unwrap();
+    pair.resync(2);
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn a_resync_interrupted_anywhere_leaves_nothing_unnamed() {
+    for seed in 1..=6 {
+        let mut pair = Pair::tracked(|a, b| {
+            scramble_unlinked(a, seed, 120);
+            scramble_unlinked(b, seed, 120);
+        });
+        pair.resync(1);
+        pair.look(true);
+        let copy = pair.b().with_extension("synced");
+        save(&pair.b(), &copy);
+        scramble_unlinked(&pair.a(), seed + 100, 60);
+        pair.crash_secondary();
+        take_back(&pair.b(), &copy);
+        for step in 0..5 {
+            scramble_unlinked(&pair.a(), seed * 31 + step, 8);
+            pair.begin(10 + step);
+            let (primary, wanted) = (pair.primary_events.clone(), 1 + (seed * 17 + step * 29) % 90);
+            let mut applied = 0;
+            eventually("some of it was applied", || {
+                applied += pair.follower().take_stats().ops_per_s;
+                // Changed while it runs, too.
+                scramble_unlinked(&pair.a(), seed * 77 + step + applied, 1);
+                applied >= wanted || primary.any(|e| matches!(e, ReplicaEvent::ResyncCopied { .. }))
+            });
+            pair.crash_secondary();
+            if step % 2 == 1 {
+                // Nothing of it had reached the disk.
+                take_back(&pair.b(), &copy);
+            }
+        }
+        pair.resync(50);
+        pair.stop();
+        assert_eq!(differences(&pair), Vec::<String>::new(), "seed {seed}");
+    }
 }
 
 /// One of the runs above with a rule broken: what differs at its end.
