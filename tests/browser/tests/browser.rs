@@ -11,7 +11,8 @@ use std::time::Duration;
 const PASSWORD: &str = "correct horse battery";
 const MODULE: &str = "bank";
 /// The screens of the rail, as their links are called.
-const SCREENS: [&str; 7] = ["control", "configuration", "cluster", "monitoring", "troubleshooting", "support", "users"];
+const SCREENS: [&str; 8] =
+    ["control", "configuration", "cluster", "monitoring", "troubleshooting", "support", "users", "advanced"];
 /// A failover or resync on a busy machine.
 const SLOW: Duration = Duration::from_secs(120);
 

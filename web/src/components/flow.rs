@@ -22,8 +22,9 @@ pub fn FlowMap(
 ) -> impl IntoView {
     let console = Console::get();
     let side = move |on: ModuleOnNode| {
-        let holds =
-            on.fresh && on.report.as_ref().is_some_and(|report| text::holds_addresses(report.state, report.readiness));
+        let holds = console.is_live()
+            && on.fresh
+            && on.report.as_ref().is_some_and(|report| text::holds_addresses(report.state, report.readiness));
         let held = if holds { addresses.get() } else { Vec::new() };
         view! {
             <div class="flow-node">
@@ -51,7 +52,7 @@ pub fn FlowMap(
                 {side(left)}
                 <div class="flow-link" data-tone=if live { link.tone().name() } else { "lost" } data-live=(live && link.flows()).to_string()>
                     <svg viewBox="0 0 112 24" aria-hidden="true"><path class="dash" d=link.line() /><path d=link.head() /></svg>
-                    <span>{link.words()}</span>
+                    <span>{if live { link.words() } else { "not known now" }}</span>
                     {move || rate.get().map(|rate| view! { <span class="num" data-testid="rate">{text::rate(&rate)}</span> })}
                 </div>
                 {side(right)}

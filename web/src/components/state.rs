@@ -62,13 +62,19 @@ pub fn Chip(
     view! { <span class="chip" data-tone=tone.name()><span class="dot" aria-hidden="true"></span>{text}</span> }
 }
 
-/// How a copy of the data relates to the reference.
+/// How a copy of the data relates to the reference; without colour when it is only what was last known.
 #[component]
 pub fn DataChip(
     /// The data state.
     data: DataState,
+    /// The node's report is fresh.
+    fresh: bool,
 ) -> impl IntoView {
-    view! { <Chip tone=data_tone(data) text=format!("data {data}") /> }
+    let console = Console::get();
+    move || {
+        let tone = if fresh && console.is_live() { data_tone(data) } else { Tone::Lost };
+        view! { <Chip tone text=format!("data {data}") /> }
+    }
 }
 
 /// Progress of a resync: a bar and the figures.

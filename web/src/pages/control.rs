@@ -327,11 +327,11 @@ fn Head(subject: Subject) -> impl IntoView {
     let console = Console::get();
     let server_now = move || console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
     let since = Memo::new(move |_| subject.report(|report| report.since_unix_ms).filter(|since| *since > 0));
-    let alone = Memo::new(move |_| {
-        subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh))
-            && subject.report(|report| report.state) == Some(ModuleState::Alone)
-    });
-    let data = Memo::new(move |_| subject.report(|report| report.data));
+    let fresh = Memo::new(move |_| subject.on.with(|on| on.as_ref().is_some_and(|on| on.fresh)));
+    // How long is only told of what is known to go on.
+    let since = Memo::new(move |_| since.get().filter(|_| fresh.get() && console.is_live()));
+    let alone = Memo::new(move |_| fresh.get() && subject.report(|report| report.state) == Some(ModuleState::Alone));
+    let data = Memo::new(move |_| subject.report(|report| (report.data, fresh.get())));
     view! {
         <div class="node-head">
             <div class="row grow">
@@ -342,7 +342,7 @@ fn Head(subject: Subject) -> impl IntoView {
             <Commands subject />
             <div class="row tight node-detail">
                 {move || alone.get().then(|| view! { <Chip tone=Tone::Busy text="no redundancy" /> })}
-                {move || data.get().map(|data| view! { <DataChip data /> })}
+                {move || data.get().map(|(data, fresh)| view! { <DataChip data fresh /> })}
                 <p data-testid="detail">{move || subject.report(|report| (report.detail != report.data.to_string()).then(|| prose(&report.detail)))}</p>
             </div>
         </div>

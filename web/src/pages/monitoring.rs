@@ -174,10 +174,10 @@ fn body(console: Console, on: &ModuleOnNode) -> AnyView {
     let since = since_line(console, &report);
     view! {
         {since}
-        <p class="row tight"><DataChip data=report.data /><span class="small">{prose(&detail)}</span></p>
+        <p class="row tight"><DataChip data=report.data fresh /><span class="small">{prose(&detail)}</span></p>
         {waiting.map(|text| view! { <Notice tone=Tone::Bad title="It waits" text /> })}
         {resync.map(|resync| view! { <ResyncProgress resync /> })}
-        {watched(&report)}
+        {watched(console, &report)}
     }
     .into_any()
 }
@@ -191,13 +191,13 @@ fn since_line(console: Console, report: &NodeModuleReport) -> impl IntoView + us
 }
 
 /// What is watched there: networks and checkers, each with its value and since when.
-fn watched(report: &NodeModuleReport) -> impl IntoView + use<> {
+fn watched(console: Console, report: &NodeModuleReport) -> impl IntoView + use<> {
     let shown = |resource: &&ResourceReport| text::is_watched(&resource.name);
-    let one = |resource: &ResourceReport| {
+    let one = move |resource: &ResourceReport| {
         let tone = resource_tone(&resource.name, &resource.value);
         let title = format!("since {}, says {}", platform::date_time(resource.since_unix_ms), resource.by);
         let (name, value) = (resource.name.clone(), resource.value.to_string());
-        view! { <li class="row between small" title=title><span class="mono">{name}</span><Chip tone text=value /></li> }
+        view! { <li class="row between small" title=title><span class="mono">{name}</span>{move || view! { <Chip tone=if console.is_live() { tone } else { Tone::Lost } text=value.clone() /> }}</li> }
     };
     let list: Vec<_> = report.resources.iter().filter(shown).map(one).collect();
     (!list.is_empty()).then(|| view! { <ul class="watched">{list.into_iter().collect_view()}</ul> })
