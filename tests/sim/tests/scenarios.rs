@@ -1,22 +1,42 @@
 //! Golden scenarios: every transcript in `tests/scenarios` is run again and must come out the same.
 //! `UPDATE_EXPECT=1` rewrites them; then read the difference.
 
+use holdfast_core::automaton::TRANSITIONS;
 use holdfast_sim::scenario;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-#[test]
-fn every_scenario_runs_as_written() {
+/// The transcripts by name, with their text.
+fn transcripts() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
-        .expect("tests/scenarios is there")
+    let entries = std::fs::read_dir(&folder).expect("tests/scenarios is there");
+    let mut paths: Vec<_> = entries
         .map(|entry| entry.expect("a folder entry").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
         .collect();
     paths.sort();
     assert!(paths.len() >= 14, "scenarios are missing");
-    for path in paths {
-        let written = std::fs::read_to_string(&path).expect("a readable scenario");
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("a readable scenario");
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+#[test]
+fn every_scenario_runs_as_written() {
+    for (path, written) in transcripts() {
         let now = scenario::run(&written).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
         expect_test::expect_file![&path].assert_eq(&now);
     }
+}
+
+#[test]
+fn every_row_of_the_automaton_is_taken_in_a_scenario() {
+    let all: String = transcripts().into_iter().map(|(_, text)| text).collect();
+    let missing: Vec<String> = TRANSITIONS
+        .iter()
+        .map(|row| format!("{} -> {}: {}", row.from, row.to, row.reason))
+        .filter(|line| !all.contains(line.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no scenario shows:\n{}", missing.join("\n"));
 }
