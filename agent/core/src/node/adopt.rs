@@ -234,8 +234,8 @@ impl Node {
         let orders = std::mem::take(&mut self.out.acts);
         self.addresses_set = settled.addresses_set;
         self.healthy = settled.healthy;
-        if self.slept_until.is_some() {
-            // Before anything else.
+        if self.slept_until.is_some() || matches!(self.serving, Serving::Held { .. }) {
+            // Before anything else: a peer whose stream is lost may serve already.
             self.drop_addresses();
         }
         self.out.acts.extend(orders);
