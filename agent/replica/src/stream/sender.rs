@@ -217,6 +217,7 @@ impl Sender {
             let ours = self.local.hello(hello.session, table.generation, applied);
             // Its greeting acknowledges what it has applied: those acknowledgements may have been lost with the connection.
             table.synced_before(applied);
+            table.answers_lost();
             let verdicts = table.acknowledge(applied, Instant::now()).map_err(Lost)?;
             let again = table.kept_after(applied);
             state.channel = Some(channel.clone());
@@ -468,8 +469,10 @@ impl Sender {
             if state.table.epoch() != epoch {
                 return Err(over());
             }
-            if let Some(Some(_)) = state.table.replies.get(&request) {
-                return state.table.replies.remove(&request).flatten().ok_or_else(over);
+            match state.table.replies.get(&request) {
+                None => return Err(Lost("the connection broke before the answer came".into())),
+                Some(None) => {}
+                Some(Some(_)) => return state.table.replies.remove(&request).flatten().ok_or_else(over),
             }
             state = self.wait(state, LOOK);
         }

@@ -233,6 +233,11 @@ impl Table {
         self.syncing = self.syncing.split_off(&(applied + 1));
     }
 
+    /// The peer greets after a break: what it answered before may have been lost, and it answers nothing twice.
+    pub(super) fn answers_lost(&mut self) {
+        self.replies.retain(|_, reply| reply.is_some());
+    }
+
     /// Expects the peer for session `number`; refused while writes depend on another.
     pub(super) fn expect(&mut self, number: u64) -> Result<(), String> {
         if self.mode != Mode::Alone {

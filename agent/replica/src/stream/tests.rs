@@ -4,7 +4,7 @@ mod load;
 mod support;
 mod tracked;
 
-use crate::frame::{FrameReader, Message, encode};
+use crate::frame::{FrameReader, Message, ResyncStep, encode};
 use crate::verify::{Compare, compare_trees, compare_trees_with};
 use holdfast_api::ids::Generation;
 use holdfast_api::userconfig::Excluded;
@@ -93,6 +93,26 @@ fn a_cut_stream_resumes_in_its_session_without_loss() {
     pair.stop();
     let found = compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false }).unwrap();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn an_answer_lost_with_its_connection_is_not_waited_for() {
+    let mut pair = Pair::new(|_, _| {});
+    pair.resync(1);
+    let epoch = pair.sender.paired().unwrap();
+    // The secondary answers something else: this answer never comes.
+    let lost = pair.sender.ask(epoch, |request| ResyncStep::Flush { request: request + 1000, flush: 0 }).unwrap();
+    let sender = pair.sender.clone();
+    let waiting = std::thread::spawn(move || sender.reply(epoch, lost));
+    eventually("it was asked", || pair.sender.idle());
+    pair.follower().cut();
+    eventually("nobody waits any more", || waiting.is_finished());
+    assert!(waiting.join().unwrap().is_err());
+    // The session goes on.
+    let request = pair.sender.ask(epoch, |request| ResyncStep::Flush { request, flush: 0 }).unwrap();
+    pair.sender.reply(epoch, request).unwrap();
+    assert_eq!(pair.primary_events.lost(), None);
+    pair.stop();
 }
 
 #[test]
