@@ -63,14 +63,16 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
             .map(|module| module.module.name)
             .unwrap_or_else(|| draft.settings.with(|settings| settings.name.clone()))
     });
+    // Read apart: whoever reads the settings themselves is drawn anew with every key, and the field loses its focus.
+    let mode = Memo::new(move |_| draft.mode());
     let links = Memo::new(move |_| {
         let reachable = |step: Step| step != Step::Name && (step != Step::Start || configured.get());
         let link = |step: Step| StepLink { label: step.label(), href: reachable(step).then(|| step.href(module.0)) };
-        Step::of_mode(draft.mode()).into_iter().map(link).collect::<Vec<_>>()
+        Step::of_mode(mode.get()).into_iter().map(link).collect::<Vec<_>>()
     });
     let current = Memo::new(move |_| {
         let open = step.get();
-        Step::of_mode(draft.mode()).into_iter().position(|step| Some(step) == open).unwrap_or(0)
+        Step::of_mode(mode.get()).into_iter().position(|step| Some(step) == open).unwrap_or(0)
     });
     let known = Memo::new(move |_| draft.loaded.get() && console.snapshot.with(Option::is_some));
     view! {
@@ -79,7 +81,7 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
             <Stepper steps=links current />
             <FileProblems draft />
             {move || { draft.revision.track(); match (known.get(), step.get()) {
-                (true, Some(step)) if !Step::of_mode(draft.mode()).contains(&step) => view! { <Redirect path=Step::first(draft.mode()).href(module.0) /> }.into_any(),
+                (true, Some(step)) if !Step::of_mode(mode.get()).contains(&step) => view! { <Redirect path=Step::first(mode.get()).href(module.0) /> }.into_any(),
                 (true, Some(step)) => body(step, draft).into_any(),
                 (true, None) => nothing_there().into_any(),
                 (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text="Reading the module…" /> }.into_any(),
