@@ -55,9 +55,9 @@ const ABSENT: &[(&[&str], &str)] = &[
     ),
     (
         &["rfssync"],
-        "there is no choice of how to resync in this version: both copies are always compared, and only what differs travels",
+        "there is no choice of how to resync in this version: whatever may differ is compared, and only what differs travels",
     ),
-    (&["secondforce"], "a resync always compares both copies, so no date is needed: `holdfast second`"),
+    (&["secondforce"], "a resync compares whatever may differ, so no date is needed: `holdfast second`"),
     (&["swap", "nosync"], "a swap between nodes in sync copies nothing anyway: `holdfast swap`"),
     (&["lock"], "cluster configurations have versions and an older one is refused: there is nothing to lock"),
     (&["unlock"], "cluster configurations have versions and an older one is refused: there is nothing to unlock"),

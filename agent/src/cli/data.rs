@@ -106,7 +106,7 @@ fn tell(report: &VerifyReport) -> Result<()> {
     let VerifyReport { entries, bytes, differences, .. } = report;
     writeln!(out, "{entries} entries and {bytes} bytes compared: {differences} differences")?;
     if *differences > 0 {
-        let cure = "make them equal again: stop the module on the secondary and order `second fullsync` there";
+        let cure = "make them equal again: stop the module on the secondary and order `second` there";
         writeln!(out, "(the primary's value is told first) {cure}")?;
     }
     Ok(())

@@ -74,7 +74,7 @@ pub(super) enum Verb {
     Prim {
         #[command(flatten)]
         control: Control,
-        /// fullsync: the secondary copies everything (which it always does in this version).
+        /// fullsync: accepted, and the same: whatever may differ is compared.
         #[arg(value_parser = ["fullsync"])]
         sync: Option<String>,
     },
@@ -84,7 +84,8 @@ pub(super) enum Verb {
     Second {
         #[command(flatten)]
         control: Control,
-        /// fullsync: copy everything (which this version always does).
+        /// fullsync: accepted, and the same: whatever may differ is compared, everything after a `rfsverify` that found
+        /// differences.
         #[arg(value_parser = ["fullsync"])]
         sync: Option<String>,
     },
