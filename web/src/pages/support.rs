@@ -81,9 +81,9 @@ fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
             .and_then(|task| console.task(task))
             .map(|task| task.nodes.iter().filter(|node| node.state == TaskState::Done).count())
     });
-    // Read at first, and whenever a node has sent its zip.
+    // Read at first, and whenever a node has sent its zip. (`track` alone would never compute the memo.)
     Effect::new(move || {
-        ended.track();
+        let _sent = ended.get();
         if may.get() {
             read();
         }
@@ -111,12 +111,14 @@ fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
                     <Show when=move || task.get().is_some()><PerNodeResult results testid="snapshot-results" /></Show>
                     <Problem id="snapshots-read" problem />
                 </div>
+                <Show when=move || kept.with(|kept| !kept.is_empty())>
                 <div class="table-wrap">
                     <table class="table" data-testid="snapshots">
                         <thead><tr><th scope="col">"File"</th><th scope="col">"Made"</th><th scope="col">"Size"</th><th scope="col"><span class="visually-hidden">"Save or delete"</span></th></tr></thead>
                         <tbody>{move || kept.get().into_iter().map(|zip| view! { <Row kept zip /> }).collect_view()}</tbody>
                     </table>
                 </div>
+                </Show>
             </Show>
         </section>
     }
