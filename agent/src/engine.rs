@@ -300,8 +300,12 @@ impl Running {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         self.tell_addresses(&input);
         let mut output = self.engine.node.handle(clock::moment(), input);
-        let settled = self.engine.node.settled();
-        let saved = match self.engine.record.leave(settled.as_ref()) {
+        // Most heartbeats bring about nothing: then nothing is left, either.
+        let pulse = output.send.is_some();
+        let idle = !pulse && output.persist.is_none() && output.acts.is_empty() && output.replies.is_empty();
+        let settled = if idle { None } else { self.engine.node.settled() };
+        let left = if idle { Ok(()) } else { self.engine.record.leave(settled.as_ref()) };
+        let saved = match left {
             Ok(()) => self.save(&mut output).await,
             Err(reason) => Err(reason),
         };
@@ -315,7 +319,6 @@ impl Running {
                 Box::pin(self.handle(Input::SaveFailed { reason })).await;
             }
         } else {
-            let pulse = output.send.is_some();
             self.carry_out(output).await;
             if let Some(settled) = settled {
                 self.engine.record.keep(settled, pulse);
