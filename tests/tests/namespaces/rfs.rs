@@ -48,6 +48,9 @@ fn compared(bench: &mut Bench) -> Result<()> {
     bench.finish(load)?;
     let lab = bench.lab()?;
     std::fs::write(lab.backing(2, "/srv/bank/planted"), "here alone")?;
+    // The secondary asks its primary.
+    let heard = || Ok(lab.cli(2, &["-H", "node1", "state", "-m", MODULE]).is_ok());
+    wait_until("node2 to reach node1 over the cluster link", PATIENCE, heard)?;
     let Err(told) = lab.cli(2, &["rfsverify", "-m", MODULE]) else { bail!("the planted file was not found") };
     let told = format!("{told:#}");
     ensure!(told.contains("/srv/bank/planted: only on the secondary"), "{told}");
