@@ -1,7 +1,7 @@
 //! The namespaces ring: the real programs on hosts made of namespaces, through crashes, cuts and operators' commands.
 //!
 //! A runner of its own (one lab at a time, reused by scenarios while it is healthy); its lines are those of `cargo test`.
-//! `cargo test -p holdfast-tests --test namespaces -- swap kill` runs the scenarios whose names hold one of the words.
+//! `cargo test --test namespaces -- swap kill` runs the scenarios whose names hold one of the words.
 
 #[path = "namespaces/acceptance.rs"]
 mod acceptance;

@@ -99,7 +99,7 @@ fn check_or_keep(target: &Target, name: &str, input: &[u8]) -> Result<Counts, St
                 Ok(()) => file.display().to_string(),
                 Err(error) => format!("(not kept: {error})"),
             };
-            let again = format!("cargo run -p holdfast-fuzz -- --target {} --file {kept}", target.name);
+            let again = format!("cargo run --bin holdfast-fuzz -- --target {} --file {kept}", target.name);
             Err(format!("{}: a mutation of {name} fails (see above); check it again:\n    {again}", target.name))
         }
     }

@@ -68,6 +68,18 @@ pub fn run(root: &Path, arguments: &DemoArguments) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the demo, the labs and the benches start. Named as programs and not as packages: see the workspace's members.
+const PROGRAMS: [&str; 8] = [
+    "holdfast",
+    "holdfast-agent",
+    "holdfast-replica",
+    "holdfast-server",
+    "holdfast-bank",
+    "holdfast-bench",
+    "holdfast-demo",
+    "holdfast-floor",
+];
+
 /// Builds every native program once.
 ///
 /// # Errors
@@ -76,6 +88,6 @@ pub fn build(root: &Path) -> Result<()> {
     modules::package_all(root)
         .map(|_| ())
         .or_else(|error| if root.join("assets/modules").exists() { Err(error) } else { Ok(()) })?;
-    let packages = ["-p", "holdfast-agent", "-p", "holdfast-replica", "-p", "holdfast-server", "-p", "holdfast-tests"];
-    command::run(command::cargo(root, &["build", "--bins"]).args(packages))
+    let programs = PROGRAMS.into_iter().flat_map(|name| ["--bin", name]);
+    command::run(command::cargo(root, &["build"]).args(programs))
 }

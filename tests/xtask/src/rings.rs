@@ -125,34 +125,31 @@ fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
         Ring::Clippy => {
             install::components()?;
             install::wasm_target()?;
-            let native =
-                ["clippy", "--workspace", "--all-targets", "--exclude", "holdfast-web", "--", "-D", "warnings"];
-            cargo(&native)?;
+            cargo(&["clippy", "--all-targets", "--", "-D", "warnings"])?;
             cargo(&["clippy", "-p", "holdfast-web", "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"])
         }
-        Ring::Tidy => cargo(&["test", "-p", "holdfast-tests", "--test", "tidy"]),
+        Ring::Tidy => cargo(&["test", "--test", "tidy"]),
         Ring::Unit => {
-            // The tests of these have rings of their own.
-            let without = ["holdfast-web", "holdfast-browser", "holdfast-tests", "holdfast-sim"];
-            let all: Vec<&str> = ["test", "--no-fail-fast", "--workspace", "--lib", "--bins", "--tests"]
-                .into_iter()
-                .chain(without.into_iter().flat_map(|package| ["--exclude", package]))
-                .collect();
+            // Programs of their own that are no ring of their own.
+            let apart = ["process", "replica", "server", "replay"];
+            let mut all = vec!["test", "--no-fail-fast", "--lib", "--bins"];
+            all.extend(apart.into_iter().flat_map(|name| ["--test", name]));
             cargo(&all)?;
-            cargo(&["test", "--no-fail-fast", "-p", "holdfast-tests", "-p", "holdfast-sim", "--lib", "--bins"])
+            // What the console decides needs no browser.
+            cargo(&["test", "--no-fail-fast", "-p", "holdfast-web", "--lib"])
         }
-        Ring::Golden => cargo(&["test", "-p", "holdfast-sim", "--test", "scenarios"]),
-        Ring::Simulation => cargo(&["test", "-p", "holdfast-sim", "--test", "sim", "--test", "model"]),
+        Ring::Golden => cargo(&["test", "--test", "scenarios"]),
+        Ring::Simulation => cargo(&["test", "--test", "sim", "--test", "model"]),
         Ring::Namespaces => {
             need_root("namespaces")?;
             install::packages(&[install::LAB, install::ETCD, install::TREE].concat(), "The namespaces ring")?;
-            cargo(&["test", "-p", "holdfast-tests", "--test", "namespaces"])
+            cargo(&["test", "--test", "namespaces"])
         }
         Ring::Browser => {
             need_root("browser")?;
             install::packages(&[install::LAB, install::BROWSER].concat(), "The browser ring")?;
             install::npm(&root.join("tests/browser"), "The browser ring")?;
-            cargo(&["test", "-p", "holdfast-browser", "--test", "browser"])
+            cargo(&["test", "--test", "browser"])
         }
     }
 }

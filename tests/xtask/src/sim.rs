@@ -24,11 +24,11 @@ pub fn run(root: &Path, arguments: &SimArguments) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A program of the package of the same name, built.
+/// A program of the workspace, built.
 ///
 /// # Errors
 /// It cannot be built.
 pub fn program(root: &Path, name: &str) -> Result<Command> {
-    command::run(&mut command::cargo(root, &["build", "-q", "-p", name, "--bin", name]))?;
+    command::run(&mut command::cargo(root, &["build", "-q", "--bin", name]))?;
     Ok(Command::new(modules::target_directory(root).join("debug").join(name)))
 }
