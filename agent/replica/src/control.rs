@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Version of this protocol; a replica refuses a `Configure` of another.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 4;
 
 /// Longest frame accepted, in bytes, without its length field.
 pub const FRAME_MAX: usize = 1 << 20;
@@ -27,6 +27,9 @@ pub const FRAME_MAX: usize = 1 << 20;
 pub enum ToReplica {
     /// The first message of the agent that started it, exactly once.
     Configure(Box<Configure>),
+    /// As the first message instead of `Configure`: take over the mounts that a replica which ended has left with their
+    /// holder (`keep`). Answered by `Found`; or it ends, and so do the mounts.
+    Resume(Box<Configure>),
     /// The first message of an agent that finds it: what it would be started with now. Answered by `Found` or `Refused`.
     Hello(Box<Configure>),
     /// End in order: writers are refused, mounts are taken away. Also as the first message of an agent that finds it.
@@ -42,7 +45,9 @@ pub enum ToReplica {
 pub enum FromReplica {
     /// For the core.
     Event(ReplicaEvent),
-    /// Answer to `Hello`: what is running. What came before it on this connection is part of that.
+    /// A command was carried out, or refused; told once for each, after its other answers.
+    Done,
+    /// Answer to `Hello` and `Resume`: what is running. What came before it on this connection is part of that.
     Found(Plane),
     /// Answer to `Hello`: it does not obey this agent, for this reason.
     Refused(String),

@@ -6,10 +6,12 @@
 //! `front` knows the kernel and the backing tree, `stream` knows the peer; they meet in [`op`] and [`replicate`] only.
 
 pub mod control;
+pub mod crash;
 pub mod filter;
 pub mod frame;
 pub mod front;
 pub mod inspect;
+pub mod keep;
 pub mod op;
 pub mod process;
 pub mod replicate;

@@ -1,6 +1,7 @@
 //! What a replica process is doing, as a value: which steps a command takes from which role, and why not from others.
 
 mod agents;
+mod resume;
 mod run;
 pub use run::run;
 

@@ -5,6 +5,8 @@
 mod agents;
 #[path = "replica/copies.rs"]
 mod copies;
+#[path = "replica/outlives.rs"]
+mod outlives;
 
 use holdfast_api::ids::{Generation, ModuleId, NodeId};
 use holdfast_core::replica::{Acknowledges, Plane, ReplicaCommand as C, ReplicaEvent as E};
@@ -116,15 +118,24 @@ struct Replica {
     told: Arc<Mutex<Vec<E>>>,
     stats: Arc<Mutex<Stats>>,
     verified: Arc<Mutex<Option<VerifyReport>>>,
+    plane: Arc<Mutex<Option<Plane>>>,
     read: usize,
 }
 
 impl Replica {
     fn start(configure: Configure) -> Self {
+        Self::begin(&ToReplica::Configure(Box::new(configure)), None)
+    }
+
+    /// With its first message; killed at this point of its work.
+    fn begin(first: &ToReplica, crash_at: Option<&str>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let number = theirs.as_raw_fd();
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-replica"));
         command.args(["--control-fd", &number.to_string()]);
+        if let Some(point) = crash_at {
+            command.env(holdfast_replica::crash::VARIABLE, point);
+        }
         // SAFETY: between fork and exec only one system call is made, on a descriptor that is open.
         unsafe {
             command.pre_exec(move || {
@@ -134,22 +145,25 @@ impl Replica {
         }
         let child = command.spawn().unwrap();
         drop(theirs);
-        control::send(&ours, &ToReplica::Configure(Box::new(configure))).unwrap();
+        control::send(&ours, first).unwrap();
         let (told, stats) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Stats::default())));
         let (socket, events, figures) = (ours.try_clone().unwrap(), told.clone(), stats.clone());
         let report = Arc::new(Mutex::new(None));
         let verified = report.clone();
+        let plane = Arc::new(Mutex::new(None));
+        let found = plane.clone();
         std::thread::spawn(move || {
             while let Ok(Some(message)) = control::receive::<FromReplica>(&socket) {
                 match message {
                     FromReplica::Event(event) => events.lock().unwrap().push(event),
                     FromReplica::Stats(stats) => *figures.lock().unwrap() = stats,
-                    FromReplica::Found(_) | FromReplica::Refused(_) => {}
+                    FromReplica::Found(plane) => *found.lock().unwrap() = Some(plane),
+                    FromReplica::Done | FromReplica::Refused(_) => {}
                     FromReplica::Verify(report) => *verified.lock().unwrap() = Some(report),
                 }
             }
         });
-        Self { child, socket: ours, told, stats, verified: report, read: 0 }
+        Self { child, socket: ours, told, stats, verified: report, plane, read: 0 }
     }
 
     /// Compares both copies.
@@ -194,6 +208,13 @@ impl Replica {
             E::Failed { reason } => Some(reason.clone()),
             _ => None,
         })
+    }
+
+    /// Whether the process is gone, or nothing of it but a thread that waits for its own mount.
+    fn socket_has_ended(&self) -> bool {
+        let mut byte = [0];
+        rustix::net::recv(&self.socket, &mut byte, rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT)
+            .is_ok_and(|(got, _)| got == 0)
     }
 
     fn kill(&mut self) {

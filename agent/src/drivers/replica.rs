@@ -1,8 +1,10 @@
 //! Runs the module's `holdfast-replica` and carries commands and events between it and the core.
 //!
 //! The control socket is the program's standard input. A program that serves or follows lives on when the agent ends,
-//! and is found again by the next one (`found`).
+//! and is found again by the next one (`found`). One that serves and ends is followed by another, which takes its mounts
+//! over (`again`): the core hears of a lost stream, not of the process.
 
+mod again;
 mod found;
 
 pub use found::Found;
@@ -14,10 +16,11 @@ use holdfast_core::replica::{Inventory, Plane, ReplicaCommand, ReplicaEvent};
 use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, VerifyReport, encode};
 use holdfast_replica::filter::Filter;
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixStream, lookup_host};
@@ -112,7 +115,10 @@ impl Replica {
         let setting = self.setting.as_ref()?;
         let Some(orphan) = &setting.configure.orphan else { return Some(Err(Plane::Nothing)) };
         let found = match resolve(setting).await {
-            Ok(configure) => found::find(&orphan.socket, &configure).await,
+            Ok(configure) => match found::find(&orphan.socket, &configure).await {
+                None if again::is_held(orphan).await => again::take_over(&setting.program, &configure).await,
+                found => found,
+            },
             Err(error) => {
                 tracing::warn!("what an earlier agent has left is not looked for: {error:#}");
                 None
@@ -123,14 +129,11 @@ impl Replica {
 
     /// Goes on with it.
     pub fn take_over(&mut self, found: Found) {
+        let Some(setting) = self.setting.clone() else { return };
         let (commands, queue) = mpsc::channel(QUEUE);
         let (reader, writer) = found.socket.into_split();
-        let told = self.told();
-        tokio::spawn(async move {
-            let writing = tokio::spawn(write_commands(writer, Vec::new(), queue));
-            read_events(reader, found.decoder, Process::Found(found.process), told).await;
-            writing.abort();
-        });
+        let running = Running { process: found.process, reader, decoder: found.decoder, writer, first: Vec::new() };
+        tokio::spawn(again::attend(running, setting, Orders::new(queue), self.told()));
         self.commands = Some(commands);
     }
 
@@ -145,7 +148,11 @@ impl Replica {
     pub async fn end_left(&self) -> Result<()> {
         let orphan = self.setting.as_ref().and_then(|setting| setting.configure.orphan.as_ref());
         match orphan {
-            Some(orphan) => found::end(&orphan.socket).await,
+            Some(orphan) => {
+                found::end(&orphan.socket).await?;
+                again::abandon(orphan).await;
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -228,15 +235,11 @@ struct Told {
 
 async fn run(setting: Setting, queue: mpsc::Receiver<ToReplica>, told: Told) {
     let started = match resolve(&setting).await {
-        Ok(configure) => start(&setting.program, &configure),
+        Ok(configure) => start(&setting.program, &configure, ToReplica::Configure(Box::new(configure.clone()))),
         Err(error) => Err(error),
     };
     match started {
-        Ok((child, reader, writer, first)) => {
-            let writing = tokio::spawn(write_commands(writer, first, queue));
-            read_events(reader, Decoder::default(), Process::Child(child), told).await;
-            writing.abort();
-        }
+        Ok(running) => again::attend(running, setting, Orders::new(queue), told).await,
         Err(error) => {
             drop(queue);
             let _ = told.inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
@@ -255,10 +258,18 @@ async fn resolve(setting: &Setting) -> Result<Configure> {
     Ok(configure)
 }
 
-type Started = (Child, OwnedReadHalf, OwnedWriteHalf, Vec<u8>);
+/// A replica that runs, and the ends of its control socket.
+struct Running {
+    process: Process,
+    reader: OwnedReadHalf,
+    decoder: Decoder,
+    writer: OwnedWriteHalf,
+    /// What it is told before any command.
+    first: Vec<u8>,
+}
 
-fn start(program: &Path, configure: &Configure) -> Result<Started> {
-    let first = encode(&ToReplica::Configure(Box::new(configure.clone())))?;
+fn start(program: &Path, configure: &Configure, first: ToReplica) -> Result<Running> {
+    let first = encode(&first)?;
     crate::files::make_dir(&configure.state_dir)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
     ours.set_nonblocking(true)?;
@@ -270,14 +281,42 @@ fn start(program: &Path, configure: &Configure) -> Result<Started> {
     // The command holds the other end too; it must go, or the end of the process would not be seen.
     drop(command);
     let (reader, writer) = UnixStream::from_std(ours)?.into_split();
-    Ok((child, reader, writer, first))
+    Ok(Running { process: Process::Child(child), reader, decoder: Decoder::default(), writer, first })
 }
 
-async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: mpsc::Receiver<ToReplica>) {
+/// Commands on their way, and those that were sent and are not carried out for all that is known.
+#[derive(Clone)]
+struct Orders {
+    queue: Arc<tokio::sync::Mutex<mpsc::Receiver<ToReplica>>>,
+    sent: Arc<Mutex<VecDeque<ReplicaCommand>>>,
+}
+
+impl Orders {
+    fn new(queue: mpsc::Receiver<ToReplica>) -> Self {
+        Self { queue: Arc::new(tokio::sync::Mutex::new(queue)), sent: Arc::default() }
+    }
+
+    fn sent(&self) -> MutexGuard<'_, VecDeque<ReplicaCommand>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, orders: Orders) {
     if socket.write_all(&first).await.is_err() {
         return;
     }
+    let again: Vec<ReplicaCommand> = orders.sent().iter().cloned().collect();
+    for command in again {
+        let Ok(bytes) = encode(&ToReplica::Command(command)) else { return };
+        if socket.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    let mut queue = orders.queue.lock().await;
     while let Some(message) = queue.recv().await {
+        if let ToReplica::Command(command) = &message {
+            orders.sent().push_back(command.clone());
+        }
         let Ok(bytes) = encode(&message) else {
             return;
         };
@@ -292,6 +331,7 @@ async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, mut queue: m
 }
 
 /// The process at the other end.
+#[derive(Debug)]
 enum Process {
     Child(Child),
     /// An earlier agent's.
@@ -328,36 +368,30 @@ impl Process {
     }
 }
 
-async fn read_events(mut socket: OwnedReadHalf, mut decoder: Decoder, mut process: Process, told: Told) {
+/// Reads until the socket ends; then what was wrong with it, if anything was.
+async fn read_events(
+    (mut socket, mut decoder): (OwnedReadHalf, Decoder),
+    orders: &Orders,
+    told: &Told,
+) -> Option<String> {
     let mut buffer = vec![0; 64 * 1024];
-    let trouble = loop {
+    loop {
         // What came with the first answer is read already.
-        match pass_on(&mut decoder, &told).await {
+        match pass_on(&mut decoder, orders, told).await {
             Ok(true) => {}
-            Ok(false) => break None,
-            Err(error) => break Some(error),
+            Ok(false) => return None,
+            Err(error) => return Some(error),
         }
         match socket.read(&mut buffer).await {
-            Ok(0) => break None,
+            Ok(0) => return None,
             Ok(length) => decoder.push(&buffer[..length]),
-            Err(error) => break Some(error.to_string()),
+            Err(error) => return Some(error.to_string()),
         }
-    };
-    told.stats.send_replace(None);
-    told.verify.send_if_modified(|report| {
-        let cut = report.as_mut().filter(|report| report.running);
-        cut.map(|report| *report = not_compared("the data plane ended meanwhile")).is_some()
-    });
-    if trouble.is_some() {
-        process.kill();
     }
-    let how = process.ended().await;
-    let reason = trouble.map_or(how.clone(), |trouble| format!("{how}; {trouble}"));
-    let _ = told.inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
 }
 
 /// Hands whole messages on; `false` when nobody listens any more.
-async fn pass_on(decoder: &mut Decoder, told: &Told) -> Result<bool, String> {
+async fn pass_on(decoder: &mut Decoder, orders: &Orders, told: &Told) -> Result<bool, String> {
     while let Some(message) = decoder.next_message::<FromReplica>().map_err(|error| error.to_string())? {
         match message {
             FromReplica::Event(event) => {
@@ -367,6 +401,7 @@ async fn pass_on(decoder: &mut Decoder, told: &Told) -> Result<bool, String> {
             }
             FromReplica::Stats(figures) => drop(told.stats.send_replace(Some(figures))),
             FromReplica::Verify(report) => drop(told.verify.send_replace(Some(report))),
+            FromReplica::Done => drop(orders.sent().pop_front()),
             FromReplica::Found(_) | FromReplica::Refused(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::demand_turns;
 use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{Lab, LabOptions, trees};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 
 /// Named tests of this file.
@@ -18,6 +19,7 @@ pub const SCENARIOS: &[Scenario] = &[
         run: killed_of_secondary,
     },
     Scenario { name: "systemctl_restart_of_the_agents_touches_neither_application_nor_mount", run: restarted },
+    Scenario { name: "killed_agent_and_data_plane_of_the_primary_are_a_pause_without_an_error", run: killed_both },
     Scenario { name: "agent_that_stays_away_loses_its_role_and_its_writers_are_refused", run: stays_away },
     Scenario { name: "shutdown_of_the_primary_machine_hands_over_after_stop_prim", run: shut_down },
 ];
@@ -92,6 +94,41 @@ fn killed_of_primary(_: &mut Bench) -> Result<()> {
 
 fn killed_of_secondary(_: &mut Bench) -> Result<()> {
     goes_on(&[(2, KILL)])
+}
+
+/// Agent and data plane of the primary, in every order; as an upgrade of both does it one after the other.
+fn killed_both(_: &mut Bench) -> Result<()> {
+    let lab = pair()?;
+    let watch = lab.watch_health(MODULE);
+    let load = load(&lab.bank(MODULE), "boots");
+    progress(&load, 100)?;
+    let application = || -> Result<_> {
+        let running: Vec<i32> = lab.host(1).named("holdfast-bank").iter().map(|process| process.pid).collect();
+        Ok((running, lab.host(1).shell("stat --format=%d /srv/bank")?))
+    };
+    let before = application()?;
+    let replica = || lab.host(1).signal("holdfast-replica", Signal::KILL).map(|_| ());
+    let agent = || lab.host(1).signal("holdfast-agent", Signal::KILL).map(|_| ());
+    let mended = || -> Result<()> {
+        let story = lab.wait_pair(MODULE, 1).and_then(|()| progress(&load, 50));
+        story.with_context(|| lab.diagnosis(MODULE))
+    };
+    for order in [[&replica as &dyn Fn() -> Result<()>, &agent], [&agent, &replica]] {
+        for kill in order {
+            kill()?;
+        }
+        mended()?;
+        for kill in order {
+            kill()?;
+            mended()?;
+        }
+    }
+    ensure!(before == application()?, "application or mount are not what they were: {before:?}");
+    let report = load.finish();
+    println!("  longest outage {} ms, {} acknowledged", report.longest_outage_ms, report.acknowledged.len());
+    ensure!(report.repeated == 0, "{} attempts failed, the last: {:?}", report.repeated, report.last_failure);
+    demand_turns(&watch.finish(), &[1])?;
+    settled(&lab, &report, 1)
 }
 
 fn restarted(_: &mut Bench) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::bench::{Bench, MODULE, Scenario, progress};
 use anyhow::{Result, ensure};
+use holdfast_tests::bank::client::Load;
 use holdfast_tests::lab::Lab;
 use holdfast_tests::lab::cluster::PATIENCE;
 use holdfast_tests::lab::health::demand_turns;
@@ -14,7 +15,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "power_cut_of_the_primary_loses_no_acknowledged_transfer", run: power_cut },
     Scenario { name: "reboot_of_the_secondary_shorter_than_the_timeout_is_noticed", run: short_reboot },
     Scenario { name: "reboot_of_the_primary_shorter_than_the_timeout_fails_over", run: short_reboot_primary },
-    Scenario { name: "killed_replica_of_the_primary_fails_over", run: killed_replica_primary },
+    Scenario { name: "killed_replica_of_the_primary_is_a_pause_without_an_error", run: killed_replica_primary },
+    Scenario { name: "killed_replica_of_a_primary_alone_is_a_pause_without_an_error", run: killed_replica_alone },
     Scenario { name: "killed_replica_of_the_secondary_leaves_the_primary_serving", run: killed_replica_secondary },
     Scenario { name: "killed_agent_of_the_primary_loses_no_acknowledged_transfer", run: killed_agent },
     Scenario { name: "killed_application_is_restarted_on_the_same_node", run: killed_application },
@@ -77,15 +79,63 @@ fn short_reboot_primary(bench: &mut Bench) -> Result<()> {
     fails_over(bench, |lab| lab.reboot(1), |_| Ok(()))
 }
 
+/// Kills the data plane that serves on node 1, and waits until another one has taken its mount over.
+fn kill_serving_replica(lab: &Lab) -> Result<()> {
+    let before = lab.host(1).named("holdfast-replica");
+    ensure!(before.len() == 1, "one data plane is expected on node1, not {}", before.len());
+    before[0].signal(Signal::KILL)?;
+    wait_until("another data plane on node1", PATIENCE, || {
+        let now = lab.host(1).named("holdfast-replica");
+        Ok(now.iter().any(|process| process.pid != before[0].pid))
+    })
+}
+
+/// The application runs on through all of it, on the same mount, and no attempt of its clients fails.
+fn pause_without_an_error(bench: &mut Bench, story: impl FnOnce(&mut Bench, &Load) -> Result<()>) -> Result<()> {
+    let watch = bench.pair()?.watch_health(MODULE);
+    let load = bench.load()?;
+    progress(&load, 100)?;
+    let application = |lab: &Lab| -> Result<_> {
+        let running: Vec<i32> = lab.host(1).named("holdfast-bank").iter().map(|process| process.pid).collect();
+        Ok((running, lab.host(1).shell("stat --format=%d /srv/bank")?))
+    };
+    let before = application(bench.lab()?)?;
+    story(bench, &load)?;
+    bench.lab()?.wait_pair(MODULE, 1)?;
+    progress(&load, 50)?;
+    ensure!(before == application(bench.lab()?)?, "application or mount are not what they were: {before:?}");
+    let report = bench.finish(load)?;
+    println!("  longest outage {} ms, {} acknowledged", report.longest_outage_ms, report.acknowledged.len());
+    ensure!(report.repeated == 0, "{} attempts failed, the last: {:?}", report.repeated, report.last_failure);
+    demand_turns(&watch.finish(), &[1])?;
+    bench.demand_equal_copies(1)
+}
+
 fn killed_replica_primary(bench: &mut Bench) -> Result<()> {
-    fails_over(
-        bench,
-        |lab| lab.host(1).signal("holdfast-replica", Signal::KILL).map(|_| ()),
-        |lab| {
-            // A replica that crashes is a local fault: the module may stop here and wait for somebody.
-            if lab.state(1, MODULE)?.running { Ok(()) } else { lab.cli(1, &["start", "-m", MODULE]).map(|_| ()) }
-        },
-    )
+    pause_without_an_error(bench, |bench, load| {
+        for _ in 0..3 {
+            kill_serving_replica(bench.lab()?)?;
+            progress(load, 50)?;
+            bench.lab()?.wait_pair(MODULE, 1)?;
+        }
+        // Twice in a row, the second time while the first is still being mended.
+        kill_serving_replica(bench.lab()?)?;
+        kill_serving_replica(bench.lab()?)?;
+        progress(load, 50)
+    })
+}
+
+fn killed_replica_alone(bench: &mut Bench) -> Result<()> {
+    pause_without_an_error(bench, |bench, load| {
+        let lab = bench.lab()?;
+        lab.cli(2, &["stop", "-m", MODULE])?;
+        lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
+        for _ in 0..2 {
+            kill_serving_replica(lab)?;
+            progress(load, 50)?;
+        }
+        lab.cli(2, &["start", "-m", MODULE]).map(|_| ())
+    })
 }
 
 fn killed_replica_secondary(bench: &mut Bench) -> Result<()> {

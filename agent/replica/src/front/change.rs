@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::inodes::{Inode, OrderGuard, lock_orders};
 use super::reply::Reply;
 use super::session::Connection;
+use crate::crash;
 use crate::op::Op;
 use crate::replicate::{Answer, Ticket, Verdict};
 use crate::tree::Result;
@@ -123,6 +124,7 @@ impl<'c> Change<'c> {
     /// Hands the answer over to whoever learns the verdict: all local parts are done. Without anything submitted it is
     /// answered at once. The order locks must have been given up.
     pub(super) fn finish(mut self, answer: impl FnOnce(Verdict) + Send + 'static) {
+        crash::point("front-made");
         let last = self.last.take();
         let connection = self.connection;
         self.half_way = false;
@@ -137,7 +139,10 @@ impl<'c> Change<'c> {
     pub(super) fn reply(self, unique: u64, reply: Result<Reply>) {
         let channel = self.connection.channel.clone();
         self.finish(move |verdict| match verdict {
-            Verdict::Acknowledged => channel.send(unique, reply),
+            Verdict::Acknowledged => {
+                crash::point("front-acknowledged");
+                channel.send(unique, reply);
+            }
             Verdict::Refused => channel.send(unique, Err(Errno::IO)),
         });
     }

@@ -26,6 +26,7 @@ use super::roots::{DIRECTORIES_MAX, OpenError, RootDirectory, open_root, raise_f
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
 use crate::filter::{Filter, join};
+use crate::keep::{Keep, Slot};
 use crate::op::{FileId, FileKind};
 use crate::tree::{Backing, Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
 
@@ -41,6 +42,10 @@ pub struct Inode {
     excluded: AtomicBool,
     /// Who has it open, and whether its modification time has still to be sent.
     pub(super) use_count: Mutex<UseCount>,
+    /// Where it is kept for the next process, while the kernel knows it.
+    pub(super) slot: Mutex<Option<Slot>>,
+    /// Its descriptor is held for the next process.
+    pub(super) pinned_outside: AtomicBool,
 }
 
 /// Opens of a file through the mount.
@@ -67,6 +72,8 @@ impl Inode {
             removed: AtomicBool::new(false),
             excluded: AtomicBool::new(excluded),
             use_count: Mutex::new(UseCount::default()),
+            slot: Mutex::default(),
+            pinned_outside: AtomicBool::new(false),
         }
     }
 
@@ -106,6 +113,12 @@ impl Inode {
     /// Whether it was written since its modification time was last sent to the peer.
     pub fn has_unsent_time(&self) -> bool {
         lock(&self.use_count).written
+    }
+
+    /// How often it is open, and how often for writing.
+    pub(super) fn uses(&self) -> (u32, u32) {
+        let uses = lock(&self.use_count);
+        (uses.opens, uses.writers)
     }
 
     /// Whether it is this node's own (`<notreplicated>`): its changes stay here, and nobody compares it.
@@ -186,7 +199,7 @@ impl Held {
 
     /// Turns the hold into one that the kernel has (ended by its FORGET).
     pub(super) fn into_kernel(self) -> Arc<Inode> {
-        self.inodes.refer(self.inode.id, 1);
+        self.inodes.known_to_kernel(self.inode.id);
         self.inode.clone()
     }
 }
@@ -203,6 +216,7 @@ pub struct Inodes {
     pub(super) touched: TouchedList,
     changes: RwLock<()>,
     pub(super) tracker: std::sync::OnceLock<Arc<crate::track::Tracker>>,
+    pub(super) keep: std::sync::OnceLock<Arc<Keep>>,
     pub(super) forgotten: Mutex<Vec<(FileId, u64)>>,
     pub(super) forgotten_count: AtomicUsize,
 }
@@ -225,8 +239,7 @@ impl Inodes {
     /// # Errors
     /// Names the directory and the cure.
     pub fn open_filtered(directories: &[PathBuf], filter: Arc<Filter>) -> std::result::Result<Arc<Inodes>, OpenError> {
-        let limit = raise_file_limit();
-        Inodes::open_with(directories, ((limit / 2).min(16384), (limit / 4).min(65536)), filter)
+        Inodes::open_with(directories, limits_of(raise_file_limit()), filter)
     }
 
     /// As [`Inodes::open`], with at most `budget` closable and `pinned_max` other descriptors.
@@ -256,6 +269,18 @@ impl Inodes {
         refuse_nested(directories)?;
         let ids = Arc::new(AtomicU64::new(FIRST_ID));
         Inodes::over(roots, filter, limits, ids)
+    }
+
+    /// Over directories that an earlier process has opened; ids begin with `first_id`.
+    pub(crate) fn taken_over(
+        directories: Vec<(PathBuf, OwnedFd)>,
+        filter: Arc<Filter>,
+        first_id: u64,
+    ) -> std::result::Result<Arc<Inodes>, OpenError> {
+        let limit = raise_file_limit();
+        let roots = directories.into_iter().map(|(path, fd)| RootDirectory { path, fd: Arc::new(fd) }).collect();
+        let ids = Arc::new(AtomicU64::new(first_id.max(FIRST_ID)));
+        Inodes::over(roots, filter, limits_of(limit), ids)
     }
 
     /// A new, empty table over the same directories, for the next mount: what the kernel knew through the last one is
@@ -305,6 +330,7 @@ impl Inodes {
             touched: TouchedList::default(),
             changes: RwLock::new(()),
             tracker: std::sync::OnceLock::new(),
+            keep: std::sync::OnceLock::new(),
             forgotten: Mutex::new(Vec::new()),
             forgotten_count: AtomicUsize::new(0),
         }))
@@ -501,4 +527,9 @@ impl Inodes {
     pub fn take_touched(&self) -> Touched {
         self.touched.take()
     }
+}
+
+/// Closable and pinned descriptors a process with this limit may have for objects.
+fn limits_of(limit: usize) -> (usize, usize) {
+    ((limit / 2).min(16384), (limit / 4).min(65536))
 }

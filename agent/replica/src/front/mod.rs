@@ -9,6 +9,7 @@ pub mod alone;
 mod change;
 mod flusher;
 pub mod inodes;
+mod kept;
 mod mount;
 mod ops;
 mod places;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 
 pub use alone::Alone;
 pub use inodes::{Held, Inode, Inodes, OrderGuard, lock_orders};
+pub(crate) use mount::end_mount;
 pub use mount::{MountError, UnmountError};
 pub use roots::{DIRECTORIES_MAX, OpenError};
 pub use touched::Touched;
@@ -112,20 +114,27 @@ impl Front {
                 read_only,
                 refused: front.refused.clone(),
                 pool: front.pool.clone(),
+                negotiated: None,
             });
-            // From here on dropping `front` takes it away again.
-            let threads = Mutex::default();
-            front.mounts.push(Mounted { mount, connection: connection.clone(), threads, flusher: None });
-            let failed = |error| MountError::Threads { directory: path.to_owned(), error };
-            let threads = connection.start().map_err(failed)?;
-            if let Some(mounted) = front.mounts.last_mut() {
-                *lock(&mounted.threads) = threads;
-                if !read_only {
-                    mounted.flusher = Some(Flusher::start(path, mounted.mount.device(), &connection).map_err(failed)?);
-                }
-            }
+            front.add(mount, connection)?;
         }
         Ok(front)
+    }
+
+    fn add(&mut self, mount: Mount, connection: Arc<Connection>) -> Result<(), MountError> {
+        let path = mount.path().to_owned();
+        // From here on dropping the front takes it away again.
+        let threads = Mutex::default();
+        self.mounts.push(Mounted { mount, connection: connection.clone(), threads, flusher: None });
+        let failed = |error| MountError::Threads { directory: path.clone(), error };
+        let threads = connection.start().map_err(failed)?;
+        if let Some(mounted) = self.mounts.last_mut() {
+            *lock(&mounted.threads) = threads;
+            if !connection.read_only {
+                mounted.flusher = Some(Flusher::start(&path, mounted.mount.device(), &connection).map_err(failed)?);
+            }
+        }
+        Ok(())
     }
 
     /// Every later change is answered EIO; reads go on.

@@ -115,6 +115,16 @@ impl Mount {
         Ok((Mount { path: path.to_owned(), device: mounted }, device))
     }
 
+    /// A mount that an earlier process has made.
+    pub(super) fn taken_over(path: PathBuf, device: u64) -> Mount {
+        Mount { path, device }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What `stat` says its files are on.
     pub(super) fn device(&self) -> u64 {
         self.device
@@ -155,6 +165,14 @@ impl Mount {
     fn is_there(&self) -> bool {
         mounts_at(&self.path).last().is_some_and(|mount| mount.device == self.device)
     }
+}
+
+/// Ends the connection of a mount whose server is gone, and takes it away: whoever waits on it gets an error.
+///
+/// # Errors
+/// It cannot be unmounted; it is dead all the same.
+pub(crate) fn end_mount(path: &Path, device: u64) -> Result<(), UnmountError> {
+    Mount { path: path.to_owned(), device }.abort(None)
 }
 
 /// Whether the connection of this `/dev/fuse` descriptor still lives.

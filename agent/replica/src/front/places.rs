@@ -22,17 +22,25 @@ const PLACES_MAX: usize = 64;
 /// What tells one object from every other: inode numbers are reused, so a tag goes with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    device: u64,
-    ino: u64,
-    tag: u64,
+    pub(super) device: u64,
+    pub(super) ino: u64,
+    pub(super) tag: u64,
 }
 
-struct Entry {
-    inode: Arc<Inode>,
-    key: Key,
+pub(super) struct Entry {
+    pub(super) inode: Arc<Inode>,
+    pub(super) key: Key,
     refs: u64,
+    /// Those of them that the kernel has.
+    pub(super) kernel: u64,
     /// Names under which the object is known, each keeping its directory known.
     places: Vec<(FileId, Box<[u8]>)>,
+}
+
+impl Entry {
+    pub(super) fn place(&self) -> Option<(FileId, &[u8])> {
+        self.places.first().map(|(parent, name)| (*parent, &**name))
+    }
 }
 
 /// All objects in use.
@@ -45,7 +53,16 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn insert(&mut self, inode: Arc<Inode>, key: Key, refs: u64) {
         self.by_key.insert(key, inode.id());
-        self.by_id.insert(inode.id(), Entry { inode, key, refs, places: Vec::new() });
+        self.by_id.insert(inode.id(), Entry { inode, key, refs, kernel: 0, places: Vec::new() });
+    }
+
+    /// The key means this object no longer: another one may have it.
+    pub(super) fn unkey(&mut self, key: Key) {
+        self.by_key.remove(&key);
+    }
+
+    pub(super) fn entry(&mut self, id: FileId) -> Option<&mut Entry> {
+        self.by_id.get_mut(&id)
     }
 
     /// The object `id` with one reference more.
@@ -79,7 +96,7 @@ impl Table {
     }
 
     pub(super) fn place(&self, id: FileId) -> Option<(FileId, &[u8])> {
-        self.by_id.get(&id)?.places.first().map(|(parent, name)| (*parent, &**name))
+        self.by_id.get(&id)?.place()
     }
 
     fn has_place(&self, id: FileId, parent: FileId, name: &[u8]) -> bool {
@@ -87,7 +104,7 @@ impl Table {
     }
 
     /// Notes a name; one of too many is dropped for it.
-    fn add_place(&mut self, id: FileId, parent: FileId, name: &[u8], gone: &mut Vec<Arc<Inode>>) {
+    pub(super) fn add_place(&mut self, id: FileId, parent: FileId, name: &[u8], gone: &mut Vec<Arc<Inode>>) {
         if self.has_place(id, parent, name) {
             return;
         }
@@ -164,10 +181,14 @@ impl Inodes {
                 .is_some_and(|parent| self.excludes(&parent, name, status.kind() == FileKind::Directory));
         let known = |mut table: MutexGuard<'_, Table>| {
             let id = *table.by_key.get(&key)?;
+            let news = !table.has_place(id, parent, name) || table.find(id).is_some_and(|inode| inode.is_excluded());
             let mut gone = Vec::new();
             table.add_place(id, parent, name, &mut gone);
             if !excluded {
                 table.met_replicated(id);
+            }
+            if news {
+                self.keep_place(&mut table, id);
             }
             let inode = table.refer(id, 1);
             drop(table);
@@ -243,6 +264,7 @@ impl Inodes {
 
     fn dispose(&self, gone: Vec<Arc<Inode>>) {
         for inode in gone {
+            self.forget_kept(&inode);
             self.descriptors.forget(inode.backing());
             let session = inode.bound_session();
             if session != 0 {
@@ -276,7 +298,10 @@ impl Inodes {
     /// `inode` got the name (link). The caller holds both order locks.
     pub(super) fn placed(&self, inode: &Inode, parent: FileId, name: &[u8]) {
         let mut gone = Vec::new();
-        lock(&self.table).add_place(inode.id(), parent, name, &mut gone);
+        let mut table = lock(&self.table);
+        table.add_place(inode.id(), parent, name, &mut gone);
+        self.keep_place(&mut table, inode.id());
+        drop(table);
         self.dispose(gone);
         self.note_touched(parent, inode);
     }
@@ -303,6 +328,7 @@ impl Inodes {
                 table.by_key.remove(&key);
             }
         }
+        self.keep_place(&mut table, inode.id());
         drop(table);
         self.dispose(gone);
     }

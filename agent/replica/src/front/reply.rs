@@ -181,6 +181,15 @@ impl Channel {
         self.write(&[IoSlice::new(&header), IoSlice::new(data)]);
     }
 
+    /// Has the kernel hand out again what was read and not answered. Before anything is read.
+    ///
+    /// # Errors
+    /// The kernel does not know how, or the connection has ended.
+    pub fn resend(&self) -> Result<(), Errno> {
+        const RESEND: i32 = 7;
+        rustix::io::write(&self.fd, &out_header(OUT_HEADER_SIZE, RESEND, 0)).map(drop)
+    }
+
     fn write(&self, parts: &[IoSlice<'_>]) {
         match rustix::io::writev(&self.fd, parts) {
             // Nobody waits any more, or the mount is gone: no one is left to tell.

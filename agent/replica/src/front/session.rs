@@ -53,6 +53,8 @@ pub(super) struct ConnectionParts {
     pub(super) read_only: bool,
     pub(super) refused: Arc<AtomicBool>,
     pub(super) pool: Arc<Pool>,
+    /// What an earlier process has agreed on with the kernel.
+    pub(super) negotiated: Option<u64>,
 }
 
 impl Connection {
@@ -68,8 +70,13 @@ impl Connection {
             ttl: if parts.read_only { SECONDARY_TTL } else { PRIMARY_TTL },
             pool: parts.pool,
             listings: Listings::default(),
-            negotiated: OnceLock::new(),
+            negotiated: parts.negotiated.map(OnceLock::from).unwrap_or_default(),
         })
+    }
+
+    /// What was agreed on with the kernel, once it was.
+    pub(super) fn negotiated(&self) -> Option<u64> {
+        self.negotiated.get().copied()
     }
 
     /// Starts the reader threads; they end when the mount or the connection does.
@@ -239,7 +246,7 @@ impl Connection {
     fn forget(&self, node: u64, count: u64) {
         if node != ROOT_NODE {
             self.note_unsent_time(FileId(node), count);
-            self.inodes.unrefer(FileId(node), count);
+            self.inodes.forgotten_by_kernel(FileId(node), count);
         }
     }
 
@@ -267,7 +274,7 @@ fn wanted_flags(read_only: bool) -> u64 {
         | flag::DIRECT_IO_ALLOW_MMAP
         | flag::INIT_EXT;
     let cached = flag::DO_READDIRPLUS | flag::READDIRPLUS_AUTO | flag::EXPLICIT_INVAL_DATA | flag::CACHE_SYMLINKS;
-    if read_only { common } else { common | cached }
+    if read_only { common } else { common | cached | flag::HAS_RESEND }
 }
 
 /// What an operation we do not have answers: `ioctl` its own error, the rest ENOSYS, which the kernel turns into doing

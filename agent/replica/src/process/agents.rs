@@ -5,9 +5,9 @@
 
 use crate::control::{self, Configure, ControlError, FromReplica, Orphan, ToReplica};
 use crate::stream::lock;
+use crate::stream::table::boottime_ms;
 use anyhow::Context;
 use holdfast_core::replica::{Acknowledges, Plane, ReplicaCommand};
-use rustix::time::{ClockId, clock_gettime};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
@@ -94,11 +94,6 @@ pub(super) struct Agents {
     released: bool,
 }
 
-fn now_ms() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
-    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
-}
-
 impl Agents {
     /// The agent behind `socket`, and a door for the next ones.
     pub(super) fn new(
@@ -178,13 +173,13 @@ impl Agents {
             return Next::End("the agent has closed the control socket");
         };
         tracing::warn!("the agent is gone: going on without one for {} ms at most", orphan.limit_ms);
-        self.alone_since = Some(now_ms());
+        self.alone_since = Some(boottime_ms());
         Next::Nothing
     }
 
     fn look(&mut self, plane: &Plane) -> Next {
         let (Some(since), Some(orphan)) = (self.alone_since, self.orphan.clone()) else { return Next::Nothing };
-        let alone_ms = now_ms().saturating_sub(since);
+        let alone_ms = boottime_ms().saturating_sub(since);
         let held_ms = match plane {
             Plane::Serving { acknowledges: Acknowledges::Frozen { held_ms }, .. } => *held_ms,
             _ => 0,
@@ -269,7 +264,7 @@ fn read_commands(socket: &UnixStream, orders: &Sender<Order>, agent: u64) -> Ord
                 }
             }
             Ok(Some(ToReplica::End)) => return Order::End,
-            Ok(Some(ToReplica::Configure(_) | ToReplica::Hello(_))) => {
+            Ok(Some(ToReplica::Configure(_) | ToReplica::Resume(_) | ToReplica::Hello(_))) => {
                 tracing::error!("a second greeting: the agent and this replica are not of one version");
                 return Order::End;
             }
@@ -321,7 +316,7 @@ fn greeted(socket: UnixStream) -> anyhow::Result<Option<Order>> {
     match first {
         Some(ToReplica::Hello(configure)) => Ok(Some(Order::Hello(socket, configure))),
         Some(ToReplica::End) => Ok(Some(Order::End)),
-        Some(ToReplica::Configure(_) | ToReplica::Command(_) | ToReplica::Verify) => {
+        Some(ToReplica::Configure(_) | ToReplica::Resume(_) | ToReplica::Command(_) | ToReplica::Verify) => {
             anyhow::bail!("the first message must be Hello")
         }
         None => Ok(None),

@@ -4,8 +4,9 @@ use super::agents::{Agents, Next, Order, Outbox};
 use super::{Role, Step, plan};
 use crate::control::{self, Configure, FromReplica, PROTOCOL, ToReplica, VerifyReport};
 use crate::filter::Filter;
-use crate::front::{Alone, Front, Inodes, Mode};
+use crate::front::{Alone, Front, Inodes, Mode, MountError};
 use crate::inspect::Count;
+use crate::keep::{self, Keep};
 use crate::replicate::Replicate;
 use crate::setaside::{self, Aside};
 use crate::stream::applier::Applier;
@@ -42,8 +43,16 @@ pub fn run(socket: UnixStream) -> anyhow::Result<()> {
     let writing = outbox.connect(socket.try_clone()?);
     let sink = outbox.clone();
     let events: Events = Arc::new(move |event| sink.send(FromReplica::Event(event)));
-    match configured(first).and_then(|configure| Replica::new(configure, events.clone())) {
+    let resumes = matches!(first, ToReplica::Resume(_));
+    let begun = configured(first).and_then(|configure| {
+        if resumes { Replica::take_over(configure, events.clone()) } else { Replica::new(configure, events.clone()) }
+    });
+    match begun {
         Ok(mut replica) => {
+            if resumes {
+                outbox.send(FromReplica::Found(replica.plane()));
+                replica.tell_what_was_lost();
+            }
             let (measured, figures) = (replica.measured.clone(), outbox.clone());
             std::thread::spawn(move || measure(&measured, &figures));
             let orphan = replica.configure.orphan.clone();
@@ -63,9 +72,11 @@ pub fn run(socket: UnixStream) -> anyhow::Result<()> {
 
 fn configured(first: ToReplica) -> Result<Configure, String> {
     match first {
-        ToReplica::Configure(configure) => of_this_version(&configure).map(|()| *configure),
+        ToReplica::Configure(configure) | ToReplica::Resume(configure) => {
+            of_this_version(&configure).map(|()| *configure)
+        }
         ToReplica::Command(_) | ToReplica::Verify | ToReplica::Hello(_) | ToReplica::End => {
-            Err("the first message must be Configure".into())
+            Err("the first message must be Configure or Resume".into())
         }
     }
 }
@@ -108,13 +119,13 @@ fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
 
 type Roots = Vec<(PathBuf, Arc<OwnedFd>)>;
 
-struct Replica {
-    configure: Configure,
+pub(super) struct Replica {
+    pub(super) configure: Configure,
     protection: Protection,
-    local: Local,
-    filter: Arc<Filter>,
-    events: Events,
-    role: Role,
+    pub(super) local: Local,
+    pub(super) filter: Arc<Filter>,
+    pub(super) events: Events,
+    pub(super) role: Role,
     /// While `true`, the inspection under way looks for paths that are missing.
     looking: Arc<AtomicBool>,
     /// The directories' handles, taken before anything is mounted.
@@ -123,8 +134,8 @@ struct Replica {
     tracker: Option<Arc<Tracker>>,
     /// While something is mounted.
     watch: Option<Watch>,
-    front: Option<Front>,
-    sender: Option<Arc<Sender>>,
+    pub(super) front: Option<Front>,
+    pub(super) sender: Option<Arc<Sender>>,
     /// What is mounted read-write.
     served: Option<Arc<Inodes>>,
     /// A comparison of both copies is running.
@@ -134,10 +145,20 @@ struct Replica {
     server: Option<Server>,
     follower: Option<Arc<Mutex<Follower>>>,
     measured: Arc<Mutex<Measured>>,
+    /// What is mounted read-write outlives this process by it.
+    pub(super) keep: Option<Arc<Keep>>,
 }
 
 impl Replica {
+    /// A replica with nothing mounted. What an earlier one has left with its holder ends first.
     fn new(configure: Configure, events: Events) -> Result<Self, String> {
+        if let Some(orphan) = &configure.orphan {
+            keep::abandon(&keep::door_of(&orphan.socket));
+        }
+        Self::made(configure, events)
+    }
+
+    pub(super) fn made(configure: Configure, events: Events) -> Result<Self, String> {
         let protection = if configure.encryption {
             Protection::tls(&configure.key_file, &configure.certificate_file, &configure.peer_fingerprint)
         } else {
@@ -173,6 +194,7 @@ impl Replica {
             server: None,
             follower: None,
             measured: Arc::default(),
+            keep: None,
         })
     }
 
@@ -182,6 +204,7 @@ impl Replica {
                 Next::Command(command) => {
                     tracing::info!(module = %self.configure.module, ?command, role = ?self.role, "command");
                     self.command(&command);
+                    agents.outbox().send(FromReplica::Done);
                 }
                 Next::Verify => self.verify(agents.outbox()),
                 Next::Hello(socket, theirs) => {
@@ -209,7 +232,7 @@ impl Replica {
     }
 
     /// What an agent that finds this replica is told.
-    fn plane(&self) -> Plane {
+    pub(super) fn plane(&self) -> Plane {
         match (self.role, &self.sender, &self.follower) {
             (Role::Serving, Some(sender), _) => sender.plane(),
             (Role::Following, _, Some(follower)) => lock(follower).plane(),
@@ -348,6 +371,13 @@ impl Replica {
             .all(|path| std::fs::metadata(path).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN)));
         let handles = Inodes::open_filtered(&self.configure.directories, self.filter.clone());
         let handles = handles.map_err(|error| error.to_string())?;
+        self.track(&handles, left_dead.then_some(&moment))?;
+        Ok(handles)
+    }
+
+    /// Uses these handles, and the record of what may differ below them. `covered`: a moment at which mounts of a process
+    /// that is gone covered them all.
+    pub(super) fn track(&mut self, handles: &Arc<Inodes>, covered: Option<&Moment>) -> Result<(), String> {
         if let Some(tracker) = self.tracker.take() {
             tracker.close();
         }
@@ -356,15 +386,15 @@ impl Replica {
         self.tracker = Tracker::open(folder, (roots, &self.filter), &self.configure.boot_id).map_err(|error| {
             format!("cannot keep the record of what may differ in {}: {error}; make it writable", folder.display())
         })?;
-        if let Some(tracker) = self.tracker.as_ref().filter(|_| left_dead) {
-            tracker.nobody_was_there(&moment);
+        if let Some((tracker, moment)) = self.tracker.as_ref().zip(covered) {
+            tracker.nobody_was_there(moment);
         }
         self.handles = Some(handles.clone());
-        Ok(handles)
+        Ok(())
     }
 
     /// A table for one mount.
-    fn table(&mut self) -> Result<Arc<Inodes>, String> {
+    pub(super) fn table(&mut self) -> Result<Arc<Inodes>, String> {
         let table = self.handles()?.renew().map_err(|error| error.to_string())?;
         table.set_tracker(self.tracker.clone());
         Ok(table)
@@ -399,6 +429,19 @@ impl Replica {
     fn start_serving(&mut self, generation: Generation) -> Result<(), String> {
         let inodes = self.table()?;
         let sender = Sender::new(self.local.clone(), generation, self.events.clone());
+        let keep = self.start_keep(&inodes);
+        self.serve_over(&inodes, &sender, |inodes, replicate| Front::mount(inodes, Mode::ReadWrite, replicate))?;
+        self.hold(keep);
+        Ok(())
+    }
+
+    /// Opens the door for the peer and serves what `mount` makes, or takes over.
+    pub(super) fn serve_over(
+        &mut self,
+        inodes: &Arc<Inodes>,
+        sender: &Arc<Sender>,
+        mount: impl FnOnce(&Arc<Inodes>, &Arc<dyn Replicate>) -> Result<Front, MountError>,
+    ) -> Result<(), String> {
         let serve = Serve {
             sender: sender.clone(),
             inodes: inodes.clone(),
@@ -411,20 +454,20 @@ impl Replica {
             format!("cannot listen on {listen} for the peer: {error}; see which program uses it (ss -tlnp), or correct the address")
         })?;
         let replicate: Arc<dyn Replicate> = sender.clone();
-        let front = Front::mount(&inodes, Mode::ReadWrite, &replicate).map_err(|error| error.to_string())?;
+        let front = mount(inodes, &replicate).map_err(|error| error.to_string())?;
         if let Ok(address) = server.address() {
-            tracing::info!(%address, %generation, "serving");
+            tracing::info!(%address, "serving");
         }
         if let Some(tracker) = &self.tracker {
             self.watch = Some(tracker.watch());
-            let keeper = Keeper::new(tracker.clone(), inodes.clone(), &sender);
+            let keeper = Keeper::new(tracker.clone(), inodes.clone(), sender);
             std::thread::spawn(move || keeper.run());
         }
         self.front = Some(front);
         self.server = Some(server);
         *lock(&self.measured) = Measured::Sender(sender.clone());
-        self.sender = Some(sender);
-        self.served = Some(inodes);
+        self.sender = Some(sender.clone());
+        self.served = Some(inodes.clone());
         Ok(())
     }
 
@@ -481,6 +524,9 @@ impl Replica {
                 watch.end();
             }
             front.unmount(abort).map_err(|error| error.to_string())?;
+        }
+        if let Some(keep) = self.keep.take() {
+            keep.done();
         }
         self.front = None;
         if let Some(sender) = self.sender.take() {

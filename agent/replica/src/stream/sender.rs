@@ -5,10 +5,11 @@
 //! ends a stream takes its channel from the state and shuts it down, which lets that writer go.
 
 use super::cover::Cover;
-use super::table::{Greeting, Mode, Reply, Table, Verdicts};
+use super::table::{Greeting, Mode, Reply, Table, Verdicts, boottime_ms};
 use super::{Events, Local, Lost, lock};
 use crate::control::Stats;
 use crate::frame::{Hello, Message, ResyncStep, encode};
+use crate::keep::{Keep, Right};
 use crate::op::{FileId, Op};
 use crate::replicate::{Answer, Replicate, Ticket, Verdict};
 use crate::tls::Channel;
@@ -16,7 +17,7 @@ use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaEvent};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a broken or slow stream is looked at.
@@ -39,6 +40,8 @@ pub struct Sender {
     /// While only what is named is compared: which names are not exact yet. Without it none is.
     cover: Mutex<Option<Cover>>,
     pair_round: AtomicU64,
+    /// Where the right to acknowledge is noted for the next process, and what the kernel agreed to.
+    keep: OnceLock<(Arc<Keep>, u64)>,
 }
 
 struct State {
@@ -71,11 +74,20 @@ pub(crate) struct Attached {
 impl Sender {
     /// A sender that acknowledges alone under `generation`.
     pub fn new(local: Local, generation: Generation, events: Events) -> Arc<Self> {
+        Self::with(local, Table::new(generation), events)
+    }
+
+    /// A sender with the right of one whose mount is taken over.
+    pub(crate) fn taken_over(local: Local, right: &Right, events: Events) -> Arc<Self> {
+        Self::with(local, Table::taken_over(right, Instant::now(), boottime_ms()), events)
+    }
+
+    fn with(local: Local, table: Table, events: Events) -> Arc<Self> {
         let sender = Arc::new(Self {
             local,
             events,
             writer: Mutex::default(),
-            state: Mutex::new(State { table: Table::new(generation), channel: None, waiting: 0 }),
+            state: Mutex::new(State { table, channel: None, waiting: 0 }),
             changed: Condvar::new(),
             epoch: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -84,6 +96,7 @@ impl Sender {
             fresh: Mutex::default(),
             cover: Mutex::default(),
             pair_round: AtomicU64::new(0),
+            keep: OnceLock::new(),
         });
         let watched = Arc::downgrade(&sender);
         std::thread::spawn(move || {
@@ -136,6 +149,7 @@ impl Sender {
         let epoch = {
             let mut state = lock(&self.state);
             state.table.complete_resync()?;
+            self.keep_right(&state.table);
             state.table.epoch()
         };
         // If the stream is lost now, its loss is told on its own.
@@ -320,8 +334,23 @@ impl Sender {
 
     /// Everybody looks at the state again.
     fn refresh(&self, state: &State) {
+        self.keep_right(&state.table);
         self.epoch.store(state.table.epoch(), Ordering::Release);
         self.changed.notify_all();
+    }
+
+    /// From now on the right to acknowledge is noted for the next process, before anything is done by it.
+    pub(crate) fn set_keep(&self, keep: Arc<Keep>, negotiated: u64) {
+        let state = lock(&self.state);
+        // Set once: a sender lives for one mount.
+        let _ = self.keep.set((keep, negotiated));
+        self.keep_right(&state.table);
+    }
+
+    fn keep_right(&self, table: &Table) {
+        if let Some((keep, negotiated)) = self.keep.get() {
+            keep.store.set_right(&Right { negotiated: *negotiated, ..table.right() });
+        }
     }
 
     /// One look at the clock: a broken stream that was not resumed, or a peer that does not acknowledge, is lost.
@@ -480,8 +509,12 @@ impl Sender {
 
     /// (Resync) all is copied: from now every new write waits for the peer.
     pub(crate) fn pair(&self, epoch: u64) -> Result<(), Lost> {
-        if !lock(&self.state).table.pair(epoch) {
-            return Err(over());
+        {
+            let mut state = lock(&self.state);
+            if !state.table.pair(epoch) {
+                return Err(over());
+            }
+            self.keep_right(&state.table);
         }
         *lock(&self.fresh) = HashSet::new();
         self.set_cover(None);

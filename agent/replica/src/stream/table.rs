@@ -3,9 +3,11 @@
 //! Every decision about who may hear of success is made here; threads and sockets are the sender's.
 
 use crate::frame::{Checked, Hello, number};
+use crate::keep::{Right, Word};
 use crate::replicate::{Answer, Verdict};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Acknowledges, Plane};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,6 +94,10 @@ pub(super) struct Table {
     epochs: u64,
     /// Since when nobody's word counts.
     frozen_since: Option<Instant>,
+    /// The same on the boot-time clock, in milliseconds.
+    held_since_ms: u64,
+    /// The session of the replica whose mount was taken over, until the core has decided.
+    lost_session: u64,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     bulk_bytes: usize,
@@ -114,6 +120,8 @@ impl Table {
             acked: 0,
             epochs: 0,
             frozen_since: None,
+            lost_session: 0,
+            held_since_ms: 0,
             kept: VecDeque::new(),
             kept_bytes: 0,
             bulk_bytes: 0,
@@ -349,6 +357,7 @@ impl Table {
         }
         self.generation = generation;
         self.grant_given_up = false;
+        self.lost_session = 0;
         self.mode = Mode::Alone;
         self.frozen_since = None;
         self.close_session();
@@ -376,6 +385,7 @@ impl Table {
         if self.mode == Mode::Paired {
             self.mode = Mode::Frozen;
             self.frozen_since = Some(Instant::now());
+            self.held_since_ms = boottime_ms();
         }
         self.close_session()
     }
@@ -398,6 +408,41 @@ impl Table {
         };
         let session = self.session.as_ref().map(|session| session.number);
         Plane::Serving { generation: self.generation, acknowledges, session, connected: self.streaming() }
+    }
+
+    /// What a replica that takes this one's mount over may acknowledge; the protocol's flags are the caller's.
+    pub(super) fn right(&self) -> Right {
+        let word = match self.mode {
+            Mode::Alone => Word::Grant,
+            Mode::Paired => Word::Peer,
+            Mode::Frozen => Word::Nobody(self.held_since_ms),
+            Mode::Refusing => Word::Never,
+        };
+        let session = self.session.as_ref().map_or(self.lost_session, |session| session.number);
+        Right { word, generation: self.generation, given_up: self.grant_given_up, session, negotiated: 0 }
+    }
+
+    /// The table of a replica that takes a mount over, with the right of the one before: without its stream, whatever
+    /// waited for the peer waits for a decision. `now_ms`: the boot-time clock.
+    pub(super) fn taken_over(right: &Right, now: Instant, now_ms: u64) -> Self {
+        let mut table = Self::new(right.generation);
+        table.grant_given_up = right.given_up;
+        table.held_since_ms = now_ms;
+        table.lost_session = right.session;
+        table.mode = match right.word {
+            Word::Grant => Mode::Alone,
+            Word::Peer => Mode::Frozen,
+            Word::Nobody(since) => {
+                table.held_since_ms = since.min(now_ms);
+                Mode::Frozen
+            }
+            Word::Never => Mode::Refusing,
+        };
+        if table.mode == Mode::Frozen {
+            let held = Duration::from_millis(now_ms - table.held_since_ms);
+            table.frozen_since = Some(now.checked_sub(held).unwrap_or(now));
+        }
+        table
     }
 
     /// Whether everything sent is acknowledged.
@@ -424,6 +469,12 @@ impl Table {
         let resumable = self.mode == Mode::Paired && now.duration_since(*since) < window;
         (!resumable).then(|| reason.clone())
     }
+}
+
+/// The clock that goes on while the machine sleeps, in milliseconds.
+pub(crate) fn boottime_ms() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
 #[cfg(test)]

@@ -145,6 +145,28 @@ impl Descriptors {
         Ok(backing)
     }
 
+    /// An object that is opened when it is needed.
+    pub fn by_handle(&self, (kind, device): (FileKind, u64), handle: FileHandle) -> Arc<Backing> {
+        let state = Mutex::new(State { locator: Locator::Handle { device, handle }, slot: None });
+        Arc::new(Backing { kind, state, used: AtomicBool::new(false) })
+    }
+
+    /// The handle an object is reached by.
+    pub fn handle(&self, backing: &Backing) -> Option<FileHandle> {
+        match &lock(&backing.state).locator {
+            Locator::Handle { handle, .. } => Some(handle.clone()),
+            Locator::Pinned(_) => None,
+        }
+    }
+
+    /// The descriptor that an object is reached by.
+    pub fn pinned(&self, backing: &Backing) -> Option<(Arc<OwnedFd>, Level)> {
+        match &lock(&backing.state).locator {
+            Locator::Handle { .. } => None,
+            Locator::Pinned(slot) => Some((slot.fd.clone(), slot.level)),
+        }
+    }
+
     /// A descriptor good for `level`. It stays open as long as it is held, whatever the set closes meanwhile.
     ///
     /// # Errors

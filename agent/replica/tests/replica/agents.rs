@@ -10,7 +10,7 @@ fn hello(configure: &Configure) -> (UnixStream, FromReplica) {
     (socket, answer)
 }
 
-fn going_on(nodes: &Nodes, limit_ms: u64) -> Configure {
+pub(super) fn going_on(nodes: &Nodes, limit_ms: u64) -> Configure {
     let socket = nodes.base.path().join("agents");
     let release = vec!["touch".to_owned(), nodes.base.path().join("released").display().to_string()];
     let orphan = Orphan { socket, limit_ms, addresses_ms: limit_ms / 2, release };

@@ -33,7 +33,7 @@ pub struct Found {
     pub(super) socket: UnixStream,
     /// What was read and not decoded yet.
     pub(super) decoder: Decoder,
-    pub(super) process: Process,
+    pub(super) process: super::Process,
 }
 
 /// A process that is not this agent's child.
@@ -107,9 +107,12 @@ async fn greet(path: &Path, configure: &Configure) -> Result<Answer> {
         // What it told before that is part of it.
         while let Some(message) = decoder.next_message::<FromReplica>()? {
             match message {
-                FromReplica::Found(plane) => return Ok(Answer::Obeys(Found { plane, socket, decoder, process })),
+                FromReplica::Found(plane) => {
+                    let process = super::Process::Found(process);
+                    return Ok(Answer::Obeys(Found { plane, socket, decoder, process }));
+                }
                 FromReplica::Refused(reason) => return Ok(Answer::Refuses(reason)),
-                FromReplica::Event(_) | FromReplica::Stats(_) | FromReplica::Verify(_) => {}
+                FromReplica::Event(_) | FromReplica::Done | FromReplica::Stats(_) | FromReplica::Verify(_) => {}
             }
         }
         match socket.read(&mut buffer).await? {

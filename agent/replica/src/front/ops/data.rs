@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::front::change::{Change, Prepared, complete};
 use crate::front::inodes::Inode;
+use crate::front::kept::is_resent;
 use crate::front::lock;
 use crate::front::reply::{FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, Reply};
 use crate::front::session::Connection;
@@ -45,11 +46,23 @@ impl Connection {
         let mut uses = lock(&inode.use_count);
         uses.opens += 1;
         uses.writers += u32::from(writes);
+        drop(uses);
+        self.inodes.keep_uses(inode);
         Ok(())
     }
 
     /// Counts a close; whether this was the last writer and the modification time has to be sent.
-    pub(in crate::front) fn count_close(&self, inode: &Inode, flags: u32) -> bool {
+    pub(in crate::front) fn count_close(&self, unique: u64, inode: &Inode, flags: u32) -> bool {
+        if is_resent(unique) {
+            // It may be counted already: too many opens do no harm, too few would lose an open file.
+            return lock(&inode.use_count).written;
+        }
+        let last = self.uncount(inode, flags);
+        self.inodes.keep_uses(inode);
+        last
+    }
+
+    fn uncount(&self, inode: &Inode, flags: u32) -> bool {
         let mut uses = lock(&inode.use_count);
         uses.opens = uses.opens.saturating_sub(1);
         if flags & ACCESS_MODE != READ_ONLY {
@@ -63,7 +76,7 @@ impl Connection {
     }
 
     pub(in crate::front) fn release(&self, unique: u64, inode: &Inode, flags: u32) -> Result<()> {
-        if self.count_close(inode, flags) {
+        if self.count_close(unique, inode, flags) {
             self.send_time(inode);
         }
         self.answer(unique, Reply::done())

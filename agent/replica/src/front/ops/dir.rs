@@ -35,6 +35,7 @@ impl Connection {
             let _order = inode.lock_order();
             self.inodes.open_backing(inode, Level::Path)?;
             lock(&inode.use_count).opens += 1;
+            self.inodes.keep_uses(inode);
         }
         let flags = if self.read_only { 0 } else { FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE };
         self.answer(unique, Reply::done().open(handle, flags))
@@ -42,7 +43,7 @@ impl Connection {
 
     pub(in crate::front) fn release_directory(&self, unique: u64, inode: &Inode, handle: u64) -> Result<()> {
         lock(&self.listings.kept).remove(&handle);
-        self.count_close(inode, libc::O_RDONLY as u32);
+        self.count_close(unique, inode, libc::O_RDONLY as u32);
         self.answer(unique, Reply::done())
     }
 
@@ -96,7 +97,7 @@ impl Connection {
 
     /// References given for a page that is not sent after all.
     fn take_back(&self, given: &[FileId]) {
-        given.iter().for_each(|id| self.inodes.unrefer(*id, 1));
+        given.iter().for_each(|id| self.inodes.forgotten_by_kernel(*id, 1));
     }
 
     fn listing(&self, inode: &Inode, handle: u64) -> Result<Arc<OwnedFd>> {

@@ -23,6 +23,10 @@ impl Connection {
         let mut change = Change::begin(self)?;
         for _ in 0..TRIES_MAX {
             let one = self.inodes.child(parent, name.to_bytes())?;
+            if self.begun_before(unique).is_some_and(|ino| self.inodes.status(&one).is_ok_and(|now| now.ino != ino)) {
+                // Another object has the name than before the first attempt.
+                return self.reply_done_before(change, unique, &[(parent, name), (other_parent, other_name)]);
+            }
             let other = self.inodes.child(other_parent, other_name.to_bytes())?;
             let prepared = change.prepare(&[parent, other_parent, &one, &other]);
             if !self.still_at(&one, parent, name) || !self.still_at(&other, other_parent, other_name) {
@@ -37,6 +41,7 @@ impl Connection {
                 self.inodes.before_name(other_parent, other_name, either)?;
                 let from = self.inodes.open_backing(parent, Level::Path)?;
                 let to = self.inodes.open_backing(other_parent, Level::Path)?;
+                self.begin(unique, self.inodes.status(&one)?.ino);
                 rustix::fs::renameat_with(&*from, name, &*to, other_name, RenameFlags::EXCHANGE)?;
                 let (here, there) = ((parent.id(), name.to_bytes()), (other_parent.id(), other_name.to_bytes()));
                 self.inodes.moved(&one, here, there);

@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::crash;
 use crate::front::change::Change;
 use crate::front::inodes::{Held, Inode};
 use crate::front::lock;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;
-use crate::op::{FileKind, Op};
+use crate::op::{Attributes, FileKind, Op};
 use crate::replicate::Verdict;
 use crate::tree::handle::proc_path;
 use crate::tree::identity::{Caller, as_caller};
@@ -56,7 +57,15 @@ impl Connection {
         let how = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode & 0o7777);
         self.inodes.before_name(parent, name, false)?;
-        match as_caller(caller, || rustix::fs::openat(&*directory, name, how, mode))? {
+        let begun = self.begin(unique, 0).is_some();
+        let made = match as_caller(caller, || rustix::fs::openat(&*directory, name, how, mode))? {
+            Err(Errno::EXIST) if begun => {
+                let again = how - OFlags::CREATE - OFlags::EXCL;
+                rustix::fs::openat(&*directory, name, again, Mode::empty())
+            }
+            made => made,
+        };
+        match made {
             Ok(fd) => {
                 change.made_here();
                 let status = Status::of(&fd)?;
@@ -144,7 +153,11 @@ impl Connection {
         let prepared = change.prepare(&[parent]);
         let directory = self.inodes.open_backing(parent, Level::Path)?;
         self.inodes.before_name(parent, name, makes_directory)?;
-        as_caller(caller, || make(&directory))??;
+        let begun = self.begin(unique, 0).is_some();
+        match as_caller(caller, || make(&directory))? {
+            Err(Errno::EXIST) if begun => {}
+            made => made?,
+        }
         change.made_here();
         let (child, status) = self.inodes.child_ordered(parent, &prepared.orders[0], name.to_bytes())?;
         self.inodes.made(child.id());
@@ -200,6 +213,7 @@ impl Connection {
         let (ttl, open_flags) = (self.ttl, self.open_flags());
         change.finish(move |verdict| match verdict {
             Verdict::Acknowledged => {
+                crash::point("front-acknowledged");
                 let entry = Reply::entry(child.into_kernel().id().0, Some(&status), ttl);
                 channel.send(unique, Ok(if opened.is_some() { entry.open(0, open_flags) } else { entry }));
             }
@@ -207,7 +221,7 @@ impl Connection {
                 if opened.is_some() {
                     let mut uses = lock(&child.use_count);
                     uses.opens = uses.opens.saturating_sub(1);
-                    uses.written = false;
+                    uses.written = false; // the kernel does not know it: nothing of it is kept
                 }
                 channel.send(unique, Err(Errno::IO));
             }
@@ -223,12 +237,13 @@ impl Connection {
         let source = self.inodes.open_backing(object, Level::Path)?;
         let directory = self.inodes.open_backing(parent, Level::Path)?;
         self.inodes.before_name(parent, name, false)?;
+        let begun = self.begin(unique, 0).is_some();
         let by_fd = rustix::fs::linkat(&*source, c"", &*directory, name, AtFlags::EMPTY_PATH);
         if by_fd == Err(Errno::NOENT) {
             // Without CAP_DAC_READ_SEARCH: through the link in /proc.
             let path = proc_path(source.as_fd());
             rustix::fs::linkat(rustix::fs::CWD, path.as_c_str(), &*directory, name, AtFlags::SYMLINK_FOLLOW)?;
-        } else {
+        } else if !(begun && by_fd == Err(Errno::EXIST)) {
             by_fd?;
         }
         change.made_here();
@@ -250,7 +265,12 @@ impl Connection {
     pub(in crate::front) fn remove(&self, unique: u64, parent: &Inode, name: &CStr, directory: bool) -> Result<()> {
         let mut change = Change::begin(self)?;
         for _ in 0..TRIES_MAX {
-            let child = self.inodes.child(parent, name.to_bytes())?;
+            let child = match self.inodes.child(parent, name.to_bytes()) {
+                Err(error) if self.taken_before(unique, error) => {
+                    return self.reply_done_before(change, unique, &[(parent, name)]);
+                }
+                child => child?,
+            };
             if (child.kind() == FileKind::Directory) != directory {
                 return Err(if directory { Errno::NOTDIR } else { Errno::ISDIR });
             }
@@ -260,6 +280,7 @@ impl Connection {
             }
             let fd = self.inodes.open_backing(parent, Level::Path)?;
             self.inodes.before_name(parent, name, directory)?;
+            self.begin(unique, 0);
             let last = self.keep_if_used(&child)?;
             let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&*fd, name, flags)?;
@@ -294,7 +315,12 @@ impl Connection {
         }
         let mut change = Change::begin(self)?;
         for _ in 0..TRIES_MAX {
-            let child = self.inodes.child(parent, name.to_bytes())?;
+            let child = match self.inodes.child(parent, name.to_bytes()) {
+                Err(error) if self.taken_before(unique, error) => {
+                    return self.reply_done_before(change, unique, &[(new_parent, new_name), (parent, name)]);
+                }
+                child => child?,
+            };
             let replaced = match self.inodes.child(new_parent, new_name.to_bytes()) {
                 Ok(replaced) => Some(replaced),
                 Err(Errno::NOENT) => None,
@@ -319,6 +345,7 @@ impl Connection {
             let either = is_directory(&child) || replaced.as_deref().is_some_and(is_directory);
             self.inodes.before_name(parent, name, either)?;
             self.inodes.before_name(new_parent, new_name, either)?;
+            self.begin(unique, 0);
             // Without a replaced object the target may still have come into being: NOREPLACE sees it, then once more.
             let how = if replaced.is_none() { flags | RenameFlags::NOREPLACE } else { flags };
             match self.rename_here((parent, name), (new_parent, new_name), &child, replaced.as_deref(), how) {
@@ -340,6 +367,26 @@ impl Connection {
             return Ok(());
         }
         Err(Errno::BUSY)
+    }
+
+    /// Answers a change of names that a process which is gone has made: as late as any, for the peer may not have it.
+    pub(super) fn reply_done_before(
+        &self,
+        mut change: Change<'_>,
+        unique: u64,
+        names: &[(&Inode, &CStr)],
+    ) -> Result<()> {
+        for (directory, name) in names {
+            self.inodes.settle_name(directory, name.to_bytes());
+            let prepared = change.prepare(&[directory]);
+            if prepared.replicable {
+                let modified = Some(self.inodes.status(directory)?.modified);
+                let attributes = Attributes { modified, ..Attributes::default() };
+                change.submit(&Op::SetAttributes { id: directory.id(), attributes }, &[]);
+            }
+        }
+        change.reply(unique, Ok(Reply::done()));
+        Ok(())
     }
 
     fn rename_here(
@@ -396,6 +443,7 @@ impl Connection {
         let last = child.kind() == FileKind::Directory || self.inodes.status(child)?.links <= 1;
         if last && lock(&child.use_count).opens > 0 {
             self.inodes.descriptors.pin(child.backing())?;
+            self.inodes.pin_outside(child);
         }
         Ok(last)
     }

@@ -30,6 +30,7 @@ impl Connection {
         let fd = as_caller(caller, || rustix::fs::openat(&*directory, c".", how, mode))??;
         let status = Status::of(&fd)?;
         let child = self.inodes.register_unnamed(parent, &status, fd)?;
+        self.inodes.pin_outside(&child);
         // While it has no name nothing of it outlives a crash, and its first name is written down.
         self.inodes.made(child.id());
         lock(&child.use_count).written = true; // its first modification time is to be sent

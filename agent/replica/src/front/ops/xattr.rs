@@ -52,7 +52,14 @@ impl Connection {
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[inode]);
         self.inodes.before(inode, Touch::Attributes)?;
-        xattr::set(&*fd, name, value, XattrFlags::from_bits_retain(flags))?;
+        let mut flags = XattrFlags::from_bits_retain(flags);
+        if flags.contains(XattrFlags::CREATE) {
+            if self.begin(unique, xattr::get_size(&*fd, name).is_ok().into()) == Some(0) {
+                // It was not there before the first attempt: what is there now, that one has set.
+                flags -= XattrFlags::CREATE;
+            }
+        }
+        xattr::set(&*fd, name, value, flags)?;
         change.made_here();
         let mode = if kill_sgid { clear_sgid(&fd)? } else { None };
         if prepared.replicable {
@@ -72,7 +79,11 @@ impl Connection {
         let mut change = Change::begin(self)?;
         let prepared = change.prepare(&[inode]);
         self.inodes.before(inode, Touch::Attributes)?;
-        xattr::remove(&*fd, name)?;
+        let was_there = self.begin(unique, xattr::get_size(&*fd, name).is_ok().into());
+        match xattr::remove(&*fd, name) {
+            Err(Errno::NODATA) if was_there == Some(1) => {}
+            removed => removed?,
+        }
         if prepared.replicable {
             change.submit(&Op::RemoveXattr { id: inode.id(), name: name.to_bytes().to_vec() }, &[]);
         }
