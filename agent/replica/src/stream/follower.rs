@@ -1,11 +1,11 @@
 //! The secondary's end of the stream: connects to the primary, applies what comes, acknowledges after each batch.
 
-use super::applier::{Applier, Effect, SyncJob};
+use super::applier::{Applier, BeginJob, Effect, SyncJob};
 use super::{Events, Local, lock};
 use crate::control::Stats;
 use crate::frame::{FrameReader, Message, encode};
 use crate::front::pool::Pool;
-use crate::tls::{Channel, Protection};
+use crate::tls::{Channel, Inbox, Protection};
 use crate::track::{Named, Tracker};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaEvent, ResyncProgress};
@@ -70,6 +70,8 @@ struct Shared {
 struct Syncing {
     state: Mutex<SyncState>,
     ended: Condvar,
+    /// A disk is being set to work early.
+    begins: AtomicBool,
 }
 
 #[derive(Default)]
@@ -253,7 +255,7 @@ impl Shared {
             Ok(greeted) => greeted,
             Err(end) => return end,
         };
-        let mut raw = Vec::new();
+        let mut inbox = Inbox::default();
         loop {
             match self.batch(&mut reader, applier, &mut place.applied, pool) {
                 Ok(()) => {}
@@ -264,7 +266,7 @@ impl Shared {
                     return End::Lost(reason);
                 }
             }
-            match channel.receive(&mut raw, &mut reader) {
+            match channel.receive(&mut inbox, &mut reader) {
                 Ok(true) => {}
                 Ok(false) => return End::Broken("the primary closed the stream".into()),
                 Err(error) => return End::Broken(format!("receiving from the primary failed: {error}")),
@@ -351,6 +353,7 @@ impl Shared {
                         Effect::None => {}
                         Effect::Reply(reply) => replies.push(reply),
                         Effect::Sync(job) => self.sync_beside(job, frame.sequence, pool),
+                        Effect::Begin(job) => self.begin_beside(job, pool),
                         Effect::Flush { request, flush } => self.sync(applier, Some((request, flush))),
                         Effect::Complete => self.sync(applier, None),
                         Effect::Unknown => self.know(Tracker::nothing_known)?,
@@ -387,6 +390,18 @@ impl Shared {
                 }
             }
             shared.syncing.end(failure);
+        });
+    }
+
+    /// Has a disk set to work early, unless that is being done already.
+    fn begin_beside(self: &Arc<Self>, job: BeginJob, pool: &Pool) {
+        if self.syncing.begins.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let shared = self.clone();
+        pool.run(move || {
+            job.run();
+            shared.syncing.begins.store(false, Ordering::Release);
         });
     }
 

@@ -6,7 +6,7 @@ use super::{Events, lock};
 use crate::frame::{FrameReader, Hello, Message, encode};
 use crate::front::Inodes;
 use crate::resync::{Plan, Union};
-use crate::tls::{Channel, Protection};
+use crate::tls::{Channel, Inbox, Protection};
 use crate::track::{
     Named, Standing, Tracker,
     told::{PARTS_MAX, TOLD_MAX},
@@ -220,7 +220,7 @@ fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, plan): (Atta
             crate::resync::run(&serve.sender, &serve.inodes, attached, (plan, &serve.events));
         });
     }
-    let mut raw = Vec::new();
+    let mut inbox = Inbox::default();
     let reason = loop {
         match reader.next_frame() {
             Ok(Some(frame)) => {
@@ -240,7 +240,7 @@ fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, plan): (Atta
                 break error.to_string();
             }
         }
-        match channel.receive(&mut raw, &mut reader) {
+        match channel.receive(&mut inbox, &mut reader) {
             Ok(true) => {}
             Ok(false) => break "the secondary closed the stream".into(),
             Err(error) => break format!("receiving from the secondary failed: {error}"),

@@ -26,6 +26,7 @@ impl Nodes {
         let addresses = [free[0].local_addr()?, free[1].local_addr()?];
         for node in [1, 2] {
             fs::create_dir_all(folder.join(format!("data{node}")))?;
+            fs::create_dir_all(folder.join(format!("state{node}")))?;
         }
         let fingerprints = [make_key(folder, 1)?, make_key(folder, 2)?];
         Ok(Self { folder: folder.to_owned(), addresses, fingerprints, encryption })
