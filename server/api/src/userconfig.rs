@@ -221,6 +221,12 @@ pub struct Var {
     pub value: String,
 }
 
+/// What the user's guide says of an attribute, for help beside a field. `elements` are those it stands in, from the
+/// outermost inwards: `safe/service/heart`. None for what is not in the guide.
+pub fn meaning(elements: &str, attribute: &str) -> Option<&'static str> {
+    guide::meaning(elements, attribute)
+}
+
 /// Something accepted that this version does not use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
