@@ -243,7 +243,8 @@ impl Agent {
             ("HOLDFAST_SOCKET".to_owned(), text(self.layout.socket())),
         ];
         env.extend(user.vars.iter().map(|var| (var.name.clone(), var.value.clone())));
-        Some(Setting { bin: active.join("bin"), env, user, log: self.application_log(checked) })
+        let (bin, log, runs) = (active.join("bin"), self.application_log(checked), crate::cgroup::runs_of(name));
+        Some(Setting { bin, env, user, log, runs })
     }
 
     fn address_setting(&self, checked: &Checked) -> Option<vip::Setting> {

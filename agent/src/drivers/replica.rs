@@ -264,6 +264,7 @@ fn start(program: &Path, configure: &Configure) -> Result<Started> {
     ours.set_nonblocking(true)?;
     let mut command = Command::new(program);
     command.args(["--control-fd", "0"]).stdin(OwnedFd::from(theirs));
+    crate::cgroup::place_replica(&configure.module, &mut command);
     let child = command.spawn().with_context(|| {
         format!("cannot start {}: install it beside the agent or give --replica-bin", program.display())
     })?;
