@@ -61,6 +61,7 @@ pub async fn by_keyboard(browser: &Browser) -> Result<()> {
     browser.expect("[data-testid=select-node1][aria-current]", PATIENCE).await?;
     // From the first thing of the page on.
     browser.script("document.querySelector('.skip').focus()").await?;
+    browser.press(Key::Tab).await?;
     let mut walked = Vec::new();
     while walked.last().is_none_or(|last| last != "commands") {
         ensure!(walked.len() < 40, "Tab does not reach the commands: {walked:?}");
