@@ -40,6 +40,8 @@ pub fn ActionMenu(
     #[prop(optional)]
     icon: Option<Icon>,
 ) -> impl IntoView {
+    // Drawn anew only when an item has changed: a press on an item, or the focus on it, outlives every other report.
+    let entries = Memo::new(move |_| entries.get());
     let open = RwSignal::new(false);
     let root = NodeRef::<html::Div>::new();
     let button = NodeRef::<html::Button>::new();
