@@ -56,16 +56,7 @@ pub fn ActionMenu(
             on_pick.run(entry.id);
         }
     };
-    let keys = move |event: ev::KeyboardEvent| match event.key().as_str() {
-        "Escape" if open.get_untracked() => {
-            event.stop_propagation();
-            close();
-        }
-        "ArrowDown" => step_focus(&event, root, 1, open),
-        "ArrowUp" => step_focus(&event, root, -1, open),
-        "Tab" => open.set(false),
-        _ => {}
-    };
+    let keys = move |event: ev::KeyboardEvent| on_key(&event, root, open, close);
     let item_prefix = testid.clone();
     let words = label.clone();
     view! {
@@ -109,6 +100,20 @@ fn item<F: Fn(&MenuEntry) + 'static>(prefix: &str, entry: MenuEntry, pick: F) ->
             <span>{label}</span>
             {why.map(|why| view! { <small>{prose(&why)}</small> })}
         </button>
+    }
+}
+
+/// What a key does in the menu: Escape closes it, arrows walk its items, Tab leaves it.
+fn on_key(event: &ev::KeyboardEvent, root: NodeRef<html::Div>, open: RwSignal<bool>, close: impl Fn()) {
+    match event.key().as_str() {
+        "Escape" if open.get_untracked() => {
+            event.stop_propagation();
+            close();
+        }
+        "ArrowDown" => step_focus(event, root, 1, open),
+        "ArrowUp" => step_focus(event, root, -1, open),
+        "Tab" => open.set(false),
+        _ => {}
     }
 }
 
