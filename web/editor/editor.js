@@ -59,8 +59,18 @@ export function mount(host, label, words, changed) {
         lintGutter(), look, syntaxHighlighting(colours), language.of([]),
         // Tab leaves the editor, as it leaves every field.
         keymap.of([...defaultKeymap, ...searchKeymap, ...historyKeymap]),
-        EditorView.contentAttributes.of({ 'aria-label': label, spellcheck: 'false', autocapitalize: 'none' }),
+        EditorView.contentAttributes.of({ 'aria-label': label, tabindex: '0', spellcheck: 'false', autocapitalize: 'none' }),
         EditorState.phrases.of(words),
+        // What replaces a selection is put there by the editor: the browser would carry the selection's looks over in
+        // style attributes, which the policy forbids.
+        EditorView.domEventHandlers({
+          beforeinput(event, view) {
+            if (event.inputType !== 'insertText' || event.data === null || event.isComposing || view.state.selection.main.empty) return false;
+            event.preventDefault();
+            view.dispatch(view.state.update(view.state.replaceSelection(event.data), { scrollIntoView: true, userEvent: 'input.type' }));
+            return true;
+          },
+        }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged && !update.transactions.some((one) => one.annotation(fromPage))) changed(update.state.doc.toString());
         }),

@@ -131,10 +131,9 @@ impl Browser {
         let host = self.find(testid).await?;
         host.scroll_into_view().await?;
         let content = host.get_shadow_root().await?.find(By::Css(".cm-content")).await?;
-        content.click().await?;
-        content.send_keys(Key::Control + "a").await?;
-        content.send_keys(Key::Delete).await?;
-        // Typed line by line: the editor would indent what follows an Enter.
+        // In one go: what is not the active element of the document gets the caret at its end each time.
+        content.send_keys(Key::Control + "a" + Key::Null + Key::Delete).await?;
+        // As one piece: the editor would indent what follows an Enter.
         let script = "const [host, text] = arguments; const line = host.shadowRoot.querySelector('.cm-content'); \
                       line.focus(); document.execCommand('insertText', false, text);";
         let arguments = vec![host.to_json()?, json!(text)];

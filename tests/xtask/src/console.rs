@@ -80,9 +80,9 @@ fn compile(root: &Path, release: bool) -> Result<PathBuf> {
     let profile = if release { "wasm-release" } else { "wasm-dev" };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target_dir = root.join("target");
-    // Without type erasure the views of a development build are large types, slow to compile. The variable also
-    // replaces flags meant for the native build (RUSTFLAGS would win over it).
-    let flags = if release { "" } else { "--cfg erase_components" };
+    // Without type erasure views are large types, slow to compile, and the release is 17 % larger on the wire. The
+    // variable also replaces flags meant for the native build (RUSTFLAGS would win over it).
+    let flags = "--cfg erase_components";
     let status = Command::new(cargo)
         .current_dir(root)
         .args([

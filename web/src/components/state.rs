@@ -1,8 +1,8 @@
 //! A state by colour, shape and word; data states; resync progress.
 
-use crate::language::{t, tf};
+use crate::language::t;
 use crate::rules::text;
-use crate::rules::tone::{Shown, Tone, data_tone, show};
+use crate::rules::tone::{Shown, Tone, data_tone, data_words, show};
 use crate::store::Console;
 use holdfast_api::agent::ResyncReport;
 use holdfast_api::console::ModuleOnNode;
@@ -74,7 +74,7 @@ pub fn DataChip(
     let console = Console::get();
     move || {
         let tone = if fresh && console.is_live() { data_tone(data) } else { Tone::Lost };
-        view! { <Chip tone text=tf!("data {data}", data) /> }
+        view! { <Chip tone text=data_words(data) /> }
     }
 }
 

@@ -109,6 +109,17 @@ pub fn data_tone(data: DataState) -> Tone {
     }
 }
 
+/// A data state in words.
+pub fn data_words(data: DataState) -> &'static str {
+    match data {
+        DataState::UpToDate => t!("data up to date"),
+        DataState::Outdated => t!("data outdated"),
+        DataState::Inconsistent => t!("data inconsistent"),
+        DataState::Diverged => t!("data diverged"),
+        DataState::Unknown => t!("data unknown"),
+    }
+}
+
 /// The colour of a resource.
 pub fn resource_tone(name: &str, value: &ResourceValue) -> Tone {
     match value {
