@@ -267,7 +267,12 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
             let log = agent.commands.file();
             Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
         }
+        Request::Diff { module, start } => match agent.diff(&module, start).await? {
+            Ok(report) => Answer::Verify { report },
+            Err(reason) => refused(&reason),
+        },
         Request::Diverged { module } => Answer::Diverged { copies: agent.set_aside(&module).await? },
+        Request::DivergedExport { module, id, to } => done(agent.export_set_aside(&module, &id, &to).await?),
         Request::DivergedDelete { module, id } => done(agent.delete_set_aside(&module, &id).await?),
         Request::Snapshot { .. } | Request::Export { .. } | Request::Verify { .. } => {
             refused("this is answered in another way")

@@ -433,6 +433,16 @@ impl Sender {
         if state.table.epoch() == epoch { Ok(()) } else { Err(over()) }
     }
 
+    /// (Resync) whether the session stands.
+    pub(crate) fn still(&self, epoch: u64) -> Result<(), Lost> {
+        if lock(&self.state).table.epoch() == epoch { Ok(()) } else { Err(over()) }
+    }
+
+    /// (Resync) how long to rest before the next step, so that the application's changes do not wait.
+    pub(crate) fn rest(&self) -> Duration {
+        lock(&self.state).table.pace.rest(Instant::now())
+    }
+
     /// (Resync) sends a step.
     pub(crate) fn resync_send(&self, epoch: u64, message: &Message, payload: &[u8]) -> Result<(), Lost> {
         self.push(encode(message, payload), (true, false), epoch).map(|_| ()).ok_or_else(over)
