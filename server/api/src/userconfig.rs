@@ -175,6 +175,12 @@ pub struct Rfs {
     pub encryption: bool,
     /// Sending that blocks longer than this is a lost stream.
     pub send_timeout_ms: u64,
+    /// `nbrei`: threads of a resync.
+    #[serde(default = "resync_threads")]
+    pub resync_threads: u32,
+    /// `reiallowedbw`, in bytes per second: what a resync may send; 0: no limit.
+    #[serde(default)]
+    pub resync_bytes_per_s: u64,
     /// The replicated directories, absolute and none inside another.
     pub directories: Vec<String>,
     /// `<notreplicated>` of all directories, in the order written.
@@ -185,6 +191,10 @@ pub struct Rfs {
     pub required: Vec<String>,
     /// `<flow>`: the lan that carries the replication, if no heartbeat says so.
     pub flow: Option<String>,
+}
+
+fn resync_threads() -> u32 {
+    6
 }
 
 /// `async` of `<rfs>`.

@@ -80,11 +80,10 @@ pub fn resync(resync: &ResyncReport) -> String {
         tf!("{0} copied", 0 = bytes(resync.bytes_sent)),
     ];
     if resync.elapsed_ms >= 1000 {
-        let rate = resync.bytes_done * 1000 / resync.elapsed_ms;
-        parts.push(format!("{}/s", bytes(rate)));
-        if let Some(left_s) = resync.bytes_total.saturating_sub(resync.bytes_done).checked_div(rate) {
-            parts.push(tf!("{0} left", 0 = duration_ms(left_s * 1000)));
-        }
+        parts.push(format!("{}/s", bytes(resync.bytes_per_s)));
+    }
+    if let Some(left_ms) = resync.left_ms {
+        parts.push(tf!("{0} left", 0 = duration_ms(left_ms)));
     }
     parts.join(" · ")
 }
@@ -148,7 +147,14 @@ mod tests {
         let none = ResyncReport::default();
         assert_eq!(resync_percent(&none), None);
         assert_eq!(resync(&ResyncReport { elapsed_ms: 5000, ..none }), "0 B of 0 B compared · 0 B copied · 0 B/s");
-        let half = ResyncReport { bytes_done: 50, bytes_total: 100, elapsed_ms: 1000, ..none };
+        let half = ResyncReport {
+            bytes_done: 50,
+            bytes_total: 100,
+            elapsed_ms: 1000,
+            bytes_per_s: 50,
+            left_ms: Some(1000),
+            ..none
+        };
         assert_eq!(resync_percent(&half), Some(50));
         assert!(resync(&half).ends_with("50 B/s · 1 s left"));
     }

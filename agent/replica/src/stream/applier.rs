@@ -114,6 +114,15 @@ pub enum Effect {
         /// Number to be saved, or 0.
         flush: u64,
     },
+    /// Sync the file systems, save the mark (base and number), then answer this request.
+    Mark {
+        /// As asked.
+        request: u64,
+        /// What the marks are counted from.
+        base: u64,
+        /// Number of this one.
+        flush: u64,
+    },
     /// What may differ is not known from here on: saved before anything more is applied.
     Unknown,
     /// Everything is here: sync the file systems, then tell the agent.
@@ -340,6 +349,7 @@ impl Applier {
                 Ok(Effect::None)
             }
             ResyncStep::Flush { request, flush } => Ok(Effect::Flush { request, flush }),
+            ResyncStep::Mark { request, base, flush } => Ok(Effect::Mark { request, base, flush }),
             ResyncStep::Begin { full } => Ok(if full { Effect::Unknown } else { Effect::None }),
             ResyncStep::Match { directory, entries, absent } => {
                 self.match_names(directory, &entries, &absent).map(|()| Effect::None)

@@ -111,6 +111,17 @@ struct Place {
     broken: Option<(Instant, String)>,
 }
 
+/// What follows a sync of the file systems.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The answer to this request, with this flush saved (0: none).
+    Flush(u64, u64),
+    /// The answer to this request, with this mark saved.
+    Mark(u64, (u64, u64)),
+    /// Both copies are the same.
+    Complete,
+}
+
 /// How a connection ended.
 enum End {
     /// It broke; the stream may resume.
@@ -354,8 +365,11 @@ impl Shared {
                         Effect::Reply(reply) => replies.push(reply),
                         Effect::Sync(job) => self.sync_beside(job, frame.sequence, pool),
                         Effect::Begin(job) => self.begin_beside(job, pool),
-                        Effect::Flush { request, flush } => self.sync(applier, Some((request, flush))),
-                        Effect::Complete => self.sync(applier, None),
+                        Effect::Flush { request, flush } => self.sync(applier, Wanted::Flush(request, flush)),
+                        Effect::Mark { request, base, flush } => {
+                            self.sync(applier, Wanted::Mark(request, (base, flush)))
+                        }
+                        Effect::Complete => self.sync(applier, Wanted::Complete),
                         Effect::Unknown => self.know(Tracker::nothing_known)?,
                     }
                     *applied += 1;
@@ -446,8 +460,8 @@ impl Shared {
     }
 
     /// Syncs the replicated file systems beside the stream (the primary's writes go on), saves what follows from it, then
-    /// answers the primary (`request`, flush) or tells the agent. Everything applied before this call is covered.
-    fn sync(self: &Arc<Self>, applier: &Applier, request: Option<(u64, u64)>) {
+    /// answers the primary or tells the agent. Everything applied before this call is covered.
+    fn sync(self: &Arc<Self>, applier: &Applier, wanted: Wanted) {
         let roots = applier.roots();
         let shared = self.clone();
         std::thread::spawn(move || {
@@ -457,22 +471,35 @@ impl Shared {
                 ))
             });
             let session = shared.follow.session;
-            let done = failed.map_or(Ok(()), Err).and_then(|()| match request {
-                Some((_, 0)) => Ok(()),
-                Some((_, flush)) => shared.know(|tracker| tracker.stands_at(flush)),
-                None => shared.know(|tracker| tracker.paired(session, u64::MAX)),
+            let done = failed.map_or(Ok(()), Err).and_then(|()| match wanted {
+                Wanted::Flush(_, 0) => Ok(()),
+                Wanted::Flush(_, flush) => shared.know(|tracker| tracker.stands_at(flush)),
+                Wanted::Mark(_, mark) => shared.know(|tracker| tracker.marked_by_peer(mark)),
+                Wanted::Complete => shared.know(|tracker| tracker.paired(session, u64::MAX)),
             });
-            match (done, request) {
+            match (done, wanted) {
                 (Err(reason), _) => shared.send(&[Message::Broken(reason)]),
-                (Ok(()), Some((request, _))) => shared.send(&[Message::Flushed(request)]),
-                (Ok(()), None) => shared.tell(ReplicaEvent::CaughtUp { session }),
+                (Ok(()), Wanted::Flush(request, _) | Wanted::Mark(request, _)) => {
+                    shared.send(&[Message::Flushed(request)]);
+                }
+                (Ok(()), Wanted::Complete) => shared.tell(ReplicaEvent::CaughtUp { session }),
             }
         });
     }
 
-    fn progress(&self, figures: [u64; 6]) {
-        let [entries_done, entries_total, bytes_done, bytes_total, bytes_sent, elapsed_ms] = figures;
-        let progress = ResyncProgress { entries_done, entries_total, bytes_done, bytes_total, bytes_sent, elapsed_ms };
+    fn progress(&self, figures: [u64; 8]) {
+        let [entries_done, entries_total, bytes_done, bytes_total, bytes_sent, elapsed_ms, bytes_per_s, left] = figures;
+        let left_ms = (left != u64::MAX).then_some(left);
+        let progress = ResyncProgress {
+            entries_done,
+            entries_total,
+            bytes_done,
+            bytes_total,
+            bytes_sent,
+            elapsed_ms,
+            bytes_per_s,
+            left_ms,
+        };
         self.tell(ReplicaEvent::ResyncProgress { progress });
     }
 }

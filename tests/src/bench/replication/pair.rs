@@ -59,6 +59,9 @@ impl Nodes {
             resume_window_ms: 700,
             exclusions: Vec::new(),
             required: Vec::new(),
+            resync_threads: 6,
+            resync_bytes_per_s: 0,
+            resync_mark_ms: 15_000,
             orphan: None,
         };
         Replica::start(configure, &self.folder.join(format!("log{node}")))

@@ -8,6 +8,7 @@ use crate::stream::table::{Mode, Reply};
 use crate::stream::{Lost, lock};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 impl Sender {
     /// From here on these names only may mean something else on the secondary; `None`: any may.
@@ -51,6 +52,16 @@ impl Sender {
     pub(crate) fn wait_window(&self, epoch: u64) -> Result<(), Lost> {
         let state = self.wait_room(true);
         if state.table.epoch() == epoch { Ok(()) } else { Err(over()) }
+    }
+
+    /// (Resync) whether the session stands.
+    pub(crate) fn still(&self, epoch: u64) -> Result<(), Lost> {
+        if lock(&self.state).table.epoch() == epoch { Ok(()) } else { Err(over()) }
+    }
+
+    /// (Resync) how long to rest before the next step, so that the application's changes do not wait.
+    pub(crate) fn rest(&self) -> Duration {
+        lock(&self.state).table.pace.rest(Instant::now())
     }
 
     /// (Resync) sends a step.
