@@ -131,17 +131,17 @@ impl ClusterForm {
 mod tests {
     use super::*;
 
-    fn cluster(name: &str, lans: &[&str], nodes: &[(u16, &str, &[(&str, &str)])]) -> ClusterView {
-        let node = |(id, name, addresses): &(u16, &str, &[(&str, &str)])| ClusterNodeForm {
-            id: NodeId(*id),
-            name: (*name).to_owned(),
-            addresses: addresses.iter().map(|(lan, address)| ((*lan).to_owned(), (*address).to_owned())).collect(),
-        };
+    fn node(id: u16, name: &str, addresses: &[(&str, &str)]) -> ClusterNodeForm {
+        let addresses = addresses.iter().map(|(lan, address)| ((*lan).to_owned(), (*address).to_owned())).collect();
+        ClusterNodeForm { id: NodeId(id), name: name.to_owned(), addresses }
+    }
+
+    fn cluster(name: &str, lans: &[&str], nodes: &[ClusterNodeForm]) -> ClusterView {
         ClusterView {
             version: 1,
             name: name.to_owned(),
             lans: lans.iter().map(|lan| (*lan).to_owned()).collect(),
-            nodes: nodes.iter().map(node).collect(),
+            nodes: nodes.to_vec(),
             author: String::new(),
             saved_unix_ms: 0,
         }
@@ -149,11 +149,12 @@ mod tests {
 
     #[test]
     fn changes_of_a_cluster_are_told_one_by_one() {
-        let old = cluster("demo", &["a"], &[(1, "node1", &[("a", "10.0.0.1")]), (2, "node2", &[("a", "10.0.0.2")])]);
+        let old =
+            cluster("demo", &["a"], &[node(1, "node1", &[("a", "10.0.0.1")]), node(2, "node2", &[("a", "10.0.0.2")])]);
         let new = cluster(
             "demo",
             &["a", "b"],
-            &[(1, "first", &[("a", "10.0.0.9"), ("b", "10.1.0.1")]), (3, "node3", &[("a", "10.0.0.3")])],
+            &[node(1, "first", &[("a", "10.0.0.9"), ("b", "10.1.0.1")]), node(3, "node3", &[("a", "10.0.0.3")])],
         );
         assert_eq!(
             new.changes_from(&old),
@@ -167,6 +168,6 @@ mod tests {
             ]
         );
         assert!(new.changes_from(&new).is_empty());
-        assert!(old.changes_from(&new).contains(&"first has no address on b any more".to_owned()));
+        assert!(old.changes_from(&new).contains(&"node1 has no address on b any more".to_owned()));
     }
 }
