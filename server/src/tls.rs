@@ -207,7 +207,7 @@ impl Tls {
     pub fn shown(&self) -> anyhow::Result<CertificateView> {
         match self.leaf.own() {
             Some(own) => own::view(&own, true),
-            None => own::view(&*self.leaf.made(), false),
+            None => own::view(&self.leaf.made(), false),
         }
     }
 
