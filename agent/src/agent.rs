@@ -4,6 +4,7 @@ mod begin;
 mod checks;
 mod configure;
 pub mod data;
+mod export;
 mod marks;
 mod shutdown;
 mod start;

@@ -109,10 +109,27 @@ pub enum Request {
         /// Begin.
         start: bool,
     },
+    /// Compare this node's copy of a module with the serving peer's before it follows, or tell how far that is; answered by
+    /// `Verify` or `Refused`.
+    Diff {
+        /// Which.
+        module: String,
+        /// Begin.
+        start: bool,
+    },
     /// What was set aside of a module on this node; answered by `Diverged`.
     Diverged {
         /// Which.
         module: String,
+    },
+    /// Write what was set aside into one zip on that node; answered by `Done` or `Refused`.
+    DivergedExport {
+        /// Which module.
+        module: String,
+        /// Under which name.
+        id: String,
+        /// Absolute path of the zip, which must not exist yet.
+        to: String,
     },
     /// Delete what was set aside; answered by `Done` or `Refused`.
     DivergedDelete {

@@ -92,6 +92,13 @@ pub enum ToEngine {
         /// The answer; of a node that does not serve beside a secondary, the name of the one that may.
         reply: oneshot::Sender<Result<VerifyReport, Option<String>>>,
     },
+    /// The copy here is to be compared with the serving peer's, or how far that is.
+    Diff {
+        /// Begin.
+        start: bool,
+        /// The answer, or why not.
+        reply: oneshot::Sender<Result<VerifyReport, String>>,
+    },
     /// A script counts restarts of its own.
     Loop {
         /// What.
@@ -261,6 +268,11 @@ impl Running {
                 let _ = reply.send(self.verify(start));
                 None
             }
+            ToEngine::Diff { start, reply } => {
+                // A failure means that nobody waits for the answer any more.
+                let _ = reply.send(self.diff(start));
+                None
+            }
             ToEngine::Print { level, text } => {
                 self.log(level, &text);
                 None
@@ -288,6 +300,18 @@ impl Running {
             ModuleState::Second => Err(view.peer.map(|peer| peer.node)),
             ModuleState::Prim | ModuleState::Alone => Ok(self.engine.drivers.replica.verify(start)),
             _ => Err(None),
+        }
+    }
+
+    fn diff(&mut self, start: bool) -> Result<VerifyReport, String> {
+        let view = self.engine.node.view();
+        match view.state {
+            ModuleState::Prim | ModuleState::Alone => Err(
+                "this node is primary: order it on the other node, whose copy is to be compared (`holdfast -H NODE rfsdiff …`)"
+                    .to_owned(),
+            ),
+            ModuleState::Second => Err("this node follows its primary: `rfsverify` compares both copies".to_owned()),
+            _ => Ok(self.engine.drivers.replica.diff(start)),
         }
     }
 

@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod backoff;
 pub mod boot;
+pub mod cgroup;
 pub mod cli;
 pub mod clock;
 pub mod cluster_link;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Parser;
 use holdfast_agent::agent::Agent;
+use holdfast_agent::cgroup::divide_unit;
 use holdfast_agent::enrol::join;
 use holdfast_agent::options::{Action, Cli};
 use holdfast_agent::priority::{lift_session, real_time_workers};
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     lift_session();
+    if cli.action.is_none() {
+        divide_unit();
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().worker_threads(WORKERS).on_thread_start(real_time_workers(WORKERS));
     let runtime = runtime.build()?;

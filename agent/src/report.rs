@@ -176,6 +176,8 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, dates: &mu
         bytes_total: resync.bytes_total,
         bytes_sent: resync.bytes_sent,
         elapsed_ms: resync.elapsed_ms,
+        bytes_per_s: resync.bytes_per_s,
+        left_ms: resync.left_ms,
     });
     let inventory = view.inventory.map(|inventory| InventoryReport {
         entries: inventory.entries,

@@ -1,12 +1,26 @@
-// Starts the console; says so when it cannot start.
-import init from './app.js';
+// Starts the console in the page's language; says so when it cannot start.
+import init, { run } from './app.js';
+
+const language = document.documentElement.lang;
+const splash = document.getElementById('splash');
+const words = splash?.querySelector('p');
+if (words?.dataset[language]) words.textContent = words.dataset[language];
+
+// Asked for beside the program; without its texts the console is in English.
+const texts = language === 'en'
+  ? ''
+  : fetch(new URL(`./${language}.json`, import.meta.url)).then((answer) => answer.ok ? answer.text() : '', () => '');
+
+// The editor is loaded by the first page that edits.
+window.holdfastEditor = () => import('./editor.js');
 
 try {
   await init({ module_or_path: new URL('./app_bg.wasm', import.meta.url) });
+  run(language, await texts);
 } catch (error) {
-  const splash = document.getElementById('splash');
-  if (splash) {
-    splash.textContent = 'The console cannot start in this browser: ' + error + '. Reload the page; if it stays, use a current Firefox, Chromium or Safari.';
+  if (words) {
+    const cannot = words.dataset[`${language}Cannot`] ?? words.dataset.enCannot;
+    words.textContent = cannot.replace('{error}', error);
   }
   throw error;
 }

@@ -10,7 +10,7 @@ use crate::live::Live;
 use crate::register::Register;
 use crate::tasks::Tasks;
 use crate::tls::{Tls, names};
-use holdfast_api::console::{ClusterNodeForm, ClusterView, ModuleFacts, ModuleView};
+use holdfast_api::console::{ClusterView, ModuleFacts, ModuleView};
 use holdfast_api::ids::{ModuleId, NodeId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -49,29 +49,19 @@ impl Desired {
 
     /// The cluster as the console sees it.
     pub fn cluster_view(&self) -> ClusterView {
-        let Some(saved) = &self.cluster else {
-            return ClusterView {
-                version: 0,
-                name: String::new(),
-                lans: vec!["default".into()],
-                nodes: Vec::new(),
-                author: String::new(),
-                saved_unix_ms: 0,
-            };
-        };
-        let form = |node: &holdfast_api::config::ClusterNode| ClusterNodeForm {
-            id: node.id,
-            name: node.name.clone(),
-            addresses: node.addresses.clone(),
-        };
-        ClusterView {
-            version: saved.config.version,
-            name: saved.config.name.clone(),
-            lans: saved.config.lans.clone(),
-            nodes: saved.config.nodes.iter().map(form).collect(),
-            author: saved.author.clone(),
-            saved_unix_ms: saved.at_ms,
-        }
+        self.cluster.as_ref().map_or_else(no_cluster, SavedCluster::view)
+    }
+}
+
+/// What is shown before the first cluster is saved.
+pub fn no_cluster() -> ClusterView {
+    ClusterView {
+        version: 0,
+        name: String::new(),
+        lans: vec!["default".into()],
+        nodes: Vec::new(),
+        author: String::new(),
+        saved_unix_ms: 0,
     }
 }
 

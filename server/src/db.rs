@@ -5,6 +5,7 @@ pub mod modules;
 pub mod nodes;
 pub mod records;
 pub mod register;
+pub mod settings;
 pub mod tokens;
 pub mod users;
 

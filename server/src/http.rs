@@ -7,6 +7,7 @@ pub mod openapi;
 pub mod operate;
 pub mod register;
 pub mod session;
+pub mod settings;
 pub mod snapshots;
 pub mod users;
 
@@ -60,6 +61,12 @@ table! {
     get "/api/v1/cluster" => cluster::view,
     put "/api/v1/cluster" => cluster::save,
     get "/api/v1/cluster/versions" => cluster::versions,
+    get "/api/v1/cluster/versions/{version}" => cluster::version,
+    post "/api/v1/cluster/restore" => cluster::restore,
+    get "/api/v1/settings" => settings::view,
+    put "/api/v1/settings/certificate" => settings::set_certificate,
+    delete "/api/v1/settings/certificate" => settings::remove_certificate,
+    put "/api/v1/settings/retention" => settings::set_retention,
     get "/api/v1/nodes" => nodes::list,
     post "/api/v1/nodes/probe" => nodes::probe,
     post "/api/v1/nodes/enrol" => nodes::enrol,

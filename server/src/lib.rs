@@ -81,12 +81,12 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
     tasks.spawn(serve::accept(Arc::clone(&app), listener, browsers, agents));
     tasks.spawn(live::Live::keep(Arc::clone(&app)));
     tasks.spawn(tasks::Tasks::keep(Arc::clone(&app)));
-    tasks.spawn(renew(Arc::clone(&app)));
+    tasks.spawn(hourly(Arc::clone(&app)));
     Ok(Server { listen, setup_link, app, tasks, _lock: lock })
 }
 
-/// Renews the server's certificate when that is due, for ever.
-async fn renew(app: Arc<App>) {
+/// Renews the server's certificate when that is due and deletes what is older than it is to be kept, for ever.
+async fn hourly(app: Arc<App>) {
     let mut hour = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hour.tick().await;
@@ -94,6 +94,9 @@ async fn renew(app: Arc<App>) {
             Ok(true) => tracing::info!("the server's certificate was renewed"),
             Ok(false) => {}
             Err(error) => tracing::error!("the server's certificate cannot be renewed: {error:#}"),
+        }
+        if let Err(failure) = http::settings::sweep(&app).await {
+            tracing::error!("old records cannot be deleted: {failure}");
         }
     }
 }

@@ -1,16 +1,20 @@
 //! The server's own certificate authority, its certificate, and the TLS configurations for browsers and agents.
 
+mod leaf;
 pub mod names;
+pub mod own;
 
 use anyhow::{Context, bail};
+use holdfast_api::console::{CertificateForm, CertificateView};
+use leaf::{Shown, ToBrowsers};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
     SubjectPublicKeyInfo, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use std::io::Write;
@@ -18,10 +22,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-/// Days for which the server's certificate is valid: what browsers accept.
-const LEAF_DAYS: i64 = 397;
-/// The server's certificate is renewed when fewer days are left.
-const RENEW_DAYS: i64 = 60;
 /// Days for which a node's certificate is valid; removal of the node is revocation.
 const NODE_DAYS: i64 = 3650;
 /// A node's certificate is renewed on connecting when fewer days are left.
@@ -48,18 +48,9 @@ pub struct Tls {
     ca: CertificateDer<'static>,
     /// The authority's certificate (PEM), offered on the login page.
     pub ca_pem: String,
-    leaf: Arc<LeafResolver>,
+    leaf: Arc<Shown>,
     browsers: Arc<ServerConfig>,
     agents: RwLock<Arc<ServerConfig>>,
-}
-
-#[derive(Debug)]
-struct LeafResolver(RwLock<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for LeafResolver {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.read().ok().map(|key| Arc::clone(&key))
-    }
 }
 
 /// Fingerprint of a certificate's key: lower-case hex SHA-256 of its SubjectPublicKeyInfo (DER).
@@ -144,15 +135,20 @@ impl Tls {
         let (key_pem, ca_pem) = (read(&key_file)?, read(&ca_file)?);
         let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).context("ca.pem holds no certificate")?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, KeyPair::from_pem(&key_pem).context("ca.key holds no key")?)?;
-        let leaf = match load_leaf(folder, extra_names, &ca) {
+        let leaf = match leaf::load(folder, extra_names, &ca) {
             Ok(leaf) => leaf,
             Err(reason) => {
                 tracing::info!("making a server certificate: {reason:#}");
-                make_leaf(folder, extra_names, &issuer, &ca)?
+                leaf::make(folder, extra_names, &issuer, &ca)?
             }
         };
-        let leaf = Arc::new(LeafResolver(RwLock::new(Arc::new(leaf))));
-        let mut browsers = builder()?.with_no_client_auth().with_cert_resolver(Arc::clone(&leaf) as _);
+        let own = own::load(folder).unwrap_or_else(|error| {
+            tracing::error!("browsers get the certificate of this server's own authority: {error:#}; give it anew");
+            None
+        });
+        let leaf = Arc::new(Shown::new(leaf, own));
+        let browsers = Arc::new(ToBrowsers(Arc::clone(&leaf)));
+        let mut browsers = builder()?.with_no_client_auth().with_cert_resolver(browsers);
         browsers.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let agents = agent_config(&issuer, &ca, &leaf, revoked)?;
         Ok(Self {
@@ -196,14 +192,44 @@ impl Tls {
     /// # Errors
     /// The new certificate cannot be made or written.
     pub fn renew(&self) -> anyhow::Result<bool> {
-        if load_leaf(&self.folder, &self.extra_names, &self.ca).is_ok() {
+        if leaf::load(&self.folder, &self.extra_names, &self.ca).is_ok() {
             return Ok(false);
         }
-        let new = make_leaf(&self.folder, &self.extra_names, &self.issuer, &self.ca)?;
-        if let Ok(mut current) = self.leaf.0.write() {
-            *current = Arc::new(new);
-        }
+        let new = leaf::make(&self.folder, &self.extra_names, &self.issuer, &self.ca)?;
+        self.leaf.set_made(new);
         Ok(true)
+    }
+
+    /// The certificate that browsers see.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn shown(&self) -> anyhow::Result<CertificateView> {
+        match self.leaf.own() {
+            Some(own) => own::view(&own, true),
+            None => own::view(&self.leaf.made(), false),
+        }
+    }
+
+    /// Gives browsers the certificate of `form`, which [`own::check`] has read, on new connections and after a restart.
+    ///
+    /// # Errors
+    /// It cannot be saved; nothing has changed then.
+    pub fn set_own(&self, form: &CertificateForm, certified: CertifiedKey) -> anyhow::Result<CertificateView> {
+        let view = own::view(&certified, true)?;
+        own::keep(&self.folder, form)?;
+        self.leaf.set_own(Some(certified));
+        Ok(view)
+    }
+
+    /// Gives browsers the certificate of the server's own authority again; true if they saw another one.
+    ///
+    /// # Errors
+    /// The other one cannot be removed; nothing has changed then.
+    pub fn forget_own(&self) -> anyhow::Result<bool> {
+        let was = own::forget(&self.folder)?;
+        self.leaf.set_own(None);
+        Ok(was)
     }
 
     /// Refuses these client certificates (serial number, time of revocation in Unix milliseconds) from now on.
@@ -289,7 +315,7 @@ fn builder() -> anyhow::Result<rustls::ConfigBuilder<ServerConfig, rustls::Wants
 fn agent_config(
     issuer: &Issuer<'static, KeyPair>,
     ca: &CertificateDer<'static>,
-    leaf: &Arc<LeafResolver>,
+    leaf: &Arc<Shown>,
     revoked: &[(Vec<u8>, u64)],
 ) -> anyhow::Result<ServerConfig> {
     let mut roots = RootCertStore::empty();
@@ -332,73 +358,6 @@ fn revocation_list(
         key_identifier_method: KeyIdMethod::Sha256,
     };
     Ok(list.signed_by(issuer)?.into())
-}
-
-fn certified(leaf: CertificateDer<'static>, ca: &CertificateDer<'static>, key: &str) -> anyhow::Result<CertifiedKey> {
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("server.key holds no key")?;
-    let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
-    let certified = CertifiedKey::new(vec![leaf, ca.clone()], key);
-    certified.keys_match().context("server.key is not the key of server.pem")?;
-    Ok(certified)
-}
-
-/// The saved certificate; fails, with the reason, if a new one is needed.
-fn load_leaf(folder: &Path, extra: &[String], ca: &CertificateDer<'static>) -> anyhow::Result<CertifiedKey> {
-    let pem = std::fs::read_to_string(folder.join("server.pem")).context("there is none yet")?;
-    let key = std::fs::read_to_string(folder.join("server.key")).context("its key is missing")?;
-    let leaf = CertificateDer::from_pem_slice(pem.as_bytes()).context("server.pem holds no certificate")?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).context("server.pem cannot be read")?;
-    let (_, authority) = x509_parser::parse_x509_certificate(ca).context("ca.pem cannot be read")?;
-    parsed.verify_signature(Some(authority.public_key())).context("it is from another authority")?;
-    let left = parsed.validity().not_after.timestamp() - jiff::Timestamp::now().as_second();
-    if left < RENEW_DAYS * 86_400 {
-        bail!("its end is near");
-    }
-    let held = held_names(&parsed);
-    if let Some(missing) = names::certificate_names(extra).iter().find(|name| !held.contains(name)) {
-        bail!("it lacks the name {missing}");
-    }
-    let leaf = leaf.clone();
-    certified(leaf, ca, &key)
-}
-
-fn held_names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
-    use x509_parser::extensions::GeneralName;
-    let Ok(Some(names)) = certificate.subject_alternative_name() else {
-        return Vec::new();
-    };
-    let text = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
-            Ok(v4) => Some(std::net::Ipv4Addr::from(v4).to_string()),
-            Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
-        },
-        _ => None,
-    };
-    names.value.general_names.iter().filter_map(text).collect()
-}
-
-fn make_leaf(
-    folder: &Path,
-    extra: &[String],
-    issuer: &Issuer<'static, KeyPair>,
-    ca: &CertificateDer<'static>,
-) -> anyhow::Result<CertifiedKey> {
-    let names = names::certificate_names(extra);
-    let mut params = CertificateParams::new(names.clone())?;
-    set_validity(&mut params, LEAF_DAYS)?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, names.first().map_or("holdfast", String::as_str));
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    params.serial_number = Some(SerialNumber::from_slice(&new_serial()));
-    let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, issuer)?;
-    let key = key.serialize_pem();
-    write_private(&folder.join("server.key"), &key)?;
-    write_private(&folder.join("server.pem"), &certificate.pem())?;
-    certified(certificate.der().clone(), ca, &key)
 }
 
 #[cfg(test)]

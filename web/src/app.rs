@@ -4,6 +4,7 @@ use crate::client;
 use crate::components::icon::Icon;
 use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::shell::{AppShell, PageHead};
+use crate::language::t;
 use crate::live;
 use crate::pages::{
     advanced, cluster, configuration, control, login, monitoring, support, troubleshooting, users, wizard,
@@ -68,10 +69,10 @@ fn Unknown() -> impl IntoView {
     view! {
         <main class="gate">
             {move || match console.session_error.get() {
-                None => view! { <Waiting text="Asking the server…" /> }.into_any(),
+                None => view! { <Waiting text=t!("Asking the server…") /> }.into_any(),
                 Some(text) => view! {
-                    <Notice tone=Tone::Bad title="The server does not answer" text>
-                        <button type="button" class="btn compact" on:click=move |_| ask_session(console)>"Try again"</button>
+                    <Notice tone=Tone::Bad title=t!("The server does not answer") text>
+                        <button type="button" class="btn compact" on:click=move |_| ask_session(console)>{t!("Try again")}</button>
                     </Notice>
                 }
                 .into_any(),
@@ -122,7 +123,7 @@ fn Home() -> impl IntoView {
     });
     move || match next.get() {
         Some(path) => view! { <Redirect path=path /> }.into_any(),
-        None => view! { <Waiting text="Waiting for the first snapshot…" /> }.into_any(),
+        None => view! { <Waiting text=t!("Waiting for the first snapshot…") /> }.into_any(),
     }
 }
 
@@ -130,9 +131,9 @@ fn Home() -> impl IntoView {
 fn NotFound() -> impl IntoView {
     view! {
         <div class="page narrow">
-            <PageHead title="There is no such page".to_owned() />
-            <EmptyState icon=Icon::Info title="Nothing is at this address" text="It may have been written wrongly, or belong to another version of the console.">
-                <A href="/" attr:class="btn primary">"To the start"</A>
+            <PageHead title=t!("There is no such page").to_owned() />
+            <EmptyState icon=Icon::Info title=t!("Nothing is at this address") text=t!("It may have been written wrongly, or belong to another version of the console.")>
+                <A href="/" attr:class="btn primary">{t!("To the start")}</A>
             </EmptyState>
         </div>
     }

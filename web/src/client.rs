@@ -1,5 +1,6 @@
 //! The REST interface, typed: one function per route the console uses.
 
+use crate::language::tf;
 use gloo_net::http::{Method, RequestBuilder, Response};
 use holdfast_api::agent::{ChecksSwitch, LogKind, LogPage, ModuleCommand};
 use holdfast_api::console::{
@@ -335,9 +336,9 @@ async fn accepted(response: Response) -> Answer<Response> {
     }
     let status = response.status();
     let problem = response.json::<Problem>().await.unwrap_or_else(|_| Problem {
-        title: format!("The server answered {status}"),
+        title: tf!("The server answered {status}", status),
         status,
-        detail: format!("The server answered {status} {}", response.status_text()),
+        detail: tf!("The server answered {status} {0}", status, 0 = response.status_text()),
         ..Problem::default()
     });
     Err(ApiError::Problem(Box::new(problem)))
@@ -345,14 +346,16 @@ async fn accepted(response: Response) -> Answer<Response> {
 
 async fn read<T: DeserializeOwned>(response: Response) -> Answer<T> {
     response.json().await.map_err(|error| {
-        ApiError::Network(format!(
-            "The server's answer is not understood ({error}); reload the page, it may be older than the server."
+        ApiError::Network(tf!(
+            "The server's answer is not understood ({error}); reload the page, it may be older than the server.",
+            error
         ))
     })
 }
 
 fn unreached(error: gloo_net::Error) -> ApiError {
-    ApiError::Network(format!(
-        "The server was not reached ({error}). Failover does not depend on it; try again when it is back."
+    ApiError::Network(tf!(
+        "The server was not reached ({error}). Failover does not depend on it; try again when it is back.",
+        error
     ))
 }

@@ -1,5 +1,6 @@
 //! The browser: clock, dates, storage, clipboard, files to save.
 
+use crate::language;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::JsValue;
 
@@ -8,13 +9,13 @@ pub fn now_ms() -> u64 {
     js_sys::Date::now() as u64
 }
 
-/// Date and time here, to the second: `2026-11-22 09:10:11`.
+/// Date and time here, to the second, as the language writes them: `2026-11-22 09:10:11`.
 pub fn date_time(unix_ms: u64) -> String {
     if unix_ms == 0 {
         return "–".to_owned();
     }
     let date = js_sys::Date::new(&JsValue::from_f64(unix_ms as f64));
-    format!("{:04}-{:02}-{:02} {}", date.get_full_year(), date.get_month() + 1, date.get_date(), clock(&date))
+    language::date((date.get_full_year(), date.get_month() + 1, date.get_date()), &clock(&date))
 }
 
 /// Date and time here, to the millisecond, for logs.
@@ -29,6 +30,11 @@ pub fn time(unix_ms: u64) -> String {
 
 fn clock(date: &js_sys::Date) -> String {
     format!("{:02}:{:02}:{:02}", date.get_hours(), date.get_minutes(), date.get_seconds())
+}
+
+/// A setting of this browser that was saved.
+pub fn saved(key: &str) -> Option<String> {
+    web_sys::window().and_then(|window| window.local_storage().ok().flatten())?.get_item(key).ok().flatten()
 }
 
 /// Saves a setting of this browser; `None` forgets it. Without storage nothing is kept.

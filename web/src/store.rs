@@ -2,6 +2,7 @@
 
 use crate::client::{self, Answer};
 use crate::components::dialog::Question;
+use crate::language::tf;
 use crate::platform;
 use crate::rules::tone::Tone;
 use holdfast_api::console::{LiveSnapshot, ModuleLive, SessionView, TaskStarted, TaskState, TaskView, UserRole};
@@ -237,9 +238,9 @@ impl Console {
                     .filter(|node| node.state == TaskState::Failed)
                     .map(|node| format!("{}: {}", node.name, node.message))
                     .collect();
-                self.toast(Tone::Bad, format!("{} failed. {}", task.title, reasons.join(" ")));
+                self.toast(Tone::Bad, tf!("{0} failed. {1}", 0 = task.title, 1 = reasons.join(" ")));
             } else {
-                self.toast(Tone::Ok, format!("{}: done.", task.title));
+                self.toast(Tone::Ok, tf!("{0}: done.", 0 = task.title));
             }
         }
     }

@@ -10,10 +10,12 @@ mod answers;
 mod commands;
 mod data;
 mod effects;
+mod fullsync;
 mod held;
 mod leaving;
 mod peer;
 mod preferred;
+mod progress;
 mod role;
 mod rules;
 mod scripts;
@@ -78,6 +80,8 @@ pub struct Node {
     /// See [`Situation::live`].
     live: bool,
     agreed: bool,
+    /// An operator ordered that everything is compared (`fullsync`), and the data plane was not told yet.
+    compare_all: bool,
     forced: Option<Force>,
     /// The number asked of the peer at present.
     asking: Option<u64>,
@@ -116,6 +120,8 @@ pub struct Node {
     /// It has been primary since its last start.
     served: bool,
     resync: Option<ResyncProgress>,
+    /// When the resync was told as resources last.
+    progress_told: Option<Instant>,
     /// (Serving) resyncs in a row that ended early: the next is offered later and later.
     failed_resyncs: u32,
     /// (Following) why the last stream ended, until the next resync is complete.
@@ -194,6 +200,7 @@ impl Node {
             following: None,
             live: false,
             agreed: false,
+            compare_all: false,
             forced: None,
             asking: None,
             waiting: None,
@@ -219,6 +226,7 @@ impl Node {
             aside: data::Aside::No,
             served: false,
             resync: None,
+            progress_told: None,
             failed_resyncs: 0,
             stream_ended: None,
             swap_request: None,

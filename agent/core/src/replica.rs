@@ -49,6 +49,8 @@ pub enum ReplicaCommand {
         /// Generation of the copy here.
         generation: Generation,
     },
+    /// Forget what is known of what may differ, durably: the next resync compares everything. It has no answer.
+    CompareAll,
     /// (Following, after `CaughtUp`) the agent has saved UpToDate: answer the primary.
     ConfirmUpToDate,
     /// (Following) accept nothing more from the stream, apply all that was received; answers `Fenced`.
@@ -178,6 +180,12 @@ pub struct ResyncProgress {
     pub bytes_sent: u64,
     /// Milliseconds since the resync began.
     pub elapsed_ms: u64,
+    /// Bytes compared per second, of late.
+    #[serde(default)]
+    pub bytes_per_s: u64,
+    /// Milliseconds that it will go on for, as it goes; `None`: nobody knows yet.
+    #[serde(default)]
+    pub left_ms: Option<u64>,
 }
 
 impl std::fmt::Display for ResyncProgress {

@@ -16,8 +16,17 @@ pub const VALUES_MAX: usize = 32;
 /// Classes of which only the module itself speaks.
 const OWN_CLASSES: [&str; 3] = ["state", "heartbeat", "heart"];
 /// Resources of which only the module itself speaks; the last is the witness's word, not a checker's.
-const OWN_NAMES: [&str; 5] =
-    ["usersetting.boot", "usersetting.failover", "rfs.uptodate", "rfs.degraded", "splitbrain.uptodate"];
+const OWN_NAMES: [&str; 9] = [
+    "usersetting.boot",
+    "usersetting.failover",
+    "rfs.uptodate",
+    "rfs.degraded",
+    "rfs.rei_bandwidth",
+    "rfs.rei_size",
+    "rfs.rei_entries",
+    "rfs.rei_left",
+    "splitbrain.uptodate",
+];
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! [`FromReplica::Found`], and goes on as if it had started it. An agent on an asynchronous runtime uses [`encode`] and [`Decoder`];
 //! blocking code uses [`send`] and [`receive`].
 
+use crate::resync::Limits;
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::userconfig::Exclusion;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
@@ -15,9 +16,13 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Version of this protocol; a replica refuses a `Configure` of another.
 pub const PROTOCOL: u32 = 4;
+
+/// Most threads of a resync.
+pub const RESYNC_THREADS_MAX: u32 = 64;
 
 /// Longest frame accepted, in bytes, without its length field.
 pub const FRAME_MAX: usize = 1 << 20;
@@ -36,7 +41,8 @@ pub enum ToReplica {
     End,
     /// Everything after it, executed in the order given.
     Command(ReplicaCommand),
-    /// (Serving) compare both copies; answered by `Verify` reports.
+    /// (Serving) compare both copies; (neither serving nor following) compare the copy here with the serving peer's.
+    /// Nothing is changed. Answered by `Verify` reports.
     Verify,
 }
 
@@ -117,6 +123,15 @@ pub struct Configure {
     /// How long a broken stream may take to resume before it is reported lost, in milliseconds.
     #[serde(default = "default_resume_window_ms")]
     pub resume_window_ms: u64,
+    /// Threads of a resync that compare contents.
+    #[serde(default = "default_resync_threads")]
+    pub resync_threads: u32,
+    /// Bytes per second that a resync may send; 0: any number.
+    #[serde(default)]
+    pub resync_bytes_per_s: u64,
+    /// Time between two marks of a resync, in milliseconds: from the last one an interrupted resync goes on.
+    #[serde(default = "default_resync_mark_ms")]
+    pub resync_mark_ms: u64,
     /// How it goes on when its agent is gone; `None`: it ends with it.
     #[serde(default)]
     pub orphan: Option<Orphan>,
@@ -140,6 +155,25 @@ fn default_send_timeout_ms() -> u64 {
     5000
 }
 
+impl Configure {
+    pub(crate) fn resync_limits(&self) -> Limits {
+        let threads = self.resync_threads.clamp(1, RESYNC_THREADS_MAX) as usize;
+        Limits {
+            threads,
+            bytes_per_s: self.resync_bytes_per_s,
+            mark_period: Duration::from_millis(self.resync_mark_ms),
+        }
+    }
+}
+
+fn default_resync_mark_ms() -> u64 {
+    Limits::default().mark_period.as_millis() as u64
+}
+
+fn default_resync_threads() -> u32 {
+    Limits::default().threads as u32
+}
+
 fn default_resume_window_ms() -> u64 {
     700
 }
@@ -155,6 +189,9 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Differences found.
     pub differences: u64,
+    /// (Before a resync) bytes that it would send.
+    #[serde(default)]
+    pub bytes_to_copy: u64,
     /// The first of them, each `path: what, the primary's value first`.
     pub named: Vec<String>,
     /// Why it did not come to its end.

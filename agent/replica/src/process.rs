@@ -42,6 +42,8 @@ pub enum Step {
     StartServing(Generation),
     /// Mount read-only if that is not so.
     MountReadOnly,
+    /// Forget what is known of what may differ.
+    CompareAll,
     /// Connect and apply.
     StartFollower(u64, Generation),
     /// Expect the peer for this session.
@@ -74,6 +76,7 @@ pub fn plan(role: Role, command: &ReplicaCommand) -> Result<(Role, Vec<Step>), S
                 Step::Tell(ReplicaEvent::Serving),
             ],
         ),
+        (C::CompareAll, Idle | Fenced | Serving) => (role, vec![Step::CompareAll]),
         (C::AcceptPeer { session }, Serving) => (Serving, vec![Step::AcceptPeer(*session)]),
         (C::CompleteResync, Serving) => (Serving, vec![Step::Complete]),
         (C::ContinueAlone { generation }, Serving) => (Serving, vec![Step::ContinueAlone(*generation)]),

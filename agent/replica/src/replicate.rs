@@ -29,6 +29,12 @@ pub trait Replicate: Send + Sync + 'static {
     /// socket, bounded by the send timeout.
     fn submit(&self, op: &Op, payload: &[u8]) -> Ticket;
 
+    /// Puts a change into the stream that nobody waits for: it may travel with the next one, a moment later.
+    fn submit_later(&self, op: &Op) {
+        let ticket = self.submit(op, &[]);
+        self.complete(ticket, Box::new(|_| {}));
+    }
+
     /// The local change is done: answer as soon as the peer has acknowledged or the grant to go on alone is held.
     fn complete(&self, ticket: Ticket, answer: Answer);
 

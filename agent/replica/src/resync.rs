@@ -16,24 +16,47 @@
 //!
 //! At the end, with all changes paused, nothing is left to look at: from there every write waits for the secondary.
 
+mod budget;
 mod compare;
+mod hands;
+mod marks;
+mod rate;
 mod union;
 mod walk;
+mod workers;
 
 pub(crate) use union::{Plan, Union};
 
 use crate::frame::Message;
-use crate::front::Inodes;
 use crate::inspect::Count;
 use crate::stream::sender::{Attached, Sender};
+use crate::stream::server::{Opening, Serve};
 use crate::stream::{Events, Lost};
 use holdfast_core::replica::{ReplicaEvent, ResyncProgress};
+use rate::Rate;
 use rustix::io::Errno;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Shortest time between two reports of progress.
 const REPORT: Duration = Duration::from_millis(250);
+
+/// What a resync may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Threads that compare contents.
+    pub threads: usize,
+    /// Bytes per second that may be sent; 0: any number.
+    pub bytes_per_s: u64,
+    /// Time between two marks, from the last of which an interrupted resync goes on.
+    pub mark_period: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { threads: 6, bytes_per_s: 0, mark_period: marks::PERIOD }
+    }
+}
 
 /// Why a resync ended early.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +70,10 @@ pub(crate) enum Fault {
 }
 
 /// Resyncs the peer of a session that has just begun; ends in `ResyncCopied` or in the session's loss.
-pub(crate) fn run(sender: &Arc<Sender>, inodes: &Arc<Inodes>, attached: Attached, (plan, events): (Plan, &Events)) {
+pub(crate) fn run(serve: &Serve, attached: Attached, opening: Opening) {
+    let Serve { sender, inodes, events, limits, .. } = serve;
+    let Opening { plan, base, since } = opening;
+    workers::yield_to_others();
     let count = Arc::new(Count::default());
     let counting = {
         let count = count.clone();
@@ -61,9 +87,27 @@ pub(crate) fn run(sender: &Arc<Sender>, inodes: &Arc<Inodes>, attached: Attached
         Plan::Named(union) => format!("what is named only: {}", union.len()),
     };
     tracing::info!(session = attached.session, what, "resync compares");
-    let report =
-        Report { sender: sender.clone(), events: events.clone(), began: Instant::now(), last: None, count, named: 0 };
-    let mut walk = walk::Walk::new(sender.clone(), inodes.clone(), attached.epoch, report);
+    let report = Report {
+        sender: sender.clone(),
+        events: events.clone(),
+        began: Instant::now(),
+        last: None,
+        count: count.clone(),
+        named: 0,
+        rate: Rate::default(),
+    };
+    let hands = hands::Hands::new(sender.clone(), inodes.clone(), attached.epoch, limits);
+    let workers = match workers::Workers::start(&hands, limits.threads) {
+        Ok(workers) => workers,
+        Err(error) => {
+            count.stop();
+            let text =
+                format!("cannot start the threads of the resync: {error}; too many processes run on the primary");
+            return sender.lose(attached.epoch, &text);
+        }
+    };
+    let marks = marks::Marks::new(limits.mark_period, (attached.session, base), since);
+    let mut walk = walk::Walk::new(hands, (workers, limits.threads), report, marks);
     let result = walk.all(attached.session, plan);
     walk.report().count.stop();
     // Only counts: nothing depends on how it ended.
@@ -89,6 +133,7 @@ struct Report {
     count: Arc<Count>,
     /// Entries that are known to be compared, if not everything is counted.
     named: u64,
+    rate: Rate,
 }
 
 impl Report {
@@ -110,11 +155,20 @@ impl Report {
         p.entries_total = total.entries.max(named).max(p.entries_done);
         p.bytes_total = total.bytes.max(p.bytes_done);
         p.elapsed_ms = elapsed_ms;
-        let progress = *p;
+        let mut progress = *p;
+        self.rate.tell(&mut progress);
         self.last = Some((Instant::now(), progress));
         (self.events)(ReplicaEvent::ResyncProgress { progress });
         let p = progress;
-        let figures = [p.entries_done, p.entries_total, p.bytes_done, p.bytes_total, p.bytes_sent, p.elapsed_ms];
-        self.sender.tell(&Message::Progress(figures));
+        self.sender.tell(&Message::Progress([
+            p.entries_done,
+            p.entries_total,
+            p.bytes_done,
+            p.bytes_total,
+            p.bytes_sent,
+            p.elapsed_ms,
+            p.bytes_per_s,
+            p.left_ms.unwrap_or(u64::MAX),
+        ]));
     }
 }

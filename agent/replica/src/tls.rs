@@ -3,25 +3,26 @@
 //! Without encryption both ends prove that they know the cluster's secret before anything else is said; what follows then
 //! travels in the clear.
 
+mod channel;
+mod patience;
 pub mod pin;
+
+pub use channel::{Channel, Inbox};
 
 use rustix::net::sockopt;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::frame::{FrameReader, Message, encode};
 
 /// How long an unfinished handshake is borne.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-
-/// Size of the buffer for received bytes.
-const RECEIVE: usize = 256 << 10;
 
 /// Why keys could not be used or a peer not be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -147,120 +148,6 @@ fn prove(channel: &Channel, key: &[u8; 32], accepted: bool) -> io::Result<()> {
         Message::Proof(proof) if blake3::Hash::from(proof) == blake3::Hash::from(answer(&mine, !accepted)) => Ok(()),
         _ => {
             Err(io::Error::other("the peer does not know the cluster's secret: push the cluster configuration to both"))
-        }
-    }
-}
-
-/// One end of a connection between two replicas.
-///
-/// One thread at a time sends (the sender's lock sees to that) and one thread receives. The lock inside is held for
-/// encryption and decryption only, never while a socket call blocks.
-#[derive(Debug)]
-pub struct Channel {
-    socket: TcpStream,
-    tls: Option<Mutex<Connection>>,
-}
-
-impl Channel {
-    fn new(socket: TcpStream, tls: Option<Connection>) -> Self {
-        Self { socket, tls: tls.map(Mutex::new) }
-    }
-
-    /// Sends all of `bytes`, encrypted into `scratch` first. After an error the channel is of no more use.
-    pub fn send(&self, bytes: &[u8], scratch: &mut Vec<u8>) -> io::Result<()> {
-        let Some(tls) = &self.tls else { return (&self.socket).write_all(bytes) };
-        scratch.clear();
-        {
-            let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
-            tls.writer().write_all(bytes)?;
-            while tls.wants_write() {
-                tls.write_tls(scratch)?;
-            }
-        }
-        (&self.socket).write_all(scratch)
-    }
-
-    /// Waits for bytes and appends what they decrypt to. Answers `false` at the end of the stream. `raw` is scratch.
-    pub fn receive(&self, raw: &mut Vec<u8>, into: &mut FrameReader) -> io::Result<bool> {
-        raw.resize(RECEIVE, 0);
-        let Some(tls) = &self.tls else {
-            let count = read_retrying(&self.socket, raw)?;
-            into.push(&raw[..count]);
-            return Ok(count > 0);
-        };
-        // The handshake may have left decrypted bytes behind.
-        if take_plaintext(&mut tls.lock().unwrap_or_else(PoisonError::into_inner), into)? {
-            return Ok(true);
-        }
-        loop {
-            let count = read_retrying(&self.socket, raw)?;
-            if count == 0 {
-                return Ok(false);
-            }
-            let mut rest = &raw[..count];
-            let mut any = false;
-            let mut tls = tls.lock().unwrap_or_else(PoisonError::into_inner);
-            while !rest.is_empty() {
-                tls.read_tls(&mut rest)?;
-                tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                any |= take_plaintext(&mut tls, into)?;
-            }
-            if any {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Waits for one message, for the greeting.
-    pub fn expect_message(&self, reader: &mut FrameReader) -> io::Result<Message> {
-        let mut raw = Vec::new();
-        loop {
-            let next = reader.next_frame().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            if let Some(frame) = next {
-                return Ok(frame.message);
-            }
-            if !self.receive(&mut raw, reader)? {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the peer closed the connection while greeting",
-                ));
-            }
-        }
-    }
-
-    /// From now on waits for bytes as long as it takes (keep-alive notices a peer that is gone).
-    pub fn greeted(&self) -> io::Result<()> {
-        self.socket.set_read_timeout(None)
-    }
-
-    /// Ends both directions at once: a blocked sender or receiver returns. Bytes received already can still be read.
-    pub fn shutdown(&self) {
-        // An error means that it is closed already.
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-fn read_retrying(mut socket: &TcpStream, raw: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match socket.read(raw) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-fn take_plaintext(tls: &mut Connection, into: &mut FrameReader) -> io::Result<bool> {
-    let mut any = false;
-    let mut part = [0; 16 << 10];
-    loop {
-        match tls.reader().read(&mut part) {
-            Ok(0) => return Ok(any),
-            Ok(count) => {
-                into.push(&part[..count]);
-                any = true;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
-            Err(error) => return Err(error),
         }
     }
 }

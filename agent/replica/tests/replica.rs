@@ -7,9 +7,11 @@ mod agents;
 mod copies;
 #[path = "replica/outlives.rs"]
 mod outlives;
+#[path = "replica/resyncs.rs"]
+mod resyncs;
 
 use holdfast_api::ids::{Generation, ModuleId, NodeId};
-use holdfast_core::replica::{Acknowledges, Plane, ReplicaCommand as C, ReplicaEvent as E};
+use holdfast_core::replica::{Acknowledges, Plane, ReplicaCommand as C, ReplicaEvent as E, ResyncProgress};
 use holdfast_replica::control::{
     self, AsyncMode, Configure, FromReplica, Orphan, PROTOCOL, Stats, ToReplica, VerifyReport,
 };
@@ -90,6 +92,9 @@ impl Nodes {
             boot_id: "boot".into(),
             send_timeout_ms: 5000,
             resume_window_ms: 700,
+            resync_threads: 6,
+            resync_bytes_per_s: 0,
+            resync_mark_ms: 15_000,
             orphan: None,
         }
     }

@@ -39,6 +39,16 @@ impl Agent {
         answer.await.map_err(|_| ended())
     }
 
+    /// Begins to compare the copy of a node that does not follow with the serving peer's, or tells how far that is.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub async fn diff(&self, module: &str, start: bool) -> Result<Result<VerifyReport, String>> {
+        let (reply, answer) = oneshot::channel();
+        self.requests(module).await?.send(ToEngine::Diff { start, reply }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())
+    }
+
     /// Everything that was set aside of a module on this node, oldest first.
     ///
     /// # Errors

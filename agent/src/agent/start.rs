@@ -32,6 +32,8 @@ use tokio::sync::mpsc;
 
 const INPUTS: usize = 512;
 const REQUESTS: usize = 64;
+/// Time between two marks from which an interrupted resync goes on, in milliseconds.
+const RESYNC_MARK_MS: u64 = 15_000;
 
 /// The nodes of a module, as seen from here: two of a mirror module, one of a light one.
 struct Nodes<'a> {
@@ -243,7 +245,8 @@ impl Agent {
             ("HOLDFAST_SOCKET".to_owned(), text(self.layout.socket())),
         ];
         env.extend(user.vars.iter().map(|var| (var.name.clone(), var.value.clone())));
-        Some(Setting { bin: active.join("bin"), env, user, log: self.application_log(checked) })
+        let (bin, log, runs) = (active.join("bin"), self.application_log(checked), crate::cgroup::runs_of(name));
+        Some(Setting { bin, env, user, log, runs })
     }
 
     fn address_setting(&self, checked: &Checked) -> Option<vip::Setting> {
@@ -289,6 +292,9 @@ impl Agent {
             // The application waits no longer for a silent peer than for a silent heartbeat.
             send_timeout_ms: rfs.send_timeout_ms.min(checked.user_config.heart.timeout_ms),
             resume_window_ms: checked.user_config.heart.pulse_ms,
+            resync_threads: rfs.resync_threads,
+            resync_bytes_per_s: rfs.resync_bytes_per_s,
+            resync_mark_ms: RESYNC_MARK_MS,
             orphan: Some(self.orphan(checked)),
         };
         Ok(Some(replica::Setting {

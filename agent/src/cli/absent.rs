@@ -50,14 +50,13 @@ const ABSENT: &[(&[&str], &str)] = &[
         "a node's key goes with its data folder; `holdfast cluster deconfig` takes the node out of its cluster",
     ),
     (
-        &["rfsdiff"],
-        "how much a resync would copy is not told beforehand in this version; while it runs, `holdfast state` shows its progress",
+        &["rfssync"],
+        "whatever may differ is compared by itself, and only what differs travels; after a copy made by other means (a restored backup, a disk carried over) order `holdfast second fullsync`: everything is compared, and again only what differs travels",
     ),
     (
-        &["rfssync"],
-        "there is no choice of how to resync in this version: whatever may differ is compared, and only what differs travels",
+        &["secondforce"],
+        "a resync compares whatever may differ, so no date is needed: `holdfast second`, or `holdfast second fullsync` to compare everything",
     ),
-    (&["secondforce"], "a resync compares whatever may differ, so no date is needed: `holdfast second`"),
     (&["swap", "nosync"], "a swap between nodes in sync copies nothing anyway: `holdfast swap`"),
     (&["lock"], "cluster configurations have versions and an older one is refused: there is nothing to lock"),
     (&["unlock"], "cluster configurations have versions and an older one is refused: there is nothing to unlock"),

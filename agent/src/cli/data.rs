@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use holdfast_replica::control::VerifyReport;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Time between two looks at a comparison.
@@ -25,7 +26,16 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Show what was set aside on this node of copies that diverged, before they were overwritten; or delete it.
+    /// Before this node follows: compare its copy with the one of the node that serves, and name what a resync would
+    /// change; exit code 1 if anything. Nothing is changed.
+    Rfsdiff {
+        #[command(flatten)]
+        module: Module,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what was set aside on this node of copies that diverged, before they were overwritten; export or delete it.
     Diverged {
         #[command(flatten)]
         module: Module,
@@ -39,7 +49,14 @@ pub(super) enum Verb {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Action {
-    /// Delete what was set aside under this name. (To keep it elsewhere, copy its folder first.)
+    /// Write what was set aside under this name into one zip on this node.
+    Export {
+        /// As listed.
+        id: String,
+        /// The zip; it must not exist yet.
+        file: PathBuf,
+    },
+    /// Delete what was set aside under this name. (To keep it elsewhere, export it first.)
     Delete {
         /// As listed.
         id: String,
@@ -50,16 +67,28 @@ impl Verb {
     /// Whether the output is for programs.
     pub(super) fn for_programs(&self) -> bool {
         match self {
-            Self::Rfsverify { json, .. } | Self::Diverged { json, .. } => *json,
+            Self::Rfsverify { json, .. } | Self::Rfsdiff { json, .. } | Self::Diverged { json, .. } => *json,
         }
     }
 }
 
 pub(super) fn run(client: &mut Client, verb: Verb) -> Result<u8> {
     match verb {
-        Verb::Rfsverify { module, json } => verify(client, &module.module, json),
+        Verb::Rfsverify { module, json } => {
+            let ask = |start| Request::Verify { module: module.module.clone(), start };
+            compare(client, &ask, json, Told::Verified)
+        }
+        Verb::Rfsdiff { module, json } => {
+            let ask = |start| Request::Diff { module: module.module.clone(), start };
+            compare(client, &ask, json, Told::Before)
+        }
         Verb::Diverged { module, action: Some(Action::Delete { id }), .. } => {
             done(client.ask(Request::DivergedDelete { module: module.module, id })?)?;
+            Ok(DONE)
+        }
+        Verb::Diverged { module, action: Some(Action::Export { id, file }), .. } => {
+            let to = std::path::absolute(file)?.to_string_lossy().into_owned();
+            done(client.ask(Request::DivergedExport { module: module.module, id, to })?)?;
             Ok(DONE)
         }
         Verb::Diverged { module, json, action: None } => {
@@ -73,8 +102,17 @@ pub(super) fn run(client: &mut Client, verb: Verb) -> Result<u8> {
     }
 }
 
-fn verify(client: &mut Client, module: &str, json: bool) -> Result<u8> {
-    let mut ask = |start| match client.ask(Request::Verify { module: module.to_owned(), start })? {
+/// What a comparison was for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Both copies should be the same.
+    Verified,
+    /// A resync would make them the same.
+    Before,
+}
+
+fn compare(client: &mut Client, request: &dyn Fn(bool) -> Request, json: bool, told: Told) -> Result<u8> {
+    let mut ask = |start| match client.ask(request(start))? {
         Answer::Verify { report } => Ok(report),
         other => Err(unexpected(other)),
     };
@@ -86,7 +124,7 @@ fn verify(client: &mut Client, module: &str, json: bool) -> Result<u8> {
     if json {
         show::json(&report)?;
     } else {
-        tell(&report)?;
+        tell(&report, told)?;
     }
     if let Some(reason) = report.failed {
         bail!("the copies were not compared to the end: {reason}");
@@ -94,7 +132,7 @@ fn verify(client: &mut Client, module: &str, json: bool) -> Result<u8> {
     Ok(if report.differences == 0 { DONE } else { REFUSED })
 }
 
-fn tell(report: &VerifyReport) -> Result<()> {
+fn tell(report: &VerifyReport, told: Told) -> Result<()> {
     let mut out = std::io::stdout();
     for line in &report.named {
         writeln!(out, "{line}")?;
@@ -105,7 +143,9 @@ fn tell(report: &VerifyReport) -> Result<()> {
     }
     let VerifyReport { entries, bytes, differences, .. } = report;
     writeln!(out, "{entries} entries and {bytes} bytes compared: {differences} differences")?;
-    if *differences > 0 {
+    if told == Told::Before && report.failed.is_none() {
+        writeln!(out, "a resync would send about {} bytes and make this copy the primary's", report.bytes_to_copy)?;
+    } else if *differences > 0 {
         let cure = "make them equal again: stop the module on the secondary and order `second` there";
         writeln!(out, "(the primary's value is told first) {cure}")?;
     }

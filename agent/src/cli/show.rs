@@ -3,7 +3,7 @@
 use crate::control::ListedModule;
 use crate::pairing::PairingStatus;
 use anyhow::Result;
-use holdfast_api::agent::{LogLine, LogPage, NodeModuleReport, PathFacts};
+use holdfast_api::agent::{LogLine, LogPage, NodeModuleReport, PathFacts, ResyncReport};
 use serde::Serialize;
 use std::io::{Write, stdout};
 
@@ -37,6 +37,16 @@ pub(super) fn date(unix_ms: u64) -> String {
 }
 
 /// The modules and why they are what they are.
+/// How far a resync is, in one line.
+fn progress(resync: &ResyncReport) -> String {
+    let ResyncReport { bytes_done, bytes_total, entries_done, entries_total, bytes_per_s, .. } = resync;
+    let left = resync.left_ms.map(|left| format!(", {} s left", left.div_ceil(1000))).unwrap_or_default();
+    format!(
+        "resync {bytes_done}/{bytes_total} bytes, {entries_done}/{entries_total} entries, {} KiB/s{left}; ",
+        bytes_per_s / 1024
+    )
+}
+
 pub(super) fn states(modules: &[NodeModuleReport]) -> Result<()> {
     if modules.is_empty() {
         writeln!(stdout(), "no module is configured on this node: `holdfast module install -m NAME FILE.safe`")?;
@@ -49,8 +59,7 @@ pub(super) fn states(modules: &[NodeModuleReport]) -> Result<()> {
             Some(peer) => format!("{} not heard", peer.node),
             None => "never heard".to_owned(),
         };
-        let progress =
-            module.resync.map(|resync| format!("resync {}/{} bytes; ", resync.bytes_done, resync.bytes_total));
+        let progress = module.resync.as_ref().map(progress);
         let why = module.waiting_for.as_deref().unwrap_or(&module.detail);
         rows.push(vec![
             module.module.clone(),

@@ -101,6 +101,7 @@ safekit clean process -m a
 safekit clean resource -m a
 safekit cmdlog
 safekit rfsverify -m a
+safekit rfsdiff -m a
 safekit -p
 safekit -r processtree list all
 safekit -r boundcmd 5 ls -l";
@@ -121,7 +122,6 @@ safekit boot webstatus
 safekit boot snmpon
 safekit boot snmpoff
 safekit boot snmpstatus
-safekit rfsdiff -m a
 safekit rfssync external prim 77 -m a
 safekit rfssync full -m a
 safekit webserver restart
@@ -139,8 +139,10 @@ safekit -r curl http://x";
 /// This product's own.
 const OWN: &str = "\
 holdfast rfsverify -m a --json
+holdfast rfsdiff -m a --json
 holdfast diverged -m a --json
 holdfast diverged -m a delete 1-2
+holdfast diverged -m a export 1-2 /tmp/x.zip
 holdfast --socket /x key
 holdfast state -m a --json
 holdfast log -m a --app --json

@@ -74,7 +74,7 @@ pub(super) enum Verb {
     Prim {
         #[command(flatten)]
         control: Control,
-        /// fullsync: accepted, and the same: whatever may differ is compared.
+        /// fullsync: nothing that is known of what may differ counts: the next resync of the other node compares everything.
         #[arg(value_parser = ["fullsync"])]
         sync: Option<String>,
     },
@@ -84,8 +84,7 @@ pub(super) enum Verb {
     Second {
         #[command(flatten)]
         control: Control,
-        /// fullsync: accepted, and the same: whatever may differ is compared, everything after a `rfsverify` that found
-        /// differences.
+        /// fullsync: everything is compared, whatever is known of what may differ.
         #[arg(value_parser = ["fullsync"])]
         sync: Option<String>,
     },

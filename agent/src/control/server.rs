@@ -9,6 +9,7 @@ use crate::{cluster_link, facts, modules, snapshot};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_api::config::ClusterConfig;
 use holdfast_api::ids::ModuleId;
 use holdfast_api::package::Package;
 use holdfast_core::output::EventLevel;
@@ -230,13 +231,7 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
         }
         Request::Key => done(agent.identity().fingerprint.clone()),
         Request::ClusterConfigure { config } => done(agent.configure_cluster(config).await?),
-        Request::Cluster => {
-            let mut config = agent.cluster().await;
-            if let Some(config) = &mut config {
-                config.secret = "0".repeat(64);
-            }
-            Answer::Cluster { config }
-        }
+        Request::Cluster => Answer::Cluster { config: shown_cluster(agent).await },
         Request::ModuleInstall { module, id, package } => done(install(agent, &module, id, &package).await?),
         Request::ModuleConfigure { module } => done(agent.configure_installed(&module).await?),
         Request::ModuleCheck { module } => done(agent.check_installed(&module).await?),
@@ -267,11 +262,29 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
             let log = agent.commands.file();
             Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
         }
+        Request::Diff { module, start } => difference(agent, &module, start).await?,
         Request::Diverged { module } => Answer::Diverged { copies: agent.set_aside(&module).await? },
+        Request::DivergedExport { module, id, to } => done(agent.export_set_aside(&module, &id, &to).await?),
         Request::DivergedDelete { module, id } => done(agent.delete_set_aside(&module, &id).await?),
         Request::Snapshot { .. } | Request::Export { .. } | Request::Verify { .. } => {
             refused("this is answered in another way")
         }
+    })
+}
+
+/// The cluster configuration without its secret.
+async fn shown_cluster(agent: &Agent) -> Option<ClusterConfig> {
+    let mut config = agent.cluster().await;
+    if let Some(config) = &mut config {
+        config.secret = "0".repeat(64);
+    }
+    config
+}
+
+async fn difference(agent: &Agent, module: &str, start: bool) -> Result<Answer> {
+    Ok(match agent.diff(module, start).await? {
+        Ok(report) => Answer::Verify { report },
+        Err(reason) => refused(&reason),
     })
 }
 

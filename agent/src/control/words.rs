@@ -27,6 +27,8 @@ impl Request {
             Self::Checks { module, order } => format!("{} -m {module}", order.words()?),
             Self::Loop { module, order: LoopOrder::Reset } => format!("resetloop -m {module}"),
             Self::Verify { module, start: true } => format!("rfsverify -m {module}"),
+            Self::Diff { module, start: true } => format!("rfsdiff -m {module}"),
+            Self::DivergedExport { module, id, to } => format!("diverged -m {module} export {id} {to}"),
             Self::DivergedDelete { module, id } => format!("diverged -m {module} delete {id}"),
             Self::Pairing { reopen: true } => "pairing --reopen".to_owned(),
             Self::Snapshot { module: Some(module) } => format!("snapshot -m {module}"),
@@ -54,6 +56,7 @@ impl Request {
             | Self::SetResource { .. }
             | Self::Loop { .. }
             | Self::Verify { start: false, .. }
+            | Self::Diff { start: false, .. }
             | Self::Diverged { .. }
             | Self::Pairing { reopen: false }
             | Self::Key

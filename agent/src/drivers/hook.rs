@@ -1,6 +1,7 @@
 //! Runs a module's own small programs that answer a question (`level`, `confcheck`) or are told of something (`update`).
 
 use super::script::{Setting, command, end_group, group_of, note};
+use crate::cgroup::Group;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -25,10 +26,10 @@ pub struct Outcome {
 /// # Errors
 /// It cannot be started.
 pub async fn ask(setting: &Setting, name: &str) -> std::io::Result<Option<Outcome>> {
-    let Some(mut command) = program(setting, name)? else {
+    let Some((mut command, whole)) = program(setting, name)? else {
         return Ok(None);
     };
-    finish(command.stdout(Stdio::piped()).spawn()?).await.map(Some)
+    finish(command.stdout(Stdio::piped()).spawn()?, whole).await.map(Some)
 }
 
 /// Tells the program `name` of the module's `bin` something, if the module has one; all it says goes to the application
@@ -37,23 +38,23 @@ pub async fn ask(setting: &Setting, name: &str) -> std::io::Result<Option<Outcom
 /// # Errors
 /// It cannot be started.
 pub async fn tell(setting: &Setting, name: &str, arguments: &[&str]) -> std::io::Result<()> {
-    let Some(mut command) = program(setting, name)? else {
+    let Some((mut command, whole)) = program(setting, name)? else {
         return Ok(());
     };
     note(setting, &format!("{name} {}", arguments.join(" ")));
-    let outcome = finish(command.args(arguments).spawn()?).await?;
+    let outcome = finish(command.args(arguments).spawn()?, whole).await?;
     let code = outcome.code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
     note(setting, &format!("{name} ended: {code}"));
     Ok(())
 }
 
-fn program(setting: &Setting, name: &str) -> std::io::Result<Option<Command>> {
+fn program(setting: &Setting, name: &str) -> std::io::Result<Option<(Command, Option<Group>)>> {
     let path = setting.bin.join(name);
     if path.is_file() { command(setting, &path).map(Some) } else { Ok(None) }
 }
 
 /// Waits for its end, for [`LIMIT`] at most, and takes what it says if that comes this way.
-async fn finish(mut child: Child) -> std::io::Result<Outcome> {
+async fn finish(mut child: Child, whole: Option<Group>) -> std::io::Result<Outcome> {
     let group = group_of(&child);
     let output = child.stdout.take();
     let mut bytes = Vec::new();
@@ -66,7 +67,7 @@ async fn finish(mut child: Child) -> std::io::Result<Outcome> {
     let code = match tokio::time::timeout(LIMIT, answered).await {
         Ok(status) => status?.code(),
         Err(_) => {
-            end_group(&mut child, group).await;
+            end_group(&mut child, group, whole.as_ref()).await;
             None
         }
     };
@@ -96,7 +97,7 @@ mod tests {
         };
         let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("SAFEMODULE".to_owned(), "m".to_owned())];
         let log = LogFile::new(dir.path(), "application", 100_000);
-        let setting = Setting { bin: dir.path().to_owned(), env, user, log };
+        let setting = Setting { bin: dir.path().to_owned(), env, user, log, runs: None };
         let outcome = ask(&setting, "level").await.unwrap();
         assert_eq!(outcome, Some(Outcome { code: Some(3), text: "m:\n".to_owned() }));
         assert_eq!(ask(&setting, "confcheck").await.unwrap(), None);

@@ -4,6 +4,7 @@
 //! for stands in its environment, so that a copy left behind by an agent that was killed is found and ended.
 
 use super::script::{Setting, command, end_group, group_of, note};
+use crate::cgroup::Group;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -17,6 +18,7 @@ const MARK: &str = "HOLDFAST_PROGRAM";
 pub(super) struct Program {
     child: Child,
     group: Option<Pid>,
+    whole: Option<Group>,
 }
 
 /// The program `exec` of a module: below its `bin`, or absolute.
@@ -33,13 +35,13 @@ impl Program {
         exec: &str,
         arguments: &[&str],
     ) -> std::io::Result<Self> {
-        let mut command = command(setting, &path(setting, exec))?;
+        let (mut command, whole) = command(setting, &path(setting, exec))?;
         command.args([module, resource]).args(arguments).kill_on_drop(true);
         command.env(MARK, mark(setting, module, resource));
         note(setting, format!("{exec} {module} {resource} {}", arguments.join(" ")).trim_end());
         let child = command.spawn()?;
         let group = group_of(&child);
-        Ok(Self { child, group })
+        Ok(Self { child, group, whole })
     }
 
     /// Waits for its own end.
@@ -49,7 +51,7 @@ impl Program {
 
     /// Ends it with its whole group: asks, then forces.
     pub(super) async fn end(mut self) {
-        end_group(&mut self.child, self.group).await;
+        end_group(&mut self.child, self.group, self.whole.as_ref()).await;
     }
 }
 

@@ -83,6 +83,15 @@ impl Replica {
         self.stats.subscribe()
     }
 
+    /// Begins to compare the copy here with the serving peer's, unless that goes on; answers how far it is. The process is
+    /// started if it does not run.
+    pub fn diff(&mut self, start: bool) -> VerifyReport {
+        if start && let Some(setting) = &self.setting {
+            self.started(setting.clone());
+        }
+        self.verify(start)
+    }
+
     /// Begins a comparison of both copies, unless one goes on; answers how far it is.
     pub fn verify(&self, start: bool) -> VerifyReport {
         let now = self.verify.borrow().clone();
@@ -163,8 +172,7 @@ impl Replica {
             let answers = answers_without_data(&command, &mut self.session);
             return self.events(answers);
         };
-        let alive = self.commands.as_ref().is_some_and(|commands| !commands.is_closed());
-        if !alive {
+        if !self.runs() {
             // Without a process nothing is mounted and nothing is served.
             match command {
                 ReplicaCommand::Release { .. } => return self.events(vec![ReplicaEvent::Released]),
@@ -172,9 +180,7 @@ impl Replica {
                 ReplicaCommand::Fence => return self.events(vec![ReplicaEvent::Fenced]),
                 _ => {}
             }
-            let (commands, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(run(setting.clone(), queue, self.told()));
-            self.commands = Some(commands);
+            self.started(setting.clone());
         }
         let sent =
             self.commands.as_ref().is_some_and(|commands| commands.try_send(ToReplica::Command(command)).is_ok());
@@ -182,6 +188,19 @@ impl Replica {
             // Closed: `Exited` is on its way. Full: the process does not read, which is as good as gone; dropping the
             // queue closes its socket, and it ends.
             self.commands = None;
+        }
+    }
+
+    fn runs(&self) -> bool {
+        self.commands.as_ref().is_some_and(|commands| !commands.is_closed())
+    }
+
+    /// Starts the process if it does not run.
+    fn started(&mut self, setting: Setting) {
+        if !self.runs() {
+            let (commands, queue) = mpsc::channel(QUEUE);
+            tokio::spawn(run(setting, queue, self.told()));
+            self.commands = Some(commands);
         }
     }
 
@@ -218,7 +237,7 @@ fn answers_without_data(command: &ReplicaCommand, last: &mut u64) -> Vec<Replica
         ReplicaCommand::SetAside { run, .. } => {
             vec![ReplicaEvent::SetAside { run: *run, entries: 0, bytes: 0, folder: String::new() }]
         }
-        ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => vec![],
+        ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate | ReplicaCommand::CompareAll => vec![],
     }
 }
 
@@ -275,6 +294,7 @@ fn start(program: &Path, configure: &Configure, first: ToReplica) -> Result<Runn
     ours.set_nonblocking(true)?;
     let mut command = Command::new(program);
     command.args(["--control-fd", "0"]).stdin(OwnedFd::from(theirs));
+    crate::cgroup::place_replica(&configure.module, &mut command);
     let child = command.spawn().with_context(|| {
         format!("cannot start {}: install it beside the agent or give --replica-bin", program.display())
     })?;

@@ -4,6 +4,7 @@
 //! lives on when the agent ends.
 
 use super::Inbox;
+use crate::cgroup::{Group, Runs};
 use crate::clock;
 use crate::logs::LogFile;
 use crate::priority::as_usual;
@@ -52,6 +53,8 @@ pub struct Setting {
     pub user: User,
     /// The application log.
     pub log: LogFile,
+    /// Control groups of the runs; `None`: there are none here.
+    pub runs: Option<Runs>,
 }
 
 /// The scripts of one module.
@@ -136,8 +139,8 @@ async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) 
     if !path.is_file() {
         return ScriptOutcome::Absent;
     }
-    let mut child = match spawn(setting, run, &path) {
-        Ok(child) => child,
+    let (mut child, whole) = match spawn(setting, run, &path) {
+        Ok(started) => started,
         Err(error) => {
             note(setting, &format!("{} could not be started: {error}", path.display()));
             return ScriptOutcome::NotStarted;
@@ -162,23 +165,41 @@ async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) 
         }
         Some(Err(_)) => ScriptOutcome::Signalled(0),
         None => {
-            let signal = end_group(&mut child, group).await;
+            // What has left the group of a start script is the application: the stop scripts end it gracefully.
+            let whole = whole.as_ref().filter(|_| !matches!(run.script, Script::Start(_)));
+            let signal = end_group(&mut child, group, whole).await;
             if timed_out { ScriptOutcome::TimedOut } else { ScriptOutcome::Signalled(signal) }
         }
     };
     note(setting, &format!("{} ended: {outcome:?} (run {})", run.script.file_name(), run.run));
+    end_left(setting, run);
     outcome
 }
 
-fn spawn(setting: &Setting, run: &Run, path: &std::path::Path) -> std::io::Result<Child> {
+/// After the forced stop, what the start script of the same role has left and nobody ended is ended.
+fn end_left(setting: &Setting, run: &Run) {
+    let (Script::Stop(when), Some(runs)) = (run.script, &setting.runs) else { return };
+    // A stop of some services leaves the others alone.
+    if !run.force || !run.services.is_empty() {
+        return;
+    }
+    let start = Script::Start(when).file_name();
+    let found = runs.end_left_of(start);
+    if found > 0 {
+        note(setting, &format!("ended {found} processes that {start} had started and no stop script had ended"));
+    }
+}
+
+fn spawn(setting: &Setting, run: &Run, path: &std::path::Path) -> std::io::Result<(Child, Option<Group>)> {
     let name = run.script.file_name();
     note(setting, &format!("{name} {} (run {})", run.arguments().join(" "), run.run));
-    command(setting, path)?.args(run.arguments()).spawn()
+    let (mut command, whole) = command(setting, path)?;
+    Ok((command.args(run.arguments()).spawn()?, whole))
 }
 
 /// A program of the module, not yet started: in a process group of its own and in the module's `bin`, with its
-/// environment, the output in the application log.
-pub(super) fn command(setting: &Setting, path: &std::path::Path) -> std::io::Result<Command> {
+/// environment, the output in the application log. The control group is there for as long as its end is waited for.
+pub(super) fn command(setting: &Setting, path: &std::path::Path) -> std::io::Result<(Command, Option<Group>)> {
     let output = || -> std::io::Result<Stdio> {
         Ok(if setting.user.logging { setting.log.append()?.into() } else { Stdio::null() })
     };
@@ -186,7 +207,21 @@ pub(super) fn command(setting: &Setting, path: &std::path::Path) -> std::io::Res
     command.env_clear().envs(setting.env.iter().cloned()).current_dir(&setting.bin);
     command.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
     as_usual(&mut command);
-    Ok(command)
+    let whole = control_group(setting, path, &mut command);
+    Ok((command, whole))
+}
+
+/// Gives the program a control group of its own where there are any.
+fn control_group(setting: &Setting, path: &std::path::Path, command: &mut Command) -> Option<Group> {
+    let name = path.file_name()?.to_str()?;
+    let entered = |group: Group| group.enter(command).map(|()| group);
+    match setting.runs.as_ref()?.group(name).and_then(entered) {
+        Ok(group) => Some(group),
+        Err(error) => {
+            tracing::warn!("{name} runs in the agent's control group: {error}");
+            None
+        }
+    }
 }
 
 /// The process group of a child started from [`command`].
@@ -194,13 +229,16 @@ pub(super) fn group_of(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| Pid::from_raw(id as i32))
 }
 
-/// Asks, then forces every process of the group to end; gives the signal that was needed.
-pub(super) async fn end_group(child: &mut Child, group: Option<Pid>) -> i32 {
+/// Asks, then forces every process of the group to end, and of the control group if one is given; gives the signal that
+/// was needed.
+pub(super) async fn end_group(child: &mut Child, group: Option<Pid>, whole: Option<&Group>) -> i32 {
     let signal = |signal| group.map(|group| kill_process_group(group, signal));
     signal(Signal::TERM);
+    whole.inspect(|whole| whole.ask());
     let polite = tokio::time::timeout(GRACE, child.wait()).await.is_ok();
     // Also when the script itself is gone: what it started in its group goes with it.
     signal(Signal::KILL);
+    whole.inspect(|whole| whole.end());
     if !polite {
         let _ = child.wait().await;
     }
@@ -240,7 +278,7 @@ mod tests {
             vars: Vec::new(),
         };
         let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("SAFEMODULE".to_owned(), "m".to_owned())];
-        Setting { bin: dir.to_owned(), env, user, log: LogFile::new(dir, "application", 100_000) }
+        Setting { bin: dir.to_owned(), env, user, log: LogFile::new(dir, "application", 100_000), runs: None }
     }
 
     fn stop(run: u64, force: bool) -> Run {

@@ -7,6 +7,7 @@ use crate::options::{Join, Layout, Options};
 use crate::store::Store;
 use crate::{files, tls};
 use anyhow::{Context, Result, bail, ensure};
+use holdfast_api::agent::JOIN_SNI;
 use holdfast_api::enrol::{ENROL_VERSION, Enrolment, JoinRequest, JoinToken};
 use holdfast_api::problem::Problem;
 use http_body_util::{BodyExt, Full, Limited};
@@ -57,7 +58,8 @@ async fn ask(server: &str, ca_fingerprint: &str, request: &JoinRequest) -> Resul
     let (host, port) = host_and_port(server)?;
     let stream =
         TcpStream::connect((host.as_str(), port)).await.with_context(|| format!("{server} does not answer"))?;
-    let name = ServerName::try_from(host.clone()).with_context(|| format!("{host} is no host name"))?;
+    // Not the host's name: under that, browsers may see a certificate of another authority.
+    let name = ServerName::try_from(JOIN_SNI)?;
     let connector = TlsConnector::from(Arc::new(tls::join(ca_fingerprint)?));
     let stream = connector.connect(name, stream).await.with_context(|| format!("no trusted answer from {server}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -28,6 +28,9 @@ pub const PROTOCOL_VERSION: u32 = 3;
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Name by which agents, and only agents, ask the server's TLS for a session with client certificate.
 pub const AGENT_SNI: &str = "agent.holdfast.internal";
+/// Name by which a node that joins with a token asks the server's TLS for the certificate of the server's own authority:
+/// browsers may see another one.
+pub const JOIN_SNI: &str = "join.holdfast.internal";
 /// Path of the agents' WebSocket.
 pub const AGENT_PATH: &str = "/agent";
 /// A quiet agent repeats its report this often.

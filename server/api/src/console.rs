@@ -5,11 +5,12 @@ mod live;
 mod modules;
 mod nodes;
 mod register;
+mod server_settings;
 mod session;
 mod snapshots;
 mod tasks;
 
-pub use cluster::{ClusterForm, ClusterNodeForm, ClusterView};
+pub use cluster::{ClusterForm, ClusterNodeForm, ClusterVersionView, ClusterView};
 pub use live::{LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, NetworkFacts, RegisterLive};
 pub use modules::{
     CatalogueEntry, ChecksForm, CommandForm, ConfigureForm, FileChange, FileView, FilesForm, FilesView, ModuleView,
@@ -20,6 +21,9 @@ pub use nodes::{
     TokenForm, TokenView,
 };
 pub use register::{RegisterRecord, RegisterView};
+pub use server_settings::{
+    CertificateForm, CertificateView, KEPT_DAYS_MAX, Retention, SNAPSHOTS_KEPT_MAX, ServerSettings,
+};
 pub use session::{
     ApiTokenView, Login, MadeApiToken, NewApiToken, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordForm,
     SessionInfo, SessionView, Setup, UserChange, UserRole, UserView,

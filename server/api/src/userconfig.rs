@@ -175,6 +175,12 @@ pub struct Rfs {
     pub encryption: bool,
     /// Sending that blocks longer than this is a lost stream.
     pub send_timeout_ms: u64,
+    /// `nbrei`: threads of a resync.
+    #[serde(default = "resync_threads")]
+    pub resync_threads: u32,
+    /// `reiallowedbw`, in bytes per second: what a resync may send; 0: no limit.
+    #[serde(default)]
+    pub resync_bytes_per_s: u64,
     /// The replicated directories, absolute and none inside another.
     pub directories: Vec<String>,
     /// `<notreplicated>` of all directories, in the order written.
@@ -185,6 +191,10 @@ pub struct Rfs {
     pub required: Vec<String>,
     /// `<flow>`: the lan that carries the replication, if no heartbeat says so.
     pub flow: Option<String>,
+}
+
+fn resync_threads() -> u32 {
+    6
 }
 
 /// `async` of `<rfs>`.
@@ -219,6 +229,12 @@ pub struct Var {
     pub name: String,
     /// Value.
     pub value: String,
+}
+
+/// What the user's guide says of an attribute, for help beside a field. `elements` are those it stands in, from the
+/// outermost inwards: `safe/service/heart`. None for what is not in the guide.
+pub fn meaning(elements: &str, attribute: &str) -> Option<&'static str> {
+    guide::meaning(elements, attribute)
 }
 
 /// Something accepted that this version does not use.

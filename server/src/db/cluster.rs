@@ -2,11 +2,11 @@
 
 use crate::db::now_ms;
 use crate::error::{Failure, Outcome};
-use holdfast_api::config::ClusterConfig;
-use holdfast_api::console::VersionView;
+use holdfast_api::config::{ClusterConfig, ClusterNode};
+use holdfast_api::console::{ClusterNodeForm, ClusterView, VersionView};
 use rusqlite::{OptionalExtension, Transaction, params};
 
-/// The latest version with author and time.
+/// A version with author and time.
 #[derive(Clone, Debug)]
 pub struct SavedCluster {
     /// The configuration.
@@ -15,6 +15,25 @@ pub struct SavedCluster {
     pub author: String,
     /// When, Unix milliseconds.
     pub at_ms: u64,
+}
+
+impl SavedCluster {
+    /// As the console sees it, without its secret.
+    pub fn view(&self) -> ClusterView {
+        let form = |node: &ClusterNode| ClusterNodeForm {
+            id: node.id,
+            name: node.name.clone(),
+            addresses: node.addresses.clone(),
+        };
+        ClusterView {
+            version: self.config.version,
+            name: self.config.name.clone(),
+            lans: self.config.lans.clone(),
+            nodes: self.config.nodes.iter().map(form).collect(),
+            author: self.author.clone(),
+            saved_unix_ms: self.at_ms,
+        }
+    }
 }
 
 /// The latest version, if one was saved.
@@ -28,6 +47,26 @@ pub fn latest(tx: &Transaction<'_>) -> Outcome<Option<SavedCluster>> {
         return Ok(None);
     };
     Ok(Some(SavedCluster { config: serde_json::from_str(&config)?, author, at_ms }))
+}
+
+/// This version.
+///
+/// # Errors
+/// 404.
+pub fn get(tx: &Transaction<'_>, version: u64) -> Outcome<SavedCluster> {
+    let sql = "SELECT config, author, at_ms FROM cluster_version WHERE version = ?1";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
+    // SQLite's numbers end at 2^63 - 1: what is above exists no more than any other version that was never saved.
+    let row = i64::try_from(version).ok().map(|version| tx.query_row(sql, [version], read).optional()).transpose()?;
+    let missing = || Failure::not_found(format!("the cluster configuration has no version {version}"));
+    let (config, author, at_ms) = row.flatten().ok_or_else(missing)?;
+    Ok(SavedCluster { config: serde_json::from_str(&config)?, author, at_ms })
+}
+
+/// Number of the version that came before this one; 0: none.
+pub fn before(tx: &Transaction<'_>, version: u64) -> Outcome<u64> {
+    let sql = "SELECT coalesce(max(version), 0) FROM cluster_version WHERE version < ?1";
+    Ok(tx.query_row(sql, [version], |row| row.get(0))?)
 }
 
 /// Saves `config` as the next version after `expected` and after `held`, the highest that any node holds (after the

@@ -1,4 +1,4 @@
-//! Small records: audit lines, ended and running tasks, settings.
+//! Small records: audit lines, ended and running tasks.
 
 use crate::db::now_ms;
 use crate::error::Outcome;
@@ -17,6 +17,12 @@ pub fn audit_lines(tx: &Transaction<'_>, limit: u32) -> Outcome<Vec<AuditLine>> 
     let rows = statement
         .query_map([limit], |row| Ok(AuditLine { unix_ms: row.get(0)?, actor: row.get(1)?, text: row.get(2)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Deletes the lines older than this (Unix milliseconds).
+pub fn forget_audit(tx: &Transaction<'_>, before_ms: u64) -> Outcome<()> {
+    tx.execute("DELETE FROM audit WHERE at_ms < ?1", [before_ms])?;
+    Ok(())
 }
 
 /// Saves tasks as they are now; keeps the latest 500.

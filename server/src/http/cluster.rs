@@ -1,19 +1,20 @@
 //! Routes: the cluster configuration.
 
-use crate::app::App;
+use crate::app::{App, no_cluster};
 use crate::auth::{Admin, Monitor};
 use crate::db;
 use crate::error::{Failure, Outcome};
-use crate::http::Json;
 use crate::http::operate::{start_push, started};
+use crate::http::{Asked, In, Json};
 use crate::tasks::Thing;
 use crate::tls::{hex, random};
 use axum::extract::State;
 use axum::response::Response;
 use holdfast_api::config::{ClusterConfig, ClusterNode};
-use holdfast_api::console::{ClusterForm, ClusterView, TaskStarted, VersionView};
+use holdfast_api::console::{ClusterForm, ClusterVersionView, ClusterView, RestoreForm, TaskStarted, VersionView};
 use holdfast_api::problem::{FieldProblem, Problem};
 use holdfast_api::state::ModuleState;
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// The latest saved cluster; version 0 if none was saved.
@@ -32,6 +33,55 @@ pub async fn versions(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::
 #[utoipa::path(put, path = "/api/v1/cluster", tag = "cluster", request_body = ClusterForm, responses(
     (status = 202, body = TaskStarted), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub async fn save(State(app): State<Arc<App>>, Admin(user): Admin, Json(form): Json<ClusterForm>) -> Outcome<Response> {
+    apply(&app, &user.name, form, None).await
+}
+
+/// Query of a version.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct VersionQuery {
+    /// The version to compare with; without it, the one before.
+    against: Option<u64>,
+}
+
+/// A version as it was saved, and what it changed.
+#[utoipa::path(get, path = "/api/v1/cluster/versions/{version}", tag = "cluster",
+    params(("version" = u64, Path), VersionQuery), responses((status = 200, body = ClusterVersionView),
+    (status = 404, body = Problem)))]
+pub async fn version(
+    State(app): State<Arc<App>>,
+    _: Monitor,
+    In(version): In<u64>,
+    Asked(query): Asked<VersionQuery>,
+) -> Outcome<axum::Json<ClusterVersionView>> {
+    let view = app.db.call(move |tx| {
+        let cluster = db::cluster::get(tx, version)?.view();
+        let against = match query.against {
+            Some(against) => against,
+            None => db::cluster::before(tx, version)?,
+        };
+        let before = if against == 0 { no_cluster() } else { db::cluster::get(tx, against)?.view() };
+        let changes = cluster.changes_from(&before);
+        Ok(ClusterVersionView { cluster, against, changes })
+    });
+    Ok(axum::Json(view.await?))
+}
+
+/// Saves an old version again as the newest and pushes it to its nodes. What a save refuses, this refuses too.
+#[utoipa::path(post, path = "/api/v1/cluster/restore", tag = "cluster", request_body = RestoreForm, responses(
+    (status = 202, body = TaskStarted), (status = 404, body = Problem), (status = 409, body = Problem),
+    (status = 422, body = Problem)))]
+pub async fn restore(
+    State(app): State<Arc<App>>,
+    Admin(user): Admin,
+    Json(form): Json<RestoreForm>,
+) -> Outcome<Response> {
+    let old = app.db.call(move |tx| Ok(db::cluster::get(tx, form.version)?.view())).await?;
+    apply(&app, &user.name, old.form(form.expected_version), Some(form.version)).await
+}
+
+/// Checks, saves and pushes; `again`: the old version that is restored.
+async fn apply(app: &Arc<App>, user: &str, form: ClusterForm, again: Option<u64>) -> Outcome<Response> {
     let mut problems = form.validate();
     let enrolled = app.desired();
     for (i, node) in form.nodes.iter().enumerate() {
@@ -46,17 +96,23 @@ pub async fn save(State(app): State<Arc<App>>, Admin(user): Admin, Json(form): J
     if !problems.is_empty() {
         return Err(Failure::invalid(problems));
     }
-    check_stopped(&app, &form)?;
+    check_stopped(app, &form)?;
     let held = app.hub.all().values().map(|live| live.held.cluster).max().unwrap_or(0);
-    let author = user.name.clone();
-    let config = app.db.call(move |tx| save_version(tx, &form, held, &author)).await?;
+    let author = user.to_owned();
+    let config = app.db.call(move |tx| save_version(tx, &form, held, &author, again)).await?;
     app.reload().await?;
     let nodes: Vec<_> = config.nodes.iter().map(|node| node.id).collect();
     let title = format!("Apply cluster configuration, version {}", config.version);
-    Ok(started(start_push(&app, title, "cluster", None, &user.name, Thing::Cluster(config.version), &nodes)))
+    Ok(started(start_push(app, title, "cluster", None, user, Thing::Cluster(config.version), &nodes)))
 }
 
-fn save_version(tx: &rusqlite::Transaction<'_>, form: &ClusterForm, held: u64, author: &str) -> Outcome<ClusterConfig> {
+fn save_version(
+    tx: &rusqlite::Transaction<'_>,
+    form: &ClusterForm,
+    held: u64,
+    author: &str,
+    again: Option<u64>,
+) -> Outcome<ClusterConfig> {
     let before = db::cluster::latest(tx)?;
     let rows = db::nodes::list(tx)?;
     let mut nodes = Vec::new();
@@ -81,7 +137,8 @@ fn save_version(tx: &rusqlite::Transaction<'_>, form: &ClusterForm, held: u64, a
         nodes,
     };
     let names: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
-    let note = format!("nodes {}", names.join(", "));
+    let nodes = format!("nodes {}", names.join(", "));
+    let note = again.map_or(nodes.clone(), |version| format!("version {version} again: {nodes}"));
     let config = db::cluster::save(tx, form.expected_version, held, config, author, &note)?;
     db::records::audit(tx, author, &format!("saved cluster configuration {} ({note})", config.version))?;
     Ok(config)

@@ -1,6 +1,6 @@
 //! Route: the OpenAPI document of all routes.
 
-use crate::http::{cluster, modules, nodes, operate, register, session, snapshots, users};
+use crate::http::{cluster, modules, nodes, operate, register, session, settings, snapshots, users};
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
@@ -29,6 +29,12 @@ use utoipa::OpenApi;
         cluster::view,
         cluster::save,
         cluster::versions,
+        cluster::version,
+        cluster::restore,
+        settings::view,
+        settings::set_certificate,
+        settings::remove_certificate,
+        settings::set_retention,
         nodes::list,
         nodes::probe,
         nodes::enrol,

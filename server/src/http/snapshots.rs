@@ -18,9 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-/// Most zips kept; further ones are refused until some are deleted.
-const KEPT_MAX: usize = 100;
-
 /// Makes a support zip of each node: logs, configuration, states, versions, system facts; secrets masked.
 #[utoipa::path(post, path = "/api/v1/snapshots", tag = "operate", request_body = SnapshotForm, responses(
     (status = 202, body = TaskStarted), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -34,8 +31,11 @@ pub async fn make(
         Some(id) => app.db.call(move |tx| db::modules::get(tx, id)).await?.name,
         None => "the nodes".to_owned(),
     };
-    if found(&app).await?.len() + nodes.len() > KEPT_MAX {
-        return Err(Failure::conflict(format!("the server keeps at most {KEPT_MAX} snapshots: delete old ones first")));
+    let most = app.db.call(db::settings::retention).await?.snapshots;
+    if found(&app).await?.len() + nodes.len() > most as usize {
+        return Err(Failure::conflict(format!(
+            "the server keeps at most {most} snapshots: delete old ones first, or let it keep more (Settings)"
+        )));
     }
     let mut entries = Vec::new();
     for node in &nodes {
@@ -101,6 +101,19 @@ async fn found(app: &App) -> Outcome<Vec<SnapshotView>> {
         found
     };
     tokio::task::spawn_blocking(read).await.map_err(Failure::internal)
+}
+
+/// Deletes the zips made before this (Unix milliseconds).
+///
+/// # Errors
+/// The folder cannot be read.
+pub async fn forget(app: &App, before_ms: u64) -> Outcome<()> {
+    for view in found(app).await?.into_iter().filter(|view| view.made_unix_ms < before_ms) {
+        if let Err(error) = tokio::fs::remove_file(folder(app).join(&view.name)).await {
+            tracing::warn!("{} is too old but cannot be deleted: {error}", view.name);
+        }
+    }
+    Ok(())
 }
 
 /// True for the name of a zip: nothing else of the folder, and nothing outside it, can be named.

@@ -1,5 +1,6 @@
 //! Names and addresses by which this host may be reached, for the server's certificate.
 
+use holdfast_api::agent::{AGENT_SNI, JOIN_SNI};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +11,7 @@ pub fn certificate_names(extra: &[String]) -> Vec<String> {
     names.push("localhost".into());
     names.extend(["127.0.0.1".into(), "::1".into()]);
     names.extend(addresses().iter().map(IpAddr::to_string));
-    names.push(holdfast_api::agent::AGENT_SNI.into());
+    names.extend([AGENT_SNI.into(), JOIN_SNI.into()]);
     let mut seen = BTreeSet::new();
     names.retain(|name| holdfast_api::config::check_address(name).is_ok() && seen.insert(name.clone()));
     names

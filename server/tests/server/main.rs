@@ -4,7 +4,9 @@
 
 mod access;
 mod agents;
+mod cluster;
 mod enrolment;
 mod operation;
 mod register;
+mod settings;
 mod support;

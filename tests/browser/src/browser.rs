@@ -122,6 +122,58 @@ impl Browser {
         Ok(())
     }
 
+    /// Replaces the text of an editor, whose field is in a shadow root.
+    ///
+    /// # Errors
+    /// The editor was not loaded.
+    pub async fn fill_code(&self, testid: &str, text: &str) -> Result<()> {
+        self.expect(&format!("{}[data-editor=ready]", css(testid)), PATIENCE).await?;
+        let host = self.find(testid).await?;
+        host.scroll_into_view().await?;
+        let content = host.get_shadow_root().await?.find(By::Css(".cm-content")).await?;
+        // In one go: what is not the active element of the document gets the caret at its end each time.
+        content.send_keys(Key::Control + "a" + Key::Null + Key::Delete).await?;
+        // As one piece: the editor would indent what follows an Enter.
+        let script = "const [host, text] = arguments; const line = host.shadowRoot.querySelector('.cm-content'); \
+                      line.focus(); document.execCommand('insertText', false, text);";
+        let arguments = vec![host.to_json()?, json!(text)];
+        self.driver.execute(script, arguments).await?;
+        Ok(())
+    }
+
+    /// Presses a key where the focus is.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn press(&self, key: Key) -> Result<()> {
+        Ok(self.driver.active_element().await?.send_keys(key + "").await?)
+    }
+
+    /// The `data-testid` of what has the focus, or its text.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn focused(&self) -> Result<String> {
+        let script = "const e = document.activeElement; return e.dataset.testid || e.textContent.trim()";
+        Ok(self.script(script).await?.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Shows the page as on a screen of this size in CSS pixels, smaller than a window can be; none: as in the window.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn emulate(&self, size: Option<(u32, u32)>) -> Result<()> {
+        let tools = self.driver.cdp();
+        match size {
+            Some((width, height)) => {
+                let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": false });
+                tools.send_raw("Emulation.setDeviceMetricsOverride", screen).await?
+            }
+            None => tools.send_raw("Emulation.clearDeviceMetricsOverride", json!({})).await?,
+        };
+        Ok(())
+    }
+
     /// Waits until the element of a CSS selector is there.
     ///
     /// # Errors
@@ -167,6 +219,21 @@ impl Browser {
     /// The script fails.
     pub async fn script(&self, script: &str) -> Result<serde_json::Value> {
         Ok(self.driver.execute(script, Vec::new()).await?.json().clone())
+    }
+
+    /// Waits until a script returns true.
+    ///
+    /// # Errors
+    /// It does not within the patience, or fails.
+    pub async fn until(&self, script: &str) -> Result<()> {
+        let began = std::time::Instant::now();
+        while self.script(script).await? != true {
+            if began.elapsed() > PATIENCE {
+                bail!("never true: {script}\n{}", self.situation().await);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Runs a script that calls its last argument with what it returns.

@@ -180,7 +180,9 @@ impl Cluster {
             ReplicaCommand::SetAside { run, .. } => {
                 vec![ReplicaEvent::SetAside { run: *run, entries: 0, bytes: 0, folder: String::new() }]
             }
-            ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate => Vec::new(),
+            ReplicaCommand::ContinueAlone { .. } | ReplicaCommand::ConfirmUpToDate | ReplicaCommand::CompareAll => {
+                Vec::new()
+            }
         };
         events.into_iter().for_each(|event| self.tell(host, event));
     }
@@ -221,6 +223,8 @@ impl Cluster {
                 self.schedule.after(1, Step::Connect { host, life, session });
             }
             ReplicaCommand::SetAside { run, .. } => self.set_aside(host, run),
+            // What is compared makes no difference to what is the same afterwards.
+            ReplicaCommand::CompareAll => {}
             ReplicaCommand::ConfirmUpToDate => self.push(1 - host, Message::Confirm),
             ReplicaCommand::Fence => self.fence(host),
             ReplicaCommand::Refuse => {

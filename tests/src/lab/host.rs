@@ -27,13 +27,18 @@ cat >/dev/null
 exit 0
 "#;
 
-/// As [`INIT`], for a host whose programs run below a real systemd: its tree is entered by [`systemd::BOOT`].
+/// As [`INIT`], for a host whose programs run below a real systemd: its tree is entered by [`systemd::BOOT`]. Its control
+/// groups are below one of its own (`$7`): the hosts of a lab would share them otherwise.
 const INIT_SYSTEMD: &str = r#"
 set -e
 hostname "$1"
 ip link set lo up
 echo up
-unshare --mount --pid --fork --cgroup --kill-child sh -c "$4" holdfast-lab-boot "$2" "$3" "$5" "$6" &
+(
+    mkdir -p "$7"
+    echo 0 >"$7/cgroup.procs"
+    exec unshare --mount --pid --fork --cgroup --kill-child sh -c "$4" holdfast-lab-boot "$2" "$3" "$5" "$6"
+) &
 cat >/dev/null
 exit 0
 "#;
@@ -154,7 +159,7 @@ impl Host {
         unshare.args(spaces).args(["sh", "-c", if self.tree.is_some() { INIT_SYSTEMD } else { INIT }]);
         unshare.args(["holdfast-lab-host", &self.name]).args([&self.folder, &self.lab]);
         if let Some(tree) = &self.tree {
-            unshare.arg(systemd::BOOT).args([tree, &systemd::programs()?]);
+            unshare.arg(systemd::BOOT).args([tree, &systemd::programs()?, &self.control_group()?]);
         }
         let mut unshare = unshare
             .stdin(Stdio::piped())
@@ -192,7 +197,19 @@ impl Host {
             abort(&mounts);
             gone(10).with_context(|| format!("{} does not power off", self.name))?;
         }
+        if self.tree.is_some() {
+            systemd::remove_groups(&self.control_group()?);
+        }
         Ok(())
+    }
+
+    /// Where the control groups of a host with systemd are, seen from outside.
+    ///
+    /// # Errors
+    /// This machine has no cgroup v2.
+    pub fn control_group(&self) -> Result<PathBuf> {
+        let lab = self.lab.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(systemd::groups()?.join(format!("holdfast-lab-{}-{lab}-{}", std::process::id(), self.name)))
     }
 
     /// A command that runs on the host.

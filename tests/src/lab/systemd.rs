@@ -95,6 +95,29 @@ pub(crate) fn programs() -> Result<PathBuf> {
     Ok(agent.parent().context("no folder")?.to_path_buf())
 }
 
+/// Where this machine has cgroup v2.
+///
+/// # Errors
+/// It has none.
+pub(crate) fn groups() -> Result<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let mounted = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let place =
+        mounted.filter(|words| words.get(2) == Some(&"cgroup2")).find_map(|words| words.get(1).map(PathBuf::from));
+    place.context("no cgroup v2 is mounted on this machine: hosts with systemd need it")
+}
+
+/// Removes a control group that nobody is in any more, with all below it.
+pub(crate) fn remove_groups(group: &Path) {
+    for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_groups(&entry.path());
+        }
+    }
+    // The kernel takes a moment to forget the processes: what is left then is empty and in nobody's way.
+    let _ = std::fs::remove_dir(group);
+}
+
 /// Waits until systemd has become the first process of the namespaces that [`BOOT`] runs in, below a host's first process
 /// `init`; its number. It takes orders only some time later.
 pub(crate) fn below(init: i32) -> Result<i32> {

@@ -11,7 +11,7 @@
 //! | mirror: file created, read-only, resync | `files_are_read_only_on_the_secondary_and_brought_up_to_date_when_it_comes_back` |
 //! | mirror: shutdown of the machine | `shutdown_of_the_primary_machine_hands_over_after_stop_prim` |
 //! | mirror: power-off | `power_cut_of_the_primary_loses_no_acknowledged_transfer` |
-//! | mirror: split brain, no witness | `cut_link_and_reunion_overwrite_nothing_that_diverged` (the loser's copy waits for an operator's `second`) |
+//! | mirror: split brain, no witness | `cut_link_and_reunion_set_aside_what_diverged` |
 //! | mirror: split brain, ping witness | `isolated_primary_waits_when_its_ping_witness_is_hidden_from_it` |
 //! | errd: restart; stopstart | `errd_restarts_a_killed_process_and_the_fourth_time_stops_the_module`, `errd_stopstart_fails_over_each_time_and_the_fourth_time_stops_the_module` |
 //! | tcp of the application: restart | `tcp_checker_restarts_an_application_that_does_not_answer_up_to_maxloop` |

@@ -1,14 +1,16 @@
 //! The unit file below a real systemd: start at boot, a killed agent, an orderly shutdown.
 
 use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, load, progress};
+use crate::vip::{Watch, listed};
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_tests::bank::client::LoadReport;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::demand_turns;
 use holdfast_tests::lab::wait::wait_until;
-use holdfast_tests::lab::{Lab, LabOptions, trees};
+use holdfast_tests::lab::{Lab, LabOptions, package, trees};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
@@ -21,28 +23,65 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "systemctl_restart_of_the_agents_touches_neither_application_nor_mount", run: restarted },
     Scenario { name: "killed_agent_and_data_plane_of_the_primary_are_a_pause_without_an_error", run: killed_both },
     Scenario { name: "agent_that_stays_away_loses_its_role_and_its_writers_are_refused", run: stays_away },
+    Scenario { name: "forced_stop_ends_what_start_prim_left_and_nothing_of_another_module", run: left_behind },
     Scenario { name: "shutdown_of_the_primary_machine_hands_over_after_stop_prim", run: shut_down },
 ];
 
-/// What a restart of the agent must leave alone on a node: the application's and the data plane's processes, the mount,
-/// and every change of state that the module log tells.
+/// What a restart of the agent must leave alone on a node: the application's and the data plane's processes with their
+/// control groups, the mount, the virtual address, and every change of state that the module log tells.
 #[derive(Debug, PartialEq, Eq)]
 struct Untouched {
-    processes: BTreeSet<(String, i32)>,
+    processes: BTreeSet<(String, i32, String)>,
     device: String,
+    address: bool,
     changes: Vec<String>,
 }
 
 fn untouched(lab: &Lab, number: u8) -> Result<Untouched> {
     let host = lab.host(number);
     let programs = ["holdfast-bank", "holdfast-replica"].into_iter();
-    let processes = programs.flat_map(|name| host.named(name)).map(|process| (process.name, process.pid)).collect();
+    let processes = programs
+        .flat_map(|name| host.named(name))
+        .map(|process| (process.name, process.pid, group(process.pid)))
+        .collect();
     let log = lab.module_log(number, MODULE, 500);
     Ok(Untouched {
         processes,
         device: host.shell("stat --format=%d /srv/bank")?,
+        address: listed(host.init()?)?.contains(&address(lab)),
         changes: log.lines().filter(|line| line.contains(" -> ")).map(str::to_owned).collect(),
     })
+}
+
+/// The control group of a process below the agent's unit.
+fn group(pid: i32) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    own.split_once("holdfast-agent.service/").map_or(own, |(_, below)| below).to_owned()
+}
+
+/// The module's virtual address.
+fn address(lab: &Lab) -> IpAddr {
+    lab.network().address(50).into()
+}
+
+/// The agent, the application and the data plane are in control groups of their own, and what they take can be read.
+fn demand_groups(lab: &Lab, number: u8) -> Result<()> {
+    let host = lab.host(number);
+    for (program, wanted) in [
+        ("holdfast-agent", "agent"),
+        ("holdfast-bank", "module-bank.scripts/start_prim.1"),
+        ("holdfast-replica", "module-bank.replica"),
+    ] {
+        let groups: BTreeSet<String> = host.named(program).iter().map(|process| group(process.pid)).collect();
+        ensure!(groups == BTreeSet::from([wanted.to_owned()]), "{program} is in {groups:?}, not in {wanted}");
+    }
+    let unit = host.control_group()?.join("system.slice/holdfast-agent.service");
+    let used = std::fs::read_to_string(unit.join("module-bank.scripts/cpu.stat"))?;
+    let taken =
+        used.lines().find_map(|line| line.strip_prefix("usage_usec ")).and_then(|text| text.parse::<u64>().ok());
+    ensure!(taken.is_some_and(|taken| taken > 0), "no processor time is told: {used}");
+    Ok(())
 }
 
 /// Under load, `restart` is done to the agent of each of these nodes; nobody notices.
@@ -54,6 +93,9 @@ fn goes_on(restart: &[(u8, &str)]) -> Result<()> {
     let before = [untouched(&lab, 1)?, untouched(&lab, 2)?];
     let generation = lab.state(1, MODULE)?.generation;
     ensure!(before[0].processes.len() >= 2, "the bank does not run: {before:?}");
+    ensure!(before[0].address && !before[1].address, "the virtual address is elsewhere: {before:?}");
+    demand_groups(&lab, 1)?;
+    let addresses = Watch::begin(&lab, vec![address(&lab)])?;
     for (number, command) in restart {
         let main = || lab.host(*number).shell("systemctl show --property=MainPID holdfast-agent");
         let old = main()?;
@@ -65,6 +107,8 @@ fn goes_on(restart: &[(u8, &str)]) -> Result<()> {
         let story = lab.wait_pair(MODULE, 1).and_then(|()| progress(&load, 100));
         story.with_context(|| lab.diagnosis(MODULE))?;
     }
+    addresses.finish()?;
+    demand_groups(&lab, 1)?;
     let after = [untouched(&lab, 1)?, untouched(&lab, 2)?];
     ensure!(before == after, "not untouched:\n{before:#?}\n{after:#?}\n{}", lab.diagnosis(MODULE));
     ensure!(lab.state(1, MODULE)?.generation == generation, "a new generation was taken");
@@ -145,8 +189,12 @@ fn stays_away(_: &mut Bench) -> Result<()> {
     let never =
         format!("mkdir -p {hold}; printf '[Service]\\nRestart=no\\n' >{hold}/never.conf; systemctl daemon-reload");
     lab.host(1).shell(&never)?;
+    let addresses = Watch::begin(&lab, vec![address(&lab)])?;
     lab.host(1).shell(KILL)?;
     lab.wait_serves(2, MODULE, PATIENCE)?;
+    wait_until("the peer to have the virtual address", PATIENCE, || {
+        Ok(listed(lab.host(2).init()?)?.contains(&address(&lab)))
+    })?;
     progress(&load, 100)?;
     wait_until("the data plane of node1 to end", PATIENCE, || Ok(lab.host(1).named("holdfast-replica").is_empty()))?;
     // What the application of node1 still writes is refused: its mount is dead or gone with the data plane.
@@ -157,15 +205,61 @@ fn stays_away(_: &mut Bench) -> Result<()> {
     lab.host(1).shell(&format!("rm {hold}/never.conf; systemctl daemon-reload; systemctl start holdfast-agent"))?;
     let story = lab.wait_pair(MODULE, 2).and_then(|()| progress(&load, 50));
     story.with_context(|| lab.diagnosis(MODULE))?;
+    addresses.finish()?;
+    ensure!(!listed(lab.host(1).init()?)?.contains(&address(&lab)), "node1 still has the virtual address");
     let report = load.finish();
     demand_turns(&watch.finish(), &[1, 2])?;
     settled(&lab, &report, 2)
 }
 
+/// What left the script's process group is the module's all the same: it goes with the forced stop, if no stop script has
+/// ended it. What another module and a unit of its own have started stays.
+fn left_behind(_: &mut Bench) -> Result<()> {
+    let lab = Lab::with("left", &LabOptions { systemd: true, ..LabOptions::default() })?;
+    let light = |name: &str, seconds: u32| -> Result<()> {
+        let source = lab.folder().join(format!("{name}.module"));
+        let start = format!(
+            "#!/bin/sh\nsetsid --fork sleep {seconds} </dev/null >/dev/null 2>&1\n\
+             systemd-run --unit={name}-own sleep {}\n",
+            seconds + 1000
+        );
+        let xml = "<!DOCTYPE safe>\n<safe><service mode=\"light\"><user nicestoptimeout=\"5\" forcestoptimeout=\"5\"/>\
+                   </service></safe>\n";
+        let stop = "#!/bin/sh\nexit 0\n";
+        let files = [("conf/userconfig.xml", xml), ("bin/start_both", start.as_str()), ("bin/stop_both", stop)];
+        package::write_folder(&source, &files)?;
+        lab.install_package(name, &package::pack(&source)?)
+    };
+    lab.form_cluster()?;
+    light("one", 70_001)?;
+    light("two", 70_002)?;
+    let sleeps = || -> BTreeSet<String> {
+        lab.host(1).named("sleep").iter().filter_map(|process| process.words.get(1).cloned()).collect()
+    };
+    let run = |seconds: &[&str]| seconds.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<String>>();
+    for name in ["one", "two"] {
+        lab.cli(1, &["start", "-m", name])?;
+        lab.wait_state(1, name, "UP Ready", PATIENCE)?;
+    }
+    let all = run(&["70001", "70002", "71001", "71002"]);
+    wait_until("everything to run", PATIENCE, || Ok(sleeps() == all))?;
+    lab.cli(1, &["stop", "-m", "one"])?;
+    lab.wait_state(1, "one", "STOP NotReady", PATIENCE)?;
+    let rest = run(&["70002", "71001", "71002"]);
+    wait_until("what start_both left to end", PATIENCE, || Ok(sleeps() == rest))
+        .with_context(|| format!("{:?}{}", sleeps(), lab.diagnosis("one")))
+}
+
 /// Two hosts below systemd with the bank as PRIM and SECOND, started at boot.
 fn pair() -> Result<Lab> {
     let lab = Lab::with("boots", &LabOptions { systemd: true, ..LabOptions::default() })?;
-    let plan = ModulePlan::bank(TIMEOUT_MS);
+    let vip = format!(
+        r#"<vip><interface_list><interface><real_interface><virtual_addr addr="{}" where="one_side_alias"/>
+           </real_interface></interface></interface_list></vip>
+           <rfs async"#,
+        address(&lab)
+    );
+    let plan = ModulePlan::bank(TIMEOUT_MS).edited("<rfs async", &vip);
     lab.configure(&plan)?;
     for number in lab.numbers() {
         lab.cli(number, &["boot", "-m", MODULE, "on"])?;

@@ -24,7 +24,8 @@ fn guarded(_: &mut Bench) -> Result<()> {
     Bench::own("guard", &plan, prepare)?.tell(|bench| {
         excluded(bench.lab()?)?;
         compared(bench)?;
-        missing(bench.lab()?)
+        missing(bench.lab()?)?;
+        told_before(bench.lab()?)
     })
 }
 
@@ -72,4 +73,24 @@ fn missing(lab: &Lab) -> Result<()> {
     ensure!(std::fs::read_dir(lab.backing(2, "/srv/bank"))?.next().is_none(), "something was copied into it");
     lab.host(2).shell("rmdir /srv/bank; mv /srv/away /srv/bank")?;
     lab.wait_pair(MODULE, 1)
+}
+
+/// What a resync would change is told before it; then everything is compared, as ordered.
+fn told_before(lab: &Lab) -> Result<()> {
+    lab.cli(2, &["stop", "-m", MODULE])?;
+    lab.wait_state(2, MODULE, "STOP NotReady", PATIENCE)?;
+    lab.host(1).shell("echo new > /srv/bank/written-alone")?;
+    let Err(told) = lab.cli(2, &["rfsdiff", "-m", MODULE]) else { bail!("the new file was not told") };
+    let told = format!("{told:#}");
+    ensure!(told.contains("/srv/bank/written-alone: only on the primary") && told.contains("65536 bytes"), "{told}");
+    ensure!(!lab.backing(2, "/srv/bank/written-alone").exists(), "telling has changed something");
+    ensure!(lab.cli(1, &["rfsdiff", "-m", MODULE]).is_err(), "the primary has nobody to compare itself with");
+    lab.cli(2, &["second", "fullsync", "-m", MODULE])?;
+    lab.wait_pair(MODULE, 1)?;
+    let log = lab.cli(2, &["log", "-m", MODULE])?;
+    ensure!(log.contains("everything is compared at the next resync, as ordered"), "{log}");
+    ensure!(lab.backing(2, "/srv/bank/written-alone").exists(), "it was not resynced");
+    let own = std::fs::read_to_string(lab.backing(2, "/srv/bank/own/file"))?;
+    ensure!(own == "of node2\n", "node2 has {own:?} of its own");
+    Ok(())
 }

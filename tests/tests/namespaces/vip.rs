@@ -144,25 +144,12 @@ impl Addresses {
 
     /// Follows which node has the addresses until told to stop.
     fn watch(&self) -> Result<Watch> {
-        let inits = [self.lab.host(1).init()?, self.lab.host(2).init()?];
-        let (all, stop) = (self.all(), Arc::new(AtomicBool::new(false)));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut rounds = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                if let Some(addr) = on_both(inits, &all)? {
-                    bail!("VIOLATION: {addr} is on both nodes");
-                }
-                rounds += 1;
-            }
-            Ok(rounds)
-        });
-        Ok(Watch { stop, thread })
+        Watch::begin(&self.lab, self.all().to_vec())
     }
 }
 
 /// The addresses of all interfaces in the network of a process.
-fn listed(process: i32) -> Result<Vec<IpAddr>> {
+pub(crate) fn listed(process: i32) -> Result<Vec<IpAddr>> {
     let process = process.to_string();
     let output = Command::new("nsenter").args(["--target", &process, "--net", "ip", "-o", "address"]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -179,14 +166,33 @@ fn on_both(inits: [i32; 2], all: &[IpAddr]) -> Result<Option<IpAddr>> {
     Ok(all.iter().find(always).copied())
 }
 
-/// See [`Addresses::watch`].
-struct Watch {
+/// Follows which of two nodes has the addresses, until told to stop.
+pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u32>>,
 }
 
 impl Watch {
-    fn finish(self) -> Result<()> {
+    /// Begins to look at both nodes of a lab.
+    pub(crate) fn begin(lab: &Lab, all: Vec<IpAddr>) -> Result<Self> {
+        let inits = [lab.host(1).init()?, lab.host(2).init()?];
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut rounds = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                if let Some(addr) = on_both(inits, &all)? {
+                    bail!("VIOLATION: {addr} is on both nodes");
+                }
+                rounds += 1;
+            }
+            Ok(rounds)
+        });
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it; an address that was on both nodes at once is an error.
+    pub(crate) fn finish(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         let rounds = self.thread.join().map_err(|_| anyhow::anyhow!("the watch panicked"))??;
         ensure!(rounds > 0, "the watch never looked");

@@ -5,6 +5,7 @@ mod command;
 mod console;
 mod counts;
 mod demo;
+mod editor;
 mod install;
 mod modules;
 mod rings;

@@ -2,6 +2,7 @@
 
 use super::icon::{Icon, draw};
 use super::notice::prose;
+use crate::language::t;
 use crate::store::Console;
 use leptos::{html, prelude::*};
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub fn ConfirmDialog() -> impl IntoView {
                             {question.consequences.into_iter().map(|text| view! { <p>{prose(&text)}</p> }).collect_view()}
                         </div>
                         <div class="card-foot">
-                            <button type="button" class="btn" data-testid="confirm-no" on:click=move |_| dismiss()>"Cancel"</button>
+                            <button type="button" class="btn" data-testid="confirm-no" on:click=move |_| dismiss()>{t!("Cancel")}</button>
                             <button type="button" class=class data-testid="confirm-yes" on:click=confirm>{draw(Icon::Check)}{question.confirm}</button>
                         </div>
                     }

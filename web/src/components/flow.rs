@@ -1,6 +1,7 @@
 //! Both nodes of a module, what flows between them and how fast, and where the virtual addresses are.
 
 use super::state::StateBadge;
+use crate::language::t;
 use crate::rules::flow::FlowLink;
 use crate::rules::text;
 use crate::store::Console;
@@ -52,7 +53,7 @@ pub fn FlowMap(
                 {side(left)}
                 <div class="flow-link" data-tone=if live { link.tone().name() } else { "lost" } data-live=(live && link.flows()).to_string()>
                     <svg viewBox="0 0 112 24" aria-hidden="true"><path class="dash" d=link.line() /><path d=link.head() /></svg>
-                    <span>{if live { link.words() } else { "not known now" }}</span>
+                    <span>{if live { link.words() } else { t!("not known now") }}</span>
                     {move || rate.get().map(|rate| view! { <span class="num" data-testid="rate">{text::rate(&rate)}</span> })}
                 </div>
                 {side(right)}

@@ -2,6 +2,8 @@
 
 use super::icon::{Icon, draw};
 use super::notice::prose;
+use crate::language::{t, tf};
+use crate::rules::help::help;
 use leptos::prelude::*;
 
 /// A labelled line of text; the hint and the problem are announced with it.
@@ -61,7 +63,7 @@ pub fn TextField(
     let body = if secret { with_reveal(input.into_any(), revealed) } else { input.into_any() };
     view! {
         <div class="field">
-            <label for=id.clone()>{label}</label>
+            <div class="label-line"><label for=id.clone()>{label.clone()}</label>{help_of(&id, &label)}</div>
             {hint_line(&id, hint)}
             {body}
             <Problem id problem />
@@ -74,51 +76,12 @@ fn with_reveal(input: AnyView, revealed: RwSignal<bool>) -> AnyView {
     view! {
         <div class="password">
             {input}
-            <button type="button" class="btn ghost icon" aria-label="Show the password" aria-pressed=move || revealed.get().to_string() on:click=move |_| revealed.update(|on| *on = !*on)>
+            <button type="button" class="btn ghost icon" aria-label=t!("Show the password") aria-pressed=move || revealed.get().to_string() on:click=move |_| revealed.update(|on| *on = !*on)>
                 {draw(Icon::Eye)}
             </button>
         </div>
     }
     .into_any()
-}
-
-/// A labelled text of several lines in a fixed-width face.
-#[component]
-pub fn TextArea(
-    /// Unique on the page; also the `data-testid`.
-    #[prop(into)]
-    id: String,
-    /// What the field is called.
-    #[prop(into)]
-    label: String,
-    /// The text.
-    value: RwSignal<String>,
-    /// One line of help below the label.
-    #[prop(optional, into)]
-    hint: String,
-    /// What is wrong with the text and how to mend it.
-    #[prop(optional, into)]
-    problem: Signal<Option<String>>,
-) -> impl IntoView {
-    let described = described_by(&id, !hint.is_empty(), problem);
-    view! {
-        <div class="field">
-            <label for=id.clone()>{label}</label>
-            {hint_line(&id, hint)}
-            <textarea
-                class="input"
-                id=id.clone()
-                data-testid=id.clone()
-                spellcheck="false"
-                autocapitalize="none"
-                prop:value=move || value.get()
-                on:input=move |event| value.set(event_target_value(&event))
-                aria-describedby=described
-                aria-invalid=move || problem.get().is_some().to_string()
-            ></textarea>
-            <Problem id problem />
-        </div>
-    }
 }
 
 /// A choice from a short list.
@@ -142,7 +105,7 @@ pub fn SelectField(
     let described = described_by(&id, !hint.is_empty(), Signal::stored(None));
     view! {
         <div class="field">
-            <label for=id.clone()>{label}</label>
+            <div class="label-line"><label for=id.clone()>{label.clone()}</label>{help_of(&id, &label)}</div>
             {hint_line(&id, hint)}
             <select class="input" id=id.clone() data-testid=id on:change=move |event| value.set(event_target_value(&event)) aria-describedby=described>
                 {move || {
@@ -241,6 +204,18 @@ fn hint_line(id: &str, hint: String) -> Option<impl IntoView + use<>> {
     (!hint.is_empty()).then(|| view! { <p class="hint" id=format!("{id}-hint")>{prose(&hint)}</p> })
 }
 
+/// What the user's guide says of the field, shown on demand; nothing for a field that is not in the guide.
+fn help_of(id: &str, label: &str) -> Option<impl IntoView + use<>> {
+    let words = help(id)?;
+    let name = tf!("Help: {label}", label);
+    Some(view! {
+        <details class="help">
+            <summary aria-label=name><span aria-hidden="true">"?"</span></summary>
+            <p class="small">{prose(words)}</p>
+        </details>
+    })
+}
+
 /// Rows that can be added and removed; `row` draws the one with the given key.
 #[component]
 pub fn RepeatList<T, F, V>(
@@ -276,7 +251,7 @@ where
             <button
                 type="button"
                 class="btn ghost icon"
-                aria-label="Remove this row"
+                aria-label=t!("Remove this row")
                 data-testid=format!("{testid}-remove-{key}")
                 disabled=move || rows.with(|rows| rows.len() <= least)
                 on:click=move |_| remove(key)

@@ -18,6 +18,7 @@ pub enum Icon {
     Copy,
     Download,
     Eye,
+    Globe,
     Files,
     Follow,
     Forward,
@@ -50,6 +51,9 @@ impl Icon {
             Self::Add => "M12 5v14M5 12h14",
             Self::Alert => "M12 4 3 19.5h18L12 4ZM12 10v4.5M12 17.2v.1",
             Self::Back => "M19 12H5M11 6l-6 6 6 6",
+            Self::Globe => {
+                "M12 3.5a8.5 8.5 0 1 1 0 17 8.5 8.5 0 0 1 0-17ZM3.5 12h17M12 3.5c5 5 5 12 0 17M12 3.5c-5 5-5 12 0 17"
+            }
             Self::Boot => "M12 3v8M7 6.3a8 8 0 1 0 10 0",
             Self::Check => "m5 12.5 4.5 4.5L19 7.5",
             Self::Chevron => "m7 10 5 5 5-5",

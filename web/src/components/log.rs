@@ -4,6 +4,7 @@ use super::form::Problem;
 use super::icon::{Icon, draw};
 use super::notice::prose;
 use crate::client;
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::tone::Tone;
 use crate::store::Console;
@@ -130,17 +131,17 @@ pub fn LogViewer(
     view! {
         <Tools reader source reachable />
         <Show when=move || !reachable.get()>
-            <p class="log-tools small muted" data-testid="log-unreachable">{prose("The node is not in contact; these lines are what was read before. On the node itself, `holdfast log` shows them all.")}</p>
+            <p class="log-tools small muted" data-testid="log-unreachable">{prose(t!("The node is not in contact; these lines are what was read before. On the node itself, `holdfast log` shows them all."))}</p>
         </Show>
         <Problem id="log" problem=reader.problem />
-        <div class="log" role="log" aria-live="off" aria-label="Log lines" tabindex="0" node_ref=pane on:scroll=scrolled data-testid="log">
+        <div class="log" role="log" aria-live="off" aria-label=t!("Log lines") tabindex="0" node_ref=pane on:scroll=scrolled data-testid="log">
             <For each=move || visible.get() key=|line| (line.at, line.unix_ms) let:line>{draw_line(&line, application)}</For>
             <Show when=move || visible.with(Vec::is_empty)>
-                <p class="log-line muted">{move || if reader.filter.with(String::is_empty) { "Nothing has been written yet." } else { "No line holds this text." }}</p>
+                <p class="log-line muted">{move || if reader.filter.with(String::is_empty) { t!("Nothing has been written yet.") } else { t!("No line holds this text.") }}</p>
             </Show>
             <Show when=move || { reader.unseen.get() > 0 && !reader.follow.get() }>
                 <div class="log-more">
-                    <button type="button" class="btn compact" on:click=move |_| { reader.follow.set(true); reader.unseen.set(0); }>{draw(Icon::Follow)}{move || format!("{} new lines", reader.unseen.get())}</button>
+                    <button type="button" class="btn compact" on:click=move |_| { reader.follow.set(true); reader.unseen.set(0); }>{draw(Icon::Follow)}{move || tf!("{0} new lines", 0 = reader.unseen.get())}</button>
                 </div>
             </Show>
         </div>
@@ -159,26 +160,32 @@ fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl Int
     let save = move |_| {
         // The server names the file, after module, node and date.
         platform::download(&client::log_text_href(to_save.module, to_save.node, to_save.which), "");
-        let which = client::log_word(to_save.which);
-        console.toast(Tone::Ok, format!("Saving the {which} log of {} on {}.", to_save.module_name, to_save.node_name));
+        let (module, node) = (&to_save.module_name, &to_save.node_name);
+        console.toast(
+            Tone::Ok,
+            match to_save.which {
+                LogKind::Module => tf!("Saving the module log of {module} on {node}.", module, node),
+                LogKind::Application => tf!("Saving the application log of {module} on {node}.", module, node),
+            },
+        );
     };
     view! {
         <div class="log-tools">
             <input
                 class="input"
                 type="search"
-                placeholder="Filter"
-                aria-label="Show only lines that hold this text"
+                placeholder=t!("Filter")
+                aria-label=t!("Show only lines that hold this text")
                 data-testid="log-filter"
                 prop:value=move || reader.filter.get()
                 on:input=move |event| reader.filter.set(event_target_value(&event))
             />
             <span class="grow"></span>
             <button type="button" class="btn compact" data-testid="log-follow" aria-pressed=move || reader.follow.get().to_string() on:click=move |_| reader.follow.update(|on| *on = !*on)>
-                {draw(Icon::Follow)}"Follow"
+                {draw(Icon::Follow)}{t!("Follow")}
             </button>
-            <button type="button" class="btn compact" data-testid="log-refresh" disabled=move || !reachable.get() on:click=refresh>{draw(Icon::Refresh)}"Refresh"</button>
-            <button type="button" class="btn compact" data-testid="log-save" disabled=move || !reachable.get() on:click=save>{draw(Icon::Download)}"Save as .txt"</button>
+            <button type="button" class="btn compact" data-testid="log-refresh" disabled=move || !reachable.get() on:click=refresh>{draw(Icon::Refresh)}{t!("Refresh")}</button>
+            <button type="button" class="btn compact" data-testid="log-save" disabled=move || !reachable.get() on:click=save>{draw(Icon::Download)}{t!("Save as .txt")}</button>
         </div>
     }
 }

@@ -40,6 +40,8 @@ pub fn ActionMenu(
     #[prop(optional)]
     icon: Option<Icon>,
 ) -> impl IntoView {
+    // Drawn anew only when an item has changed: a press on an item, or the focus on it, outlives every other report.
+    let entries = Memo::new(move |_| entries.get());
     let open = RwSignal::new(false);
     let root = NodeRef::<html::Div>::new();
     let button = NodeRef::<html::Button>::new();
@@ -54,16 +56,7 @@ pub fn ActionMenu(
             on_pick.run(entry.id);
         }
     };
-    let keys = move |event: ev::KeyboardEvent| match event.key().as_str() {
-        "Escape" if open.get_untracked() => {
-            event.stop_propagation();
-            close();
-        }
-        "ArrowDown" => step_focus(&event, root, 1, open),
-        "ArrowUp" => step_focus(&event, root, -1, open),
-        "Tab" => open.set(false),
-        _ => {}
-    };
+    let keys = move |event: ev::KeyboardEvent| on_key(&event, root, open, close);
     let item_prefix = testid.clone();
     let words = label.clone();
     view! {
@@ -107,6 +100,20 @@ fn item<F: Fn(&MenuEntry) + 'static>(prefix: &str, entry: MenuEntry, pick: F) ->
             <span>{label}</span>
             {why.map(|why| view! { <small>{prose(&why)}</small> })}
         </button>
+    }
+}
+
+/// What a key does in the menu: Escape closes it, arrows walk its items, Tab leaves it.
+fn on_key(event: &ev::KeyboardEvent, root: NodeRef<html::Div>, open: RwSignal<bool>, close: impl Fn()) {
+    match event.key().as_str() {
+        "Escape" if open.get_untracked() => {
+            event.stop_propagation();
+            close();
+        }
+        "ArrowDown" => step_focus(event, root, 1, open),
+        "ArrowUp" => step_focus(event, root, -1, open),
+        "Tab" => open.set(false),
+        _ => {}
     }
 }
 

@@ -2,11 +2,14 @@
 
 pub mod dialog;
 pub mod diff;
+pub mod editor;
 pub mod flow;
 pub mod form;
 pub mod icon;
+pub mod language;
 pub mod log;
 pub mod menu;
+pub mod modules;
 pub mod notice;
 pub mod register;
 pub mod resources;

@@ -1,6 +1,7 @@
 //! Words with a tone: notices, check lists, results per node, empty states, toasts, a waiting line.
 
 use super::icon::{Icon, draw};
+use crate::language::t;
 use crate::rules::tone::Tone;
 use crate::store::Console;
 use leptos::prelude::*;
@@ -112,7 +113,7 @@ pub fn PerNodeResult(
                     <p>{prose(&result.text)}</p>
                     {on_retry
                         .filter(|_| result.tone == Tone::Bad)
-                        .map(|retry| view! { <button type="button" class="btn compact" on:click=move |_| retry.run(())>{draw(Icon::Refresh)}"Try again"</button> })}
+                        .map(|retry| view! { <button type="button" class="btn compact" on:click=move |_| retry.run(())>{draw(Icon::Refresh)}{t!("Try again")}</button> })}
                 </li>
             </For>
         </ul>
@@ -167,7 +168,7 @@ pub fn Toasts() -> impl IntoView {
                 <div class="notice" data-tone=toast.tone.name() role=if toast.tone == Tone::Bad { "alert" } else { "status" }>
                     {draw(tone_icon(toast.tone))}
                     <p>{prose(&toast.text)}</p>
-                    <button type="button" class="btn ghost icon compact" aria-label="Dismiss" on:click=move |_| console.dismiss(toast.id)>{draw(Icon::Close)}</button>
+                    <button type="button" class="btn ghost icon compact" aria-label=t!("Dismiss") on:click=move |_| console.dismiss(toast.id)>{draw(Icon::Close)}</button>
                 </div>
             </For>
         </div>

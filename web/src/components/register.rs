@@ -3,6 +3,7 @@
 use super::dialog::Question;
 use super::icon::{Icon, draw};
 use crate::client;
+use crate::language::{self, t, tf};
 use crate::rules::tone::Tone;
 use crate::store::Console;
 use holdfast_api::console::UserRole;
@@ -21,30 +22,31 @@ pub fn ArmButton(
     let ask = move |_| {
         let waits = untrack(move || console.module(module))
             .and_then(|live| live.register)
-            .map(|register| register.waits_for.join(" and "));
-        let silent = waits.filter(|waits| !waits.is_empty()).unwrap_or_else(|| "every node".to_owned());
+            .map(|register| language::list(&register.waits_for));
+        let silent = waits.filter(|waits| !waits.is_empty()).unwrap_or_else(|| t!("every node").to_owned());
         let act = move || {
             console.call(client::arm(module), move |answer| match answer {
-                Ok(_) => console.toast(Tone::Ok, "The register is armed."),
+                Ok(_) => console.toast(Tone::Ok, t!("The register is armed.")),
                 Err(error) => console.toast(Tone::Bad, error.text()),
             });
         };
         console.ask(Question {
-            title: "Arm the register?".to_owned(),
+            title: t!("Arm the register?").to_owned(),
             consequences: vec![
-                format!("The register grants from now on, without the word of {silent}."),
-                format!(
-                    "Do this only if you know that {silent} does not serve now: otherwise two nodes may serve at once."
+                tf!("The register grants from now on, without the word of {silent}.", silent),
+                tf!(
+                    "Do this only if you know that {silent} does not serve now: otherwise two nodes may serve at once.",
+                    silent
                 ),
             ],
-            confirm: "Arm".to_owned(),
+            confirm: t!("Arm").to_owned(),
             danger: true,
             act: Arc::new(act),
         });
     };
     view! {
         <Show when=may>
-            <button type="button" class="btn compact" data-testid=format!("arm-{}", module.0) on:click=ask>{draw(Icon::Key)}"Arm the register"</button>
+            <button type="button" class="btn compact" data-testid=format!("arm-{}", module.0) on:click=ask>{draw(Icon::Key)}{t!("Arm the register")}</button>
         </Show>
     }
 }

@@ -1,5 +1,6 @@
 //! The resources of a module on a node: what checkers, networks and the module itself say, and since when.
 
+use crate::language::t;
 use crate::platform;
 use crate::rules::tone::{Tone, resource_tone};
 use holdfast_api::agent::ResourceReport;
@@ -29,9 +30,9 @@ pub fn ResourceTable(
         }
     };
     view! {
-        <div class="table-wrap" tabindex="0" role="group" aria-label="Table of resources">
+        <div class="table-wrap" tabindex="0" role="group" aria-label=t!("Table of resources")>
             <table class="table" data-testid="resources">
-                <thead><tr><th scope="col">"Resource"</th><th scope="col">"Value"</th><th scope="col">"Since"</th><th scope="col">"Says who"</th></tr></thead>
+                <thead><tr><th scope="col">{t!("Resource")}</th><th scope="col">{t!("Value")}</th><th scope="col">{t!("Since")}</th><th scope="col">{t!("Says who")}</th></tr></thead>
                 <tbody>{move || resources.get().into_iter().map(row).collect_view()}</tbody>
             </table>
         </div>

@@ -2,11 +2,13 @@
 
 use super::dialog::ConfirmDialog;
 use super::icon::{Icon, draw, mark};
+use super::language::LanguageMenu;
 use super::menu::{ActionMenu, MenuEntry};
 use super::notice::Toasts;
 use super::state::Chip;
 use super::tray::TaskTray;
 use crate::client;
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::tone::{Tone, show};
 use crate::store::{Console, Link};
@@ -24,7 +26,7 @@ pub fn AppShell(
     children: Children,
 ) -> impl IntoView {
     view! {
-        <a class="skip" href="#main">"Skip to the page"</a>
+        <a class="skip" href="#main">{t!("Skip to the page")}</a>
         <div class="shell">
             <Rail />
             <Header />
@@ -41,20 +43,20 @@ pub fn AppShell(
 fn Rail() -> impl IntoView {
     let console = Console::get();
     let version = move || {
-        console.session.with(|session| session.as_ref().map(|session| format!("Version {}", session.server_version)))
+        console.session.with(|session| session.as_ref().map(|session| tf!("Version {0}", 0 = session.server_version)))
     };
     view! {
         <aside class="rail">
             <a href="/" class="brand">{mark()}<span class="label">"Holdfast"</span></a>
-            <nav class="rail-nav" aria-label="Screens" data-testid="rail">
-                {rail_link("/cluster", Icon::Cluster, "Cluster")}
-                {rail_link("/configuration", Icon::Configure, "Configuration")}
-                {rail_link("/control", Icon::Control, "Control")}
-                {rail_link("/monitoring", Icon::Monitor, "Monitoring")}
-                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/advanced", Icon::Files, "Advanced")}</Show>
-                {rail_link("/troubleshooting", Icon::Wrench, "Troubleshooting")}
-                {rail_link("/support", Icon::Support, "Support")}
-                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/users", Icon::User, "Users")}</Show>
+            <nav class="rail-nav" aria-label=t!("Screens") data-testid="rail">
+                {rail_link("/cluster", Icon::Cluster, t!("Cluster"))}
+                {rail_link("/configuration", Icon::Configure, t!("Configuration"))}
+                {rail_link("/control", Icon::Control, t!("Control"))}
+                {rail_link("/monitoring", Icon::Monitor, t!("Monitoring"))}
+                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/advanced", Icon::Files, t!("Advanced"))}</Show>
+                {rail_link("/troubleshooting", Icon::Wrench, t!("Troubleshooting"))}
+                {rail_link("/support", Icon::Support, t!("Support"))}
+                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/users", Icon::User, t!("Users"))}</Show>
             </nav>
             <p class="rail-foot">{version}</p>
         </aside>
@@ -72,7 +74,7 @@ fn Header() -> impl IntoView {
         let name = console
             .read(|snapshot| if snapshot.cluster.version == 0 { String::new() } else { snapshot.cluster.name.clone() })
             .unwrap_or_default();
-        if name.is_empty() { "No cluster yet".to_owned() } else { format!("Cluster {name}") }
+        if name.is_empty() { t!("No cluster yet").to_owned() } else { tf!("Cluster {name}", name) }
     };
     view! {
         <header class="header">
@@ -80,6 +82,7 @@ fn Header() -> impl IntoView {
             <WorstState />
             <div class="header-tools">
                 <LinkChip />
+                <LanguageMenu />
                 <UserMenu />
             </div>
         </header>
@@ -106,11 +109,11 @@ fn WorstState() -> impl IntoView {
             .flatten()
     });
     let words = |tone| match tone {
-        Tone::Ok => "All modules work",
-        Tone::Busy => "A node is in transition",
-        Tone::Bad => "A node needs attention",
-        Tone::Idle => "A node is stopped",
-        Tone::Lost => "A node is not in contact",
+        Tone::Ok => t!("All modules work"),
+        Tone::Busy => t!("A node is in transition"),
+        Tone::Bad => t!("A node needs attention"),
+        Tone::Idle => t!("A node is stopped"),
+        Tone::Lost => t!("A node is not in contact"),
     };
     move || worst.get().map(|tone| view! { <Chip tone text=words(tone) /> })
 }
@@ -120,9 +123,9 @@ fn WorstState() -> impl IntoView {
 fn LinkChip() -> impl IntoView {
     let console = Console::get();
     let state = move || match console.link.get() {
-        Link::Connecting => ("connecting", Tone::Idle, "Connecting…".to_owned()),
-        Link::Live => ("live", Tone::Ok, "Live".to_owned()),
-        Link::Stale(since) => ("stale", Tone::Busy, format!("Stale since {}", &platform::time(since)[..5])),
+        Link::Connecting => ("connecting", Tone::Idle, t!("Connecting…").to_owned()),
+        Link::Live => ("live", Tone::Ok, t!("Live").to_owned()),
+        Link::Stale(since) => ("stale", Tone::Busy, tf!("Stale since {0}", 0 = &platform::time(since)[..5])),
     };
     view! {
         <span role="status" data-testid="link" data-link=move || state().0>
@@ -152,7 +155,7 @@ pub fn ConnectionBanner() -> impl IntoView {
             Link::Stale(since) => Some(view! {
                 <div class="banner" role="alert" data-testid="stale-banner">
                     {draw(Icon::Alert)}
-                    <span>{format!("No contact with the server since {}. What is shown is what was last known; trying again. The nodes protect the application without the server.", platform::time(since))}</span>
+                    <span>{tf!("No contact with the server since {0}. What is shown is what was last known; trying again. The nodes protect the application without the server.", 0 = platform::time(since))}</span>
                 </div>
             }),
             _ => None,
@@ -160,8 +163,8 @@ pub fn ConnectionBanner() -> impl IntoView {
         <Show when=move || newer.get() == Some(true)>
             <div class="banner" role="status">
                 {draw(Icon::Info)}
-                <span>"A new version of the console is available."</span>
-                <button type="button" class="btn compact" on:click=move |_| platform::reload()>"Reload"</button>
+                <span>{t!("A new version of the console is available.")}</span>
+                <button type="button" class="btn compact" on:click=move |_| platform::reload()>{t!("Reload")}</button>
             </div>
         </Show>
     }
@@ -178,13 +181,13 @@ fn UserMenu() -> impl IntoView {
     };
     let entry = |id, label, icon, divided| MenuEntry { id, label, icon, danger: false, disabled: None, divided };
     let entries = vec![
-        entry("light", "Light", Icon::Sun, false),
-        entry("dark", "Dark", Icon::Moon, false),
-        entry("system", "As the system", Icon::System, false),
-        entry("password", "Change the password", Icon::Key, true),
-        entry("ca", "Download the CA certificate", Icon::Download, false),
-        entry("api", "Programming interface", Icon::Info, false),
-        entry("logout", "Log out", Icon::Leave, true),
+        entry("light", t!("Light"), Icon::Sun, false),
+        entry("dark", t!("Dark"), Icon::Moon, false),
+        entry("system", t!("As the system"), Icon::System, false),
+        entry("password", t!("Change the password"), Icon::Key, true),
+        entry("ca", t!("Download the CA certificate"), Icon::Download, false),
+        entry("api", t!("Programming interface"), Icon::Info, false),
+        entry("logout", t!("Log out"), Icon::Leave, true),
     ];
     let navigate = use_navigate();
     let pick = move |id: &'static str| match id {
@@ -197,7 +200,7 @@ fn UserMenu() -> impl IntoView {
     };
     view! {
         <span class="muted label small" data-testid="user-name">{name}</span>
-        <ActionMenu label="Account and appearance" testid="user-menu" entries=Signal::stored(entries) on_pick=Callback::new(pick) icon=Icon::User />
+        <ActionMenu label=t!("Account and appearance") testid="user-menu" entries=Signal::stored(entries) on_pick=Callback::new(pick) icon=Icon::User />
     }
 }
 
@@ -220,7 +223,7 @@ pub fn PageHead(
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
-    Effect::new(move || platform::set_title(&format!("{} · Holdfast", title.get())));
+    Effect::new(move || platform::set_title(&tf!("{0} · Holdfast", 0 = title.get())));
     view! {
         <div class="page-head">
             <div>

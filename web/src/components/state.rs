@@ -1,7 +1,8 @@
 //! A state by colour, shape and word; data states; resync progress.
 
+use crate::language::t;
 use crate::rules::text;
-use crate::rules::tone::{Shown, Tone, data_tone, show};
+use crate::rules::tone::{Shown, Tone, data_tone, data_words, show};
 use crate::store::Console;
 use holdfast_api::agent::ResyncReport;
 use holdfast_api::console::ModuleOnNode;
@@ -73,7 +74,7 @@ pub fn DataChip(
     let console = Console::get();
     move || {
         let tone = if fresh && console.is_live() { data_tone(data) } else { Tone::Lost };
-        view! { <Chip tone text=format!("data {data}") /> }
+        view! { <Chip tone text=data_words(data) /> }
     }
 }
 
@@ -87,10 +88,10 @@ pub fn ResyncProgress(
     view! {
         <div class="stack tight" data-testid="resync">
             <div class="row between small">
-                <strong>"Resync"</strong>
+                <strong>{t!("Resync")}</strong>
                 <span>{percent.map(|percent| format!("{percent} %"))}</span>
             </div>
-            <progress max="100" value=percent.map(|percent| percent.to_string()) aria-label="Progress of the resync"></progress>
+            <progress max="100" value=percent.map(|percent| percent.to_string()) aria-label=t!("Progress of the resync")></progress>
             <p class="small muted">{text::resync(&resync)}</p>
         </div>
     }

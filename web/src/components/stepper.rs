@@ -1,6 +1,7 @@
 //! The steps of a wizard: where one is, what is done, links back.
 
 use super::icon::{Icon, draw};
+use crate::language::t;
 use leptos::prelude::*;
 use leptos_router::components::A;
 
@@ -24,7 +25,7 @@ pub fn Stepper(
     current: Signal<usize>,
 ) -> impl IntoView {
     view! {
-        <nav aria-label="Steps">
+        <nav aria-label=t!("Steps")>
             <ol class="stepper" data-testid="stepper">
                 {move || {
                     let current = current.get();

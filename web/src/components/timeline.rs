@@ -2,6 +2,7 @@
 
 use super::notice::{Waiting, prose};
 use crate::client;
+use crate::language::t;
 use crate::platform;
 use crate::rules::history::{Kind, Moment, NodeLine, merged};
 use crate::store::Console;
@@ -63,7 +64,7 @@ pub fn Timeline(
             {move || moments.get().into_iter().map(|moment| one(&moment)).collect_view()}
         </ol>
         <Show when=move || moments.with(Vec::is_empty)>
-            {move || if ready.get() { view! { <p class="muted">{empty}</p> }.into_any() } else { view! { <Waiting text="Reading the logs…" /> }.into_any() }}
+            {move || if ready.get() { view! { <p class="muted">{empty}</p> }.into_any() } else { view! { <Waiting text=t!("Reading the logs…") /> }.into_any() }}
         </Show>
     }
 }

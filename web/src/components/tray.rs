@@ -2,6 +2,7 @@
 
 use super::icon::{Icon, draw};
 use super::notice::{NodeResult, PerNodeResult, tone_icon};
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::tone::task_tone;
 use crate::store::Console;
@@ -23,10 +24,10 @@ fn result_text(state: TaskState, message: &str) -> String {
         return message.to_owned();
     }
     match state {
-        TaskState::Waiting => "Not connected: it gets this when it is back.",
-        TaskState::Running => "Under way…",
-        TaskState::Done => "Done.",
-        TaskState::Failed => "Failed.",
+        TaskState::Waiting => t!("Not connected: it gets this when it is back."),
+        TaskState::Running => t!("Under way…"),
+        TaskState::Done => t!("Done."),
+        TaskState::Failed => t!("Failed."),
     }
     .to_owned()
 }
@@ -50,7 +51,7 @@ pub fn TaskTray() -> impl IntoView {
     };
     view! {
         <Show when=move || tasks.with(|tasks| !tasks.is_empty())>
-            <section class="tray" aria-label="Tasks">
+            <section class="tray" aria-label=t!("Tasks")>
                 {move || tasks.with(|tasks| tasks.first().cloned()).map(bar)}
                 <Show when=move || open.get()>
                     <div class="tray-list">
@@ -66,10 +67,10 @@ fn summary(task: &TaskView) -> String {
     match task.state {
         TaskState::Waiting | TaskState::Running => {
             let done = task.nodes.iter().filter(|node| node.state == TaskState::Done).count();
-            format!("{done} of {} nodes done", task.nodes.len())
+            tf!("{done} of {0} nodes done", done, 0 = task.nodes.len())
         }
-        TaskState::Done => "done".to_owned(),
-        TaskState::Failed => "failed on some node".to_owned(),
+        TaskState::Done => t!("done").to_owned(),
+        TaskState::Failed => t!("failed on some node").to_owned(),
     }
 }
 

@@ -2,13 +2,17 @@
 
 use crate::client;
 use crate::components::diff::diff;
-use crate::components::form::{SelectField, TextField};
+use crate::components::editor::CodeEditor;
+use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
+use crate::components::modules::{ModulePick, pick_module};
 use crate::components::notice::{CheckLine, EmptyState, Notice, PerNodeResult, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::tray::results_of;
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::files::{Draft, changes};
+use crate::rules::marks::marks_of;
 use crate::rules::tone::Tone;
 use crate::store::Console;
 use holdfast_api::config::check_name;
@@ -24,32 +28,16 @@ const USERCONFIG: &str = "conf/userconfig.xml";
 pub fn AdvancedPage() -> impl IntoView {
     let console = Console::get();
     let may = Memo::new(move |_| console.role().may(UserRole::Admin));
-    let modules = Memo::new(move |_| {
-        let modules = console.modules().unwrap_or_default().into_iter();
-        modules.map(|module| (module.module.id, module.module.name)).collect::<Vec<_>>()
-    });
-    let picked = RwSignal::new(String::new());
-    let chosen = Memo::new(move |_| {
-        let picked = picked.get();
-        modules.with(|modules| {
-            let named = modules.iter().find(|(id, _)| id.0.to_string() == picked);
-            named.or(modules.first()).map(|(id, _)| *id)
-        })
-    });
-    let choices = Signal::derive(move || {
-        modules.get().into_iter().map(|(id, name)| (id.0.to_string(), name)).collect::<Vec<_>>()
-    });
+    let pick = pick_module(console, |_| true);
     view! {
         <div class="page">
-            <PageHead title="Advanced configuration".to_owned() lead="Every file of a module as text: what the wizard does not show is here." />
+            <PageHead title=t!("Advanced configuration").to_owned() lead=t!("Every file of a module as text: what the wizard does not show is here.") />
             <Show
                 when=move || may.get()
-                fallback=|| view! { <EmptyState icon=Icon::Files title="Only for administrators" text="Your role may not change the configuration." /> }
+                fallback=|| view! { <EmptyState icon=Icon::Files title=t!("Only for administrators") text=t!("Your role may not change the configuration.") /> }
             >
-                <Show when=move || modules.with(|modules| modules.len() > 1)>
-                    <div class="limited"><SelectField id="advanced-module" label="Module" value=picked choices /></div>
-                </Show>
-                {move || chosen.get().map(|module| view! { <Files module /> })}
+                <ModulePick pick id="advanced-module" />
+                {move || pick.chosen.get().map(|module| view! { <Files module /> })}
                 <Import />
             </Show>
         </div>
@@ -145,7 +133,7 @@ impl Editor {
             Ok(_) => {
                 self.draft.set(Draft::new());
                 self.read(console);
-                console.toast(Tone::Ok, "Saved as a new version; the nodes have the old one until it is applied.");
+                console.toast(Tone::Ok, t!("Saved as a new version; the nodes have the old one until it is applied."));
                 then();
             }
             Err(error) if error.status() == Some(409) => self.conflict.set(true),
@@ -175,13 +163,13 @@ fn Files(module: ModuleId) -> impl IntoView {
     let console = Console::get();
     let editor = Editor::open(console, module);
     view! {
-        {move || editor.failure.get().map(|text| view! { <Notice tone=Tone::Bad title="That did not work" text testid="advanced-failure" /> })}
+        {move || editor.failure.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("That did not work") text testid="advanced-failure" /> })}
         <Show when=move || editor.conflict.get()>
-            <Notice tone=Tone::Bad title="Somebody else saved this module meanwhile" text="Nothing was overwritten. Read their version; your text stays here, and can then be compared and saved." testid="advanced-conflict">
-                <button type="button" class="btn compact" on:click=move |_| editor.read(console)>"Read their version"</button>
+            <Notice tone=Tone::Bad title=t!("Somebody else saved this module meanwhile") text=t!("Nothing was overwritten. Read their version; your text stays here, and can then be compared and saved.") testid="advanced-conflict">
+                <button type="button" class="btn compact" on:click=move |_| editor.read(console)>{t!("Read their version")}</button>
             </Notice>
         </Show>
-        <Show when=move || editor.loaded.get() fallback=|| view! { <Waiting text="Reading the files…" /> }>
+        <Show when=move || editor.loaded.get() fallback=|| view! { <Waiting text=t!("Reading the files…") /> }>
             <div class="control">
                 <Tree editor />
                 <div class="stack loose">
@@ -225,21 +213,21 @@ fn Tree(editor: Editor) -> impl IntoView {
         let state = move || {
             let changed = editor.draft.with(|draft| draft.get(&for_mark).cloned());
             match changed {
-                Some(None) => " (removed)",
-                Some(Some(_)) => " (edited)",
+                Some(None) => t!("(removed)"),
+                Some(Some(_)) => t!("(edited)"),
                 None => "",
             }
         };
         view! {
-            <li><button type="button" class="file-link mono" aria-current=move || (editor.open.get() == for_open).then_some("true") on:click=move |_| editor.open.set(for_click.clone())>{path}<span class="small">{state}</span></button></li>
+            <li><button type="button" class="file-link mono" aria-current=move || (editor.open.get() == for_open).then_some("true") on:click=move |_| editor.open.set(for_click.clone())>{path}" "<span class="small">{state}</span></button></li>
         }
     };
     view! {
-        <nav class="card card-body stack tight" aria-label="Files" data-testid="file-tree">
+        <nav class="card card-body stack tight" aria-label=t!("Files") data-testid="file-tree">
             <ul class="stack tight">{move || paths.get().into_iter().map(one).collect_view()}</ul>
             <form class="stack tight" on:submit=add>
-                <TextField id="new-file" label="New file" value=name placeholder="check.sh" code=true />
-                <div><button class="btn compact" disabled=move || name.with(String::is_empty)>{draw(Icon::Add)}"Add"</button></div>
+                <TextField id="new-file" label=t!("New file") value=name placeholder="check.sh" code=true />
+                <div><button class="btn compact" disabled=move || name.with(String::is_empty)>{draw(Icon::Add)}{t!("Add")}</button></div>
             </form>
         </nav>
     }
@@ -248,17 +236,10 @@ fn Tree(editor: Editor) -> impl IntoView {
 #[component]
 fn Text(editor: Editor) -> impl IntoView {
     let console = Console::get();
-    let shown = Memo::new(move |_| editor.text(&editor.open.get()));
     let binary = Memo::new(move |_| {
         let open = editor.open.get();
         editor.saved.with(|saved| saved.iter().any(|file| file.path == open && file.text.is_none()))
     });
-    let input = move |event| {
-        let (path, text) = (editor.open.get_untracked(), event_target_value(&event));
-        editor.draft.update(|draft| {
-            draft.insert(path, Some(text));
-        });
-    };
     let remove = move |_| {
         let path = editor.open.get_untracked();
         editor.draft.update(|draft| {
@@ -267,31 +248,48 @@ fn Text(editor: Editor) -> impl IntoView {
     };
     let discard = move |_| editor.draft.set(Draft::new());
     view! {
-        <section class="card" aria-label="Text of the file">
+        <section class="card" aria-label=t!("Text of the file")>
             <div class="card-head">
                 <h2 class="mono">{move || editor.open.get()}</h2>
                 <Show when=move || editor.open.with(|open| open != USERCONFIG)>
-                    <button type="button" class="btn compact" on:click=remove>{draw(Icon::Remove)}"Remove"</button>
+                    <button type="button" class="btn compact" on:click=remove>{draw(Icon::Remove)}{t!("Remove")}</button>
                 </Show>
             </div>
             <div class="card-body stack tight">
-                <Show when=move || !binary.get() fallback=|| view! { <p class="muted">"This file is no text; it can be replaced by importing a package."</p> }>
-                    <textarea class="input tall" aria-label=move || format!("Text of {}", editor.open.get()) data-testid="editor" spellcheck="false" autocapitalize="none" prop:value=move || shown.get() on:input=input></textarea>
-                </Show>
+                {move || if binary.get() {
+                    view! { <p class="muted">{t!("This file is no text; it can be replaced by importing a package.")}</p> }.into_any()
+                } else {
+                    let path = editor.open.get();
+                    view! { <FileEditor editor path /> }.into_any()
+                }}
                 <ul class="checks" data-testid="editor-problems" aria-live="polite">
                     {move || editor.problems.get().into_iter().map(|problem| view! { <CheckLine tone=Tone::Bad text=problem.message /> }).collect_view()}
                 </ul>
             </div>
             <div class="card-foot">
-                <button type="button" class="btn" disabled=move || !editor.dirty() on:click=discard>"Discard"</button>
-                <button type="button" class="btn" data-testid="save-files" disabled=move || !editor.dirty() on:click=move |_| editor.save(console, || ())>"Save"</button>
-                <button type="button" class="btn primary" data-testid="apply-files" on:click=move |_| editor.apply(console)>{draw(Icon::Configure)}"Apply to all nodes"</button>
+                <button type="button" class="btn" data-testid="discard-files" disabled=move || !editor.dirty() on:click=discard>{t!("Discard")}</button>
+                <button type="button" class="btn" data-testid="save-files" disabled=move || !editor.dirty() on:click=move |_| editor.save(console, || ())>{t!("Save")}</button>
+                <button type="button" class="btn primary" data-testid="apply-files" on:click=move |_| editor.apply(console)>{draw(Icon::Configure)}{t!("Apply to all nodes")}</button>
             </div>
         </section>
         <Show when=move || editor.task.get().is_some()>
             <PerNodeResult results=Signal::derive(move || editor.task.get().and_then(|task| console.task(task)).map(|task| results_of(&task)).unwrap_or_default()) testid="apply-results" />
         </Show>
     }
+}
+
+/// The text of one file, with marks where the server's messages point to.
+#[component]
+fn FileEditor(editor: Editor, path: String) -> impl IntoView {
+    let (for_text, for_input, for_marks) = (path.clone(), path.clone(), path.clone());
+    let text = Memo::new(move |_| editor.text(&for_text));
+    let input = move |typed: String| {
+        editor.draft.update(|draft| {
+            draft.insert(for_input.clone(), Some(typed));
+        });
+    };
+    let marks = Signal::derive(move || editor.problems.with(|problems| marks_of(&for_marks, problems)));
+    view! { <CodeEditor id="editor" label=tf!("Text of {path}", path) path text on_input=Callback::new(input) marks tall=true /> }
 }
 
 /// The open file against what the nodes have.
@@ -301,7 +299,7 @@ fn Compare(editor: Editor) -> impl IntoView {
     view! {
         <Show when=known>
             <details class="card card-body">
-                <summary>"Changes to what the nodes have"</summary>
+                <summary>{t!("Changes to what the nodes have")}</summary>
                 {move || {
                     let open = editor.open.get();
                     diff(&saved_text(&editor.deployed.get(), &open), &editor.text(&open))
@@ -322,7 +320,8 @@ fn History(editor: Editor) -> impl IntoView {
             let module = editor.module;
             console.call(async move { client::restore(module, &form).await }, move |answer| match answer {
                 Ok(_) => {
-                    console.toast(Tone::Ok, format!("Version {number} is the newest again; apply it to the nodes."));
+                    console
+                        .toast(Tone::Ok, tf!("Version {number} is the newest again; apply it to the nodes.", number));
                     editor.draft.set(Draft::new());
                     editor.read(console);
                 }
@@ -332,23 +331,23 @@ fn History(editor: Editor) -> impl IntoView {
         let latest = move || editor.version.get() == number;
         view! {
             <tr>
-                <th scope="row">{number}{move || (desired.get() == Some(number)).then_some(" (on the nodes)")}</th>
+                <th scope="row">{number}" "{move || (desired.get() == Some(number)).then_some(t!("(on the nodes)"))}</th>
                 <td class="nowrap">{platform::date_time(version.saved_unix_ms)}</td>
                 <td>{version.author}</td>
                 <td>{version.note}</td>
-                <td class="num"><button type="button" class="btn compact" disabled=latest on:click=restore>"Restore"</button></td>
+                <td class="num"><button type="button" class="btn compact" disabled=latest on:click=restore>{t!("Restore")}</button></td>
             </tr>
         }
     };
     view! {
         <section class="card" aria-labelledby="versions">
             <div class="card-head">
-                <h2 id="versions">"Versions"</h2>
-                <a class="btn compact" href=client::package_href(editor.module) download="">{draw(Icon::Download)}"Export .safe"</a>
+                <h2 id="versions">{t!("Versions")}</h2>
+                <a class="btn compact" href=client::package_href(editor.module) download="">{draw(Icon::Download)}{t!("Export .safe")}</a>
             </div>
-            <div class="table-wrap" tabindex="0" role="group" aria-label="Table of versions">
+            <div class="table-wrap" tabindex="0" role="group" aria-label=t!("Table of versions")>
                 <table class="table" data-testid="versions">
-                    <thead><tr><th scope="col">"Version"</th><th scope="col">"Saved"</th><th scope="col">"By"</th><th scope="col">"What"</th><th scope="col"><span class="visually-hidden">"Restore"</span></th></tr></thead>
+                    <thead><tr><th scope="col">{t!("Version")}</th><th scope="col">{t!("Saved")}</th><th scope="col">{t!("By")}</th><th scope="col">{t!("What")}</th><th scope="col"><span class="visually-hidden">{t!("Restore")}</span></th></tr></thead>
                     <tbody>{move || editor.versions.get().into_iter().map(row).collect_view()}</tbody>
                 </table>
             </div>
@@ -379,21 +378,21 @@ fn Import() -> impl IntoView {
         let name = name.get_untracked();
         refusal.set(None);
         console.call(async move { client::import(&name, file).await }, move |answer| match answer {
-            Ok(module) => console.toast(Tone::Ok, format!("{} is imported as a draft.", module.name)),
+            Ok(module) => console.toast(Tone::Ok, tf!("{0} is imported as a draft.", 0 = module.name)),
             Err(error) => refusal.set(Some(error.text())),
         });
     };
     view! {
         <section class="card" aria-labelledby="import">
-            <div class="card-head"><h2 id="import">"Import a module"</h2></div>
+            <div class="card-head"><h2 id="import">{t!("Import a module")}</h2></div>
             <form class="card-body stack" on:submit=submit>
-                <p class="muted">{prose("A `.safe` package, exported here or elsewhere. It becomes a draft: nothing runs before it is configured.")}</p>
+                <p class="muted">{prose(t!("A `.safe` package, exported here or elsewhere. It becomes a draft: nothing runs before it is configured."))}</p>
                 <div class="columns">
-                    <div class="field"><label for="import-file">"Package"</label><input class="input" type="file" id="import-file" data-testid="import-file" accept=".safe,.zip" on:change=pick /></div>
-                    <TextField id="import-name" label="Name of the module" value=name problem />
+                    <div class="field"><label for="import-file">{t!("Package")}</label><input class="input" type="file" id="import-file" data-testid="import-file" accept=".safe,.zip" on:change=pick /></div>
+                    <TextField id="import-name" label=t!("Name of the module") value=name problem />
                 </div>
-                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title="The package was not imported" text /> })}
-                <div><button class="btn" data-testid="import" disabled=move || name.with(String::is_empty) || problem.get().is_some()>{draw(Icon::Add)}"Import"</button></div>
+                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The package was not imported") text /> })}
+                <div><button class="btn" data-testid="import" disabled=move || name.with(String::is_empty) || problem.get().is_some()>{draw(Icon::Add)}{t!("Import")}</button></div>
             </form>
         </section>
     }

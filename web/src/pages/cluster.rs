@@ -9,6 +9,7 @@ use crate::components::notice::{Notice, PerNodeResult, Waiting};
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
 use crate::components::tray::results_of;
+use crate::language::{t, tf};
 use crate::pages::enrol::{JoinToken, NewNode};
 use crate::rules::tone::Tone;
 use crate::rules::wizard::message_for;
@@ -138,8 +139,8 @@ pub fn ClusterPage() -> impl IntoView {
     let any = Memo::new(move |_| console.read(|snapshot| !snapshot.nodes.is_empty()).unwrap_or(false));
     view! {
         <div class="page">
-            <PageHead title="Cluster configuration".to_owned() lead="The machines that protect your applications. Every node runs an agent; this page introduces them to each other." />
-            <Show when=move || known.get() fallback=|| view! { <Waiting text="Waiting for the first snapshot…" /> }>
+            <PageHead title=t!("Cluster configuration").to_owned() lead=t!("The machines that protect your applications. Every node runs an agent; this page introduces them to each other.") />
+            <Show when=move || known.get() fallback=|| view! { <Waiting text=t!("Waiting for the first snapshot…") /> }>
                 <Show when=move || any.get() fallback=FirstNode>
                     <SaveBar draft />
                     <Nodes draft />
@@ -158,11 +159,11 @@ fn FirstNode() -> impl IntoView {
             <div class="row">
                 <span class="empty-mark">{draw(Icon::Cluster)}</span>
                 <div class="grow">
-                    <h2 id="first-node-title">"Enter the first node's address"</h2>
-                    <p class="muted">"Install the agent on the machine, then give its address here. The agent prints a pairing code when it starts."</p>
+                    <h2 id="first-node-title">{t!("Enter the first node's address")}</h2>
+                    <p class="muted">{t!("Install the agent on the machine, then give its address here. The agent prints a pairing code when it starts.")}</p>
                 </div>
             </div>
-            <NewNode label="Address of the first node" done=Callback::new(|()| ()) />
+            <NewNode label=t!("Address of the first node") done=Callback::new(|()| ()) />
             <JoinToken />
         </section>
     }
@@ -176,15 +177,15 @@ fn AddNode() -> impl IntoView {
     view! {
         <Show
             when=move || open.get()
-            fallback=move || view! { <div><button type="button" class="btn" data-testid="add-node" on:click=move |_| open.set(true)>{draw(Icon::Add)}"New node"</button></div> }
+            fallback=move || view! { <div><button type="button" class="btn" data-testid="add-node" on:click=move |_| open.set(true)>{draw(Icon::Add)}{t!("New node")}</button></div> }
         >
             <section class="card" aria-labelledby="add-node-title">
                 <div class="card-head">
-                    <h2 id="add-node-title">"New node"</h2>
-                    <button type="button" class="btn ghost icon" aria-label="Close" on:click=move |_| open.set(false)>{draw(Icon::Close)}</button>
+                    <h2 id="add-node-title">{t!("New node")}</h2>
+                    <button type="button" class="btn ghost icon" aria-label=t!("Close") on:click=move |_| open.set(false)>{draw(Icon::Close)}</button>
                 </div>
                 <div class="card-body stack loose">
-                    <NewNode label="Address of the node" done=done />
+                    <NewNode label=t!("Address of the node") done=done />
                     <JoinToken />
                 </div>
             </section>
@@ -203,23 +204,23 @@ fn SaveBar(draft: Draft) -> impl IntoView {
     });
     view! {
         <Show when=move || draft.conflict.get()>
-            <Notice tone=Tone::Bad title="Somebody else saved the cluster meanwhile" text="Nothing was overwritten. Take theirs, or keep yours: saving then replaces theirs, as the changes below say." testid="cluster-conflict">
-                <button type="button" class="btn compact primary" data-testid="cluster-theirs" on:click=move |_| draft.discard()>"Take theirs"</button>
-                <button type="button" class="btn compact" data-testid="cluster-mine" on:click=move |_| draft.insist()>"Keep mine"</button>
+            <Notice tone=Tone::Bad title=t!("Somebody else saved the cluster meanwhile") text=t!("Nothing was overwritten. Take theirs, or keep yours: saving then replaces theirs, as the changes below say.") testid="cluster-conflict">
+                <button type="button" class="btn compact primary" data-testid="cluster-theirs" on:click=move |_| draft.discard()>{t!("Take theirs")}</button>
+                <button type="button" class="btn compact" data-testid="cluster-mine" on:click=move |_| draft.insist()>{t!("Keep mine")}</button>
             </Notice>
         </Show>
         <Show when=move || changes.with(|changes| !changes.is_empty())>
             <div class="notice" data-tone="busy" role="status" data-testid="unsaved">
                 {draw(Icon::Info)}
                 <div>
-                    <p class="notice-title">"Not saved yet"</p>
+                    <p class="notice-title">{t!("Not saved yet")}</p>
                     <p>{move || cluster::changes_text(&changes.get())}</p>
                     {move || problems.with(|problems| problems.first().map(|problem| view! { <p class="small">{problem.message.clone()}</p> }))}
                 </div>
                 <div class="row tight">
-                    <button type="button" class="btn" data-testid="discard" on:click=move |_| draft.discard()>"Discard"</button>
+                    <button type="button" class="btn" data-testid="discard" on:click=move |_| draft.discard()>{t!("Discard")}</button>
                     <button type="button" class="btn primary" data-testid="save-cluster" disabled=move || draft.busy.get() || draft.conflict.get() || !console.role().may(UserRole::Admin) || problems.with(|problems| !problems.is_empty()) on:click=move |_| draft.save(console)>
-                        {draw(Icon::Check)}"Save and apply to all nodes"
+                        {draw(Icon::Check)}{t!("Save and apply to all nodes")}
                     </button>
                 </div>
             </div>
@@ -239,23 +240,23 @@ fn Nodes(draft: Draft) -> impl IntoView {
     });
     let name_problem = Signal::derive(move || draft.form.with(|form| message_for("name", &cluster::problems(form))));
     let lan_heading =
-        |lan: String| if lan == cluster::DEFAULT_LAN { "Address".to_owned() } else { format!("Address on {lan}") };
+        |lan: String| if lan == cluster::DEFAULT_LAN { t!("Address").to_owned() } else { tf!("Address on {lan}", lan) };
     view! {
-        <section class="card" aria-label="Nodes">
+        <section class="card" aria-label=t!("Nodes")>
             <div class="card-body columns">
-                <TextField id="cluster-name-field" label="Name of the cluster" value=draft.name problem=name_problem />
+                <TextField id="cluster-name-field" label=t!("Name of the cluster") value=draft.name problem=name_problem />
                 <Networks draft lans />
             </div>
             <div class="table-wrap">
                 <table class="table" data-testid="nodes">
                     <thead>
                         <tr>
-                            <th scope="col">"Node"</th>
+                            <th scope="col">{t!("Node")}</th>
                             {move || lans.get().into_iter().map(|lan| view! { <th scope="col">{lan_heading(lan)}</th> }).collect_view()}
-                            <th scope="col">"Agent"</th>
-                            <th scope="col">"Connection"</th>
-                            <th scope="col">"Configuration"</th>
-                            <th scope="col"><span class="visually-hidden">"More"</span></th>
+                            <th scope="col">{t!("Agent")}</th>
+                            <th scope="col">{t!("Connection")}</th>
+                            <th scope="col">{t!("Configuration")}</th>
+                            <th scope="col"><span class="visually-hidden">{t!("More")}</span></th>
                         </tr>
                     </thead>
                     <tbody>
@@ -274,7 +275,7 @@ fn Networks(draft: Draft, lans: Memo<Vec<String>>) -> impl IntoView {
     let name = RwSignal::new(String::new());
     let problem = Signal::derive(move || {
         let name = name.get();
-        let taken = || lans.with(|lans| lans.contains(&name)).then(|| "there is a network of this name".to_owned());
+        let taken = || lans.with(|lans| lans.contains(&name)).then(|| t!("there is a network of this name").to_owned());
         if name.is_empty() { None } else { check_name(&name).err().or_else(taken) }
     });
     let add = move |event: ev::SubmitEvent| {
@@ -295,7 +296,7 @@ fn Networks(draft: Draft, lans: Memo<Vec<String>>) -> impl IntoView {
     let one = move |lan: String| {
         let (gone, blocked) = (lan.clone(), used(&lan) || lan == cluster::DEFAULT_LAN);
         let remove = move |_| draft.form.update(|form| cluster::remove_network(form, &gone));
-        let label = format!("Remove network {lan}");
+        let label = tf!("Remove network {lan}", lan);
         view! {
             <li class="row tight"><span>{lan}</span>
                 {(!blocked).then(|| view! { <button type="button" class="btn ghost icon compact" aria-label=label on:click=remove>{draw(Icon::Remove)}</button> })}
@@ -305,10 +306,10 @@ fn Networks(draft: Draft, lans: Memo<Vec<String>>) -> impl IntoView {
     view! {
         <div class="stack tight">
             <form class="repeat-row" on:submit=add>
-                <TextField id="network-name" label="New network between the nodes" hint="Heartbeats on two networks survive the loss of one" value=name problem placeholder="replication" />
-                <button class="btn" data-testid="add-network" disabled=move || name.with(String::is_empty) || problem.get().is_some()>{draw(Icon::Add)}"Add"</button>
+                <TextField id="network-name" label=t!("New network between the nodes") hint=t!("Heartbeats on two networks survive the loss of one") value=name problem placeholder="replication" />
+                <button class="btn" data-testid="add-network" disabled=move || name.with(String::is_empty) || problem.get().is_some()>{draw(Icon::Add)}{t!("Add")}</button>
             </form>
-            <ul class="row small" aria-label="Networks">{move || lans.get().into_iter().map(one).collect_view()}</ul>
+            <ul class="row small" aria-label=t!("Networks")>{move || lans.get().into_iter().map(one).collect_view()}</ul>
         </div>
     }
 }
@@ -326,7 +327,7 @@ fn NodeRow(draft: Draft, id: NodeId, lans: Memo<Vec<String>>) -> impl IntoView {
         <tr data-testid=row_id>
             <th scope="row"><strong>{name.clone()}</strong></th>
             {move || {
-                let cell = |lan| if inside.get() { view! { <AddressInput draft id lan /> }.into_any() } else { view! { <span class="muted">"not in the cluster"</span> }.into_any() };
+                let cell = |lan| if inside.get() { view! { <AddressInput draft id lan /> }.into_any() } else { view! { <span class="muted">{t!("not in the cluster")}</span> }.into_any() };
                 lans.get().into_iter().map(|lan| view! { <td>{cell(lan)}</td> }).collect_view()
             }}
             <td class="nowrap">{move || view.get().map(|view| agent_text(&view))}</td>
@@ -344,7 +345,7 @@ fn agent_text(view: &NodeView) -> String {
 #[component]
 fn AddressInput(draft: Draft, id: NodeId, lan: String) -> impl IntoView {
     let (for_read, for_check) = (lan.clone(), lan.clone());
-    let label = format!("Address of node {} on network {lan}", id.0);
+    let label = tf!("Address of node {0} on network {lan}", 0 = id.0, lan);
     // The first network's field is called by the node alone.
     let testid =
         if lan == cluster::DEFAULT_LAN { format!("address-{}", id.0) } else { format!("address-{}-{lan}", id.0) };
@@ -387,17 +388,11 @@ fn connection(console: Console, view: &NodeView) -> impl IntoView + use<> {
     move || {
         let server_now = console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
         let (tone, word) = match (connected, console.is_live()) {
-            (true, true) => (Tone::Ok, "Connected".to_owned()),
-            (true, false) => (Tone::Lost, "was connected".to_owned()),
-            (false, _) => (Tone::Bad, format!("No contact, last seen {}", text::ago(last, server_now))),
+            (true, true) => (Tone::Ok, t!("Connected").to_owned()),
+            (true, false) => (Tone::Lost, t!("was connected").to_owned()),
+            (false, _) => (Tone::Bad, tf!("No contact, last seen {0}", 0 = text::ago(last, server_now))),
         };
-        let clock = (connected && offset.unsigned_abs() > 2000).then(|| {
-            format!(
-                "Its clock is {} {}",
-                text::duration_ms(offset.unsigned_abs()),
-                if offset > 0 { "ahead" } else { "behind" }
-            )
-        });
+        let clock = (connected && offset.unsigned_abs() > 2000).then(|| text::clock_offset(offset));
         view! {
             <div class="stack tight">
                 <span><Chip tone text=word /></span>
@@ -412,10 +407,10 @@ fn connection(console: Console, view: &NodeView) -> impl IntoView + use<> {
 fn held(console: Console, view: &NodeView) -> impl IntoView + use<> {
     let wanted = console.read(|snapshot| snapshot.cluster.version).unwrap_or(0);
     let (tone, text) = match (view.in_cluster, view.cluster_version) {
-        (false, _) => (Tone::Idle, "not saved yet".to_owned()),
-        (true, held) if held == wanted => (Tone::Ok, format!("version {held}")),
-        (true, 0) => (Tone::Busy, format!("applying version {wanted}")),
-        (true, held) => (Tone::Busy, format!("version {held}, wanted {wanted}")),
+        (false, _) => (Tone::Idle, t!("not saved yet").to_owned()),
+        (true, held) if held == wanted => (Tone::Ok, tf!("version {held}", held)),
+        (true, 0) => (Tone::Busy, tf!("applying version {wanted}", wanted)),
+        (true, held) => (Tone::Busy, tf!("version {held}, wanted {wanted}", held, wanted)),
     };
     view! { <Chip tone text /> }
 }
@@ -427,15 +422,16 @@ fn NodeMenu(draft: Draft, id: NodeId, name: String, inside: Memo<bool>) -> impl 
         console.read(|snapshot| snapshot.nodes.iter().any(|node| node.id == id && node.in_cluster)).unwrap_or(false)
     });
     let entries = Signal::derive(move || {
-        let admin = (!console.role().may(UserRole::Admin)).then(|| "Only an administrator changes nodes.".to_owned());
-        let in_use = saved.get().then(|| "Take it out of the cluster and save that first.".to_owned());
+        let admin =
+            (!console.role().may(UserRole::Admin)).then(|| t!("Only an administrator changes nodes.").to_owned());
+        let in_use = saved.get().then(|| t!("Take it out of the cluster and save that first.").to_owned());
         let entry = |id, label, icon, danger, disabled| MenuEntry { id, label, icon, danger, disabled, divided: false };
         let first = if inside.get() {
-            entry("out", "Take out of the cluster", Icon::Close, false, admin.clone())
+            entry("out", t!("Take out of the cluster"), Icon::Close, false, admin.clone())
         } else {
-            entry("in", "Put into the cluster", Icon::Add, false, admin.clone())
+            entry("in", t!("Put into the cluster"), Icon::Add, false, admin.clone())
         };
-        vec![first, entry("remove", "Remove this node", Icon::Remove, true, admin.or(in_use))]
+        vec![first, entry("remove", t!("Remove this node"), Icon::Remove, true, admin.or(in_use))]
     });
     let pick = move |what: &'static str| match what {
         "out" => draft.out.update(|out| {
@@ -446,24 +442,24 @@ fn NodeMenu(draft: Draft, id: NodeId, name: String, inside: Memo<bool>) -> impl 
         }),
         _ => ask_remove(console, id),
     };
-    view! { <ActionMenu label=format!("More for {name}") testid=format!("node-menu-{name}") entries on_pick=Callback::new(pick) icon=Icon::More /> }
+    view! { <ActionMenu label=tf!("More for {name}", name) testid=format!("node-menu-{name}") entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
 fn ask_remove(console: Console, id: NodeId) {
     let node = console.node_name(id);
     let act = move || {
         console.call(client::remove_node(id), move |answer| match answer {
-            Ok(()) => console.toast(Tone::Ok, "The node is removed."),
+            Ok(()) => console.toast(Tone::Ok, t!("The node is removed.")),
             Err(error) => console.toast(Tone::Bad, error.text()),
         })
     };
     console.ask(Question {
-        title: format!("Remove {node}?"),
+        title: tf!("Remove {node}?", node),
         consequences: vec![
-            format!("The certificate of {node} is revoked. Its files stay where they are."),
-            "To bring it back, enrol it again with a new pairing code.".to_owned(),
+            tf!("The certificate of {node} is revoked. Its files stay where they are.", node),
+            t!("To bring it back, enrol it again with a new pairing code.").to_owned(),
         ],
-        confirm: "Remove".to_owned(),
+        confirm: t!("Remove").to_owned(),
         danger: true,
         act: Arc::new(act),
     });

@@ -7,6 +7,7 @@ use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, StateBadge};
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
@@ -27,18 +28,18 @@ pub fn ConfigurationPage() -> impl IntoView {
     let modules = Memo::new(move |_| console.modules().unwrap_or_default());
     view! {
         <div class="page">
-            <PageHead title="Configuration".to_owned() lead="A module protects one application: its files, its processes, how it is started and stopped." />
+            <PageHead title=t!("Configuration").to_owned() lead=t!("A module protects one application: its files, its processes, how it is started and stopped.") />
             <Show
                 when=move || !no_cluster.get()
                 fallback=|| view! {
-                    <EmptyState icon=Icon::Cluster title="First the nodes" text="A module runs on the nodes of the cluster. Enter them, then come back.">
-                        <A href="/cluster" attr:class="btn primary">"Cluster configuration"</A>
+                    <EmptyState icon=Icon::Cluster title=t!("First the nodes") text=t!("A module runs on the nodes of the cluster. Enter them, then come back.")>
+                        <A href="/cluster" attr:class="btn primary">{t!("Cluster configuration")}</A>
                     </EmptyState>
                 }
             >
                 <Show when=move || modules.with(|modules| !modules.is_empty())>
                     <section class="stack" aria-labelledby="installed">
-                        <h2 id="installed">"Modules"</h2>
+                        <h2 id="installed">{t!("Modules")}</h2>
                         <div class="catalogue">
                             {move || modules.get().into_iter().map(|module| view! { <ModuleCard module /> }).collect_view()}
                         </div>
@@ -63,11 +64,11 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
             on.report.as_ref().is_some_and(|report| report.state == ModuleState::Stop && report.generation.number == 0)
         });
     let status = match view.desired {
-        None => (Tone::Busy, "draft, not configured yet".to_owned()),
+        None => (Tone::Busy, t!("draft, not configured yet").to_owned()),
         Some(desired) if desired < view.version => {
-            (Tone::Busy, format!("version {desired} configured, version {} saved", view.version))
+            (Tone::Busy, tf!("version {desired} configured, version {0} saved", desired, 0 = view.version))
         }
-        Some(desired) => (Tone::Ok, format!("version {desired} configured")),
+        Some(desired) => (Tone::Ok, tf!("version {desired} configured", desired)),
     };
     let pending = module
         .nodes
@@ -89,12 +90,12 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
                     }).collect_view()}
                 </ul>
                 {pending.into_iter().map(|text| view! { <p class="small">{text}</p> }).collect_view()}
-                <p class="small muted">"Saved by "{view.author.clone()}", "{platform::date_time(view.saved_unix_ms)}</p>
+                <p class="small muted">{t!("Saved by")}" "{view.author.clone()}", "{platform::date_time(view.saved_unix_ms)}</p>
             </div>
             {may.then(|| view! {
             <div class="card-foot">
-                <A href=edit attr:class="btn" attr:data-testid=format!("edit-{}", view.name)>{draw(Icon::Configure)}{if draft { "Go on configuring" } else { "Configure" }}</A>
-                {never_started.then(|| view! { <A href=start attr:class="btn primary">{draw(Icon::Start)}"First start"</A> })}
+                <A href=edit attr:class="btn" attr:data-testid=format!("edit-{}", view.name)>{draw(Icon::Configure)}{if draft { t!("Go on configuring") } else { t!("Configure") }}</A>
+                {never_started.then(|| view! { <A href=start attr:class="btn primary">{draw(Icon::Start)}{t!("First start")}</A> })}
             </div>
             })}
         </article>
@@ -110,10 +111,10 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
         })
     });
     let entries = Signal::derive(move || {
-        let disabled = running.get().then(|| "Stop the module on every node first.".to_owned());
+        let disabled = running.get().then(|| t!("Stop the module on every node first.").to_owned());
         vec![MenuEntry {
             id: "remove",
-            label: "Remove this module",
+            label: t!("Remove this module"),
             icon: Icon::Remove,
             danger: true,
             disabled,
@@ -121,13 +122,13 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
         }]
     });
     let testid = format!("module-menu-{name}");
-    let label = format!("More for {name}");
+    let label = tf!("More for {name}", name);
     let pick = move |_| {
         let act = move || console.start_task(client::remove_module(id), |_| ());
         console.ask(Question {
-            title: format!("Remove the module {name}?"),
-            consequences: vec!["Its configuration is removed from the server and from every node. The replicated directories stay as they are on each node.".to_owned()],
-            confirm: "Remove".to_owned(),
+            title: tf!("Remove the module {name}?", name),
+            consequences: vec![t!("Its configuration is removed from the server and from every node. The replicated directories stay as they are on each node.").to_owned()],
+            confirm: t!("Remove").to_owned(),
             danger: true,
             act: Arc::new(act),
         });
@@ -146,10 +147,10 @@ fn Catalogue() -> impl IntoView {
     });
     view! {
         <section class="stack" aria-labelledby="catalogue">
-            <h2 id="catalogue">"New module"</h2>
-            {move || problem.get().map(|text| view! { <Notice tone=Tone::Bad title="The catalogue could not be read" text /> })}
+            <h2 id="catalogue">{t!("New module")}</h2>
+            {move || problem.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The catalogue could not be read") text /> })}
             {move || match entries.get() {
-                None if problem.with(Option::is_none) => view! { <Waiting text="Reading the catalogue…" /> }.into_any(),
+                None if problem.with(Option::is_none) => view! { <Waiting text=t!("Reading the catalogue…") /> }.into_any(),
                 None => ().into_any(),
                 Some(entries) => view! { <div class="catalogue" data-testid="catalogue">{entries.into_iter().map(|entry| view! { <Tile entry /> }).collect_view()}</div> }.into_any(),
             }}
@@ -167,7 +168,7 @@ fn Tile(entry: CatalogueEntry) -> impl IntoView {
                 <h3>{entry.template.clone()}</h3>
                 <p class="muted">{entry.title.clone()}</p>
             </div>
-            <div><A href=href attr:class="btn primary" attr:data-testid=format!("use-{}", entry.template)>{draw(Icon::Add)}"Use this template"</A></div>
+            <div><A href=href attr:class="btn primary" attr:data-testid=format!("use-{}", entry.template)>{draw(Icon::Add)}{t!("Use this template")}</A></div>
         </article>
     }
 }

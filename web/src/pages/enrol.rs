@@ -4,6 +4,7 @@ use crate::client;
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, Notice, Waiting};
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
@@ -38,7 +39,7 @@ impl Form {
     fn probe(self, console: Console) {
         let address = self.address.get_untracked().trim().to_owned();
         if address.is_empty() {
-            self.problem.set(Some("Give the node's IP address or DNS name.".to_owned()));
+            self.problem.set(Some(t!("Give the node's IP address or DNS name.").to_owned()));
             return;
         }
         self.problem.set(None);
@@ -73,7 +74,7 @@ impl Form {
             self.enrolling.set(false);
             match answer {
                 Ok(node) => {
-                    console.toast(Tone::Ok, format!("{} is enrolled.", node.name));
+                    console.toast(Tone::Ok, tf!("{0} is enrolled.", 0 = node.name));
                     self.address.set(String::new());
                     self.code.set(String::new());
                     self.found.set(None);
@@ -104,10 +105,10 @@ pub fn NewNode(
     view! {
         <div class="stack" data-testid="new-node">
             <form class="repeat-row" on:submit=submit>
-                <TextField id="node-address" label=label value=form.address problem=address_problem placeholder="10.0.0.11 or node1.example.com" />
-                <button class="btn primary" data-testid="probe" disabled=move || form.probing.get()>"Confirm"</button>
+                <TextField id="node-address" label=label value=form.address problem=address_problem placeholder=t!("10.0.0.11 or node1.example.com") />
+                <button class="btn primary" data-testid="probe" disabled=move || form.probing.get()>{t!("Confirm")}</button>
             </form>
-            <Show when=move || form.probing.get()><Waiting text="Looking who answers there…" /></Show>
+            <Show when=move || form.probing.get()><Waiting text=t!("Looking who answers there…") /></Show>
             {move || form.found.get().map(|found| view! { <Found form found done /> })}
         </div>
     }
@@ -120,7 +121,7 @@ fn Found(form: Form, found: ProbeView, done: Callback<()>) -> impl IntoView {
     let rest = match found.identity {
         Some(identity) if passed => view! { <Pair form identity done /> }.into_any(),
         _ => view! {
-            <Notice tone=Tone::Bad title="This node cannot be enrolled yet" text="Mend what is marked above, then confirm the address again. On the node, `holdfast pairing` shows the pairing code and opens pairing again." testid="probe-failed" />
+            <Notice tone=Tone::Bad title=t!("This node cannot be enrolled yet") text=t!("Mend what is marked above, then confirm the address again. On the node, `holdfast pairing` shows the pairing code and opens pairing again.") testid="probe-failed" />
         }
         .into_any(),
     };
@@ -145,24 +146,24 @@ fn Pair(form: Form, identity: ProbeIdentity, done: Callback<()>) -> impl IntoVie
         form.enrol(console, fingerprint.clone(), done);
     };
     let code_problem = Signal::derive(move || form.problem.get());
-    let hint = format!(
-        "Printed by the agent when it started; `holdfast pairing` on the node shows it. {} left.",
-        text::count(u64::from(identity.attempts_left), "try", "tries")
+    let hint = tf!(
+        "Printed by the agent when it started; `holdfast pairing` on the node shows it. {0} left.",
+        0 = text::count(u64::from(identity.attempts_left), t!("try"), t!("tries"))
     );
     view! {
         <form class="stack" on:submit=submit data-testid="pair-form">
             <dl class="facts" data-testid="probe-identity">
-                <dt>"Node"</dt><dd>{identity.name}</dd>
-                <dt>"Agent"</dt><dd>"version "{identity.version}</dd>
-                <dt>"Key fingerprint"</dt><dd class="mono" data-testid="probe-fingerprint">{text::fingerprint(&identity.fingerprint)}</dd>
+                <dt>{t!("Node")}</dt><dd>{identity.name}</dd>
+                <dt>{t!("Agent")}</dt><dd>{tf!("version {0}", 0 = identity.version)}</dd>
+                <dt>{t!("Key fingerprint")}</dt><dd class="mono" data-testid="probe-fingerprint">{text::fingerprint(&identity.fingerprint)}</dd>
             </dl>
             <div class="columns">
-                <TextField id="pairing-code" label="Pairing code" hint value=form.code problem=code_problem code=true />
-                <TextField id="node-name" label="Name in the cluster" hint="a-z, 0-9, _ and -, beginning with a letter" value=form.name />
+                <TextField id="pairing-code" label=t!("Pairing code") hint value=form.code problem=code_problem code=true />
+                <TextField id="node-name" label=t!("Name in the cluster") hint=t!("a-z, 0-9, _ and -, beginning with a letter") value=form.name />
             </div>
             <div class="row end">
                 <button class="btn primary" data-testid="enrol" disabled=move || form.enrolling.get()>
-                    {draw(Icon::Key)}{move || if form.enrolling.get() { "Enrolling…" } else { "Enrol this node" }}
+                    {draw(Icon::Key)}{move || if form.enrolling.get() { t!("Enrolling…") } else { t!("Enrol this node") }}
                 </button>
             </div>
         </form>
@@ -182,15 +183,15 @@ pub fn JoinToken() -> impl IntoView {
     };
     view! {
         <details>
-            <summary>"Unattended installation: a token instead of a pairing code"</summary>
+            <summary>{t!("Unattended installation: a token instead of a pairing code")}</summary>
             <div class="stack tight">
-                <p class="muted">"A token enrols one node within an hour, without anybody at the console."</p>
-                <div><button type="button" class="btn" data-testid="make-token" on:click=make>{draw(Icon::Key)}"Make a token"</button></div>
+                <p class="muted">{t!("A token enrols one node within an hour, without anybody at the console.")}</p>
+                <div><button type="button" class="btn" data-testid="make-token" on:click=make>{draw(Icon::Key)}{t!("Make a token")}</button></div>
                 {move || token.get().map(|view| {
                     let command = view.command.clone();
                     view! {
-                        <p>"Run this on the node, as root. It is shown only now and valid until "{platform::date_time(view.expires_unix_ms)}"."</p>
-                        <p class="row tight"><code data-testid="join-command">{view.command}</code><button type="button" class="btn compact" on:click=move |_| platform::copy(&command)>{draw(Icon::Copy)}"Copy"</button></p>
+                        <p>{t!("Run this on the node, as root. It is shown only now and valid until")}" "{platform::date_time(view.expires_unix_ms)}"."</p>
+                        <p class="row tight"><code data-testid="join-command">{view.command}</code><button type="button" class="btn compact" on:click=move |_| platform::copy(&command)>{draw(Icon::Copy)}{t!("Copy")}</button></p>
                     }
                 })}
             </div>

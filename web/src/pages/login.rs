@@ -3,7 +3,9 @@
 use crate::client::{self, ApiError};
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw, mark};
+use crate::components::language::LanguageMenu;
 use crate::components::notice::{Notice, prose};
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
@@ -15,7 +17,7 @@ use leptos::{ev, prelude::*};
 #[component]
 pub fn LoginPage() -> impl IntoView {
     let console = Console::get();
-    platform::set_title("Log in · Holdfast");
+    platform::set_title(t!("Log in · Holdfast"));
     let (user, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (busy, problem) = (RwSignal::new(false), RwSignal::new(None::<String>));
     let submit = move |event: ev::SubmitEvent| {
@@ -35,12 +37,12 @@ pub fn LoginPage() -> impl IntoView {
         });
     };
     view! {
-        <Gate title="Log in" lead="">
+        <Gate title=t!("Log in") lead="">
             <form class="stack" on:submit=submit data-testid="login-form">
-                <TextField id="user" label="User" value=user autocomplete="username" />
-                <TextField id="password" label="Password" value=password kind="password" autocomplete="current-password" />
+                <TextField id="user" label=t!("User") value=user autocomplete="username" />
+                <TextField id="password" label=t!("Password") value=password kind="password" autocomplete="current-password" />
                 <Refusal problem />
-                <button class="btn primary" data-testid="login" disabled=move || busy.get()>{move || if busy.get() { "Logging in…" } else { "Log in" }}</button>
+                <button class="btn primary" data-testid="login" disabled=move || busy.get()>{move || if busy.get() { t!("Logging in…") } else { t!("Log in") }}</button>
             </form>
         </Gate>
     }
@@ -50,17 +52,17 @@ pub fn LoginPage() -> impl IntoView {
 #[component]
 pub fn SetupPage() -> impl IntoView {
     let token = platform::fragment();
-    platform::set_title("Set up · Holdfast");
+    platform::set_title(t!("Set up · Holdfast"));
     if token.is_empty() {
         return view! {
-            <Gate title="Almost there" lead="This server has no administrator yet.">
-                <Notice tone=Tone::Idle title="Open the set-up link" text="The server printed a one-time set-up link on its terminal when it started. Open it in this browser to create the administrator." testid="setup-no-token" />
+            <Gate title=t!("Almost there") lead=t!("This server has no administrator yet.")>
+                <Notice tone=Tone::Idle title=t!("Open the set-up link") text=t!("The server printed a one-time set-up link on its terminal when it started. Open it in this browser to create the administrator.") testid="setup-no-token" />
             </Gate>
         }
         .into_any();
     }
     view! {
-        <Gate title="Create the administrator" lead="The set-up link is valid once. The administrator may do everything, and can add other users.">
+        <Gate title=t!("Create the administrator") lead=t!("The set-up link is valid once. The administrator may do everything, and can add other users.")>
             <SetupForm token />
         </Gate>
     }
@@ -75,10 +77,10 @@ fn SetupForm(token: String) -> impl IntoView {
     let (busy, problem, tried) = (RwSignal::new(false), RwSignal::new(None::<String>), RwSignal::new(false));
     let short = Signal::derive(move || {
         let missing = password.with(|password| password.chars().count()) < PASSWORD_CHARS_MIN;
-        (tried.get() && missing).then(|| format!("Use at least {PASSWORD_CHARS_MIN} characters."))
+        (tried.get() && missing).then(|| tf!("Use at least {PASSWORD_CHARS_MIN} characters.", PASSWORD_CHARS_MIN))
     });
     let differs = Signal::derive(move || {
-        (tried.get() && again.get() != password.get()).then(|| "The two passwords differ.".to_owned())
+        (tried.get() && again.get() != password.get()).then(|| t!("The two passwords differ.").to_owned())
     });
     let submit = move |event: ev::SubmitEvent| {
         event.prevent_default();
@@ -103,11 +105,11 @@ fn SetupForm(token: String) -> impl IntoView {
     };
     view! {
         <form class="stack" on:submit=submit data-testid="setup-form">
-            <TextField id="user" label="Name of the administrator" value=user autocomplete="username" />
-            <TextField id="password" label="Password" hint=format!("At least {PASSWORD_CHARS_MIN} characters") value=password kind="password" autocomplete="new-password" problem=short />
-            <TextField id="password-again" label="Password, once more" value=again kind="password" autocomplete="new-password" problem=differs />
+            <TextField id="user" label=t!("Name of the administrator") value=user autocomplete="username" />
+            <TextField id="password" label=t!("Password") hint=tf!("At least {PASSWORD_CHARS_MIN} characters", PASSWORD_CHARS_MIN) value=password kind="password" autocomplete="new-password" problem=short />
+            <TextField id="password-again" label=t!("Password, once more") value=again kind="password" autocomplete="new-password" problem=differs />
             <Refusal problem />
-            <button class="btn primary" data-testid="setup" disabled=move || busy.get()>{move || if busy.get() { "Creating…" } else { "Create and log in" }}</button>
+            <button class="btn primary" data-testid="setup" disabled=move || busy.get()>{move || if busy.get() { t!("Creating…") } else { t!("Create and log in") }}</button>
         </form>
     }
 }
@@ -119,7 +121,7 @@ fn Gate(title: &'static str, lead: &'static str, children: Children) -> impl Int
     view! {
         <main class="gate">
             <div class="card gate-card stack loose">
-                <div class="gate-brand">{mark()}<span>"Holdfast"</span></div>
+                <div class="row between"><div class="gate-brand">{mark()}<span>"Holdfast"</span></div><LanguageMenu /></div>
                 <div class="stack tight">
                     <h1>{title}</h1>
                     {(!lead.is_empty()).then(|| view! { <p class="muted">{lead}</p> })}
@@ -135,11 +137,11 @@ fn foot(session: &SessionView) -> impl IntoView + use<> {
     let fingerprint = session.ca_fingerprint.clone();
     view! {
         <div class="gate-foot">
-            <a href=client::CA_HREF download="holdfast-ca.pem" data-testid="ca-download">"Download the CA certificate"</a>
-            <span>"Version "{session.server_version.clone()}</span>
+            <a href=client::CA_HREF download="holdfast-ca.pem" data-testid="ca-download">{t!("Download the CA certificate")}</a>
+            <span>{t!("Version")}" "{session.server_version.clone()}</span>
             {(!fingerprint.is_empty()).then(|| view! {
                 <details>
-                    <summary>"Compare its fingerprint (SHA-256)"</summary>
+                    <summary>{t!("Compare its fingerprint (SHA-256)")}</summary>
                     <p class="mono">{text::fingerprint(&fingerprint)}</p>
                 </details>
             })}
@@ -160,7 +162,7 @@ fn Refusal(problem: RwSignal<Option<String>>) -> impl IntoView {
 fn refusal(error: &ApiError) -> String {
     match error {
         ApiError::Problem(problem) => match problem.retry_after_s {
-            Some(seconds) => format!("{} Try again in {seconds} s.", error.text()),
+            Some(seconds) => tf!("{0} Try again in {seconds} s.", 0 = error.text(), seconds),
             None => error.text(),
         },
         ApiError::Network(_) => error.text(),

@@ -7,6 +7,7 @@ use crate::components::register::ArmButton;
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, DataChip, ResyncProgress, StateBadge};
 use crate::components::timeline::{Timeline, follow_logs};
+use crate::language::{t, tf};
 use crate::pages::control;
 use crate::platform;
 use crate::rules::history::moments;
@@ -37,14 +38,14 @@ pub fn MonitoringPage() -> impl IntoView {
     });
     view! {
         <div class="page">
-            <PageHead title="Monitoring".to_owned() lead="What needs somebody first; below, every module on its nodes." />
-            <Show when=move || known.get() fallback=|| view! { <Waiting text="Waiting for the first snapshot…" /> }>
+            <PageHead title=t!("Monitoring").to_owned() lead=t!("What needs somebody first; below, every module on its nodes.") />
+            <Show when=move || known.get() fallback=|| view! { <Waiting text=t!("Waiting for the first snapshot…") /> }>
                 <Issues />
                 <Show
                     when=move || modules.with(|modules| !modules.is_empty())
                     fallback=|| view! {
-                        <EmptyState icon=Icon::Monitor title="Nothing to watch yet" text="Configure a module first; it then appears here.">
-                            <A href="/configuration" attr:class="btn primary">"Configuration"</A>
+                        <EmptyState icon=Icon::Monitor title=t!("Nothing to watch yet") text=t!("Configure a module first; it then appears here.")>
+                            <A href="/configuration" attr:class="btn primary">{t!("Configuration")}</A>
                         </EmptyState>
                     }
                 >
@@ -63,13 +64,13 @@ fn Issues() -> impl IntoView {
     });
     let none = move || found.with(Vec::is_empty);
     view! {
-        <section class="stack tight" aria-label="Issues" data-testid="issues" data-count=move || found.with(Vec::len).to_string()>
+        <section class="stack tight" aria-label=t!("Issues") data-testid="issues" data-count=move || found.with(Vec::len).to_string()>
             <Show when=move || !console.is_live()>
-                <p class="muted small">"This is what was last known; the page is not in contact with the server."</p>
+                <p class="muted small">{t!("This is what was last known; the page is not in contact with the server.")}</p>
             </Show>
             {move || found.get().into_iter().map(|issue| view! { <OneIssue issue /> }).collect_view()}
             <Show when=move || none() && console.is_live()>
-                <p class="all-well" data-testid="all-well">{draw(Icon::Check)}<span>"Nothing needs attention."</span></p>
+                <p class="all-well" data-testid="all-well">{draw(Icon::Check)}<span>{t!("Nothing needs attention.")}</span></p>
             </Show>
         </section>
     }
@@ -115,16 +116,16 @@ fn ModuleCard(module: ModuleId) -> impl IntoView {
         all
     });
     view! {
-        <section class="card" aria-label=move || format!("Module {}", name.get()) data-testid=move || format!("monitor-{}", name.get())>
+        <section class="card" aria-label=move || tf!("Module {0}", 0 = name.get()) data-testid=move || format!("monitor-{}", name.get())>
             <div class="card-head">
                 <h2>{name}</h2>
                 {move || facts.with(|facts| {
                     let witness = choice(facts.witness);
                     let words = match (facts.mode, facts.witness) {
-                        (ModuleMode::Light, _) => "one node".to_owned(),
-                        (_, WitnessKind::None) => "no witness".to_owned(),
-                        (_, WitnessKind::Ping) => "witness: pings".to_owned(),
-                        _ => format!("witness: {}", witness.title.to_lowercase()),
+                        (ModuleMode::Light, _) => t!("one node").to_owned(),
+                        (_, WitnessKind::None) => t!("no witness").to_owned(),
+                        (_, WitnessKind::Ping) => t!("witness: pings").to_owned(),
+                        _ => tf!("witness: {0}", 0 = t(witness.title)),
                     };
                     view! { <Chip tone=Tone::Idle text=words /> }
                 })}
@@ -134,8 +135,8 @@ fn ModuleCard(module: ModuleId) -> impl IntoView {
                 <For each=move || ids.get() key=|node| *node let:node><NodeCard module node nodes /></For>
             </div>
             <div class="card-body stack tight ruled">
-                <h3>"Lately"</h3>
-                <Timeline moments=latest ready empty="Nothing has happened yet." testid="timeline" />
+                <h3>{t!("Lately")}</h3>
+                <Timeline moments=latest ready empty=t!("Nothing has happened yet.") testid="timeline" />
             </div>
         </section>
     }
@@ -160,12 +161,16 @@ fn NodeCard(module: ModuleId, node: NodeId, nodes: Signal<Vec<ModuleOnNode>>) ->
 
 fn body(console: Console, on: &ModuleOnNode) -> AnyView {
     let Some(report) = on.report.clone() else {
-        let text = if on.held.is_none() { "The module is not configured here." } else { "Nothing is known of it yet." };
+        let text = if on.held.is_none() {
+            t!("The module is not configured here.")
+        } else {
+            t!("Nothing is known of it yet.")
+        };
         return view! { <p class="muted small">{text}</p> }.into_any();
     };
     let (fresh, reported) = (on.fresh, on.reported_unix_ms);
     if !fresh {
-        let text = format!("Last heard at {}.", platform::time(reported));
+        let text = tf!("Last heard at {0}.", 0 = platform::time(reported));
         return view! { <p class="muted small" data-testid="monitor-stale">{text}</p> }.into_any();
     }
     let waiting = report.waiting_for.clone();
@@ -175,7 +180,7 @@ fn body(console: Console, on: &ModuleOnNode) -> AnyView {
     view! {
         {since}
         <p class="row tight"><DataChip data=report.data fresh /><span class="small">{prose(&detail)}</span></p>
-        {waiting.map(|text| view! { <Notice tone=Tone::Bad title="It waits" text /> })}
+        {waiting.map(|text| view! { <Notice tone=Tone::Bad title=t!("It waits") text /> })}
         {resync.map(|resync| view! { <ResyncProgress resync /> })}
         {watched(console, &report)}
     }
@@ -185,8 +190,9 @@ fn body(console: Console, on: &ModuleOnNode) -> AnyView {
 fn since_line(console: Console, report: &NodeModuleReport) -> impl IntoView + use<> {
     let since = report.since_unix_ms;
     let now = move || console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
-    let text =
-        move || format!("since {}, for {}", platform::date_time(since), text::duration_ms(now().saturating_sub(since)));
+    let text = move || {
+        tf!("since {0}, for {1}", 0 = platform::date_time(since), 1 = text::duration_ms(now().saturating_sub(since)))
+    };
     (since > 0).then(|| view! { <p class="muted small">{text}</p> })
 }
 
@@ -195,7 +201,7 @@ fn watched(console: Console, report: &NodeModuleReport) -> impl IntoView + use<>
     let shown = |resource: &&ResourceReport| text::is_watched(&resource.name);
     let one = move |resource: &ResourceReport| {
         let tone = resource_tone(&resource.name, &resource.value);
-        let title = format!("since {}, says {}", platform::date_time(resource.since_unix_ms), resource.by);
+        let title = tf!("since {0}, says {1}", 0 = platform::date_time(resource.since_unix_ms), 1 = resource.by);
         let (name, value) = (resource.name.clone(), resource.value.to_string());
         view! { <li class="row between small" title=title><span class="mono">{name}</span>{move || view! { <Chip tone=if console.is_live() { tone } else { Tone::Lost } text=value.clone() /> }}</li> }
     };

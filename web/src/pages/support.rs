@@ -6,6 +6,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::notice::{EmptyState, PerNodeResult};
 use crate::components::shell::PageHead;
 use crate::components::tray::results_of;
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
@@ -28,12 +29,12 @@ pub fn SupportPage() -> impl IntoView {
     };
     view! {
         <div class="page">
-            <PageHead title="Support".to_owned() lead="A snapshot holds what is needed to find out what happened on a node. Take one of each node, as soon as you can after an incident." />
+            <PageHead title=t!("Support").to_owned() lead=t!("A snapshot holds what is needed to find out what happened on a node. Take one of each node, as soon as you can after an incident.") />
             <Show
                 when=move || nodes.with(|nodes| !nodes.is_empty())
                 fallback=|| view! {
-                    <EmptyState icon=Icon::Support title="No nodes yet" text="Snapshots are taken of the nodes of the cluster.">
-                        <A href="/cluster" attr:class="btn primary">"Cluster configuration"</A>
+                    <EmptyState icon=Icon::Support title=t!("No nodes yet") text=t!("Snapshots are taken of the nodes of the cluster.")>
+                        <A href="/cluster" attr:class="btn primary">{t!("Cluster configuration")}</A>
                     </EmptyState>
                 }
             >
@@ -41,22 +42,22 @@ pub fn SupportPage() -> impl IntoView {
             </Show>
             <div class="columns">
                 <section class="card card-body stack">
-                    <h2>"What is inside"</h2>
+                    <h2>{t!("What is inside")}</h2>
                     <ul class="stack tight">
-                        <li>"Module logs and application logs"</li>
-                        <li>"The configuration of the cluster and of the modules, scripts included"</li>
-                        <li>"States and generations of every module"</li>
-                        <li>"Versions, mounts, addresses, kernel and disk figures of the machine"</li>
+                        <li>{t!("Module logs and application logs")}</li>
+                        <li>{t!("The configuration of the cluster and of the modules, scripts included")}</li>
+                        <li>{t!("States and generations of every module")}</li>
+                        <li>{t!("Versions, mounts, addresses, kernel and disk figures of the machine")}</li>
                     </ul>
-                    <p class="muted">"Keys and the cluster's secret are masked. The replicated files themselves are not inside. Scripts and logs are as you wrote them: look for passwords before you send a snapshot away."</p>
+                    <p class="muted">{t!("Keys and the cluster's secret are masked. The replicated files themselves are not inside. Scripts and logs are as you wrote them: look for passwords before you send a snapshot away.")}</p>
                 </section>
                 <section class="card card-body stack">
-                    <h2>"Versions"</h2>
+                    <h2>{t!("Versions")}</h2>
                     <dl class="facts">
-                        <dt>"Server"</dt><dd>{versions}</dd>
-                        {move || nodes.get().into_iter().map(|node| view! { <dt>{node.name}</dt><dd>{if node.agent_version.is_empty() { "never connected".to_owned() } else { node.agent_version }}</dd> }).collect_view()}
+                        <dt>{t!("Server")}</dt><dd>{versions}</dd>
+                        {move || nodes.get().into_iter().map(|node| view! { <dt>{node.name}</dt><dd>{if node.agent_version.is_empty() { t!("never connected").to_owned() } else { node.agent_version }}</dd> }).collect_view()}
                     </dl>
-                    <p><a href=client::OPENAPI_HREF>"Description of the programming interface (OpenAPI)"</a></p>
+                    <p><a href=client::OPENAPI_HREF>{t!("Description of the programming interface (OpenAPI)")}</a></p>
                 </section>
             </div>
         </div>
@@ -100,12 +101,12 @@ fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
     });
     view! {
         <section class="card" aria-labelledby="snapshots">
-            <div class="card-head"><h2 id="snapshots">"Snapshots"</h2></div>
-            <Show when=move || may.get() fallback=|| view! { <p class="card-body muted">"Your role may not take snapshots."</p> }>
+            <div class="card-head"><h2 id="snapshots">{t!("Snapshots")}</h2></div>
+            <Show when=move || may.get() fallback=|| view! { <p class="card-body muted">{t!("Your role may not take snapshots.")}</p> }>
                 <div class="card-body stack">
                     <div class="row">
-                        <button type="button" class="btn primary" data-testid="make-snapshots" on:click=move |_| make(Vec::new())>{draw(Icon::Support)}"Take one of every node"</button>
-                        <span class="muted">"or of"</span>
+                        <button type="button" class="btn primary" data-testid="make-snapshots" on:click=move |_| make(Vec::new())>{draw(Icon::Support)}{t!("Take one of every node")}</button>
+                        <span class="muted">{t!("or of")}</span>
                         {move || nodes.get().into_iter().map(one).collect_view()}
                     </div>
                     <Show when=move || task.get().is_some()><PerNodeResult results testid="snapshot-results" /></Show>
@@ -114,7 +115,7 @@ fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
                 <Show when=move || kept.with(|kept| !kept.is_empty())>
                 <div class="table-wrap">
                     <table class="table" data-testid="snapshots">
-                        <thead><tr><th scope="col">"File"</th><th scope="col">"Made"</th><th scope="col">"Size"</th><th scope="col"><span class="visually-hidden">"Save or delete"</span></th></tr></thead>
+                        <thead><tr><th scope="col">{t!("File")}</th><th scope="col">{t!("Made")}</th><th scope="col">{t!("Size")}</th><th scope="col"><span class="visually-hidden">{t!("Save or delete")}</span></th></tr></thead>
                         <tbody>{move || kept.get().into_iter().map(|zip| view! { <Row kept zip /> }).collect_view()}</tbody>
                     </table>
                 </div>
@@ -137,7 +138,7 @@ fn Row(kept: RwSignal<Vec<SnapshotView>>, zip: SnapshotView) -> impl IntoView {
             Err(error) => console.toast(Tone::Bad, error.text()),
         });
     };
-    let (save_words, remove_words) = (format!("Save {}", zip.name), format!("Delete {}", zip.name));
+    let (save_words, remove_words) = (tf!("Save {0}", 0 = zip.name), tf!("Delete {0}", 0 = zip.name));
     view! {
         <tr>
             <th scope="row" class="mono">{zip.name}</th>

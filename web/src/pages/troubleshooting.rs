@@ -1,12 +1,14 @@
 //! Troubleshooting: why the last failover was, who hears whom, both logs by time, and who ordered what on each node.
 
 use crate::client;
-use crate::components::form::{Problem, SelectField};
+use crate::components::form::Problem;
 use crate::components::icon::Icon;
+use crate::components::modules::{ModulePick, pick_module};
 use crate::components::notice::{EmptyState, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
 use crate::components::timeline::{Timeline, follow_logs};
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::history::{NodeLine, why};
 use crate::rules::links::matrix;
@@ -27,37 +29,20 @@ const CLOCK_MS: i64 = 200;
 #[component]
 pub fn TroubleshootingPage() -> impl IntoView {
     let console = Console::get();
-    let modules = Memo::new(move |_| {
-        let modules = console.modules().unwrap_or_default().into_iter();
-        let named = modules.filter(|module| module.module.desired.is_some());
-        named.map(|module| (module.module.id, module.module.name)).collect::<Vec<_>>()
-    });
-    let picked = RwSignal::new(String::new());
-    let chosen = Memo::new(move |_| {
-        let picked = picked.get();
-        modules.with(|modules| {
-            let named = modules.iter().find(|(id, _)| id.0.to_string() == picked);
-            named.or(modules.first()).map(|(id, _)| *id)
-        })
-    });
-    let choices = Signal::derive(move || {
-        modules.get().into_iter().map(|(id, name)| (id.0.to_string(), name)).collect::<Vec<_>>()
-    });
+    let pick = pick_module(console, |module| module.module.desired.is_some());
     view! {
         <div class="page">
-            <PageHead title="Troubleshooting".to_owned() lead="What happened, why, and who ordered it." />
+            <PageHead title=t!("Troubleshooting").to_owned() lead=t!("What happened, why, and who ordered it.") />
             <Show
-                when=move || chosen.get().is_some()
+                when=move || pick.chosen.get().is_some()
                 fallback=|| view! {
-                    <EmptyState icon=Icon::Wrench title="Nothing to look into yet" text="Configure a module first.">
-                        <A href="/configuration" attr:class="btn primary">"Configuration"</A>
+                    <EmptyState icon=Icon::Wrench title=t!("Nothing to look into yet") text=t!("Configure a module first.")>
+                        <A href="/configuration" attr:class="btn primary">{t!("Configuration")}</A>
                     </EmptyState>
                 }
             >
-                <Show when=move || modules.with(|modules| modules.len() > 1)>
-                    <div class="limited"><SelectField id="trouble-module" label="Module" value=picked choices /></div>
-                </Show>
-                {move || chosen.get().map(|module| view! { <OfModule module /> })}
+                <ModulePick pick id="trouble-module" />
+                {move || pick.chosen.get().map(|module| view! { <OfModule module /> })}
             </Show>
             <Commands />
         </div>
@@ -71,12 +56,12 @@ fn OfModule(module: ModuleId) -> impl IntoView {
     let chain = Signal::derive(move || why(&lines.get()));
     view! {
         <section class="card" aria-labelledby="why">
-            <div class="card-head"><h2 id="why">"Why did it fail over?"</h2></div>
+            <div class="card-head"><h2 id="why">{t!("Why did it fail over?")}</h2></div>
             <div class="card-body stack tight">
                 <Show when=move || chain.with(|chain| !chain.is_empty())>
-                    <p class="muted">"The latest failover that nobody ordered, with what went before, oldest first."</p>
+                    <p class="muted">{t!("The latest failover that nobody ordered, with what went before, oldest first.")}</p>
                 </Show>
-                <Timeline moments=chain ready empty="The logs tell of no failover that nobody ordered." testid="why-chain" />
+                <Timeline moments=chain ready empty=t!("The logs tell of no failover that nobody ordered.") testid="why-chain" />
             </div>
         </section>
         <Connectivity module />
@@ -102,13 +87,13 @@ fn Connectivity(module: ModuleId) -> impl IntoView {
     });
     let cell = |(tone, text, since): (Tone, &'static str, u64)| {
         view! {
-            <td><div class="stack tight"><span><Chip tone text /></span>{(since > 0).then(|| view! { <span class="small muted">"since "{platform::date_time(since)}</span> })}</div></td>
+            <td><div class="stack tight"><span><Chip tone text /></span>{(since > 0).then(|| view! { <span class="small muted">{tf!("since {0}", 0 = platform::date_time(since))}</span> })}</div></td>
         }
     };
     let row = move |(lan, flow, cells): (String, bool, Vec<(Tone, &'static str, u64)>)| {
         view! {
             <tr>
-                <th scope="row"><strong>{lan}</strong>{flow.then(|| view! { <span class="small muted">" carries the replication"</span> })}</th>
+                <th scope="row"><strong>{lan}</strong>{flow.then(|| view! { <span class="small muted">" "{t!("carries the replication")}</span> })}</th>
                 {cells.into_iter().map(cell).collect_view()}
             </tr>
         }
@@ -116,10 +101,10 @@ fn Connectivity(module: ModuleId) -> impl IntoView {
     view! {
         <Show when=move || rows.with(|rows| !rows.is_empty())>
             <section class="card" aria-labelledby="connectivity">
-                <div class="card-head"><h2 id="connectivity">"Who hears whom"</h2></div>
-                <div class="table-wrap" tabindex="0" role="group" aria-label="Table of networks">
+                <div class="card-head"><h2 id="connectivity">{t!("Who hears whom")}</h2></div>
+                <div class="table-wrap" tabindex="0" role="group" aria-label=t!("Table of networks")>
                     <table class="table" data-testid="connectivity">
-                        <thead><tr><th scope="col">"Network"</th>{move || nodes.get().iter().map(|on| view! { <th scope="col">{console.node_name(on.node)}</th> }).collect_view()}</tr></thead>
+                        <thead><tr><th scope="col">{t!("Network")}</th>{move || nodes.get().iter().map(|on| view! { <th scope="col">{console.node_name(on.node)}</th> }).collect_view()}</tr></thead>
                         <tbody>{move || rows.get().into_iter().map(row).collect_view()}</tbody>
                     </table>
                 </div>
@@ -146,23 +131,27 @@ fn Merged(lines: Signal<Vec<NodeLine>>, ready: Signal<bool>) -> impl IntoView {
         let far = |node: &holdfast_api::console::NodeView| {
             let offset = node.clock_offset_ms;
             (node.in_cluster && node.connected && offset.abs() > CLOCK_MS).then(|| {
-                let side = if offset > 0 { "ahead" } else { "behind" };
-                format!("{} is {} {side}", node.name, text::duration_ms(offset.unsigned_abs()))
+                let (name, off) = (&node.name, text::duration_ms(offset.unsigned_abs()));
+                if offset > 0 {
+                    tf!("{name} is {off} ahead", name, off)
+                } else {
+                    tf!("{name} is {off} behind", name, off)
+                }
             })
         };
         console.read(|snapshot| snapshot.nodes.iter().filter_map(far).collect::<Vec<_>>()).unwrap_or_default()
     });
     view! {
         <section class="card" aria-labelledby="merged">
-            <div class="card-head"><h2 id="merged">"Both logs by time"</h2></div>
+            <div class="card-head"><h2 id="merged">{t!("Both logs by time")}</h2></div>
             <div class="log-tools">
-                <input class="input" type="search" placeholder="Filter" aria-label="Show only lines that hold this text" data-testid="merged-filter" prop:value=move || filter.get() on:input=move |event| filter.set(event_target_value(&event)) />
-                {move || clocks.with(|clocks| (!clocks.is_empty()).then(|| view! { <span class="small muted" data-testid="clock-difference">{format!("Clocks differ: {}. The order of lines of two nodes is right only to that.", clocks.join(", "))}</span> }))}
+                <input class="input" type="search" placeholder=t!("Filter") aria-label=t!("Show only lines that hold this text") data-testid="merged-filter" prop:value=move || filter.get() on:input=move |event| filter.set(event_target_value(&event)) />
+                {move || clocks.with(|clocks| (!clocks.is_empty()).then(|| view! { <span class="small muted" data-testid="clock-difference">{tf!("Clocks differ: {0}. The order of lines of two nodes is right only to that.", 0 = clocks.join(", "))}</span> }))}
             </div>
-            <div class="log" role="log" aria-live="off" aria-label="Lines of both logs" tabindex="0" data-testid="merged-log">
+            <div class="log" role="log" aria-live="off" aria-label=t!("Lines of both logs") tabindex="0" data-testid="merged-log">
                 <For each=move || shown.get() key=|(index, one)| (*index, one.node.clone(), one.line.at) let:one>{merged_line(&one.1)}</For>
                 <Show when=move || shown.with(Vec::is_empty)>
-                    <p class="log-line app muted">{move || if ready.get() { "No line." } else { "Reading the logs…" }}</p>
+                    <p class="log-line app muted">{move || if ready.get() { t!("No line.") } else { t!("Reading the logs…") }}</p>
                 </Show>
             </div>
         </section>
@@ -219,15 +208,15 @@ fn Commands() -> impl IntoView {
     view! {
         <Show when=move || nodes.with(|nodes| !nodes.is_empty())>
             <section class="card" aria-labelledby="commands-log">
-                <div class="card-head"><h2 id="commands-log">"Commands on a node"</h2></div>
+                <div class="card-head"><h2 id="commands-log">{t!("Commands on a node")}</h2></div>
                 <div class="card-body stack tight">
-                    <p class="muted">{prose("Every order with who gave it, from the console, the command line or a script, and what came of it; newest first.")}</p>
+                    <p class="muted">{prose(t!("Every order with who gave it, from the console, the command line or a script, and what came of it; newest first."))}</p>
                     <div class="row tight">{move || nodes.get().into_iter().map(button).collect_view()}</div>
                     <Problem id="commands-log-read" problem />
-                    <Show when=move || open.get().is_some() && found.with(Option::is_none) && problem.with(Option::is_none)><Waiting text="Asking the node…" /></Show>
+                    <Show when=move || open.get().is_some() && found.with(Option::is_none) && problem.with(Option::is_none)><Waiting text=t!("Asking the node…") /></Show>
                 </div>
                 <Show when=move || found.with(Option::is_some)>
-                    <div class="log" role="log" aria-live="off" aria-label="Commands" tabindex="0" data-testid="commands-log">
+                    <div class="log" role="log" aria-live="off" aria-label=t!("Commands") tabindex="0" data-testid="commands-log">
                         {move || found.get().unwrap_or_default().iter().map(line).collect_view()}
                     </div>
                 </Show>

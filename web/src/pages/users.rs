@@ -7,6 +7,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{EmptyState, Notice};
 use crate::components::shell::PageHead;
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::tone::Tone;
 use crate::store::Console;
@@ -24,6 +25,8 @@ struct Read {
     sessions: RwSignal<Vec<SessionInfo>>,
     tokens: RwSignal<Vec<ApiTokenView>>,
     problem: RwSignal<Option<String>>,
+    /// The user who is given a new password.
+    reset: RwSignal<Option<String>>,
 }
 
 impl Read {
@@ -56,9 +59,9 @@ impl Read {
 fn roles() -> Vec<(String, String)> {
     let role = |word: &str, label: &str| (word.to_owned(), label.to_owned());
     vec![
-        role("admin", "Administrator: everything"),
-        role("control", "Control: commands"),
-        role("monitor", "Monitor: look only"),
+        role("admin", t!("Administrator: everything")),
+        role("control", t!("Control: commands")),
+        role("monitor", t!("Monitor: look only")),
     ]
 }
 
@@ -72,9 +75,9 @@ fn role_of(word: &str) -> UserRole {
 
 fn role_name(role: UserRole) -> &'static str {
     match role {
-        UserRole::Admin => "Administrator",
-        UserRole::Control => "Control",
-        UserRole::Monitor => "Monitor",
+        UserRole::Admin => t!("Administrator"),
+        UserRole::Control => t!("Control"),
+        UserRole::Monitor => t!("Monitor"),
     }
 }
 
@@ -85,10 +88,10 @@ pub fn UsersPage() -> impl IntoView {
     let may = Memo::new(move |_| console.role().may(UserRole::Admin));
     view! {
         <div class="page">
-            <PageHead title="Users".to_owned() lead="Who may look, command or change; and by which tokens scripts come in." />
+            <PageHead title=t!("Users").to_owned() lead=t!("Who may look, command or change; and by which tokens scripts come in.") />
             <Show
                 when=move || may.get()
-                fallback=|| view! { <EmptyState icon=Icon::User title="Only for administrators" text="Your role may not see the users. Below you can change your own password." /> }
+                fallback=|| view! { <EmptyState icon=Icon::User title=t!("Only for administrators") text=t!("Your role may not see the users. Below you can change your own password.") /> }
             >
                 <Everything />
             </Show>
@@ -105,10 +108,11 @@ fn Everything() -> impl IntoView {
         sessions: RwSignal::new(Vec::new()),
         tokens: RwSignal::new(Vec::new()),
         problem: RwSignal::new(None),
+        reset: RwSignal::new(None),
     };
     read.again(console);
     view! {
-        {move || read.problem.get().map(|text| view! { <Notice tone=Tone::Bad title="The users could not be read" text /> })}
+        {move || read.problem.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The users could not be read") text /> })}
         <Users read />
         <Sessions read />
         <Tokens read />
@@ -130,7 +134,7 @@ fn Users(read: Read) -> impl IntoView {
             Ok(user) => {
                 name.set(String::new());
                 password.set(String::new());
-                console.toast(Tone::Ok, format!("{} is a user now.", user.name));
+                console.toast(Tone::Ok, tf!("{0} is a user now.", 0 = user.name));
                 read.again(console);
             }
             Err(error) => refusal.set(Some(error.text())),
@@ -138,22 +142,23 @@ fn Users(read: Read) -> impl IntoView {
     };
     view! {
         <section class="card" aria-labelledby="users">
-            <div class="card-head"><h2 id="users">"Users"</h2></div>
+            <div class="card-head"><h2 id="users">{t!("Users")}</h2></div>
             <div class="table-wrap">
                 <table class="table" data-testid="users">
-                    <thead><tr><th scope="col">"Name"</th><th scope="col">"Role"</th><th scope="col"><span class="visually-hidden">"More"</span></th></tr></thead>
+                    <thead><tr><th scope="col">{t!("Name")}</th><th scope="col">{t!("Role")}</th><th scope="col"><span class="visually-hidden">{t!("More")}</span></th></tr></thead>
                     <tbody>{move || read.users.get().into_iter().map(|user| view! { <UserRow read user /> }).collect_view()}</tbody>
                 </table>
             </div>
+            {move || read.reset.get().map(|user| view! { <NewPassword read user /> })}
             <form class="card-body stack" on:submit=submit>
-                <h3>"New user"</h3>
+                <h3>{t!("New user")}</h3>
                 <div class="columns">
-                    <TextField id="new-user" label="Name" value=name autocomplete="off" />
-                    <SelectField id="new-user-role" label="Role" value=role choices=Signal::stored(roles()) />
-                    <TextField id="new-user-password" label="Password" hint=format!("At least {PASSWORD_CHARS_MIN} characters") value=password kind="password" autocomplete="new-password" />
+                    <TextField id="new-user" label=t!("Name") value=name autocomplete="off" />
+                    <SelectField id="new-user-role" label=t!("Role") value=role choices=Signal::stored(roles()) />
+                    <TextField id="new-user-password" label=t!("Password") hint=tf!("At least {PASSWORD_CHARS_MIN} characters", PASSWORD_CHARS_MIN) value=password kind="password" autocomplete="new-password" />
                 </div>
-                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title="The user was not added" text /> })}
-                <div><button class="btn primary" data-testid="add-user" disabled=move || name.with(String::is_empty) || password.with(String::is_empty)>{draw(Icon::Add)}"Add the user"</button></div>
+                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The user was not added") text /> })}
+                <div><button class="btn primary" data-testid="add-user" disabled=move || name.with(String::is_empty) || password.with(String::is_empty)>{draw(Icon::Add)}{t!("Add the user")}</button></div>
             </form>
         </section>
     }
@@ -171,47 +176,91 @@ fn UserRow(read: Read, user: UserView) -> impl IntoView {
         icon,
         danger: id == "remove",
         disabled: match role {
-            Some(role) if role == user.role => Some("It is this already.".to_owned()),
-            None if own => Some("That is you.".to_owned()),
+            Some(role) if role == user.role => Some(t!("It is this already.").to_owned()),
+            None if own => Some(t!("That is you.").to_owned()),
             _ => None,
         },
         divided: id == "remove",
     };
     let entries = vec![
-        entry("admin", "Make administrator", Icon::User, Some(UserRole::Admin)),
-        entry("control", "Give role Control", Icon::User, Some(UserRole::Control)),
-        entry("monitor", "Give role Monitor", Icon::User, Some(UserRole::Monitor)),
-        entry("remove", "Remove", Icon::Remove, None),
+        entry("admin", t!("Make administrator"), Icon::User, Some(UserRole::Admin)),
+        entry("control", t!("Give role Control"), Icon::User, Some(UserRole::Control)),
+        entry("monitor", t!("Give role Monitor"), Icon::User, Some(UserRole::Monitor)),
+        MenuEntry {
+            disabled: own.then(|| t!("Your own password is changed at the foot of this page.").to_owned()),
+            divided: true,
+            ..entry("password", t!("Give a new password"), Icon::Key, None)
+        },
+        entry("remove", t!("Remove"), Icon::Remove, None),
     ];
     let name = user.name.clone();
     let pick = move |what: &'static str| {
         let user = name.clone();
+        if what == "password" {
+            read.reset.set(Some(user));
+            return;
+        }
         if what == "remove" {
             let act = move || {
                 let gone = user.clone();
-                let said = format!("{gone} is removed.");
+                let said = tf!("{gone} is removed.", gone);
                 console.call(async move { client::remove_user(&gone).await }, read.after(console, said));
             };
             console.ask(Question {
-                title: format!("Remove the user {name}?"),
-                consequences: vec!["The user's sessions end at once.".to_owned()],
-                confirm: "Remove".to_owned(),
+                title: tf!("Remove the user {name}?", name),
+                consequences: vec![t!("The user's sessions end at once.").to_owned()],
+                confirm: t!("Remove").to_owned(),
                 danger: true,
                 act: Arc::new(act),
             });
             return;
         }
         let form = UserChange { role: Some(role_of(what)), password: None };
-        let said = format!("{user} has the role {}.", role_name(role_of(what)));
+        let said = tf!("{user} has the role {0}.", user, 0 = role_name(role_of(what)));
         console.call(async move { client::change_user(&user, &form).await }, read.after(console, said));
     };
-    let (label, testid) = (format!("More for {}", user.name), format!("user-more-{}", user.name));
+    let (label, testid) = (tf!("More for {0}", 0 = user.name), format!("user-more-{}", user.name));
     view! {
         <tr>
-            <th scope="row"><strong>{user.name.clone()}</strong>{own.then_some(" (you)")}</th>
+            <th scope="row"><strong>{user.name.clone()}</strong>{own.then(|| tf!(" ({0})", 0 = t!("you")))}</th>
             <td>{role_name(user.role)}</td>
             <td class="num"><ActionMenu label testid entries=Signal::stored(entries) on_pick=Callback::new(pick) icon=Icon::More /></td>
         </tr>
+    }
+}
+
+/// Gives another user a new password; the user's sessions end.
+#[component]
+fn NewPassword(read: Read, user: String) -> impl IntoView {
+    let console = Console::get();
+    let password = RwSignal::new(String::new());
+    let refusal = RwSignal::new(None::<String>);
+    let title = tf!("New password for {user}", user);
+    let submit = move |event: ev::SubmitEvent| {
+        event.prevent_default();
+        refusal.set(None);
+        let user = user.clone();
+        let form = UserChange { role: None, password: Some(password.get_untracked()) };
+        let said = tf!("{user} has a new password.", user);
+        console.call(async move { client::change_user(&user, &form).await }, move |answer| match answer {
+            Ok(_) => {
+                read.reset.set(None);
+                console.toast(Tone::Ok, said);
+                read.again(console);
+            }
+            Err(error) => drop(refusal.try_set(Some(error.text()))),
+        });
+    };
+    view! {
+        <form class="card-body stack" data-testid="reset-form" on:submit=submit>
+            <h3>{title}</h3>
+            <div class="limited"><TextField id="reset-password" label=t!("New password") hint=tf!("At least {PASSWORD_CHARS_MIN} characters", PASSWORD_CHARS_MIN) value=password kind="password" autocomplete="new-password" /></div>
+            {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The password stays") text /> })}
+            <div class="row">
+                <button class="btn primary" data-testid="set-password" disabled=move || password.with(String::is_empty)>{draw(Icon::Key)}{t!("Set the password")}</button>
+                <button type="button" class="btn" on:click=move |_| read.reset.set(None)>{t!("Cancel")}</button>
+            </div>
+        </form>
     }
 }
 
@@ -221,23 +270,23 @@ fn Sessions(read: Read) -> impl IntoView {
     let row = move |session: SessionInfo| {
         let (id, user) = (session.id, session.user.clone());
         let end = move |_| {
-            console.call(client::end_session(id), read.after(console, format!("A session of {user} is ended.")));
+            console.call(client::end_session(id), read.after(console, tf!("A session of {user} is ended.", user)));
         };
         view! {
             <tr>
                 <th scope="row"><strong>{session.user}</strong></th>
                 <td class="nowrap">{platform::date_time(session.began_unix_ms)}</td>
                 <td class="nowrap">{platform::date_time(session.used_unix_ms)}</td>
-                <td class="num">{if session.own { view! { <span class="muted small">"this one"</span> }.into_any() } else { view! { <button type="button" class="btn compact" on:click=end>"End"</button> }.into_any() }}</td>
+                <td class="num">{if session.own { view! { <span class="muted small">{t!("this one")}</span> }.into_any() } else { view! { <button type="button" class="btn compact" on:click=end>{t!("End")}</button> }.into_any() }}</td>
             </tr>
         }
     };
     view! {
         <section class="card" aria-labelledby="sessions">
-            <div class="card-head"><h2 id="sessions">"Sessions"</h2></div>
-            <div class="table-wrap" tabindex="0" role="group" aria-label="Table of sessions">
+            <div class="card-head"><h2 id="sessions">{t!("Sessions")}</h2></div>
+            <div class="table-wrap" tabindex="0" role="group" aria-label=t!("Table of sessions")>
                 <table class="table" data-testid="sessions">
-                    <thead><tr><th scope="col">"User"</th><th scope="col">"Since"</th><th scope="col">"Last used"</th><th scope="col"><span class="visually-hidden">"End"</span></th></tr></thead>
+                    <thead><tr><th scope="col">{t!("User")}</th><th scope="col">{t!("Since")}</th><th scope="col">{t!("Last used")}</th><th scope="col"><span class="visually-hidden">{t!("End")}</span></th></tr></thead>
                     <tbody>{move || read.sessions.get().into_iter().map(row).collect_view()}</tbody>
                 </table>
             </div>
@@ -265,33 +314,34 @@ fn Tokens(read: Read) -> impl IntoView {
     let row = move |token: ApiTokenView| {
         let (id, called) = (token.id, token.name.clone());
         let withdraw = move |_| {
-            console.call(client::remove_token(id), read.after(console, format!("The token {called} is withdrawn.")));
+            console
+                .call(client::remove_token(id), read.after(console, tf!("The token {called} is withdrawn.", called)));
         };
         view! {
             <tr>
                 <th scope="row"><strong>{token.name}</strong></th>
                 <td>{role_name(token.role)}</td>
                 <td>{token.made_by}", "{platform::date_time(token.made_unix_ms)}</td>
-                <td class="nowrap">{if token.used_unix_ms == 0 { "never".to_owned() } else { platform::date_time(token.used_unix_ms) }}</td>
-                <td class="num"><button type="button" class="btn compact" on:click=withdraw>"Withdraw"</button></td>
+                <td class="nowrap">{if token.used_unix_ms == 0 { t!("never").to_owned() } else { platform::date_time(token.used_unix_ms) }}</td>
+                <td class="num"><button type="button" class="btn compact" on:click=withdraw>{t!("Withdraw")}</button></td>
             </tr>
         }
     };
     view! {
         <section class="card" aria-labelledby="tokens">
-            <div class="card-head"><h2 id="tokens">"Tokens for scripts"</h2></div>
+            <div class="card-head"><h2 id="tokens">{t!("Tokens for scripts")}</h2></div>
             <Show when=move || read.tokens.with(|tokens| !tokens.is_empty())>
                 <div class="table-wrap">
                     <table class="table" data-testid="tokens">
-                        <thead><tr><th scope="col">"Name"</th><th scope="col">"Role"</th><th scope="col">"Made by"</th><th scope="col">"Last used"</th><th scope="col"><span class="visually-hidden">"Withdraw"</span></th></tr></thead>
+                        <thead><tr><th scope="col">{t!("Name")}</th><th scope="col">{t!("Role")}</th><th scope="col">{t!("Made by")}</th><th scope="col">{t!("Last used")}</th><th scope="col"><span class="visually-hidden">{t!("Withdraw")}</span></th></tr></thead>
                         <tbody>{move || read.tokens.get().into_iter().map(row).collect_view()}</tbody>
                     </table>
                 </div>
             </Show>
             <form class="card-body stack" on:submit=submit>
                 <div class="columns">
-                    <TextField id="new-token" label="What the token is for" hint="a-z, 0-9, _ and -; the audit names it" value=name />
-                    <SelectField id="new-token-role" label="Role" value=role choices=Signal::stored(roles()) />
+                    <TextField id="new-token" label=t!("What the token is for") hint=t!("a-z, 0-9, _ and -; the audit names it") value=name />
+                    <SelectField id="new-token-role" label=t!("Role") value=role choices=Signal::stored(roles()) />
                 </div>
                 {move || made.get().map(|made| {
                     let secret = made.secret.clone();
@@ -299,15 +349,15 @@ fn Tokens(read: Read) -> impl IntoView {
                         <div class="notice" data-tone="ok" role="status">
                             {draw(Icon::Key)}
                             <div>
-                                <p class="notice-title">"The token is shown only now"</p>
+                                <p class="notice-title">{t!("The token is shown only now")}</p>
                                 <p><code data-testid="token-secret">{made.secret}</code></p>
-                                <p class="muted small">"A script sends it as the header "<code>"Authorization: Bearer TOKEN"</code>"."</p>
+                                <p class="muted small">{t!("A script sends it as the header")}" "<code>"Authorization: Bearer TOKEN"</code>"."</p>
                             </div>
-                            <button type="button" class="btn compact" on:click=move |_| platform::copy(&secret)>{draw(Icon::Copy)}"Copy"</button>
+                            <button type="button" class="btn compact" on:click=move |_| platform::copy(&secret)>{draw(Icon::Copy)}{t!("Copy")}</button>
                         </div>
                     }
                 })}
-                <div><button class="btn" data-testid="add-token" disabled=move || name.with(String::is_empty)>{draw(Icon::Key)}"Make a token"</button></div>
+                <div><button class="btn" data-testid="add-token" disabled=move || name.with(String::is_empty)>{draw(Icon::Key)}{t!("Make a token")}</button></div>
             </form>
         </section>
     }
@@ -326,21 +376,21 @@ fn OwnPassword() -> impl IntoView {
             Ok(()) => {
                 old.set(String::new());
                 new.set(String::new());
-                console.toast(Tone::Ok, "Your password is changed; your other sessions are ended.");
+                console.toast(Tone::Ok, t!("Your password is changed; your other sessions are ended."));
             }
             Err(error) => refusal.set(Some(error.text())),
         });
     };
     view! {
         <section class="card" aria-labelledby="own-password">
-            <div class="card-head"><h2 id="own-password">"Your password"</h2></div>
+            <div class="card-head"><h2 id="own-password">{t!("Your password")}</h2></div>
             <form class="card-body stack" on:submit=submit>
                 <div class="columns">
-                    <TextField id="old-password" label="Password now" value=old kind="password" autocomplete="current-password" />
-                    <TextField id="new-password" label="New password" hint=format!("At least {PASSWORD_CHARS_MIN} characters") value=new kind="password" autocomplete="new-password" />
+                    <TextField id="old-password" label=t!("Password now") value=old kind="password" autocomplete="current-password" />
+                    <TextField id="new-password" label=t!("New password") hint=tf!("At least {PASSWORD_CHARS_MIN} characters", PASSWORD_CHARS_MIN) value=new kind="password" autocomplete="new-password" />
                 </div>
-                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title="The password stays" text /> })}
-                <div><button class="btn" data-testid="change-password" disabled=move || old.with(String::is_empty) || new.with(String::is_empty)>"Change the password"</button></div>
+                {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The password stays") text /> })}
+                <div><button class="btn" data-testid="change-password" disabled=move || old.with(String::is_empty) || new.with(String::is_empty)>{t!("Change the password")}</button></div>
             </form>
         </section>
     }

@@ -1,5 +1,6 @@
 //! Which commands a module on a node takes now, why not the others, and what each will do.
 
+use crate::language::{t, tf};
 use holdfast_api::agent::ModuleCommand;
 use holdfast_api::console::{ModuleOnNode, UserRole};
 use holdfast_api::state::{ModuleState, Readiness};
@@ -44,22 +45,22 @@ pub const COMMANDS: [ModuleCommand; 11] = [
 /// What a command is called.
 pub fn label(command: ModuleCommand) -> &'static str {
     match command {
-        ModuleCommand::Start => "Start",
-        ModuleCommand::Stop => "Stop",
-        ModuleCommand::Restart => "Restart the application",
-        ModuleCommand::Swap => "Swap roles",
-        ModuleCommand::StopStart => "Stop, then start",
-        ModuleCommand::Prim => "Start as primary",
-        ModuleCommand::PrimForce => "Start as primary by force",
-        ModuleCommand::PrimFullSync => "Start as primary, full copy",
-        ModuleCommand::Second => "Start as secondary",
-        ModuleCommand::SecondFullSync => "Start as secondary, full copy",
-        ModuleCommand::ForceStop => "Stop by force",
-        ModuleCommand::BootOn => "Start at boot",
-        ModuleCommand::BootOff => "Do not start at boot",
-        ModuleCommand::BootAuto => "Start at boot if it was running",
-        ModuleCommand::FailoverOn => "Fail over by itself",
-        ModuleCommand::FailoverOff => "Fail over by order only",
+        ModuleCommand::Start => t!("Start"),
+        ModuleCommand::Stop => t!("Stop"),
+        ModuleCommand::Restart => t!("Restart the application"),
+        ModuleCommand::Swap => t!("Swap roles"),
+        ModuleCommand::StopStart => t!("Stop, then start"),
+        ModuleCommand::Prim => t!("Start as primary"),
+        ModuleCommand::PrimForce => t!("Start as primary by force"),
+        ModuleCommand::PrimFullSync => t!("Start as primary, full copy"),
+        ModuleCommand::Second => t!("Start as secondary"),
+        ModuleCommand::SecondFullSync => t!("Start as secondary, full copy"),
+        ModuleCommand::ForceStop => t!("Stop by force"),
+        ModuleCommand::BootOn => t!("Start at boot"),
+        ModuleCommand::BootOff => t!("Do not start at boot"),
+        ModuleCommand::BootAuto => t!("Start at boot if it was running"),
+        ModuleCommand::FailoverOn => t!("Fail over by itself"),
+        ModuleCommand::FailoverOff => t!("Fail over by order only"),
     }
 }
 
@@ -111,16 +112,19 @@ impl Situation<'_> {
     /// Why `command` cannot be given now; `None` when it can.
     pub fn refusal(&self, command: ModuleCommand) -> Option<String> {
         if !self.role.may(UserRole::Control) {
-            return Some("Your role may look, not command.".to_owned());
+            return Some(t!("Your role may look, not command.").to_owned());
         }
         if !self.live {
-            return Some("The page is not connected to the server.".to_owned());
+            return Some(t!("The page is not connected to the server.").to_owned());
         }
         if self.me.held.is_none() {
-            return Some(format!("The module is not configured on {}.", self.name));
+            return Some(tf!("The module is not configured on {0}.", 0 = self.name));
         }
         if !self.me.fresh || self.me.report.is_none() {
-            return Some(format!("{} is not connected to the server; `holdfast` works on the node itself.", self.name));
+            return Some(tf!(
+                "{0} is not connected to the server; `holdfast` works on the node itself.",
+                0 = self.name
+            ));
         }
         self.refusal_by_state(command)
     }
@@ -129,20 +133,20 @@ impl Situation<'_> {
         use ModuleCommand::{ForceStop, Prim, PrimForce, Second, SecondFullSync, Swap};
         let state = self.state();
         if self.light && matches!(command, Swap | Prim | PrimForce | Second | SecondFullSync) {
-            return Some("A light module has no primary and secondary.".to_owned());
+            return Some(t!("A light module has no primary and secondary.").to_owned());
         }
         if command == ForceStop && state == ModuleState::Stop {
-            return Some("It is stopped.".to_owned());
+            return Some(t!("It is stopped.").to_owned());
         }
         let primary = matches!(state, ModuleState::Prim | ModuleState::Alone | ModuleState::Up);
         let startable = matches!(state, ModuleState::Stop | ModuleState::Wait);
-        let peer = if self.peer_name.is_empty() { "the other node" } else { self.peer_name };
+        let peer = if self.peer_name.is_empty() { t!("the other node") } else { self.peer_name };
         match command {
-            ModuleCommand::Start if state != ModuleState::Stop => Some("It is started already.".to_owned()),
+            ModuleCommand::Start if state != ModuleState::Stop => Some(t!("It is started already.").to_owned()),
             ModuleCommand::Stop | ModuleCommand::StopStart if state == ModuleState::Stop => {
-                Some("It is stopped.".to_owned())
+                Some(t!("It is stopped.").to_owned())
             }
-            ModuleCommand::Restart if !primary => Some("The application runs on the primary only.".to_owned()),
+            ModuleCommand::Restart if !primary => Some(t!("The application runs on the primary only.").to_owned()),
             ModuleCommand::Swap => {
                 let ready = self.me.report.as_ref().map(|report| report.readiness) == Some(Readiness::Ready);
                 let pair = matches!(
@@ -150,15 +154,15 @@ impl Situation<'_> {
                     (ModuleState::Prim, Some((ModuleState::Second, Readiness::Ready)))
                         | (ModuleState::Second, Some((ModuleState::Prim, Readiness::Ready)))
                 );
-                (!(ready && pair)).then(|| "Roles are swapped only between PRIM and SECOND, both ready.".to_owned())
+                (!(ready && pair)).then(|| t!("Roles are swapped only between PRIM and SECOND, both ready.").to_owned())
             }
-            ModuleCommand::Prim if primary => Some("It is primary already.".to_owned()),
-            ModuleCommand::Prim if self.peer_is_primary() => Some(format!("{peer} is primary; use Swap roles.")),
-            ModuleCommand::Prim | ModuleCommand::PrimForce if !startable => Some("Stop it first.".to_owned()),
-            Second | SecondFullSync if state == ModuleState::Second => Some("It is secondary already.".to_owned()),
-            Second | SecondFullSync if !startable => Some("Stop it first.".to_owned()),
+            ModuleCommand::Prim if primary => Some(t!("It is primary already.").to_owned()),
+            ModuleCommand::Prim if self.peer_is_primary() => Some(tf!("{peer} is primary; use Swap roles.", peer)),
+            ModuleCommand::Prim | ModuleCommand::PrimForce if !startable => Some(t!("Stop it first.").to_owned()),
+            Second | SecondFullSync if state == ModuleState::Second => Some(t!("It is secondary already.").to_owned()),
+            Second | SecondFullSync if !startable => Some(t!("Stop it first.").to_owned()),
             Second | SecondFullSync if !self.peer_is_primary() => {
-                Some("No node is primary: a secondary needs one to copy from.".to_owned())
+                Some(t!("No node is primary: a secondary needs one to copy from.").to_owned())
             }
             _ => None,
         }
@@ -167,44 +171,44 @@ impl Situation<'_> {
     /// What `command` will do, in sentences; empty when it needs no asking.
     pub fn consequences(&self, command: ModuleCommand) -> Vec<String> {
         let me = self.name;
-        let peer = if self.peer_name.is_empty() { "the other node" } else { self.peer_name };
+        let peer = if self.peer_name.is_empty() { t!("the other node") } else { self.peer_name };
         let state = self.state();
         let ready_second = matches!(self.peer_state(), Some((ModuleState::Second, Readiness::Ready)));
         match (command, state) {
             (ModuleCommand::Stop, ModuleState::Prim) if ready_second => vec![
-                format!("The application stops on {me} and starts on {peer}, which becomes ALONE."),
-                "Clients are interrupted while the scripts run. Until this node is started again there is no redundancy.".to_owned(),
+                tf!("The application stops on {me} and starts on {peer}, which becomes ALONE.", me, peer),
+                t!("Clients are interrupted while the scripts run. Until this node is started again there is no redundancy.").to_owned(),
             ],
-            (ModuleCommand::Stop, ModuleState::Prim | ModuleState::Alone) => vec![format!("The application stops on {me}, and no other node can take over: it will run nowhere until a node is started.")],
-            (ModuleCommand::Stop, ModuleState::Up) => vec![format!("The application stops on {me}.")],
-            (ModuleCommand::Stop, ModuleState::Second) => vec![format!("{me} stops following. The application goes on on {peer}, without redundancy.")],
-            (ModuleCommand::Stop, _) => vec![format!("{me} gives up what it is doing and stops.")],
-            (ModuleCommand::Restart, _) => vec![format!("The application is stopped and started on {me}. Clients are interrupted meanwhile; there is no failover.")],
+            (ModuleCommand::Stop, ModuleState::Prim | ModuleState::Alone) => vec![tf!("The application stops on {me}, and no other node can take over: it will run nowhere until a node is started.", me)],
+            (ModuleCommand::Stop, ModuleState::Up) => vec![tf!("The application stops on {me}.", me)],
+            (ModuleCommand::Stop, ModuleState::Second) => vec![tf!("{me} stops following. The application goes on on {peer}, without redundancy.", me, peer)],
+            (ModuleCommand::Stop, _) => vec![tf!("{me} gives up what it is doing and stops.", me)],
+            (ModuleCommand::Restart, _) => vec![tf!("The application is stopped and started on {me}. Clients are interrupted meanwhile; there is no failover.", me)],
             (ModuleCommand::Swap, _) => {
                 let (from, to) = if state == ModuleState::Prim { (me, peer) } else { (peer, me) };
-                vec![format!("The application stops on {from} and starts on {to}; {from} then follows as SECOND."), "Clients are interrupted while the scripts run. No data is lost.".to_owned()]
+                vec![tf!("The application stops on {from} and starts on {to}; {from} then follows as SECOND.", from, to), t!("Clients are interrupted while the scripts run. No data is lost.").to_owned()]
             }
-            (ModuleCommand::StopStart, ModuleState::Prim) if ready_second => vec![format!("The application moves to {peer}; {me} comes back as SECOND after a resync.")],
-            (ModuleCommand::StopStart, _) => vec![format!("The module stops completely on {me}, then starts again.")],
+            (ModuleCommand::StopStart, ModuleState::Prim) if ready_second => vec![tf!("The application moves to {peer}; {me} comes back as SECOND after a resync.", peer, me)],
+            (ModuleCommand::StopStart, _) => vec![tf!("The module stops completely on {me}, then starts again.", me)],
             (ModuleCommand::Prim, _) => vec![
-                format!("{me} becomes primary with the data it holds, and its copy becomes the reference."),
-                format!("When {peer} is started as secondary, everything that differs there is overwritten by {me}'s copy."),
+                tf!("{me} becomes primary with the data it holds, and its copy becomes the reference.", me),
+                tf!("When {peer} is started as secondary, everything that differs there is overwritten by {me}'s copy.", peer, me),
             ],
             (ModuleCommand::Second, _) => vec![
-                format!("Everything in the replicated directories of {me} that differs from {peer} is overwritten or deleted."),
-                "Make a copy of these directories first if you are not sure which node holds the newest data.".to_owned(),
+                tf!("Everything in the replicated directories of {me} that differs from {peer} is overwritten or deleted.", me, peer),
+                t!("Make a copy of these directories first if you are not sure which node holds the newest data.").to_owned(),
             ],
             (ModuleCommand::SecondFullSync, _) => vec![
-                format!("Every file in the replicated directories of {me} is copied from {peer} again; what {peer} does not have is deleted."),
-                "This takes as long as copying everything. Start as secondary copies only what differs.".to_owned(),
+                tf!("Every file in the replicated directories of {me} is copied from {peer} again; what {peer} does not have is deleted.", me, peer),
+                t!("This takes as long as copying everything. Start as secondary copies only what differs.").to_owned(),
             ],
             (ModuleCommand::PrimForce, _) => vec![
-                format!("{me} becomes primary whatever state its data is in, and its copy becomes the reference."),
-                format!("Changes that only {peer} has are lost when {peer} follows. Be sure that {peer} does not serve now: nobody asks it or the witness."),
+                tf!("{me} becomes primary whatever state its data is in, and its copy becomes the reference.", me),
+                tf!("Changes that only {peer} has are lost when {peer} follows. Be sure that {peer} does not serve now: nobody asks it or the witness.", peer),
             ],
             (ModuleCommand::ForceStop, _) => vec![
-                format!("The module stops on {me} at once, without an orderly stop of the application."),
-                "Use it when Stop has no effect. What the application has not written may be lost.".to_owned(),
+                tf!("The module stops on {me} at once, without an orderly stop of the application.", me),
+                t!("Use it when Stop has no effect. What the application has not written may be lost.").to_owned(),
             ],
             _ => Vec::new(),
         }

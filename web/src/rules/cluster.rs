@@ -1,5 +1,6 @@
 //! The cluster's form: what is saved, what has been enrolled since, what differs.
 
+use crate::language::{t, tf};
 use crate::rules::text;
 use holdfast_api::console::{ClusterForm, ClusterNodeForm, ClusterView, NodeView};
 use holdfast_api::ids::NodeId;
@@ -81,21 +82,21 @@ pub fn host_of(address: &str) -> String {
 pub fn changes(saved: &ClusterForm, form: &ClusterForm) -> Vec<String> {
     let mut lines = Vec::new();
     if saved.expected_version == 0 || saved.name != form.name {
-        lines.push(format!("name {}", form.name));
+        lines.push(tf!("name {0}", 0 = form.name));
     }
     if saved.lans != form.lans {
-        lines.push(format!("networks {}", form.lans.join(", ")));
+        lines.push(tf!("networks {0}", 0 = form.lans.join(", ")));
     }
     for node in &form.nodes {
         match saved.nodes.iter().find(|other| other.id == node.id) {
-            None => lines.push(format!("{} added", node.name)),
-            Some(other) if other != node => lines.push(format!("{} changed", node.name)),
+            None => lines.push(tf!("{0} added", 0 = node.name)),
+            Some(other) if other != node => lines.push(tf!("{0} changed", 0 = node.name)),
             Some(_) => {}
         }
     }
     for node in &saved.nodes {
         if form.nodes.iter().all(|other| other.id != node.id) {
-            lines.push(format!("{} removed", node.name));
+            lines.push(tf!("{0} removed", 0 = node.name));
         }
     }
     lines
@@ -103,14 +104,14 @@ pub fn changes(saved: &ClusterForm, form: &ClusterForm) -> Vec<String> {
 
 /// The heading of the bar that saves: `2 changes: …`.
 pub fn changes_text(changes: &[String]) -> String {
-    format!("{}: {}", text::count(changes.len() as u64, "change", "changes"), changes.join(", "))
+    format!("{}: {}", text::count(changes.len() as u64, t!("change"), t!("changes")), changes.join(", "))
 }
 
 /// What is wrong with the form before it is sent.
 pub fn problems(form: &ClusterForm) -> Vec<FieldProblem> {
     let mut problems = form.validate();
     if form.nodes.is_empty() {
-        problems.push(FieldProblem::new("nodes", "enter the first node's address"));
+        problems.push(FieldProblem::new("nodes", t!("enter the first node's address")));
     }
     problems
 }

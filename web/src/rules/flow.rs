@@ -1,5 +1,6 @@
 //! What flows between the two nodes of a module, and how it is drawn.
 
+use crate::language::t;
 use crate::rules::tone::Tone;
 use holdfast_api::agent::ReplicationReport;
 use holdfast_api::console::ModuleOnNode;
@@ -62,9 +63,9 @@ impl FlowLink {
     /// In words.
     pub fn words(self) -> &'static str {
         match self {
-            Self::None => "no replication",
-            Self::Writes { .. } => "every write on both nodes",
-            Self::Resync { .. } => "resync",
+            Self::None => t!("no replication"),
+            Self::Writes { .. } => t!("every write on both nodes"),
+            Self::Resync { .. } => t!("resync"),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is wrong now, worst first, each with what to do: one pure function of the live snapshot.
 
+use crate::language::{self, t, tf};
 use crate::rules::text;
 use crate::rules::tone::Tone;
 use holdfast_api::agent::NodeModuleReport;
@@ -49,7 +50,7 @@ fn issue(tone: Tone, title: impl Into<String>, text: impl Into<String>, cure: im
 }
 
 fn in_cluster_page(issue: Issue) -> Issue {
-    Issue { link: Some(("/cluster".to_owned(), "Cluster")), ..issue }
+    Issue { link: Some(("/cluster".to_owned(), t!("Cluster"))), ..issue }
 }
 
 fn of_node(node: &NodeView, snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -> String, found: &mut Vec<Issue>) {
@@ -57,36 +58,44 @@ fn of_node(node: &NodeView, snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -> Stri
     if !node.connected {
         let since = if node.last_seen_unix_ms == 0 { "ever".to_owned() } else { clock(node.last_seen_unix_ms) };
         let title = if node.last_seen_unix_ms == 0 {
-            format!("{name} has never been in contact")
+            tf!("{name} has never been in contact", name)
         } else {
-            format!("{name} has not been in contact since {since}")
+            tf!("{name} has not been in contact since {since}", name, since)
         };
-        let text = "The server does not know what runs there. The nodes protect the application without the server.";
+        let text =
+            t!("The server does not know what runs there. The nodes protect the application without the server.");
         let cure =
-            format!("Look whether {name} runs and its network works; there, `holdfast state` shows the modules.");
+            tf!("Look whether {name} runs and its network works; there, `holdfast state` shows the modules.", name);
         found.push(in_cluster_page(issue(Tone::Bad, title, text, cure)));
         return;
     }
     if !node.problem.is_empty() {
-        let cure = "Open Cluster configuration; it says what each node holds.";
+        let cure = t!("Open Cluster configuration; it says what each node holds.");
         found.push(in_cluster_page(issue(
             Tone::Bad,
-            format!("{name} and the server do not agree"),
+            tf!("{name} and the server do not agree", name),
             &node.problem,
             cure,
         )));
     } else if node.cluster_version != snapshot.cluster.version {
         let text =
-            format!("It holds version {}, wanted is version {}.", node.cluster_version, snapshot.cluster.version);
-        let title = format!("{name} has another cluster configuration");
-        found.push(in_cluster_page(issue(Tone::Busy, title, text, "Wait a moment, or save the cluster again.")));
+            tf!("It holds version {0}, wanted is version {1}.", 0 = node.cluster_version, 1 = snapshot.cluster.version);
+        let title = tf!("{name} has another cluster configuration", name);
+        found.push(in_cluster_page(issue(Tone::Busy, title, text, t!("Wait a moment, or save the cluster again."))));
     }
     let offset = node.clock_offset_ms;
     if offset.unsigned_abs() > CLOCK_MS {
-        let side = if offset > 0 { "ahead of" } else { "behind" };
-        let text = format!("It is {} {side} the server's.", text::duration_ms(offset.unsigned_abs()));
-        let cure = "Let a time service (chrony, systemd-timesyncd) set it, so that logs of both nodes can be compared.";
-        found.push(in_cluster_page(issue(Tone::Busy, format!("The clock of {name} is off"), text, cure)));
+        let text = {
+            let off = text::duration_ms(offset.unsigned_abs());
+            if offset > 0 {
+                tf!("It is {off} ahead of the server's.", off)
+            } else {
+                tf!("It is {off} behind the server's.", off)
+            }
+        };
+        let cure =
+            t!("Let a time service (chrony, systemd-timesyncd) set it, so that logs of both nodes can be compared.");
+        found.push(in_cluster_page(issue(Tone::Busy, tf!("The clock of {name} is off", name), text, cure)));
     }
 }
 
@@ -97,9 +106,9 @@ fn of_versions(snapshot: &LiveSnapshot, found: &mut Vec<Issue>) {
     let nodes: Vec<String> =
         snapshot.nodes.iter().filter(old).map(|node| format!("{} {}", node.name, node.agent_version)).collect();
     if !nodes.is_empty() {
-        let text = format!("The server is version {}; {}.", snapshot.server_version, nodes.join(", "));
-        let cure = "Bring all of them to one version, a secondary first.";
-        found.push(in_cluster_page(issue(Tone::Busy, "Versions differ", text, cure)));
+        let text = tf!("The server is version {0}; {1}.", 0 = snapshot.server_version, 1 = nodes.join(", "));
+        let cure = t!("Bring all of them to one version, a secondary first.");
+        found.push(in_cluster_page(issue(Tone::Busy, t!("Versions differ"), text, cure)));
     }
 }
 
@@ -119,23 +128,30 @@ fn of_module(module: &ModuleLive, snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -
         .map(|on| name_of(snapshot, on.node))
         .collect();
     if serving.len() > 1 {
-        let text = format!("{} are primary at once: they cannot hear each other.", serving.join(" and "));
-        let cure = "Mend the networks between them. At the reunion one of them stops and keeps its data; nothing is overwritten.";
-        found.push(issue(Tone::Bad, format!("{name} is served twice"), text, cure));
+        let text = tf!("{0} are primary at once: they cannot hear each other.", 0 = language::list(&serving));
+        let cure = t!(
+            "Mend the networks between them. At the reunion one of them stops and keeps its data; nothing is overwritten."
+        );
+        found.push(issue(Tone::Bad, tf!("{name} is served twice", name), text, cure));
     }
     for on in &module.nodes {
         let node = name_of(snapshot, on.node);
         let before = found.len();
         if !on.pending.is_empty() && on.fresh {
-            let title = format!("{name}: {node} does not run the wanted configuration");
-            found.push(issue(Tone::Busy, title, &on.pending, "Open Configuration and configure again if it stays so."));
+            let title = tf!("{name}: {node} does not run the wanted configuration", name, node);
+            found.push(issue(
+                Tone::Busy,
+                title,
+                &on.pending,
+                t!("Open Configuration and configure again if it stays so."),
+            ));
         }
         if let Some(report) = on.report.as_ref().filter(|_| on.fresh) {
             of_state(name, &node, on, report, module, found);
             of_resources(name, &node, report, clock, found);
         }
         for issue in &mut found[before..] {
-            issue.link = Some((format!("/control/{}/{}", id.0, on.node.0), "Control"));
+            issue.link = Some((format!("/control/{}/{}", id.0, on.node.0), t!("Control")));
         }
     }
 }
@@ -148,34 +164,36 @@ fn is_primary(state: ModuleState) -> bool {
 fn of_setting(module: &ModuleLive, facts: &ModuleFacts, snapshot: &LiveSnapshot, found: &mut Vec<Issue>) {
     let (id, name) = (module.module.id, &module.module.name);
     if facts.mode == ModuleMode::Mirror && facts.networks.len() == 1 {
-        let title = format!("{name}: no second heartbeat network");
+        let title = tf!("{name}: no second heartbeat network", name);
         let text = match facts.witness {
-            WitnessKind::None => "If the one network between the nodes is cut, both may serve.",
-            _ => "If the one network between the nodes is cut, they cannot hear each other, and the witness decides.",
+            WitnessKind::None => t!("If the one network between the nodes is cut, both may serve."),
+            _ => {
+                t!("If the one network between the nodes is cut, they cannot hear each other, and the witness decides.")
+            }
         };
         let one = snapshot.cluster.lans.len() < 2;
         let cure = if one {
-            "Give the cluster a second network, then choose it for the heartbeats of the module."
+            t!("Give the cluster a second network, then choose it for the heartbeats of the module.")
         } else {
-            "Choose a second network in the module's configuration."
+            t!("Choose a second network in the module's configuration.")
         };
-        let link = if one { ("/cluster".to_owned(), "Cluster") } else { wizard(id, "networks") };
+        let link = if one { ("/cluster".to_owned(), t!("Cluster")) } else { wizard(id, "networks") };
         found.push(Issue { link: Some(link), ..issue(Tone::Busy, title, text, cure) });
     }
     if let Some(register) = module.register.as_ref().filter(|register| !register.armed) {
-        let title = format!("{name}: the register does not grant yet");
-        let text = format!(
-            "Since the server started it has not heard which generation {} holds. Until then no unplanned failover happens.",
-            register.waits_for.join(" and ")
+        let title = tf!("{name}: the register does not grant yet", name);
+        let text = tf!(
+            "Since the server started it has not heard which generation {0} holds. Until then no unplanned failover happens.",
+            0 = language::list(&register.waits_for)
         );
         let cure =
-            "Bring these nodes into contact. If one is lost for good and surely does not serve, arm the register.";
+            t!("Bring these nodes into contact. If one is lost for good and surely does not serve, arm the register.");
         found.push(Issue { arm: Some(id), ..issue(Tone::Bad, title, text, cure) });
     }
 }
 
 fn wizard(module: ModuleId, step: &str) -> (String, &'static str) {
-    (format!("/configuration/modules/{}/{step}", module.0), "Configuration")
+    (format!("/configuration/modules/{}/{step}", module.0), t!("Configuration"))
 }
 
 fn of_state(
@@ -187,19 +205,25 @@ fn of_state(
     found: &mut Vec<Issue>,
 ) {
     if report.data == DataState::Diverged {
-        let title = format!("{module}: the data on {node} diverged");
-        let text = "It holds changes that the other copy lacks. They are kept until you decide.";
-        let cure = format!("Save what you need from {node}, then start it as secondary: its copy is then overwritten.");
+        let title = tf!("{module}: the data on {node} diverged", module, node);
+        let text = t!("It holds changes that the other copy lacks. They are kept until you decide.");
+        let cure =
+            tf!("Save what you need from {node}, then start it as secondary: its copy is then overwritten.", node);
         found.push(issue(Tone::Bad, title, text, cure));
     }
     match (report.state, report.readiness) {
         (ModuleState::Stop, _) if report.running => {
-            let cure = "Read the module log and the application log, mend the cause, then start the module.";
-            found.push(issue(Tone::Bad, format!("{module} on {node} was stopped by an error"), &report.detail, cure));
+            let cure = t!("Read the module log and the application log, mend the cause, then start the module.");
+            found.push(issue(
+                Tone::Bad,
+                tf!("{module} on {node} was stopped by an error", module, node),
+                &report.detail,
+                cure,
+            ));
         }
         (ModuleState::Wait, Readiness::NotReady) => {
             let waits = report.waiting_for.clone().unwrap_or_else(|| report.detail.clone());
-            found.push(issue(Tone::Bad, format!("{module} on {node} waits"), waits, ""));
+            found.push(issue(Tone::Bad, tf!("{module} on {node} waits", module, node), waits, ""));
         }
         (ModuleState::Alone, Readiness::Ready) if live.nodes.len() > 1 => {
             let following = live.nodes.iter().any(|other| {
@@ -207,15 +231,18 @@ fn of_state(
                     && other.fresh
                     && other.report.as_ref().is_some_and(|report| report.state == ModuleState::Second)
             });
-            let title = format!("{module} runs on {node} without redundancy");
-            let text = "If this node fails now, no other can take over.";
-            let cure =
-                if following { "The other node is on its way; wait for the resync." } else { "Start the other node." };
+            let title = tf!("{module} runs on {node} without redundancy", module, node);
+            let text = t!("If this node fails now, no other can take over.");
+            let cure = if following {
+                t!("The other node is on its way; wait for the resync.")
+            } else {
+                t!("Start the other node.")
+            };
             found.push(issue(Tone::Busy, title, text, cure));
         }
         _ => {
             if let Some(waits) = report.waiting_for.as_ref().filter(|_| report.state == ModuleState::Second) {
-                found.push(issue(Tone::Busy, format!("{module} on {node} cannot follow"), waits, ""));
+                found.push(issue(Tone::Busy, tf!("{module} on {node} cannot follow", module, node), waits, ""));
             }
         }
     }
@@ -242,42 +269,43 @@ fn of_resources(
         let (class, ident) = resource.name.split_once('.').unwrap_or((&resource.name, ""));
         match class {
             "heartbeat" if hears => {
-                let title = format!("{module}: {node} does not hear the other node on network {ident}");
-                let cure = "Look at the cable, the address and the firewall of this network.";
-                found.push(issue(Tone::Busy, title, format!("Since {since}; another network still works."), cure));
+                let title =
+                    tf!("{module}: {node} does not hear the other node on network {ident}", module, node, ident);
+                let cure = t!("Look at the cable, the address and the firewall of this network.");
+                found.push(issue(Tone::Busy, title, tf!("Since {since}; another network still works.", since), cure));
             }
             "splitbrain" => {
-                let title = format!("{module}: the witness does not let {node} on");
-                let cure = "Bring the witness back, or the network to the other node.";
-                found.push(issue(Tone::Bad, title, format!("Since {since}."), cure));
+                let title = tf!("{module}: the witness does not let {node} on", module, node);
+                let cure = t!("Bring the witness back, or the network to the other node.");
+                found.push(issue(Tone::Bad, title, tf!("Since {since}.", since), cure));
             }
             // Told by the states.
             "heartbeat" | "rfs" | "state" => {}
             _ => {
-                let title = format!("{module}: {} is down on {node}", resource.name);
-                let text = format!("Since {since}, says {}.", resource.by);
+                let title = tf!("{module}: {0} is down on {node}", module, 0 = resource.name, node);
+                let text = tf!("Since {since}, says {0}.", since, 0 = resource.by);
                 found.push(issue(
                     Tone::Bad,
                     title,
                     text,
-                    "Mend what it looks at; its rule says what happens meanwhile.",
+                    t!("Mend what it looks at; its rule says what happens meanwhile."),
                 ));
             }
         }
     }
     if is("rfs.degraded", "up") {
-        let title = format!("{module}: the replication on {node} is degraded");
+        let title = tf!("{module}: the replication on {node} is degraded", module, node);
         found.push(issue(
             Tone::Busy,
             title,
-            "The other node lives, but does not follow.",
-            "Read the module log of both nodes.",
+            t!("The other node lives, but does not follow."),
+            t!("Read the module log of both nodes."),
         ));
     }
     if is("heart.maxloop", "true") {
-        let title = format!("{module}: the restarts on {node} are used up");
-        let cure = "Mend the application, then start the module by hand: that forgets the count.";
-        found.push(issue(Tone::Bad, title, "It was restarted as often as maxloop allows.", cure));
+        let title = tf!("{module}: the restarts on {node} are used up", module, node);
+        let cure = t!("Mend the application, then start the module by hand: that forgets the count.");
+        found.push(issue(Tone::Bad, title, t!("It was restarted as often as maxloop allows."), cure));
     }
     of_switches(module, node, report, found);
 }
@@ -288,18 +316,18 @@ fn of_switches(module: &str, node: &str, report: &NodeModuleReport, found: &mut 
         report.resources.iter().any(|resource| resource.name == name && resource.value.to_string() == "off")
     };
     for (name, what) in [
-        ("usersetting.failover", "A secondary takes over only when an operator orders it."),
-        ("usersetting.checker", "The checkers do not look; what they would notice stays unnoticed."),
-        ("usersetting.errd", "Processes are not watched."),
+        ("usersetting.failover", t!("A secondary takes over only when an operator orders it.")),
+        ("usersetting.checker", t!("The checkers do not look; what they would notice stays unnoticed.")),
+        ("usersetting.errd", t!("Processes are not watched.")),
     ] {
         if off(name) {
             let short = match name {
-                "usersetting.failover" => "failover is off",
-                "usersetting.checker" => "the checkers are off",
-                _ => "the process checker is off",
+                "usersetting.failover" => t!("failover is off"),
+                "usersetting.checker" => t!("the checkers are off"),
+                _ => t!("the process checker is off"),
             };
-            let cure = "Switch it on again in Control when the work is done.";
-            found.push(issue(Tone::Busy, format!("{module}: {short} on {node}"), what, cure));
+            let cure = t!("Switch it on again in Control when the work is done.");
+            found.push(issue(Tone::Busy, tf!("{module}: {short} on {node}", module, short, node), what, cure));
         }
     }
 }

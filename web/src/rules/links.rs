@@ -1,5 +1,6 @@
 //! Who hears whom: per network of a module and per node, as their resources say.
 
+use crate::language::t;
 use crate::rules::tone::Tone;
 use holdfast_api::console::{ModuleFacts, ModuleOnNode};
 
@@ -30,11 +31,11 @@ fn cell(on: &ModuleOnNode, resource: &str, live: bool) -> Cell {
         .as_ref()
         .filter(|_| on.fresh && live)
         .and_then(|report| report.resources.iter().find(|other| other.name == resource));
-    let Some(found) = found else { return Cell { tone: Tone::Lost, text: "not known", since_unix_ms: 0 } };
+    let Some(found) = found else { return Cell { tone: Tone::Lost, text: t!("not known"), since_unix_ms: 0 } };
     let (tone, text) = match found.value.to_string().as_str() {
-        "up" => (Tone::Ok, "hears the other node"),
-        "down" => (Tone::Bad, "hears nothing"),
-        _ => (Tone::Idle, "has not looked"),
+        "up" => (Tone::Ok, t!("hears the other node")),
+        "down" => (Tone::Bad, t!("hears nothing")),
+        _ => (Tone::Idle, t!("has not looked")),
     };
     Cell { tone, text, since_unix_ms: found.since_unix_ms }
 }

@@ -1,41 +1,48 @@
 //! Numbers as people read them: bytes, durations, ages, progress.
 
+use crate::language::{self, t, tf};
 use holdfast_api::agent::{InventoryReport, ReplicationReport, ResyncReport};
 use holdfast_api::state::{ModuleState, Readiness};
 
 /// A number of bytes with a binary unit: `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let units = [t!("KiB"), t!("MiB"), t!("GiB"), t!("TiB"), t!("PiB")];
     if count < 1024 {
-        return format!("{count} B");
+        return tf!("{count} B", count);
     }
     let mut value = count as f64 / 1024.0;
     let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
+    while value >= 1023.95 && unit + 1 < units.len() {
         value /= 1024.0;
         unit += 1;
     }
-    format!("{value:.1} {}", UNITS[unit])
+    format!("{} {}", language::decimal(value), units[unit])
 }
 
 /// A duration by its two largest units: `2 h 5 min`.
 pub fn duration_ms(ms: u64) -> String {
     let s = ms / 1000;
     match s {
-        0 => format!("{ms} ms"),
+        0 => tf!("{ms} ms", ms),
         1..60 => format!("{s} s"),
-        60..3600 => format!("{} min {} s", s / 60, s % 60),
-        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
-        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+        60..3600 => tf!("{0} min {1} s", 0 = s / 60, 1 = s % 60),
+        3600..86_400 => tf!("{0} h {1} min", 0 = s / 3600, 1 = s % 3600 / 60),
+        _ => tf!("{0} d {1} h", 0 = s / 86_400, 1 = s % 86_400 / 3600),
     }
+}
+
+/// How far a node's clock is off, milliseconds; ahead of the server's if positive.
+pub fn clock_offset(offset_ms: i64) -> String {
+    let off = duration_ms(offset_ms.unsigned_abs());
+    if offset_ms > 0 { tf!("Its clock is {off} ahead", off) } else { tf!("Its clock is {off} behind", off) }
 }
 
 /// How long ago `then` was at `now` (Unix milliseconds).
 pub fn ago(then: u64, now: u64) -> String {
     match now.saturating_sub(then) {
-        _ if then == 0 => "never".to_owned(),
-        0..2000 => "just now".to_owned(),
-        ms => format!("{} ago", duration_ms(ms)),
+        _ if then == 0 => t!("never").to_owned(),
+        0..2000 => t!("just now").to_owned(),
+        ms => tf!("{0} ago", 0 = duration_ms(ms)),
     }
 }
 
@@ -47,15 +54,15 @@ pub fn count(n: u64, one: &str, many: &str) -> String {
         at -= 3;
         digits.insert(at, '\u{202f}');
     }
-    format!("{digits} {}", if n == 1 { one } else { many })
+    format!("{digits} {}", if language::is_singular(n) { one } else { many })
 }
 
 /// What the replicated directories hold, in one line without the date.
 pub fn inventory(found: &InventoryReport) -> String {
     if found.entries == 0 {
-        "empty".to_owned()
+        t!("empty").to_owned()
     } else {
-        format!("{}, {}", count(found.entries, "entry", "entries"), bytes(found.bytes))
+        format!("{}, {}", count(found.entries, t!("entry"), t!("entries")), bytes(found.bytes))
     }
 }
 
@@ -69,15 +76,14 @@ pub fn resync_percent(resync: &ResyncReport) -> Option<u64> {
 /// Progress of a resync in words: what is done, what travelled, rate, time left.
 pub fn resync(resync: &ResyncReport) -> String {
     let mut parts = vec![
-        format!("{} of {} compared", bytes(resync.bytes_done), bytes(resync.bytes_total)),
-        format!("{} copied", bytes(resync.bytes_sent)),
+        tf!("{0} of {1} compared", 0 = bytes(resync.bytes_done), 1 = bytes(resync.bytes_total)),
+        tf!("{0} copied", 0 = bytes(resync.bytes_sent)),
     ];
     if resync.elapsed_ms >= 1000 {
-        let rate = resync.bytes_done * 1000 / resync.elapsed_ms;
-        parts.push(format!("{}/s", bytes(rate)));
-        if let Some(left_s) = resync.bytes_total.saturating_sub(resync.bytes_done).checked_div(rate) {
-            parts.push(format!("{} left", duration_ms(left_s * 1000)));
-        }
+        parts.push(format!("{}/s", bytes(resync.bytes_per_s)));
+    }
+    if let Some(left_ms) = resync.left_ms {
+        parts.push(tf!("{0} left", 0 = duration_ms(left_ms)));
     }
     parts.join(" · ")
 }
@@ -85,11 +91,12 @@ pub fn resync(resync: &ResyncReport) -> String {
 /// What the replication does: bytes, operations and how long an acknowledgement takes.
 pub fn rate(rate: &ReplicationReport) -> String {
     if rate.ops_per_s == 0 {
-        return "quiet".to_owned();
+        return t!("quiet").to_owned();
     }
-    let mut text = format!("{}/s, {}/s", bytes(rate.bytes_per_s), count(rate.ops_per_s, "operation", "operations"));
+    let mut text =
+        format!("{}/s, {}/s", bytes(rate.bytes_per_s), count(rate.ops_per_s, t!("operation"), t!("operations")));
     if rate.ack_p99_us > 0 {
-        text.push_str(&format!(", 99 % within {:.1} ms", rate.ack_p99_us as f64 / 1000.0));
+        text.push_str(&tf!(", 99 % within {0} ms", 0 = language::decimal(rate.ack_p99_us as f64 / 1000.0)));
     }
     text
 }
@@ -140,7 +147,14 @@ mod tests {
         let none = ResyncReport::default();
         assert_eq!(resync_percent(&none), None);
         assert_eq!(resync(&ResyncReport { elapsed_ms: 5000, ..none }), "0 B of 0 B compared · 0 B copied · 0 B/s");
-        let half = ResyncReport { bytes_done: 50, bytes_total: 100, elapsed_ms: 1000, ..none };
+        let half = ResyncReport {
+            bytes_done: 50,
+            bytes_total: 100,
+            elapsed_ms: 1000,
+            bytes_per_s: 50,
+            left_ms: Some(1000),
+            ..none
+        };
         assert_eq!(resync_percent(&half), Some(50));
         assert!(resync(&half).ends_with("50 B/s · 1 s left"));
     }

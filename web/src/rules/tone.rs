@@ -1,5 +1,6 @@
 //! How a state is shown: colour, shape and word; what is not live is never green.
 
+use crate::language::{t, tf};
 use holdfast_api::console::{ModuleOnNode, TaskState};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
@@ -75,24 +76,26 @@ pub fn show(on: &ModuleOnNode, live: bool) -> Shown {
     let shown = |tone, word: &str, note: &str| Shown { tone, word: word.to_owned(), note: note.to_owned() };
     let Some(report) = &on.report else {
         return match (live, on.held) {
-            (false, _) => shown(Tone::Lost, "not known", ""),
-            (true, None) => shown(Tone::Idle, "not configured", ""),
-            (true, Some(_)) => shown(Tone::Lost, "no contact", ""),
+            (false, _) => shown(Tone::Lost, t!("not known"), ""),
+            (true, None) => shown(Tone::Idle, t!("not configured"), ""),
+            (true, Some(_)) => shown(Tone::Lost, t!("no contact"), ""),
         };
     };
     let state = report.state.to_string();
     if !(live && on.fresh) {
-        return shown(Tone::Lost, &format!("was {state}"), if live { "no contact" } else { "not live" });
+        return shown(Tone::Lost, &tf!("was {state}", state), if live { t!("no contact") } else { t!("not live") });
     }
     match (report.state, report.readiness) {
-        (ModuleState::Stop, _) if report.running => shown(Tone::Bad, &state, "stopped by an error"),
+        (ModuleState::Stop, _) if report.running => shown(Tone::Bad, &state, t!("stopped by an error")),
         (ModuleState::Stop, _) => shown(Tone::Idle, &state, ""),
-        (ModuleState::Second, Readiness::Transient) if report.resync.is_some() => shown(Tone::Busy, &state, "resync"),
-        (_, Readiness::Transient) => shown(Tone::Busy, &state, "in transition"),
-        (ModuleState::Alone, Readiness::Ready) => shown(Tone::Ok, &state, "no redundancy"),
+        (ModuleState::Second, Readiness::Transient) if report.resync.is_some() => {
+            shown(Tone::Busy, &state, t!("resync"))
+        }
+        (_, Readiness::Transient) => shown(Tone::Busy, &state, t!("in transition")),
+        (ModuleState::Alone, Readiness::Ready) => shown(Tone::Ok, &state, t!("no redundancy")),
         (_, Readiness::Ready) => shown(Tone::Ok, &state, ""),
-        (ModuleState::Wait, Readiness::NotReady) => shown(Tone::Bad, &state, "blocked"),
-        (_, Readiness::NotReady) => shown(Tone::Bad, &state, "not ready"),
+        (ModuleState::Wait, Readiness::NotReady) => shown(Tone::Bad, &state, t!("blocked")),
+        (_, Readiness::NotReady) => shown(Tone::Bad, &state, t!("not ready")),
     }
 }
 
@@ -103,6 +106,17 @@ pub fn data_tone(data: DataState) -> Tone {
         DataState::Outdated | DataState::Inconsistent => Tone::Busy,
         DataState::Diverged => Tone::Bad,
         DataState::Unknown => Tone::Idle,
+    }
+}
+
+/// A data state in words.
+pub fn data_words(data: DataState) -> &'static str {
+    match data {
+        DataState::UpToDate => t!("data up to date"),
+        DataState::Outdated => t!("data outdated"),
+        DataState::Inconsistent => t!("data inconsistent"),
+        DataState::Diverged => t!("data diverged"),
+        DataState::Unknown => t!("data unknown"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who is asked when the nodes cannot hear each other, and what each choice guarantees: one table of texts.
 
+use crate::language::later;
 use holdfast_api::config::WitnessKind;
 
 /// A choice.
@@ -22,30 +23,38 @@ pub const CHOICES: [Choice; 4] = [
     Choice {
         kind: WitnessKind::None,
         word: "none",
-        title: "No witness",
-        guarantee: "While every network between the nodes is cut, both may serve. At the reunion it is seen, and nothing is overwritten.",
-        price: "Nothing more is needed. Use two networks.",
+        title: later!("No witness"),
+        guarantee: later!(
+            "While every network between the nodes is cut, both may serve. At the reunion it is seen, and nothing is overwritten."
+        ),
+        price: later!("Nothing more is needed. Use two networks."),
     },
     Choice {
         kind: WitnessKind::Ping,
         word: "ping",
-        title: "Addresses that answer pings",
-        guarantee: "One node serves, if being cut off from the other node also cuts one side off from these addresses.",
-        price: "Routers or other machines that are always on, beyond the network between the nodes.",
+        title: later!("Addresses that answer pings"),
+        guarantee: later!(
+            "One node serves, if being cut off from the other node also cuts one side off from these addresses."
+        ),
+        price: later!("Routers or other machines that are always on, beyond the network between the nodes."),
     },
     Choice {
         kind: WitnessKind::Register,
         word: "register",
-        title: "Register at this management server",
-        guarantee: "At most one node serves at any time, whatever is cut.",
-        price: "An unplanned failover needs this server to answer, so it must run on a third machine. Planned stop and swap never need it.",
+        title: later!("Register at this management server"),
+        guarantee: later!("At most one node serves at any time, whatever is cut."),
+        price: later!(
+            "An unplanned failover needs this server to answer, so it must run on a third machine. Planned stop and swap never need it."
+        ),
     },
     Choice {
         kind: WitnessKind::Etcd,
         word: "etcd",
-        title: "Register in etcd",
-        guarantee: "At most one node serves at any time, whatever is cut.",
-        price: "An unplanned failover needs etcd to answer. Its members run on machines that are no nodes of this module, or on at least three.",
+        title: later!("Register in etcd"),
+        guarantee: later!("At most one node serves at any time, whatever is cut."),
+        price: later!(
+            "An unplanned failover needs etcd to answer. Its members run on machines that are no nodes of this module, or on at least three."
+        ),
     },
 ];
 

@@ -1,5 +1,6 @@
 //! The wizard that configures a module: its steps, which problem belongs to which, the draft it edits.
 
+use crate::language::{t, tf};
 use crate::rules::text;
 use crate::rules::tone::Tone;
 use holdfast_api::agent::{InventoryReport, PathFacts};
@@ -90,17 +91,17 @@ impl Step {
     /// What it is called.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Name => "Name",
-            Self::Directories => "Directories",
-            Self::Networks => "Networks",
-            Self::Address => "Address",
-            Self::Processes => "Processes",
-            Self::Checkers => "Checkers",
-            Self::Witness => "Witness",
-            Self::Scripts => "Scripts",
-            Self::Validate => "Validate",
-            Self::Configure => "Configure",
-            Self::Start => "First start",
+            Self::Name => t!("Name"),
+            Self::Directories => t!("Directories"),
+            Self::Networks => t!("Networks"),
+            Self::Address => t!("Address"),
+            Self::Processes => t!("Processes"),
+            Self::Checkers => t!("Checkers"),
+            Self::Witness => t!("Witness"),
+            Self::Scripts => t!("Scripts"),
+            Self::Validate => t!("Validate"),
+            Self::Configure => t!("Configure"),
+            Self::Start => t!("First start"),
         }
     }
 
@@ -163,12 +164,12 @@ pub fn checker_of_kind(kind: CheckerKind, mode: ModuleMode) -> CheckerSettings {
 /// What a kind of checker is called, what its target is, and an example of that.
 pub fn kind_words(kind: CheckerKind) -> (&'static str, &'static str, &'static str) {
     match kind {
-        CheckerKind::Tcp => ("TCP connection", "Address", "127.0.0.1"),
-        CheckerKind::Ping => ("Ping", "Address", "192.0.2.1"),
-        CheckerKind::Intf => ("Network interface", "An address of this node on it", "192.0.2.2"),
-        CheckerKind::Ip => ("Address set here", "Address", "192.0.2.10"),
-        CheckerKind::Custom => ("Program of the module", "Program in bin", "check.sh"),
-        CheckerKind::Module => ("Another module", "Name of the other module", "database"),
+        CheckerKind::Tcp => (t!("TCP connection"), t!("Address"), "127.0.0.1"),
+        CheckerKind::Ping => (t!("Ping"), t!("Address"), "192.0.2.1"),
+        CheckerKind::Intf => (t!("Network interface"), t!("An address of this node on it"), "192.0.2.2"),
+        CheckerKind::Ip => (t!("Address set here"), t!("Address"), "192.0.2.10"),
+        CheckerKind::Custom => (t!("Program of the module"), t!("Program in bin"), "check.sh"),
+        CheckerKind::Module => (t!("Another module"), t!("Name of the other module"), "database"),
     }
 }
 
@@ -179,18 +180,18 @@ pub fn node_checks(
     networks: &[String],
 ) -> Vec<(String, Tone, String)> {
     let contact = if node.connected {
-        (Tone::Ok, "in contact".to_owned())
+        (Tone::Ok, t!("in contact").to_owned())
     } else {
-        (Tone::Busy, "not in contact: it gets the configuration when it is back".to_owned())
+        (Tone::Busy, t!("not in contact: it gets the configuration when it is back").to_owned())
     };
-    let mut cells = vec![("Contact".to_owned(), contact.0, contact.1)];
+    let mut cells = vec![(t!("Contact").to_owned(), contact.0, contact.1)];
     for lan in networks {
         let address = form.and_then(|form| form.addresses.get(lan));
         let (tone, text) = match address {
             Some(address) => (Tone::Ok, address.clone()),
-            None => (Tone::Bad, "has no address there: give it one in Cluster".to_owned()),
+            None => (Tone::Bad, t!("has no address there: give it one in Cluster").to_owned()),
         };
-        cells.push((format!("Network {lan}"), tone, text));
+        cells.push((tf!("Network {lan}", lan), tone, text));
     }
     cells
 }
@@ -209,17 +210,17 @@ pub fn message_for(field: &str, problems: &[FieldProblem]) -> Option<String> {
 
 /// What a node found at a replicated directory, a line each, the verdict first.
 pub fn path_lines(facts: &PathFacts) -> Vec<(Tone, String)> {
-    let free = format!("{} free on {}", text::bytes(facts.free_bytes), facts.mount_point);
+    let free = tf!("{0} free on {1}", 0 = text::bytes(facts.free_bytes), 1 = facts.mount_point);
     let verdict = if facts.exists && !facts.directory {
-        (Tone::Bad, "is not a directory".to_owned())
+        (Tone::Bad, t!("is not a directory").to_owned())
     } else if !facts.exists {
-        (Tone::Busy, format!("does not exist there ({free})"))
+        (Tone::Busy, tf!("does not exist there ({free})", free))
     } else {
         let size = facts.bytes.map(|bytes| format!(", {}", text::bytes(bytes))).unwrap_or_default();
         let held = if facts.entries == 0 {
-            "empty".to_owned()
+            t!("empty").to_owned()
         } else {
-            format!("{}{size}", text::count(facts.entries, "entry", "entries"))
+            format!("{}{size}", text::count(facts.entries, t!("entry"), t!("entries")))
         };
         (Tone::Ok, format!("{held}; {free}"))
     };
@@ -235,14 +236,18 @@ pub fn path_lines(facts: &PathFacts) -> Vec<(Tone, String)> {
 pub fn overwrite_text(primary: &str, other: &str, held: Option<&InventoryReport>) -> String {
     match held {
         Some(held) if held.entries == 0 => {
-            format!("The directories of {other} are empty; everything is copied from {primary}.")
+            tf!("The directories of {other} are empty; everything is copied from {primary}.", other, primary)
         }
-        Some(held) => format!(
-            "{other} holds {}: what differs from {primary} is overwritten there, what {primary} does not have is deleted.",
-            text::inventory(held)
+        Some(held) => tf!(
+            "{other} holds {0}: what differs from {primary} is overwritten there, what {primary} does not have is deleted.",
+            other,
+            0 = text::inventory(held),
+            primary
         ),
-        None => format!(
-            "What {other} holds has not been counted: what differs from {primary} is overwritten there, what {primary} does not have is deleted."
+        None => tf!(
+            "What {other} holds has not been counted: what differs from {primary} is overwritten there, what {primary} does not have is deleted.",
+            other,
+            primary
         ),
     }
 }
@@ -296,17 +301,17 @@ pub fn is_main_script(name: &str, mode: ModuleMode) -> bool {
 /// When a script is called.
 pub fn script_hint(name: &str) -> &'static str {
     match name {
-        "prestart" => "Called first when the module starts, before any role.",
-        "start_both" => "Called in every role once the replicated directories are in place.",
-        "start_prim" => "Called on the node that becomes primary once the replicated directories are in place.",
-        "start_second" => "Called on the node that becomes secondary.",
-        "start_sec" => "Called in SECOND and in ALONE.",
-        "stop_sec" => "Called when SECOND or ALONE ends; then with `force`.",
-        "stop_second" => "Called when the node is no longer secondary; then with `force`.",
-        "stop_prim" => "Called without arguments for an orderly stop, then with `force`.",
-        "stop_both" => "Called when the application stops in any role; then with `force`.",
-        "poststop" => "Called last when the module stops.",
-        "transition" => "Called at every change of state, with the old and the new one.",
+        "prestart" => t!("Called first when the module starts, before any role."),
+        "start_both" => t!("Called in every role once the replicated directories are in place."),
+        "start_prim" => t!("Called on the node that becomes primary once the replicated directories are in place."),
+        "start_second" => t!("Called on the node that becomes secondary."),
+        "start_sec" => t!("Called in SECOND and in ALONE."),
+        "stop_sec" => t!("Called when SECOND or ALONE ends; then with `force`."),
+        "stop_second" => t!("Called when the node is no longer secondary; then with `force`."),
+        "stop_prim" => t!("Called without arguments for an orderly stop, then with `force`."),
+        "stop_both" => t!("Called when the application stops in any role; then with `force`."),
+        "poststop" => t!("Called last when the module stops."),
+        "transition" => t!("Called at every change of state, with the old and the new one."),
         _ => "",
     }
 }

@@ -30,7 +30,12 @@ impl Node {
             && self.asking.is_none()
             && self.slept_until.is_none()
             && self.dropping.is_none()
-            && !(self.mute || self.keeps_running || self.hurried || self.addresses_dropped || self.agreed)
+            && !(self.mute
+                || self.keeps_running
+                || self.hurried
+                || self.addresses_dropped
+                || self.agreed
+                || self.compare_all)
             && self.durable.running
             && self.unsaved_promise == 0
             && self.app.quiet()

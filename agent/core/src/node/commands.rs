@@ -60,9 +60,11 @@ impl Node {
                 self.module()
             )),
             ModuleCommand::Start => self.start(&by),
-            ModuleCommand::Prim | ModuleCommand::PrimFullSync => self.prim(Force::Prim, &by),
+            ModuleCommand::Prim => self.prim(Force::Prim, &by),
+            ModuleCommand::PrimFullSync => self.prim_full(&by),
             ModuleCommand::PrimForce => self.prim(Force::PrimForce, &by),
-            ModuleCommand::Second | ModuleCommand::SecondFullSync => self.second(&by),
+            ModuleCommand::Second => self.second(&by),
+            ModuleCommand::SecondFullSync => self.second_full(&by),
             ModuleCommand::Stop => self.stop(&by),
             ModuleCommand::ForceStop => self.force_stop(&by),
             ModuleCommand::Restart => self.restart(counted, &by),
@@ -156,7 +158,7 @@ impl Node {
         Ok(format!("{} starts", self.module()))
     }
 
-    fn prim(&mut self, force: Force, by: &str) -> Answer {
+    pub(super) fn prim(&mut self, force: Force, by: &str) -> Answer {
         let stopped = self.stopped_or_refuse()?;
         match self.status.0 {
             ModuleState::Alone | ModuleState::Prim if self.leaves() => {
@@ -225,7 +227,7 @@ impl Node {
         Ok(())
     }
 
-    fn second(&mut self, by: &str) -> Answer {
+    pub(super) fn second(&mut self, by: &str) -> Answer {
         let stopped = self.stopped_or_refuse()?;
         match self.status.0 {
             ModuleState::Alone | ModuleState::Prim => {
@@ -251,6 +253,7 @@ impl Node {
     fn stop(&mut self, by: &str) -> Answer {
         self.forced = None;
         self.agreed = false;
+        self.compare_all = false;
         self.save_anyway |= std::mem::take(&mut self.keeps_running);
         if self.status == automaton::STOP && self.procedure.is_none() {
             self.durable.running = false;

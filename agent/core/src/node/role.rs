@@ -197,6 +197,7 @@ impl Node {
             _ => self.take_edge(Trigger::PrimaryFound, &why),
         }
         self.data_plane_used = true;
+        self.tell_compare_all();
         self.replica(ReplicaCommand::Follow { session, generation });
     }
 
@@ -209,7 +210,7 @@ impl Node {
                 self.on_mounted();
             }
             ReplicaEvent::PeerConnected { session } => self.on_peer_connected(session),
-            ReplicaEvent::ResyncProgress { progress } => self.resync = Some(progress),
+            ReplicaEvent::ResyncProgress { progress } => self.on_resync_progress(progress),
             ReplicaEvent::ResyncCopied { session } => self.on_resync_copied(session),
             ReplicaEvent::PeerUpToDate { session } => self.on_peer_up_to_date(session),
             ReplicaEvent::StreamLost { session, reason } if self.following.is_some() => {

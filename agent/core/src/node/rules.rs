@@ -17,7 +17,7 @@ use holdfast_api::state::{DataState, ModuleState, Readiness};
 use holdfast_api::userconfig::{Boot, Mode};
 
 /// Who speaks for the module itself.
-const SELF: &str = "holdfast";
+pub(super) const SELF: &str = "holdfast";
 
 /// Class of resources that are counts.
 const COUNTED: &str = "connections.";
@@ -46,7 +46,7 @@ impl Node {
         }
     }
 
-    fn set_resource(&mut self, name: &str, value: ResourceValue, by: &str) {
+    pub(super) fn set_resource(&mut self, name: &str, value: ResourceValue, by: &str) {
         match self.resources.set(name, value.clone(), by, self.now) {
             Ok(Some(before)) if by != SELF => self.tell_resource(name, &value, &before, by),
             Ok(Some(before)) => self.tell_peer(name, &value, &before),

@@ -247,6 +247,7 @@ impl Node {
             }
             Step::Serve => {
                 self.data_plane_used = true;
+                self.tell_compare_all();
                 self.replica(ReplicaCommand::Serve { generation: self.durable.generation });
                 Progress::Waits(Answer::Serving)
             }

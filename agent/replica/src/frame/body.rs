@@ -103,6 +103,15 @@ pub enum ResyncStep {
         /// Number of the flush to be saved before the answer; 0: none.
         flush: u64,
     },
+    /// Write everything so far to disk, save that all but what the primary still names is the same here, and answer.
+    Mark {
+        /// Comes back in the answer.
+        request: u64,
+        /// What the marks are counted from.
+        base: u64,
+        /// Number of this one.
+        flush: u64,
+    },
     /// The first step. `full`: everything is compared, so from here on the secondary knows nothing of what may differ.
     Begin {
         /// Not only what is named.
@@ -153,8 +162,9 @@ pub enum Message {
     UpToDate,
     /// The secondary could not apply a change.
     Broken(String),
-    /// How far the resync is, for the secondary's agent: entries done and of, bytes done and of, bytes sent, milliseconds.
-    Progress([u64; 6]),
+    /// How far the resync is, for the secondary's agent: entries done and of, bytes done and of, bytes sent, milliseconds,
+    /// bytes per second, milliseconds left (all ones: nobody knows).
+    Progress([u64; 8]),
     /// A step of a comparison.
     Check(CheckStep),
     /// Answer to `CheckStep::End`.
@@ -431,7 +441,7 @@ impl<'a> Reader<'a> {
             8 => Message::UpToDate,
             9 => Message::Broken(self.text()?),
             10 => {
-                let mut figures = [0; 6];
+                let mut figures = [0; 8];
                 for figure in &mut figures {
                     *figure = self.u64()?;
                 }
@@ -455,7 +465,7 @@ impl<'a> Reader<'a> {
             }
             80..=84 => Message::Check(self.check()?),
             32..=48 => Message::Op(self.op()?),
-            65..=72 => Message::Resync(self.step()?),
+            65..=73 => Message::Resync(self.step()?),
             _ => return Err(self.bad("unknown kind")),
         })
     }

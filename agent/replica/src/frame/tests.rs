@@ -150,6 +150,9 @@ fn message() -> impl Strategy<Value = Message> {
         1 => any::<bool>().prop_map(|full| Message::Resync(ResyncStep::Begin { full })),
         1 => (any::<u64>(), any::<u64>())
             .prop_map(|(request, flush)| Message::Resync(ResyncStep::Flush { request, flush })),
+        1 => any::<[u64; 3]>()
+            .prop_map(|[request, base, flush]| Message::Resync(ResyncStep::Mark { request, base, flush })),
+        1 => any::<[u64; 8]>().prop_map(Message::Progress),
         1 => any::<u64>().prop_map(Message::Synced),
     ]
 }

@@ -114,6 +114,11 @@ impl<'c> Change<'c> {
         }
     }
 
+    /// Submits one operation that nobody waits for.
+    pub(super) fn submit_later(&mut self, op: &Op) {
+        self.connection.replicate.submit_later(op);
+    }
+
     /// The peer knows the object from now on, unless the session ended meanwhile.
     pub(super) fn mark(&mut self, inode: &Inode) {
         let current = self.connection.replicate.session();

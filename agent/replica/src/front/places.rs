@@ -284,8 +284,7 @@ impl Inodes {
         let session = replicate.session();
         for (id, bound) in forgotten {
             if bound == session {
-                let ticket = replicate.submit(&Op::Forget { id }, &[]);
-                replicate.complete(ticket, Box::new(|_| {}));
+                replicate.submit_later(&Op::Forget { id });
             }
         }
     }

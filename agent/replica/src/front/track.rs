@@ -21,6 +21,12 @@ impl Inodes {
     /// everything, and one under way begins anew.
     pub(crate) fn doubt(&self, why: &str) {
         tracing::error!(why, "both copies may differ: the next resync compares everything");
+        self.forget_known();
+    }
+
+    /// What is known of what may differ counts no more: the next resync compares everything, and one under way begins
+    /// anew.
+    pub(crate) fn forget_known(&self) {
         self.touched.overflow();
         if let Some(tracker) = self.tracker.get()
             && let Err(error) = tracker.nothing_known()

@@ -140,6 +140,8 @@ pub(super) struct Replica {
     served: Option<Arc<Inodes>>,
     /// A comparison of both copies is running.
     verifying: Arc<AtomicBool>,
+    /// Set to end the comparison with a peer that is not followed.
+    diffing: Arc<AtomicBool>,
     /// Set to end the setting aside under way.
     aside: Arc<AtomicBool>,
     server: Option<Server>,
@@ -190,6 +192,7 @@ impl Replica {
             sender: None,
             served: None,
             verifying: Arc::default(),
+            diffing: Arc::default(),
             aside: Arc::default(),
             server: None,
             follower: None,
@@ -206,6 +209,7 @@ impl Replica {
                     self.command(&command);
                     agents.outbox().send(FromReplica::Done);
                 }
+                Next::Verify if matches!(self.role, Role::Idle | Role::Fenced) => self.diff(agents.outbox()),
                 Next::Verify => self.verify(agents.outbox()),
                 Next::Hello(socket, theirs) => {
                     let judged = of_this_version(&theirs).and_then(|()| self.same_as_configured(&theirs));
@@ -269,6 +273,49 @@ impl Replica {
         });
     }
 
+    /// Compares the copy here with the serving peer's, on a thread of its own.
+    fn diff(&self, outbox: Outbox) {
+        let report = move |report| outbox.send(FromReplica::Verify(report));
+        let failed = |reason: String| VerifyReport { failed: Some(reason), ..VerifyReport::default() };
+        let running = self.verifying.clone();
+        if running.swap(true, Ordering::AcqRel) {
+            return report(failed("a comparison is running already: wait for its end".to_owned()));
+        }
+        // Taken for this alone: while nothing is mounted the paths may come to lead elsewhere.
+        let (directories, filter) = (self.configure.directories.clone(), self.filter.clone());
+        let mode = self.configure.async_mode;
+        let handles = Inodes::open_filtered(&directories, filter.clone()).map_err(|error| error.to_string());
+        let applier = handles.and_then(|handles| {
+            let roots = directories.iter().enumerate();
+            let roots = roots.filter_map(|(index, path)| Some((path.clone(), handles.directory_fd(index)?))).collect();
+            Applier::new(roots, mode).map_err(|error| error.to_string())
+        });
+        let applier = match applier {
+            Ok(applier) => applier.with_filter(filter),
+            Err(reason) => {
+                running.store(false, Ordering::Release);
+                return report(failed(reason));
+            }
+        };
+        let (local, peer, protection) = (self.local.clone(), self.configure.peer, self.protection.clone());
+        let stopped = self.diffing.clone();
+        std::thread::spawn(move || {
+            let goes_on = || !stopped.load(Ordering::Acquire);
+            crate::survey::diff((&local, peer, &protection), applier, &goes_on, &|told: VerifyReport| {
+                if !told.running {
+                    running.store(false, Ordering::Release);
+                }
+                report(told);
+            });
+        });
+    }
+
+    /// What is compared here is about to change: a comparison under way ends.
+    fn end_diff(&mut self) {
+        self.diffing.store(true, Ordering::Release);
+        self.diffing = Arc::default();
+    }
+
     fn set_aside(&mut self, run: u64, generation: Generation) -> Result<(), String> {
         let (roots, applier) = self.applier()?;
         self.aside.store(true, Ordering::Release);
@@ -328,6 +375,7 @@ impl Replica {
             Step::StartServing(generation) => self.start_serving(generation),
             Step::MountReadOnly => self.mount_read_only(),
             Step::StartFollower(session, generation) => self.start_follower(session, generation),
+            Step::CompareAll => self.compare_all(),
             Step::AcceptPeer(session) => self.sender()?.accept_peer(session),
             Step::Complete => self.sender()?.complete_resync(),
             Step::ContinueAlone(generation) => self.sender()?.continue_alone(generation),
@@ -393,6 +441,18 @@ impl Replica {
         Ok(())
     }
 
+    /// Forgets what is known of what may differ, durably.
+    fn compare_all(&mut self) -> Result<(), String> {
+        if let Some(served) = &self.served {
+            served.forget_known();
+            return Ok(());
+        }
+        self.handles()?;
+        let forgotten = self.tracker.as_ref().map_or(Ok(()), |tracker| tracker.nothing_known());
+        let folder = self.configure.state_dir.display();
+        forgotten.map_err(|error| format!("cannot note in {folder} that everything is compared: {error}"))
+    }
+
     /// A table for one mount.
     pub(super) fn table(&mut self) -> Result<Arc<Inodes>, String> {
         let table = self.handles()?.renew().map_err(|error| error.to_string())?;
@@ -427,6 +487,7 @@ impl Replica {
     }
 
     fn start_serving(&mut self, generation: Generation) -> Result<(), String> {
+        self.end_diff();
         let inodes = self.table()?;
         let sender = Sender::new(self.local.clone(), generation, self.events.clone());
         let keep = self.start_keep(&inodes);
@@ -448,6 +509,7 @@ impl Replica {
             protection: self.protection.clone(),
             send_timeout: self.local.send_timeout,
             events: self.events.clone(),
+            limits: self.configure.resync_limits(),
         };
         let listen = self.configure.listen;
         let server = Server::start(listen, serve).map_err(|error| {
@@ -484,6 +546,7 @@ impl Replica {
 
     fn start_follower(&mut self, session: u64, generation: Generation) -> Result<(), String> {
         self.aside.store(true, Ordering::Release);
+        self.end_diff();
         let (_, applier) = self.applier()?;
         let follow = Follow {
             local: self.local.clone(),

@@ -26,9 +26,9 @@ pub(crate) enum Plan {
 
 /// One directory with names to compare.
 pub(super) struct Directory {
-    held: Held,
-    all_files: bool,
-    names: BTreeSet<Vec<u8>>,
+    pub(super) held: Held,
+    pub(super) all_files: bool,
+    pub(super) names: BTreeSet<Vec<u8>>,
 }
 
 /// Everything named, as objects of the primary.
@@ -118,8 +118,9 @@ impl Union {
             missing => return Ok(missing),
         };
         match inodes.child(&parent, last) {
-            Ok(held) => Ok(Place::At(held)),
-            Err(Errno::NOENT | Errno::STALE) => Ok(Place::Missing(parent, last.clone())),
+            // What is this node's own is not replicated: to the other node it is not there.
+            Ok(held) if !own(inodes, &parent, last, &held) => Ok(Place::At(held)),
+            Ok(_) | Err(Errno::NOENT | Errno::STALE) => Ok(Place::Missing(parent, last.clone())),
             Err(error) => Err(error),
         }
     }
@@ -141,18 +142,26 @@ impl Union {
     }
 }
 
+/// Whether `<notreplicated>` leaves this name to each node.
+fn own(inodes: &Inodes, parent: &Held, name: &[u8], held: &Held) -> bool {
+    inodes.excludes(parent, name, held.kind() == FileKind::Directory)
+}
+
 impl Walk {
     /// Compares what is named; names first.
     pub(super) fn named(&mut self, union: Union) -> Result<(), Fault> {
         self.set_named(union.len() as u64);
         self.send(ResyncStep::Begin { full: false })?;
-        for (_, directory) in union.directories {
+        self.directories = union.directories.into_values().collect();
+        self.insides = union.insides.into_values().collect();
+        while let Some(directory) = self.directories.pop() {
             if !self.names_of(&directory)? {
                 return self.restart();
             }
             self.inodes.submit_forgotten(&*self.sender);
+            self.mark_sometimes(None)?;
         }
-        for (_, (held, inside)) in union.insides {
+        while let Some((held, inside)) = self.insides.pop() {
             if !self.bind(&held)? {
                 continue;
             }
@@ -165,6 +174,7 @@ impl Walk {
                     self.one_more()?;
                 }
             }
+            self.mark_sometimes(None)?;
         }
         Ok(())
     }
@@ -177,7 +187,7 @@ impl Walk {
         if !self.bind(held)? || self.sender.cover(|cover| cover.is_tree(held.id())) {
             return Ok(true);
         }
-        self.sender.wait_window(self.epoch)?;
+        self.wait_window()?;
         let (children, next) = {
             let order = held.lock_order();
             if held.is_removed() {
@@ -193,6 +203,7 @@ impl Walk {
             let mut absent = Vec::new();
             for name in names {
                 match self.inodes.child_ordered(held, &order, &name) {
+                    Ok((child, _)) if own(&self.inodes, held, &name, &child) => absent.push(name),
                     Ok((child, status)) => children.push((name, child, status)),
                     Err(Errno::NOENT) => absent.push(name),
                     Err(errno) => return Err(self.local(held, errno)),
@@ -220,11 +231,8 @@ impl Walk {
             let next: Vec<bool> = children.iter().map(|(name, child, _)| !exact(name, child)).collect();
             (children, next)
         };
-        for ((_, child, status), next) in children.into_iter().zip(next) {
-            if next {
-                self.child(child, &status)?;
-            }
-        }
+        let behind = children.into_iter().zip(next).filter(|(_, next)| *next).map(|(child, _)| child);
+        self.rest_of(held, behind.collect())?;
         Ok(true)
     }
 

@@ -1,52 +1,79 @@
 //! The walk of a resync: directory by directory, then again whatever was moved past it.
 
 use super::compare::{FileJob, Pending};
+use super::hands::Hands;
+use super::marks::Marks;
+use super::union::Directory;
+use super::workers::{News, Workers};
 use super::{Fault, Plan, Report};
-use crate::frame::{Entry, Message, ResyncStep};
-use crate::front::{Held, Inodes};
+use crate::frame::ResyncStep;
+use crate::front::Held;
 use crate::op::{Attributes, FileId, FileKind, Op};
 use crate::stream::applier::EXTENT;
-use crate::stream::sender::Sender;
-use crate::track::Tracker;
+use crate::track::{Inside, Tracker};
 use crate::tree::Status;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// Longest part of a listing, in bytes.
 const PART: usize = 128 << 10;
 
-/// Extents whose hashes are asked for ahead.
-const AHEAD: usize = 16;
+/// Extents whose hashes are asked for ahead: so many, and so many more for each thread.
+const AHEAD: usize = 4;
+const AHEAD_EACH: usize = 2;
+
+/// A name of a directory with what is behind it.
+pub(super) type Child = (Vec<u8>, Held, Status);
 
 pub(super) struct Walk {
-    pub(super) sender: Arc<Sender>,
-    pub(super) inodes: Arc<Inodes>,
-    pub(super) epoch: u64,
+    pub(super) hands: Arc<Hands>,
+    workers: Workers,
+    ahead: usize,
     report: Report,
-    stack: Vec<Held>,
+    pub(super) marks: Marks,
+    /// Roots not yet listed: before anything else.
+    pub(super) roots: Vec<Held>,
+    pub(super) stack: Vec<Held>,
+    /// What is behind the names of the directory that is worked on and was not looked at yet.
+    pub(super) rest: Option<(Held, VecDeque<Child>)>,
+    /// What is named and not compared yet: directories with names, objects.
+    pub(super) directories: Vec<Directory>,
+    pub(super) insides: Vec<(Held, Inside)>,
     listed: HashSet<FileId>,
+    /// Asked for, or exact from the beginning of the session.
     done: HashSet<FileId>,
     /// Objects with several names keep their ids to the end, so that each further name is known to be the same object.
     linked: Vec<Held>,
-    pending: VecDeque<Pending>,
     /// What was moved while only named things are compared.
     again: Vec<Held>,
 }
 
+/// The steps are taken by whichever thread comes to them.
+impl std::ops::Deref for Walk {
+    type Target = Hands;
+
+    fn deref(&self) -> &Hands {
+        &self.hands
+    }
+}
+
 impl Walk {
-    pub(super) fn new(sender: Arc<Sender>, inodes: Arc<Inodes>, epoch: u64, report: Report) -> Self {
+    pub(super) fn new(hands: Arc<Hands>, workers: (Workers, usize), report: Report, marks: Marks) -> Self {
         Self {
-            sender,
-            inodes,
-            epoch,
+            hands,
+            ahead: AHEAD + AHEAD_EACH * workers.1,
+            workers: workers.0,
             report,
+            marks,
+            roots: Vec::new(),
             stack: Vec::new(),
+            rest: None,
+            directories: Vec::new(),
+            insides: Vec::new(),
             listed: HashSet::new(),
             done: HashSet::new(),
             linked: Vec::new(),
-            pending: VecDeque::new(),
             again: Vec::new(),
         }
     }
@@ -58,7 +85,7 @@ impl Walk {
     /// Everything, or everything named, until nothing is left to look at; then the session is paired.
     pub(super) fn all(&mut self, session: u64, plan: Plan) -> Result<(), Fault> {
         match plan {
-            Plan::Full => self.restart()?,
+            Plan::Full => self.everything()?,
             Plan::Named(union) => self.named(union)?,
         }
         loop {
@@ -67,8 +94,9 @@ impl Walk {
                     self.object(moved)?;
                 }
             }
-            while let Some(directory) = self.stack.pop() {
+            while let Some(directory) = self.roots.pop().or_else(|| self.stack.pop()) {
                 self.directory(&directory)?;
+                self.mark_sometimes(None)?;
                 self.inodes.submit_forgotten(&*self.sender);
             }
             self.finish_pending(0)?;
@@ -95,8 +123,19 @@ impl Walk {
         }
     }
 
-    /// Begins to compare everything, whatever is known.
+    /// Begins to compare everything after all: what was compared does not count.
     pub(super) fn restart(&mut self) -> Result<(), Fault> {
+        if self.marks.give_up() {
+            self.know(Tracker::nothing_known)?;
+        }
+        self.everything()
+    }
+
+    /// Begins to compare everything, whatever is known.
+    fn everything(&mut self) -> Result<(), Fault> {
+        self.directories.clear();
+        self.insides.clear();
+        self.rest = None;
         self.sender.set_cover(None);
         self.sender.forget_fresh();
         self.send(ResyncStep::Begin { full: true })?;
@@ -105,10 +144,7 @@ impl Walk {
     }
 
     fn know(&self, save: impl FnOnce(&Tracker) -> std::io::Result<()>) -> Result<(), Fault> {
-        let saved = self.inodes.tracker().map_or(Ok(()), |tracker| save(tracker));
-        saved.map_err(|error| {
-            Fault::Local("the record of what may differ".into(), Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        })
+        self.saved(self.inodes.tracker().map_or(Ok(()), |tracker| save(tracker)))
     }
 
     pub(super) fn set_named(&mut self, count: u64) {
@@ -125,8 +161,9 @@ impl Walk {
     fn begin(&mut self) {
         self.listed.clear();
         self.done.clear();
-        self.stack = (0..).map_while(|index| self.inodes.root(index)).collect();
-        for root in &self.stack {
+        self.stack.clear();
+        self.roots = (0..).map_while(|index| self.hands.inodes.root(index)).collect();
+        for root in &self.roots {
             // The secondary has bound the roots from the beginning.
             root.mark_bound(self.epoch);
         }
@@ -147,6 +184,9 @@ impl Walk {
                 continue;
             }
             if by_names && let Some(moved) = self.inodes.get(object) {
+                if moved.is_excluded() {
+                    continue;
+                }
                 // It may have come from a name that was still to be compared: it is looked at where it is now.
                 self.again.push(moved);
                 continue;
@@ -167,21 +207,13 @@ impl Walk {
         Ok(!self.stack.is_empty() || !self.again.is_empty())
     }
 
-    pub(super) fn send(&self, step: ResyncStep) -> Result<(), Fault> {
-        Ok(self.sender.resync_send(self.epoch, &Message::Resync(step), &[])?)
-    }
-
-    pub(super) fn send_op(&self, op: Op, payload: &[u8]) -> Result<(), Fault> {
-        Ok(self.sender.resync_send(self.epoch, &Message::Op(op), payload)?)
-    }
-
     /// One directory: its names under its order lock, its attributes with them, then what is behind the names.
     fn directory(&mut self, directory: &Held) -> Result<(), Fault> {
         // A directory the peer does not know has not been reached by name yet: the walk still comes to it.
         if !directory.is_bound(self.epoch) || !self.listed.insert(directory.id()) {
             return Ok(());
         }
-        self.sender.wait_window(self.epoch)?;
+        self.wait_window()?;
         let children = {
             let order = directory.lock_order();
             if directory.is_removed() {
@@ -214,9 +246,16 @@ impl Walk {
             self.settle(directory)?;
             children
         };
-        for (_, child, status) in children {
+        self.rest_of(directory, children.into())
+    }
+
+    /// What is behind names that were just compared.
+    pub(super) fn rest_of(&mut self, directory: &Held, children: VecDeque<Child>) -> Result<(), Fault> {
+        self.rest = Some((directory.clone(), children));
+        while let Some((_, child, status)) = self.rest.as_mut().and_then(|(_, children)| children.pop_front()) {
             self.child(child, &status)?;
         }
+        self.rest = None;
         Ok(())
     }
 
@@ -242,23 +281,7 @@ impl Walk {
         self.send(ResyncStep::List { directory: directory.id(), first, last: true, entries })
     }
 
-    pub(super) fn entry(&self, name: &[u8], child: &Held, status: &Status, exact: bool) -> Result<Entry, Fault> {
-        let target = match child.kind() {
-            FileKind::Symlink => self.inodes.read_link(child).map_err(|errno| self.local(child, errno))?,
-            _ => Vec::new(),
-        };
-        Ok(Entry {
-            id: child.id(),
-            name: name.to_vec(),
-            kind: child.kind(),
-            linked: status.links > 1 && child.kind() != FileKind::Directory,
-            exact,
-            device: status.rdev,
-            target,
-        })
-    }
-
-    pub(super) fn child(&mut self, child: Held, status: &Status) -> Result<(), Fault> {
+    fn child(&mut self, child: Held, status: &Status) -> Result<(), Fault> {
         if child.kind() != FileKind::Directory && status.links > 1 {
             self.linked.push(child.clone());
         }
@@ -303,6 +326,9 @@ impl Walk {
         };
         let extents = size.div_ceil(EXTENT);
         let whole = blocks.is_none();
+        if whole {
+            self.done.insert(file.id());
+        }
         let asked: Vec<(u64, u64)> = match blocks {
             None => (0..extents).map(|index| (index, u64::MAX)).collect(),
             Some(blocks) => {
@@ -310,86 +336,34 @@ impl Walk {
                 within.filter(|(index, _)| *index < extents).collect()
             }
         };
-        let job = Rc::new(FileJob::new(file, asked.len(), whole));
-        for (index, blocks) in asked {
-            self.finish_pending(AHEAD - 1)?;
-            self.sender.wait_window(self.epoch)?;
+        let job = Arc::new(FileJob::new(file, asked.len(), whole));
+        if job.is_done() {
+            self.finish(&job)?;
+            return if whole { Ok(()) } else { self.one_more() };
+        }
+        for (at, (index, blocks)) in asked.iter().copied().enumerate() {
+            self.mark_sometimes(Some((&job.held, &asked[at..])))?;
+            self.finish_pending(self.ahead - 1)?;
+            self.wait_window()?;
             let id = job.held.id();
             let request = self.sender.ask(self.epoch, |request| ResyncStep::Hash { request, id, index, blocks })?;
-            self.pending.push_back(Pending { job: job.clone(), index, blocks, request });
+            self.workers.push(Pending { job: job.clone(), index, blocks, request });
         }
-        if job.is_done() { self.finish_file(&job) } else { Ok(()) }
+        Ok(())
     }
 
-    /// Works off the extents asked for until at most `left` are.
-    fn finish_pending(&mut self, left: usize) -> Result<(), Fault> {
-        while self.pending.len() > left {
-            let Some(pending) = self.pending.pop_front() else { break };
-            let (compared, sent) = self.compare(&pending)?;
+    /// Waits until at most `left` of the extents asked for are not compared yet.
+    pub(super) fn finish_pending(&mut self, left: usize) -> Result<(), Fault> {
+        loop {
+            let (News { compared, sent, parts }, over) = self.workers.wait(left)?;
             let progress = self.report.progress();
             progress.bytes_done += compared;
             progress.bytes_sent += sent;
+            progress.entries_done += parts;
             self.report.tell_sometimes();
-            if pending.job.extent_done() {
-                self.finish_file(&pending.job)?;
+            if over {
+                return Ok(());
             }
         }
-        Ok(())
-    }
-
-    fn finish_file(&mut self, job: &FileJob) -> Result<(), Fault> {
-        let order = job.held.lock_order();
-        self.settle(&job.held)?;
-        drop(order);
-        if job.whole {
-            self.done.insert(job.held.id());
-        } else {
-            self.one_more()?;
-        }
-        Ok(())
-    }
-
-    /// The last step of an object, under its order lock: owner, extended attributes, mode, times.
-    pub(super) fn settle(&self, object: &Held) -> Result<(), Fault> {
-        let read = self.inodes.status(object).and_then(|status| Ok((status, self.inodes.xattrs(object)?)));
-        let (status, xattrs) = match read {
-            Ok(both) => both,
-            Err(errno) => return self.gone(object, errno),
-        };
-        let id = object.id();
-        let attributes = Attributes { uid: Some(status.uid), gid: Some(status.gid), ..Attributes::default() };
-        self.send_op(Op::SetAttributes { id, attributes }, &[])?;
-        let mut names = Vec::new();
-        for (name, value) in xattrs {
-            self.send_op(Op::SetXattr { id, name: name.clone() }, &value)?;
-            names.push(name);
-        }
-        self.send(ResyncStep::Settle {
-            id,
-            mode: status.permissions(),
-            accessed: status.accessed,
-            modified: status.modified,
-            xattrs: names,
-        })
-    }
-
-    /// An object that lost its last name while the resync was busy with it needs nothing more; else its error is told.
-    pub(super) fn gone(&self, object: &Held, errno: Errno) -> Result<(), Fault> {
-        if object.is_removed() || errno == Errno::STALE { Ok(()) } else { Err(self.local(object, errno)) }
-    }
-
-    pub(super) fn local(&self, object: &Held, errno: Errno) -> Fault {
-        let mut path = Vec::new();
-        let mut id = object.id();
-        while let Some((parent, name)) = self.inodes.place(id) {
-            path.push(String::from_utf8_lossy(&name).into_owned());
-            id = parent;
-        }
-        let root = usize::try_from(id.0).ok().and_then(|n| n.checked_sub(1));
-        let directories = self.inodes.directories();
-        let root = root.and_then(|index| directories.get(index)).map(|path| path.display().to_string());
-        path.push(root.unwrap_or_else(|| format!("object {}", id.0)));
-        path.reverse();
-        Fault::Local(path.join("/"), errno)
     }
 }

@@ -15,7 +15,6 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 /// Kept free beside what is set aside: this part of the file system, and at least so many bytes.
 const MARGIN_PART: u64 = 20;
@@ -54,11 +53,11 @@ pub(super) fn set_aside(job: &Job, differences: &BTreeMap<Place, Different>) -> 
     fs::create_dir(&partial).map_err(at(&partial))?;
     let mut entries = Vec::new();
     each(job, differences, &mut |wanted| {
-        entries.push(copy(&partial.join("files"), wanted)?);
+        entries.push(copy(job, &partial.join("files"), wanted)?);
         Ok(())
     })?;
     if whole {
-        everything(job, &mut |wanted| companion(&partial.join("files"), wanted))?;
+        everything(job, &mut |wanted| companion(job, &partial.join("files"), wanted))?;
     }
     let bytes = entries.iter().map(|entry: &Entry| entry.size).sum();
     let count = entries.len() as u64;
@@ -141,12 +140,12 @@ fn everything(job: &Job, visit: &mut dyn FnMut(&Wanted) -> Result<(), String>) -
 }
 
 /// Copies what does not differ beside what does.
-fn companion(files: &Path, wanted: &Wanted) -> Result<(), String> {
+fn companion(job: &Job, files: &Path, wanted: &Wanted) -> Result<(), String> {
     let target = files.join(wanted.path.strip_prefix("/").unwrap_or(&wanted.path));
     if wanted.status.kind() != FileKind::Directory && target.symlink_metadata().is_ok() {
         return Ok(());
     }
-    copy(files, wanted).map(drop)
+    copy(job, files, wanted).map(drop)
 }
 
 /// Calls `visit` for everything here that differs, and for what is below a directory that only this node has.
@@ -176,9 +175,7 @@ fn visit_tree(
 ) -> Result<(), String> {
     let mut pending = vec![(opened, path)];
     while let Some((opened, path)) = pending.pop() {
-        if job.stop.load(Ordering::Acquire) {
-            return Err("it was ordered otherwise".into());
-        }
+        job.goes_on().map_err(|error| error.to_string())?;
         let failed = |errno: Errno| at(&path)(errno.into());
         let fd = opened.map_err(failed)?;
         let status = Status::of(&fd).map_err(failed)?;
@@ -203,7 +200,7 @@ fn open(directory: impl AsFd, below: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Copies one object below `files`; what it is, for the manifest.
-fn copy(files: &Path, wanted: &Wanted) -> Result<Entry, String> {
+fn copy(job: &Job, files: &Path, wanted: &Wanted) -> Result<Entry, String> {
     let target = files.join(wanted.path.strip_prefix("/").unwrap_or(&wanted.path));
     let failed = at(&wanted.path);
     let parent = target.parent().unwrap_or(files);
@@ -218,7 +215,7 @@ fn copy(files: &Path, wanted: &Wanted) -> Result<Entry, String> {
     match wanted.status.kind() {
         FileKind::File => {
             entry.kind = "file".into();
-            (entry.size, entry.blake3) = copy_file(wanted, &target).map_err(&failed)?;
+            (entry.size, entry.blake3) = copy_file(job, wanted, &target).map_err(&failed)?;
         }
         FileKind::Directory => {
             entry.kind = "directory".into();
@@ -237,13 +234,14 @@ fn copy(files: &Path, wanted: &Wanted) -> Result<Entry, String> {
 }
 
 /// The content, holes kept; its length and hash.
-fn copy_file(wanted: &Wanted, target: &Path) -> io::Result<(u64, String)> {
+fn copy_file(job: &Job, wanted: &Wanted, target: &Path) -> io::Result<(u64, String)> {
     let from = File::from(reopen(&wanted.fd, OFlags::RDONLY | OFlags::NOATIME)?);
     let to = File::create_new(target)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut offset = 0;
     loop {
+        job.goes_on()?;
         let count = crate::tree::descriptors::read_at(&from, &mut buffer, offset)?;
         if count == 0 {
             break;

@@ -93,16 +93,25 @@ fn read(path: &Path) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// Deletes what was set aside under this name.
+/// The folder of what was set aside under this name.
 ///
 /// # Errors
-/// There is none, or it cannot be deleted.
-pub fn delete(state_dir: &Path, id: &str) -> Result<(), String> {
+/// There is none.
+pub fn find(state_dir: &Path, id: &str) -> Result<PathBuf, String> {
     let plain = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     let path = folder(state_dir).join(id);
     if !plain || !path.is_dir() {
         return Err(format!("nothing was set aside under the name {id}: `holdfast diverged` lists what there is"));
     }
+    Ok(path)
+}
+
+/// Deletes what was set aside under this name.
+///
+/// # Errors
+/// There is none, or it cannot be deleted.
+pub fn delete(state_dir: &Path, id: &str) -> Result<(), String> {
+    let path = find(state_dir, id)?;
     // Not to be taken for complete while it goes.
     let going = path.with_extension("partial");
     std::fs::rename(&path, &going).map_err(at(&path))?;

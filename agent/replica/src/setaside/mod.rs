@@ -14,7 +14,7 @@
 mod copy;
 mod manifest;
 
-pub use manifest::{Entry, FILE, Manifest, delete, folder, list};
+pub use manifest::{Entry, FILE, Manifest, delete, find, folder, list};
 
 use crate::stream::Local;
 use crate::stream::applier::{Applier, Effect};
@@ -46,6 +46,13 @@ pub(crate) struct Job {
     pub(crate) stop: Arc<AtomicBool>,
 }
 
+impl Job {
+    /// Asked for before each part: an error once nobody waits any more.
+    fn goes_on(&self) -> io::Result<()> {
+        if self.stop.load(Ordering::Acquire) { Err(io::Error::other("it was ordered otherwise")) } else { Ok(()) }
+    }
+}
+
 /// What was set aside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Aside {
@@ -61,9 +68,7 @@ pub(crate) fn run(job: &Job, mut applier: Applier) -> Result<Aside, String> {
     let mut survey =
         Survey::open(&job.local, job.peer, &job.protection).map_err(|error| format!("asking the primary: {error}"))?;
     loop {
-        if job.stop.load(Ordering::Acquire) {
-            return Err("it was ordered otherwise".into());
-        }
+        job.goes_on().map_err(|error| error.to_string())?;
         let message = survey.next().map_err(|error| format!("comparing with the primary: {error}"))?;
         let effect = applier.apply(message, &[]).map_err(|error| error.to_string())?;
         // The answer to the end.

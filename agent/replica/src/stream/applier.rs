@@ -8,6 +8,7 @@ mod check;
 mod listing;
 mod names;
 mod objects;
+mod streaks;
 
 pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, hash_range, next_data};
 pub use check::Different;
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::fmt;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +60,22 @@ impl fmt::Display for ApplyError {
 
 impl std::error::Error for ApplyError {}
 
+/// A range of a file that its disk is to begin with.
+#[derive(Clone, Debug)]
+pub struct BeginJob {
+    fd: Arc<OwnedFd>,
+    range: Range<u64>,
+}
+
+impl BeginJob {
+    /// Sets the disk to work. That it fails shows in the next sync.
+    pub fn run(&self) {
+        if let Err(error) = streaks::begin(&self.fd, &self.range) {
+            tracing::debug!(%error, "the disk does not begin early");
+        }
+    }
+}
+
 /// A sync that covers everything applied before it.
 #[derive(Clone, Debug)]
 pub struct SyncJob {
@@ -87,11 +105,22 @@ pub enum Effect {
     Reply(Message),
     /// Run this beside the stream, then tell the primary that its sync is done.
     Sync(SyncJob),
+    /// Run this beside the stream, if nothing of the kind runs.
+    Begin(BeginJob),
     /// Sync the file systems, save the flush (if it has a number), then answer this request.
     Flush {
         /// As asked.
         request: u64,
         /// Number to be saved, or 0.
+        flush: u64,
+    },
+    /// Sync the file systems, save the mark (base and number), then answer this request.
+    Mark {
+        /// As asked.
+        request: u64,
+        /// What the marks are counted from.
+        base: u64,
+        /// Number of this one.
         flush: u64,
     },
     /// What may differ is not known from here on: saved before anything more is applied.
@@ -112,6 +141,7 @@ pub struct Applier {
     mode: AsyncMode,
     written: HashSet<FileId>,
     names_changed: bool,
+    streaks: streaks::Streaks,
     check: check::Check,
 }
 
@@ -127,6 +157,7 @@ impl Applier {
             mode,
             written: HashSet::new(),
             names_changed: false,
+            streaks: streaks::Streaks::default(),
             check: check::Check::default(),
         })
     }
@@ -147,7 +178,10 @@ impl Applier {
         match message {
             Message::Op(Op::Sync { id, data_only }) => self.sync(id, data_only).map(Effect::Sync),
             Message::Op(Op::SyncAll) => Ok(Effect::Sync(self.sync_all())),
-            Message::Op(op) => self.change(&op, payload).map(|()| Effect::None),
+            Message::Op(op) => {
+                self.change(&op, payload)?;
+                Ok(self.begin_early(&op, payload.len()).map_or(Effect::None, Effect::Begin))
+            }
             Message::Resync(step) => self.step(step),
             Message::Check(step) => Ok(self.check(step)),
             _ => Err(ApplyError::new("understanding the primary", Errno::PROTO, "stream".into())),
@@ -187,6 +221,13 @@ impl Applier {
         } else {
             SyncJob { how: |fd| rustix::fs::fsync(fd), on }
         })
+    }
+
+    /// What the disk is to begin with after this change.
+    fn begin_early(&mut self, op: &Op, length: usize) -> Option<BeginJob> {
+        let Op::Write { id, offset, .. } = op else { return None };
+        let range = self.streaks.wrote(*id, *offset, length as u64)?;
+        Some(BeginJob { fd: self.objects.open(*id, Level::Write).ok()?, range })
     }
 
     fn change(&mut self, op: &Op, payload: &[u8]) -> Result<(), ApplyError> {
@@ -308,6 +349,7 @@ impl Applier {
                 Ok(Effect::None)
             }
             ResyncStep::Flush { request, flush } => Ok(Effect::Flush { request, flush }),
+            ResyncStep::Mark { request, base, flush } => Ok(Effect::Mark { request, base, flush }),
             ResyncStep::Begin { full } => Ok(if full { Effect::Unknown } else { Effect::None }),
             ResyncStep::Match { directory, entries, absent } => {
                 self.match_names(directory, &entries, &absent).map(|()| Effect::None)
@@ -338,7 +380,7 @@ impl Applier {
         if kind != FileKind::Symlink {
             attributes::set_mode(&*fd, mode)?;
         }
-        attributes::set_times(&*fd, kind, Some(accessed), Some(modified))
+        attributes::set_times(&*fd, Some(accessed), Some(modified))
     }
 }
 

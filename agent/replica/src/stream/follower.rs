@@ -1,11 +1,11 @@
 //! The secondary's end of the stream: connects to the primary, applies what comes, acknowledges after each batch.
 
-use super::applier::{Applier, Effect, SyncJob};
+use super::applier::{Applier, BeginJob, Effect, SyncJob};
 use super::{Events, Local, lock};
 use crate::control::Stats;
 use crate::frame::{FrameReader, Message, encode};
 use crate::front::pool::Pool;
-use crate::tls::{Channel, Protection};
+use crate::tls::{Channel, Inbox, Protection};
 use crate::track::{Named, Tracker};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaEvent, ResyncProgress};
@@ -70,6 +70,8 @@ struct Shared {
 struct Syncing {
     state: Mutex<SyncState>,
     ended: Condvar,
+    /// A disk is being set to work early.
+    begins: AtomicBool,
 }
 
 #[derive(Default)]
@@ -107,6 +109,17 @@ struct Place {
     applied: u64,
     /// Since when, and why, there is no connection.
     broken: Option<(Instant, String)>,
+}
+
+/// What follows a sync of the file systems.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The answer to this request, with this flush saved (0: none).
+    Flush(u64, u64),
+    /// The answer to this request, with this mark saved.
+    Mark(u64, (u64, u64)),
+    /// Both copies are the same.
+    Complete,
 }
 
 /// How a connection ended.
@@ -253,7 +266,7 @@ impl Shared {
             Ok(greeted) => greeted,
             Err(end) => return end,
         };
-        let mut raw = Vec::new();
+        let mut inbox = Inbox::default();
         loop {
             match self.batch(&mut reader, applier, &mut place.applied, pool) {
                 Ok(()) => {}
@@ -264,7 +277,7 @@ impl Shared {
                     return End::Lost(reason);
                 }
             }
-            match channel.receive(&mut raw, &mut reader) {
+            match channel.receive(&mut inbox, &mut reader) {
                 Ok(true) => {}
                 Ok(false) => return End::Broken("the primary closed the stream".into()),
                 Err(error) => return End::Broken(format!("receiving from the primary failed: {error}")),
@@ -351,8 +364,12 @@ impl Shared {
                         Effect::None => {}
                         Effect::Reply(reply) => replies.push(reply),
                         Effect::Sync(job) => self.sync_beside(job, frame.sequence, pool),
-                        Effect::Flush { request, flush } => self.sync(applier, Some((request, flush))),
-                        Effect::Complete => self.sync(applier, None),
+                        Effect::Begin(job) => self.begin_beside(job, pool),
+                        Effect::Flush { request, flush } => self.sync(applier, Wanted::Flush(request, flush)),
+                        Effect::Mark { request, base, flush } => {
+                            self.sync(applier, Wanted::Mark(request, (base, flush)))
+                        }
+                        Effect::Complete => self.sync(applier, Wanted::Complete),
                         Effect::Unknown => self.know(Tracker::nothing_known)?,
                     }
                     *applied += 1;
@@ -387,6 +404,18 @@ impl Shared {
                 }
             }
             shared.syncing.end(failure);
+        });
+    }
+
+    /// Has a disk set to work early, unless that is being done already.
+    fn begin_beside(self: &Arc<Self>, job: BeginJob, pool: &Pool) {
+        if self.syncing.begins.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let shared = self.clone();
+        pool.run(move || {
+            job.run();
+            shared.syncing.begins.store(false, Ordering::Release);
         });
     }
 
@@ -431,8 +460,8 @@ impl Shared {
     }
 
     /// Syncs the replicated file systems beside the stream (the primary's writes go on), saves what follows from it, then
-    /// answers the primary (`request`, flush) or tells the agent. Everything applied before this call is covered.
-    fn sync(self: &Arc<Self>, applier: &Applier, request: Option<(u64, u64)>) {
+    /// answers the primary or tells the agent. Everything applied before this call is covered.
+    fn sync(self: &Arc<Self>, applier: &Applier, wanted: Wanted) {
         let roots = applier.roots();
         let shared = self.clone();
         std::thread::spawn(move || {
@@ -442,22 +471,35 @@ impl Shared {
                 ))
             });
             let session = shared.follow.session;
-            let done = failed.map_or(Ok(()), Err).and_then(|()| match request {
-                Some((_, 0)) => Ok(()),
-                Some((_, flush)) => shared.know(|tracker| tracker.stands_at(flush)),
-                None => shared.know(|tracker| tracker.paired(session, u64::MAX)),
+            let done = failed.map_or(Ok(()), Err).and_then(|()| match wanted {
+                Wanted::Flush(_, 0) => Ok(()),
+                Wanted::Flush(_, flush) => shared.know(|tracker| tracker.stands_at(flush)),
+                Wanted::Mark(_, mark) => shared.know(|tracker| tracker.marked_by_peer(mark)),
+                Wanted::Complete => shared.know(|tracker| tracker.paired(session, u64::MAX)),
             });
-            match (done, request) {
+            match (done, wanted) {
                 (Err(reason), _) => shared.send(&[Message::Broken(reason)]),
-                (Ok(()), Some((request, _))) => shared.send(&[Message::Flushed(request)]),
-                (Ok(()), None) => shared.tell(ReplicaEvent::CaughtUp { session }),
+                (Ok(()), Wanted::Flush(request, _) | Wanted::Mark(request, _)) => {
+                    shared.send(&[Message::Flushed(request)]);
+                }
+                (Ok(()), Wanted::Complete) => shared.tell(ReplicaEvent::CaughtUp { session }),
             }
         });
     }
 
-    fn progress(&self, figures: [u64; 6]) {
-        let [entries_done, entries_total, bytes_done, bytes_total, bytes_sent, elapsed_ms] = figures;
-        let progress = ResyncProgress { entries_done, entries_total, bytes_done, bytes_total, bytes_sent, elapsed_ms };
+    fn progress(&self, figures: [u64; 8]) {
+        let [entries_done, entries_total, bytes_done, bytes_total, bytes_sent, elapsed_ms, bytes_per_s, left] = figures;
+        let left_ms = (left != u64::MAX).then_some(left);
+        let progress = ResyncProgress {
+            entries_done,
+            entries_total,
+            bytes_done,
+            bytes_total,
+            bytes_sent,
+            elapsed_ms,
+            bytes_per_s,
+            left_ms,
+        };
         self.tell(ReplicaEvent::ResyncProgress { progress });
     }
 }

@@ -9,6 +9,7 @@
 pub mod applier;
 pub(crate) mod cover;
 pub mod follower;
+mod pace;
 pub mod sender;
 pub mod server;
 pub(crate) mod table;

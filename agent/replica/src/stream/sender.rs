@@ -4,11 +4,16 @@
 //! system call blocks). Acknowledgements need only the state, so a writer that waits for the socket delays no answer; who
 //! ends a stream takes its channel from the state and shuts it down, which lets that writer go.
 
+mod session;
+mod steps;
+
+pub(crate) use session::Attached;
+
 use super::cover::Cover;
-use super::table::{Greeting, Mode, Reply, Table, Verdicts, boottime_ms};
+use super::table::{Mode, Table, Verdicts, boottime_ms};
 use super::{Events, Local, Lost, lock};
 use crate::control::Stats;
-use crate::frame::{Hello, Message, ResyncStep, encode};
+use crate::frame::{Message, ResyncStep, encode};
 use crate::keep::{Keep, Right};
 use crate::op::{FileId, Op};
 use crate::replicate::{Answer, Replicate, Ticket, Verdict};
@@ -20,15 +25,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a broken or slow stream is looked at.
+/// How often a broken or slow stream is looked at, and the longest time that what nobody waits for stays here.
 const LOOK: Duration = Duration::from_millis(25);
+
+/// Most bytes of frames that wait for the next one.
+const LATER_MAX: usize = 64 << 10;
 
 /// The primary's end of the stream.
 pub struct Sender {
     local: Local,
     events: Events,
-    /// Held over numbering and sending a frame; the scratch room is for encryption.
-    writer: Mutex<Vec<u8>>,
+    /// Held over numbering and sending a frame.
+    writer: Mutex<Writer>,
     state: Mutex<State>,
     changed: Condvar,
     epoch: AtomicU64,
@@ -42,6 +50,25 @@ pub struct Sender {
     pair_round: AtomicU64,
     /// Where the right to acknowledge is noted for the next process, and what the kernel agreed to.
     keep: OnceLock<(Arc<Keep>, u64)>,
+}
+
+/// Who waits for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// An application.
+    Now,
+    /// Nobody: it may travel with the next one.
+    Later,
+    /// A resync.
+    Bulk,
+}
+
+#[derive(Default)]
+struct Writer {
+    /// Frames that have their place in the stream and travel with the next one.
+    later: Vec<u8>,
+    /// Room for encryption.
+    scratch: Vec<u8>,
 }
 
 struct State {
@@ -58,17 +85,6 @@ impl State {
             channel.shutdown();
         }
     }
-}
-
-/// How a connection was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Attached {
-    /// The session's epoch.
-    pub epoch: u64,
-    /// The session.
-    pub session: u64,
-    /// Whether the session began with it.
-    pub first: bool,
 }
 
 impl Sender {
@@ -102,6 +118,7 @@ impl Sender {
         std::thread::spawn(move || {
             while let Some(sender) = watched.upgrade() {
                 sender.look();
+                sender.look_for_later();
                 drop(sender);
                 std::thread::sleep(LOOK);
             }
@@ -184,133 +201,10 @@ impl Sender {
     /// Waits until everything sent is acknowledged, at most `time`.
     pub fn drain(&self, time: Duration) {
         let end = Instant::now() + time;
+        self.send_later();
         let mut state = lock(&self.state);
         while !state.table.is_idle() && Instant::now() < end {
             state = self.wait(state, LOOK);
-        }
-    }
-
-    /// Whether `hello` would be taken now; the judgement holds until the session changes.
-    pub(crate) fn judge(&self, hello: &Hello) -> Greeting {
-        if hello.module != self.local.module || hello.node != self.local.peer_node {
-            return Greeting::Refused(format!(
-                "module {} of node {} greets, module {} of node {} is expected: compare the configurations of both nodes",
-                hello.module, hello.node, self.local.module, self.local.peer_node
-            ));
-        }
-        lock(&self.state).table.greet(hello)
-    }
-
-    /// Takes a connection whose peer greeted with `hello`: answers the greeting and sends what is missing there. For a
-    /// new session the caller has paused all changes, so that none is between looking for the session and submitting.
-    pub(crate) fn attach(&self, channel: &Arc<Channel>, hello: &Hello) -> Result<Attached, Lost> {
-        // A half-open connection before this one may hold a writer: let it go.
-        lock(&self.state).close_channel();
-        let mut scratch = lock(&self.writer);
-        let (attached, ours, again, verdicts) = {
-            let mut state = lock(&self.state);
-            let table = &mut state.table;
-            let (first, applied) = match table.greet(hello) {
-                Greeting::Opens => (true, table.sequence),
-                Greeting::Resumes(applied) => (false, applied),
-                Greeting::Refused(reason) => {
-                    // Its old connection is closed by now: let the window run.
-                    if let Some(session) = &mut table.session {
-                        session.broken.get_or_insert((Instant::now(), reason.clone()));
-                    }
-                    return Err(Lost(reason));
-                }
-            };
-            let epoch = if first { table.open(hello) } else { table.epoch() };
-            if first {
-                lock(&self.fresh).clear();
-            }
-            if let Some(session) = &mut table.session {
-                session.broken = None;
-            }
-            let ours = self.local.hello(hello.session, table.generation, applied);
-            // Its greeting acknowledges what it has applied: those acknowledgements may have been lost with the connection.
-            table.synced_before(applied);
-            table.answers_lost();
-            let verdicts = table.acknowledge(applied, Instant::now()).map_err(Lost)?;
-            let again = table.kept_after(applied);
-            state.channel = Some(channel.clone());
-            self.refresh(&state);
-            (Attached { epoch, session: hello.session, first }, ours, again, verdicts)
-        };
-        answer(verdicts);
-        let mut sent = channel.send(&encode(&Message::Hello(ours), &[]), &mut scratch);
-        for frame in again {
-            sent = sent.and_then(|()| channel.send(&frame, &mut scratch));
-        }
-        if let Err(error) = sent {
-            self.detach(channel, &format!("sending to the secondary failed: {error}"));
-        }
-        Ok(attached)
-    }
-
-    /// A message from the peer.
-    pub(crate) fn received(&self, message: Message, attached: Attached) -> Result<(), Lost> {
-        match message {
-            Message::Ack(sequence) => {
-                let (verdicts, waiting) = {
-                    let mut state = lock(&self.state);
-                    if state.table.epoch() != attached.epoch {
-                        return Ok(());
-                    }
-                    (state.table.acknowledge(sequence, Instant::now()).map_err(Lost)?, state.waiting > 0)
-                };
-                if waiting {
-                    self.changed.notify_all();
-                }
-                answer(verdicts);
-            }
-            Message::Synced(sequence) => {
-                let (verdicts, waiting) = {
-                    let mut state = lock(&self.state);
-                    if state.table.epoch() != attached.epoch {
-                        return Ok(());
-                    }
-                    (state.table.synced(sequence), state.waiting > 0)
-                };
-                if waiting {
-                    self.changed.notify_all();
-                }
-                answer(verdicts);
-            }
-            Message::Hashes { request, blocks } => self.replied(request, Reply::Hashes(blocks)),
-            Message::Flushed(request) => self.replied(request, Reply::Flushed),
-            Message::Checked { request, checked } => self.replied(request, Reply::Checked(checked)),
-            Message::UpToDate => {
-                let first = lock(&self.state).table.told_up_to_date(attached.epoch);
-                if first {
-                    (self.events)(ReplicaEvent::PeerUpToDate { session: attached.session });
-                }
-            }
-            Message::Broken(reason) => self.lose(attached.epoch, &format!("the secondary cannot go on: {reason}")),
-            Message::Refused(reason) => self.lose(attached.epoch, &format!("the secondary ended the stream: {reason}")),
-            _ => return Err(Lost("the secondary sent what only a primary sends".into())),
-        }
-        Ok(())
-    }
-
-    fn replied(&self, request: u64, reply: Reply) {
-        if let Some(slot) = lock(&self.state).table.replies.get_mut(&request) {
-            *slot = Some(reply);
-        }
-        self.changed.notify_all();
-    }
-
-    /// `channel` is of no more use; its session may resume on another for a while.
-    pub(crate) fn detach(&self, channel: &Arc<Channel>, reason: &str) {
-        channel.shutdown();
-        let mut state = lock(&self.state);
-        if !state.channel.as_ref().is_some_and(|current| Arc::ptr_eq(current, channel)) {
-            return;
-        }
-        state.channel = None;
-        if let Some(session) = &mut state.table.session {
-            session.broken.get_or_insert((Instant::now(), reason.into()));
         }
     }
 
@@ -363,6 +257,41 @@ impl Sender {
         }
     }
 
+    /// Has what waits for a next frame sent without one. By a thread of its own: whoever looks at the clock must not
+    /// wait for a socket.
+    fn look_for_later(self: &Arc<Self>) {
+        // Somebody who is sending takes it along.
+        let waits = self.writer.try_lock().is_ok_and(|writer| !writer.later.is_empty());
+        if waits {
+            let sender = self.clone();
+            std::thread::spawn(move || sender.send_later());
+        }
+    }
+
+    fn send_later(&self) {
+        let mut writer = lock(&self.writer);
+        let channel = lock(&self.state).channel.clone();
+        self.send(&mut writer, channel.as_ref(), &[]);
+    }
+
+    /// Sends what has waited, then `frame`.
+    fn send(&self, writer: &mut Writer, channel: Option<&Arc<Channel>>, frame: &[u8]) {
+        let Writer { later, scratch } = writer;
+        let Some(channel) = channel else { return later.clear() };
+        let sent = if later.is_empty() {
+            channel.send(frame, scratch)
+        } else if later.len() + frame.len() <= LATER_MAX {
+            later.extend_from_slice(frame);
+            channel.send(later, scratch)
+        } else {
+            channel.send(later, scratch).and_then(|()| channel.send(frame, scratch))
+        };
+        later.clear();
+        if let Err(error) = sent {
+            self.detach(channel, &format!("sending to the secondary failed: {error}"));
+        }
+    }
+
     fn wait<'a>(&self, mut state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
         state.waiting += 1;
         let (mut state, _) = self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
@@ -386,17 +315,17 @@ impl Sender {
         state
     }
 
-    /// Puts a frame into the stream; a `sync` is answered by its own word. `epoch` (not 0): only into that session's. Answers the ticket; `None` if it went
-    /// nowhere.
-    fn push(&self, frame: Vec<u8>, (bulk, sync): (bool, bool), epoch: u64) -> Option<u64> {
-        let mut scratch = lock(&self.writer);
+    /// Puts a frame into the stream; a `sync` is answered by its own word. `epoch` (not 0): only into that session's.
+    /// Answers the ticket; `None` if it went nowhere.
+    fn push(&self, frame: Vec<u8>, (haste, sync): (Haste, bool), epoch: u64) -> Option<u64> {
+        let mut writer = lock(&self.writer);
         let ((sequence, frame), channel) = {
             let mut state = lock(&self.state);
             if epoch != 0 && state.table.epoch() != epoch {
                 return None;
             }
             let now = Instant::now();
-            let placed = state.table.place(frame, bulk, now)?;
+            let placed = state.table.place(frame, haste != Haste::Now, now)?;
             if sync {
                 state.table.begin_sync(placed.0, now);
             }
@@ -404,27 +333,12 @@ impl Sender {
         };
         self.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
         self.operations.fetch_add(1, Ordering::Relaxed);
-        if let Some(channel) = channel
-            && let Err(error) = channel.send(&frame, &mut scratch)
-        {
-            self.detach(&channel, &format!("sending to the secondary failed: {error}"));
+        if haste == Haste::Later && channel.is_some() && writer.later.len() + frame.len() <= LATER_MAX {
+            writer.later.extend_from_slice(&frame);
+        } else {
+            self.send(&mut writer, channel.as_ref(), &frame);
         }
         Some(sequence)
-    }
-
-    /// From here on these names only may mean something else on the secondary; `None`: any may.
-    pub(crate) fn set_cover(&self, cover: Option<Cover>) {
-        *lock(&self.cover) = cover;
-    }
-
-    /// Looks at or changes the cover; the answer's default where there is none.
-    pub(crate) fn cover<T: Default>(&self, with: impl FnOnce(&mut Cover) -> T) -> T {
-        lock(&self.cover).as_mut().map(with).unwrap_or_default()
-    }
-
-    /// Whether a resync by names runs.
-    pub(crate) fn is_covered(&self) -> bool {
-        lock(&self.cover).is_some()
     }
 
     fn judged(&self, op: &Op) -> Op {
@@ -432,121 +346,6 @@ impl Sender {
             return op.clone();
         }
         lock(&self.cover).as_mut().map_or_else(|| op.clone(), |cover| cover.judge(op))
-    }
-
-    /// (Resync) sends a binding.
-    pub(crate) fn resync_bind(&self, epoch: u64, op: &Op) -> Result<(), Lost> {
-        self.resync_send(epoch, &Message::Op(self.judged(op)), &[])
-    }
-
-    /// The round of the tracker that ended when every change began to wait for the peer.
-    pub(crate) fn set_pair_round(&self, round: u64) {
-        self.pair_round.store(round, Ordering::Release);
-    }
-
-    /// See [`Sender::set_pair_round`].
-    pub(crate) fn pair_round(&self) -> u64 {
-        self.pair_round.load(Ordering::Acquire)
-    }
-
-    /// The session and its epoch if its peer is up to date.
-    pub(crate) fn up_to_date(&self) -> Option<(u64, u64)> {
-        let state = lock(&self.state);
-        let session = state.table.session.as_ref().filter(|session| session.told_up_to_date)?;
-        Some((session.number, session.epoch))
-    }
-
-    /// (Resync) waits until some of the resync's bytes have been acknowledged. Call it without any order lock.
-    pub(crate) fn wait_window(&self, epoch: u64) -> Result<(), Lost> {
-        let state = self.wait_room(true);
-        if state.table.epoch() == epoch { Ok(()) } else { Err(over()) }
-    }
-
-    /// (Resync) sends a step.
-    pub(crate) fn resync_send(&self, epoch: u64, message: &Message, payload: &[u8]) -> Result<(), Lost> {
-        self.push(encode(message, payload), (true, false), epoch).map(|_| ()).ok_or_else(over)
-    }
-
-    /// (Resync) sends a message outside the order, if the stream stands.
-    pub(crate) fn tell(&self, message: &Message) {
-        let mut scratch = lock(&self.writer);
-        let channel = lock(&self.state).channel.clone();
-        if let Some(channel) = channel
-            && let Err(error) = channel.send(&encode(message, &[]), &mut scratch)
-        {
-            self.detach(&channel, &format!("sending to the secondary failed: {error}"));
-        }
-    }
-
-    /// (Resync) asks the secondary; [`Sender::reply`] waits for the answer.
-    pub(crate) fn ask(&self, epoch: u64, step: impl FnOnce(u64) -> ResyncStep) -> Result<u64, Lost> {
-        self.ask_with(epoch, |request| Message::Resync(step(request)))
-    }
-
-    /// As [`Sender::ask`], with any message.
-    pub(crate) fn ask_with(&self, epoch: u64, message: impl FnOnce(u64) -> Message) -> Result<u64, Lost> {
-        let request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        lock(&self.state).table.replies.insert(request, None);
-        self.resync_send(epoch, &message(request), &[])?;
-        Ok(request)
-    }
-
-    /// (Resync) waits for an answer.
-    pub(crate) fn reply(&self, epoch: u64, request: u64) -> Result<Reply, Lost> {
-        let mut state = lock(&self.state);
-        loop {
-            if state.table.epoch() != epoch {
-                return Err(over());
-            }
-            match state.table.replies.get(&request) {
-                None => return Err(Lost("the connection broke before the answer came".into())),
-                Some(None) => {}
-                Some(Some(_)) => return state.table.replies.remove(&request).flatten().ok_or_else(over),
-            }
-            state = self.wait(state, LOOK);
-        }
-    }
-
-    /// (Resync) all is copied: from now every new write waits for the peer.
-    pub(crate) fn pair(&self, epoch: u64) -> Result<(), Lost> {
-        {
-            let mut state = lock(&self.state);
-            if !state.table.pair(epoch) {
-                return Err(over());
-            }
-            self.keep_right(&state.table);
-        }
-        *lock(&self.fresh) = HashSet::new();
-        self.set_cover(None);
-        Ok(())
-    }
-
-    /// The epoch of the session whose peer is in sync, if there is one.
-    pub(crate) fn paired(&self) -> Option<u64> {
-        let state = lock(&self.state);
-        (state.table.mode == Mode::Paired).then(|| state.table.epoch())
-    }
-
-    /// Why a peer that asks what is here is not the one expected.
-    pub(crate) fn judge_survey(&self, hello: &Hello) -> Option<String> {
-        let right = hello.module == self.local.module && hello.node == self.local.peer_node;
-        (!right).then(|| format!("module {} of node {} asks what is here", hello.module, hello.node))
-    }
-
-    /// This end's greeting of a survey.
-    pub(crate) fn survey_hello(&self) -> Hello {
-        let generation = lock(&self.state).table.generation;
-        self.local.hello(0, generation, 0)
-    }
-
-    /// (Resync) whether the object was made in this session.
-    pub(crate) fn is_fresh(&self, id: FileId) -> bool {
-        lock(&self.fresh).contains(&id)
-    }
-
-    /// (Resync) what was made in this session is compared, too.
-    pub(crate) fn forget_fresh(&self) {
-        lock(&self.fresh).clear();
     }
 
     fn note_fresh(&self, op: &Op) {
@@ -583,8 +382,16 @@ impl Replicate for Sender {
         self.note_fresh(op);
         let frame = encode(&Message::Op(self.judged(op)), payload);
         let sync = matches!(op, Op::Sync { .. } | Op::SyncAll);
-        let sequence = self.push(frame, (false, sync), 0);
+        let sequence = self.push(frame, (Haste::Now, sync), 0);
         Ticket(sequence.unwrap_or_else(|| lock(&self.state).table.place_nowhere()))
+    }
+
+    fn submit_later(&self, op: &Op) {
+        if self.wait_room(false).table.streaming() {
+            self.note_fresh(op);
+            // Without a stream by now there is nobody to tell.
+            let _ = self.push(encode(&Message::Op(self.judged(op)), &[]), (Haste::Later, false), 0);
+        }
     }
 
     fn complete(&self, ticket: Ticket, answer: Answer) {

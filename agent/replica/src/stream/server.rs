@@ -5,8 +5,8 @@ use super::table::Greeting;
 use super::{Events, lock};
 use crate::frame::{FrameReader, Hello, Message, encode};
 use crate::front::Inodes;
-use crate::resync::{Plan, Union};
-use crate::tls::{Channel, Protection};
+use crate::resync::{Limits, Plan, Union};
+use crate::tls::{Channel, Inbox, Protection};
 use crate::track::{
     Named, Standing, Tracker,
     told::{PARTS_MAX, TOLD_MAX},
@@ -37,6 +37,8 @@ pub struct Serve {
     pub send_timeout: Duration,
     /// Where events go.
     pub events: Events,
+    /// What a resync may use.
+    pub limits: Limits,
 }
 
 /// An open door. Dropping it closes it; connections that are through stay.
@@ -96,7 +98,7 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
             let greeted = greet(socket, &serve);
             greeting.fetch_sub(1, Ordering::AcqRel);
             match greeted {
-                Ok(Some((channel, reader, attached, plan))) => read(&channel, reader, (attached, plan), &serve),
+                Ok(Some((channel, reader, attached, opening))) => read(&channel, reader, (attached, opening), &serve),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, ?peer, "a replication connection was refused"),
             }
@@ -104,7 +106,17 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
     }
 }
 
-type Greeted = (Arc<Channel>, FrameReader, Attached, Plan);
+type Greeted = (Arc<Channel>, FrameReader, Attached, Opening);
+
+/// How a session begins.
+pub(crate) struct Opening {
+    /// What is compared.
+    pub(crate) plan: Plan,
+    /// What both nodes stand on, if that counts.
+    pub(crate) base: Option<u64>,
+    /// The tracker's round that ended when the session began; `None`: nothing is tracked.
+    pub(crate) since: Option<u64>,
+}
 
 /// Handshake and greeting; for a new session everything that changes the tree is paused meanwhile.
 /// `None`: it only asked what is here, and has heard it.
@@ -127,40 +139,45 @@ fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Option<Greeted>> {
     channel.greeted()?;
     let attached = match serve.sender.judge(&hello) {
         Greeting::Refused(reason) => return Err(refuse(reason)),
-        Greeting::Resumes(_) => serve.sender.attach(&channel, &hello).map(|attached| (attached, Plan::Full)),
+        Greeting::Resumes(_) => serve
+            .sender
+            .attach(&channel, &hello)
+            .map(|attached| (attached, Opening { plan: Plan::Full, base: None, since: None })),
         Greeting::Opens => {
-            let union = known(&channel, &mut reader, &hello, serve)?;
-            open(&channel, &hello, serve, union)
+            let known = known(&channel, &mut reader, &hello, serve)?;
+            open(&channel, &hello, serve, known)
         }
     };
-    attached.map(|(attached, plan)| Some((channel.clone(), reader, attached, plan))).map_err(|lost| refuse(lost.0))
+    attached
+        .map(|(attached, opening)| Some((channel.clone(), reader, attached, opening)))
+        .map_err(|lost| refuse(lost.0))
 }
 
-/// What both nodes name, looked up here, and the round from which on this node's names are still to be added; `None`:
-/// everything has to be compared.
-fn known(
-    channel: &Channel,
-    reader: &mut FrameReader,
-    hello: &Hello,
-    serve: &Serve,
-) -> io::Result<Option<(Union, u64)>> {
+/// What both nodes name, looked up here.
+struct Known {
+    union: Union,
+    /// The round from which on this node's names are still to be added.
+    round: u64,
+    /// What both stand on, if it is the same.
+    base: Option<u64>,
+}
+
+/// What both nodes name; `None`: everything has to be compared.
+fn known(channel: &Channel, reader: &mut FrameReader, hello: &Hello, serve: &Serve) -> io::Result<Option<Known>> {
     let Some(tracker) = serve.inodes.tracker() else { return Ok(None) };
-    if !serve.inodes.filter().is_empty() {
-        // What is named is not told apart by what `<notreplicated>` leaves out.
+    let (ours, stands) = (tracker.standing(), Standing::from_numbers(hello.standing));
+    if !ours.knows_with(&stands) {
+        tracing::info!(?ours, theirs = ?stands, "the nodes do not know what differs: everything is compared");
         return Ok(None);
     }
-    let (ours, theirs) = (tracker.standing(), Standing::from_numbers(hello.standing));
-    if !ours.knows_with(&theirs) {
-        tracing::info!(?ours, ?theirs, "the nodes do not know what differs: everything is compared");
-        return Ok(None);
-    }
-    let Some(theirs) = ask_names(channel, reader)? else { return Ok(None) };
+    let Some(named) = ask_names(channel, reader)? else { return Ok(None) };
     // What is touched from now on is looked up when no change is half-way.
     let paused = serve.inodes.pause_changes();
     let round = tracker.next_round() + 1;
     drop(paused);
     let mut union = Union::default();
-    Ok(add_named(&mut union, tracker, serve, 0, theirs).map(|()| (union, round)))
+    let base = (ours.base == stands.base).then_some(ours.base);
+    Ok(add_named(&mut union, tracker, serve, 0, named).map(|()| Known { union, round, base }))
 }
 
 /// Adds what this node names since `round`, and `more`.
@@ -196,31 +213,37 @@ fn open(
     channel: &Arc<Channel>,
     hello: &Hello,
     serve: &Serve,
-    union: Option<(Union, u64)>,
-) -> Result<(Attached, Plan), super::Lost> {
+    known: Option<Known>,
+) -> Result<(Attached, Opening), super::Lost> {
     // No change is between looking for the session and its local part while this is held: each is either wholly before
     // the session (the resync compares its objects later) or wholly in it.
     let paused = serve.inodes.pause_changes();
     serve.inodes.watch_touched(true);
-    let union = union.filter(|_| !serve.inodes.any_lost_name()).and_then(|(mut union, round)| {
+    let base = known.as_ref().and_then(|known| known.base);
+    let union = known.filter(|_| !serve.inodes.any_lost_name()).and_then(|Known { mut union, round, .. }| {
         let tracker = serve.inodes.tracker()?;
         add_named(&mut union, tracker, serve, round, Named::default()).map(|()| union)
     });
     serve.sender.set_cover(union.as_ref().map(Union::cover));
+    let tracker = serve.inodes.tracker();
+    let base = base.filter(|_| union.is_some());
     let attached = serve.sender.attach(channel, hello);
+    // What is changed from here on may be told again at a mark; what was before is compared.
+    let since = tracker.map(|tracker| tracker.next_round());
     drop(paused);
-    attached.map(|attached| (attached, union.map_or(Plan::Full, Plan::Named)))
+    let plan = union.map_or(Plan::Full, Plan::Named);
+    attached.map(|attached| (attached, Opening { plan, base, since }))
 }
 
-fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, plan): (Attached, Plan), serve: &Serve) {
+fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, opening): (Attached, Opening), serve: &Serve) {
     if attached.first {
         (serve.events)(ReplicaEvent::PeerConnected { session: attached.session });
         let serve = serve.clone();
         std::thread::spawn(move || {
-            crate::resync::run(&serve.sender, &serve.inodes, attached, (plan, &serve.events));
+            crate::resync::run(&serve, attached, opening);
         });
     }
-    let mut raw = Vec::new();
+    let mut inbox = Inbox::default();
     let reason = loop {
         match reader.next_frame() {
             Ok(Some(frame)) => {
@@ -240,7 +263,7 @@ fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, plan): (Atta
                 break error.to_string();
             }
         }
-        match channel.receive(&mut raw, &mut reader) {
+        match channel.receive(&mut inbox, &mut reader) {
             Ok(true) => {}
             Ok(false) => break "the secondary closed the stream".into(),
             Err(error) => break format!("receiving from the secondary failed: {error}"),

@@ -2,6 +2,7 @@
 //!
 //! Every decision about who may hear of success is made here; threads and sockets are the sender's.
 
+use super::pace::Pace;
 use crate::frame::{Checked, Hello, number};
 use crate::keep::{Right, Word};
 use crate::replicate::{Answer, Verdict};
@@ -14,9 +15,6 @@ use std::time::{Duration, Instant};
 
 /// Most bytes of frames kept until they are acknowledged; above it writers wait.
 pub(super) const KEPT_MAX: usize = 32 << 20;
-
-/// Most of them that a resync may use, so that it never fills the way of the application's changes.
-pub(super) const BULK_MAX: usize = 4 << 20;
 
 /// Most samples of one second's latencies.
 const SAMPLES_MAX: usize = 65536;
@@ -107,6 +105,8 @@ pub(super) struct Table {
     unique: u64,
     pub replies: HashMap<u64, Option<Reply>>,
     samples: Vec<u32>,
+    /// How much of them a resync may use.
+    pub pace: Pace,
 }
 
 impl Table {
@@ -130,6 +130,7 @@ impl Table {
             unique: 0,
             replies: HashMap::new(),
             samples: Vec::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -144,7 +145,8 @@ impl Table {
     }
 
     pub(super) fn has_room(&self, bulk: bool) -> bool {
-        !self.streaming() || (self.kept_bytes < KEPT_MAX && (!bulk || self.bulk_bytes < BULK_MAX))
+        !self.streaming()
+            || (self.kept_bytes < KEPT_MAX && (!bulk || self.bulk_bytes < self.pace.window(Instant::now())))
     }
 
     /// Gives a frame its place in the stream and keeps it until it is acknowledged. `None`: there is no stream.
@@ -208,9 +210,13 @@ impl Table {
             let Some(kept) = self.kept.pop_front() else { break };
             self.kept_bytes -= kept.frame.len();
             self.bulk_bytes -= if kept.bulk { kept.frame.len() } else { 0 };
-            if !kept.bulk && self.samples.len() < SAMPLES_MAX {
+            if !kept.bulk {
                 let waited = now.duration_since(kept.since).as_micros();
-                self.samples.push(u32::try_from(waited).unwrap_or(u32::MAX));
+                let waited = u32::try_from(waited).unwrap_or(u32::MAX);
+                self.pace.acknowledged(waited, now);
+                if self.samples.len() < SAMPLES_MAX {
+                    self.samples.push(waited);
+                }
             }
         }
         if self.mode != Mode::Paired {

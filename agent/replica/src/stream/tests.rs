@@ -1,6 +1,7 @@
 //! Both ends of the stream in one process: a real mount on the primary, TLS over loopback, the applier on the secondary.
 
 mod load;
+mod marks;
 mod support;
 mod tracked;
 
@@ -230,4 +231,51 @@ fn what_is_not_replicated_stays_each_nodes_own() {
         "own/deep/more: only in the first tree",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn what_nobody_waits_for_arrives_without_a_next_change() {
+    let mut pair = Pair::new(|_, _| {});
+    pair.resync(1);
+    let path = pair.a().join("file");
+    fs::write(&path, "content").unwrap();
+    // The time a closed file has, and that a removed one is forgotten.
+    eventually("everything is acknowledged", || pair.sender.idle());
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    eventually("its time is on the secondary", || {
+        pair.sender.idle() && modified(&path) == modified(&pair.b().join("file"))
+    });
+    fs::remove_file(&path).unwrap();
+    eventually("everything is acknowledged", || pair.sender.idle());
+    pair.stop();
+}
+
+#[test]
+fn what_does_not_change_is_not_told() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let mut pair = Pair::new(|_, _| {});
+    pair.resync(1);
+    let path = pair.a().join("file");
+    fs::write(&path, "content").unwrap();
+    // The kernel tells of a closed file after the close: the time it has then belongs to what came before.
+    let told = || pair.sender.take_stats().ops_per_s == 0 && pair.sender.idle();
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    eventually("the closed file's time is on the secondary, and all is told", || {
+        modified(&path) == modified(&pair.b().join("file")) && told()
+    });
+    let now = fs::metadata(&path).unwrap();
+    chown(&path, Some(now.uid()), Some(now.gid())).unwrap();
+    fs::set_permissions(&path, now.permissions()).unwrap();
+    assert_eq!(pair.sender.take_stats().ops_per_s, 0);
+    // With set-uid an owner's change that changes no owner changes the mode.
+    let with_suid = || fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
+    with_suid();
+    chown(&path, Some(now.uid()), Some(now.gid())).unwrap();
+    with_suid();
+    chown(&path, Some(7), Some(8)).unwrap();
+    with_suid();
+    pair.stop();
+    let theirs = fs::metadata(pair.b().join("file")).unwrap();
+    assert_eq!((theirs.uid(), theirs.gid(), theirs.mode() & 0o7777), (7, 8, 0o4755));
+    assert_eq!(compare_trees(&pair.a(), &pair.b()).unwrap(), []);
 }

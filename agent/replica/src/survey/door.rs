@@ -4,7 +4,7 @@ use super::walk::{Sink, walk};
 use crate::frame::{CheckStep, FrameReader, Hello, Message, encode};
 use crate::stream::server::Serve;
 use crate::stream::{Local, Lost, lock};
-use crate::tls::{Channel, Protection};
+use crate::tls::{Channel, Inbox, Protection};
 use holdfast_api::ids::Generation;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -55,7 +55,7 @@ pub(crate) fn serve(channel: &Arc<Channel>, hello: &Hello, serve: &Serve) -> io:
 pub(crate) struct Survey {
     channel: Channel,
     reader: FrameReader,
-    raw: Vec<u8>,
+    inbox: Inbox,
 }
 
 impl Survey {
@@ -72,7 +72,7 @@ impl Survey {
             _ => return Err(io::Error::other("the primary did not answer as a primary does")),
         }
         channel.greeted()?;
-        Ok(Self { channel, reader, raw: Vec::new() })
+        Ok(Self { channel, reader, inbox: Inbox::default() })
     }
 
     /// The next message.
@@ -82,7 +82,7 @@ impl Survey {
             if let Some(frame) = next {
                 return Ok(frame.message);
             }
-            if !self.channel.receive(&mut self.raw, &mut self.reader)? {
+            if !self.channel.receive(&mut self.inbox, &mut self.reader)? {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the primary closed the connection"));
             }
         }

@@ -4,9 +4,11 @@
 //! both nodes had at one point of the stream, whatever is written meanwhile. On a connection of its own, to a node that
 //! does not follow yet, the same walk tells a diverged copy what the survivor has.
 
+mod diff;
 mod door;
 mod walk;
 
+pub(crate) use diff::diff;
 pub(crate) use door::{Survey, serve};
 pub(crate) use walk::{Sink, Walked, walk};
 
@@ -96,6 +98,7 @@ fn compare(
                 entries: checked.entries,
                 bytes: checked.bytes,
                 differences: checked.differences,
+                bytes_to_copy: 0,
                 named: checked.named,
                 failed: None,
             })

@@ -81,3 +81,48 @@ fn a_fingerprint_that_is_none_is_refused() {
     let refused = Protection::tls(&path.join("gone"), &path.join("crt"), &keys.fingerprint);
     assert!(refused.unwrap_err().to_string().contains("gone"));
 }
+
+/// Answers every message until the other end is gone.
+fn echo(channel: Channel) -> thread::JoinHandle<u64> {
+    thread::spawn(move || {
+        let (mut inbox, mut reader, mut scratch) = (Inbox::default(), FrameReader::default(), Vec::new());
+        let mut payloads = 0;
+        while channel.receive(&mut inbox, &mut reader).unwrap() {
+            while let Some(frame) = reader.next_frame().unwrap() {
+                payloads += frame.payload.len() as u64;
+                channel.send(&encode(&Message::Ack(frame.payload.len() as u64), &[]), &mut scratch).unwrap();
+            }
+        }
+        payloads
+    })
+}
+
+#[test]
+fn messages_in_quick_succession_and_long_ones_arrive_whole() {
+    let (a, b) = (Keys::new(), Keys::new());
+    let plain = || Protection::plain(&"5a".repeat(32), 3).unwrap();
+    let kinds = [(a.trusting(&b), b.trusting(&a)), (plain(), plain())];
+    for (server, client) in kinds {
+        let (server, client) = meet(server, client);
+        let (client, echo) = (client.unwrap(), echo(server.unwrap()));
+        let (mut inbox, mut reader, mut scratch) = (Inbox::default(), FrameReader::default(), Vec::new());
+        let mut sent = 0;
+        // Quick ones, so that both ends look before they sleep; then some that take several pieces.
+        let lengths = (0..400).chain([1 << 20, 0, (64 << 10) - 45, 300_000, 1, 1 << 20]);
+        for length in lengths {
+            let payload: Vec<u8> = (0..length).map(|at: usize| (at * 7) as u8).collect();
+            let write = crate::op::Op::Write { id: crate::op::FileId(9), offset: 0, clear_suid: false };
+            client.send(&encode(&Message::Op(write), &payload), &mut scratch).unwrap();
+            sent += length as u64;
+            let answered = loop {
+                if let Some(frame) = reader.next_frame().unwrap() {
+                    break frame.message;
+                }
+                assert!(client.receive(&mut inbox, &mut reader).unwrap());
+            };
+            assert_eq!(answered, Message::Ack(length as u64));
+        }
+        client.shutdown();
+        assert_eq!(echo.join().unwrap(), sent);
+    }
+}

@@ -40,7 +40,7 @@ mod tests;
 pub(crate) mod told;
 mod unwatched;
 
-pub(crate) use record::{Object, Place, Standing, What};
+pub(crate) use record::{EXTENTS_MAX, Object, Place, Record, Standing, What};
 pub(crate) use resolve::Path as TreePath;
 pub use table::{BrokenTrack, Touch};
 
@@ -48,7 +48,6 @@ use crate::filter::Filter;
 use crate::op::FileId;
 use crate::stream::lock;
 use journal::{Journal, Loaded};
-use record::Record;
 use resolve::{Roots, Whereabouts};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -375,6 +374,26 @@ impl Tracker {
         })
     }
 
+    /// (Serving) a resync that goes on has compared everything but what `left` tells and what was touched after `round`;
+    /// the rest is on both disks, and the peer has saved the mark.
+    pub(crate) fn marked(&self, mark: (u64, u64), round: u64, left: Vec<Record>) -> std::io::Result<()> {
+        self.change(|state| {
+            state.table.forget(round);
+            let all = !state.table.broken.forgets_left;
+            let kept = left.into_iter().enumerate().filter(|(at, _)| all || at % 2 == 0);
+            kept.for_each(|(_, record)| state.table.learn_of(record, round));
+            state.stand_at(mark);
+        })
+    }
+
+    /// (Following) the same: what is left is the primary's to tell.
+    pub(crate) fn marked_by_peer(&self, mark: (u64, u64)) -> std::io::Result<()> {
+        self.change(|state| {
+            state.table.forget(u64::MAX);
+            state.stand_at(mark);
+        })
+    }
+
     /// Nothing is known any more.
     pub(crate) fn nothing_known(&self) -> std::io::Result<()> {
         self.change(drop_to_everything)
@@ -407,6 +426,14 @@ impl Tracker {
             }
         }
         Some(named)
+    }
+}
+
+impl State {
+    /// The latest mark is this one, unless all was doubted since.
+    fn stand_at(&mut self, (base, flush): (u64, u64)) {
+        let known = Standing { base, pairing: 0, flushed: flush, asked: flush };
+        self.standing = if self.table.is_everything() { Standing::default() } else { known };
     }
 }
 

@@ -9,7 +9,7 @@ pub(super) const SLOT: usize = 512;
 pub(super) const RECORD_MAX: usize = SLOT - 32;
 
 /// Most extents told in one record.
-pub(super) const EXTENTS_MAX: usize = 12;
+pub(crate) const EXTENTS_MAX: usize = 12;
 
 /// An object of the backing tree, as it is found again after a crash: the number of its file system (index of the first
 /// replicated directory on it) and its handle there, which survives renaming and is never reused.

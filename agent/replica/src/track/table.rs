@@ -46,6 +46,8 @@ pub struct BrokenTrack {
     pub skips_intents: bool,
     /// Blocks of one bit in eight are lost.
     pub loses_bits: bool,
+    /// A mark of a resync forgets every second thing that is left.
+    pub forgets_left: bool,
 }
 
 /// A touch of the past: in which round last, and whether the journal names it.
@@ -255,31 +257,36 @@ impl Table {
 
     /// Notes what a journal said, as touched in this round.
     pub(super) fn learn(&mut self, record: Record) {
-        let round = self.round;
-        if self.everything == round {
+        self.learn_of(record, self.round);
+    }
+
+    /// Notes what a record says, as touched in that round, or later if that is known. The journal must come to name it.
+    pub(super) fn learn_of(&mut self, record: Record, round: u64) {
+        if self.everything >= round {
             return;
         }
-        let mark = Mark { round, durable: true };
+        let touch = |mark: &mut Mark| *mark = Mark { round: mark.round.max(round), durable: true };
         self.size += 1;
         match record {
             Record::Object { object, place, what } => {
                 let inside = self.insides.entry(object).or_default();
                 inside.place = place.or(inside.place.take());
                 match what {
-                    What::Attributes => inside.attributes = mark,
-                    What::Whole => inside.whole = mark,
+                    What::Attributes => touch(&mut inside.attributes),
+                    What::Whole => touch(&mut inside.whole),
                     What::Extents(extents) => {
                         for (index, mask) in extents {
                             let extent = inside.extents.entry(index).or_default();
+                            let round = extent.round.max(round);
                             *extent = Extent { mask: extent.mask | mask, durable: extent.durable | mask, round };
                         }
                     }
                 }
             }
             Record::Name { directory, name } => {
-                self.names.entry(directory).or_default().names.insert(name, mark);
+                touch(self.names.entry(directory).or_default().names.entry(name).or_default());
             }
-            Record::AllFiles { directory } => self.names.entry(directory).or_default().all_files = mark,
+            Record::AllFiles { directory } => touch(&mut self.names.entry(directory).or_default().all_files),
             Record::Everything => self.mark_everything(),
             Record::Standing(_) => self.size -= 1,
         }

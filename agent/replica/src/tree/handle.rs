@@ -102,6 +102,19 @@ pub fn reopen(fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, rustix::fs::Mode::empty())
 }
 
+/// Sets the permissions of what `fd` refers to, also if it is `O_PATH`.
+///
+/// # Errors
+/// What the file system says.
+pub fn chmod(fd: impl AsFd, permissions: u32) -> Result<()> {
+    let mode = rustix::fs::Mode::from_raw_mode(permissions & 0o7777);
+    match rustix::fs::fchmod(fd.as_fd(), mode) {
+        // `O_PATH`: through its link, which costs a walk along a path.
+        Err(Errno::BADF) => rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), mode),
+        done => done,
+    }
+}
+
 /// The path under which this process can name what `fd` refers to, as long as that is open.
 pub fn proc_path(fd: BorrowedFd<'_>) -> ProcPath<'_> {
     let mut path = ProcPath([0; 32], fd);

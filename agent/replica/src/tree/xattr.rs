@@ -17,14 +17,21 @@ pub const SIZE_MAX: usize = 65536;
 /// # Errors
 /// `ENODATA` if there is none.
 pub fn get(fd: impl AsFd, name: &CStr) -> Result<Vec<u8>> {
-    let path = proc_path(fd.as_fd());
-    read_growing(|buffer| rustix::fs::getxattr(path.as_c_str(), name, buffer))
+    let fd = fd.as_fd();
+    read_growing(|buffer| match rustix::fs::fgetxattr(fd, name, &mut *buffer) {
+        // `O_PATH`: through its link, which costs a walk along a path.
+        Err(Errno::BADF) => rustix::fs::getxattr(proc_path(fd).as_c_str(), name, buffer),
+        done => done,
+    })
 }
 
 /// Length of the value of attribute `name`.
 pub fn get_size(fd: impl AsFd, name: &CStr) -> Result<usize> {
     let mut nothing: [u8; 0] = [];
-    rustix::fs::getxattr(proc_path(fd.as_fd()).as_c_str(), name, &mut nothing)
+    match rustix::fs::fgetxattr(fd.as_fd(), name, &mut nothing) {
+        Err(Errno::BADF) => rustix::fs::getxattr(proc_path(fd.as_fd()).as_c_str(), name, &mut nothing),
+        done => done,
+    }
 }
 
 /// The names, each ended by NUL.

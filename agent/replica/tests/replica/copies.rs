@@ -121,6 +121,61 @@ fn a_diverged_copy_is_set_aside_before_it_is_overwritten() {
 }
 
 #[test]
+fn a_copy_that_is_being_set_aside_is_let_go_of_when_it_is_ordered_otherwise() {
+    let nodes = Nodes::new();
+    // Copying it would take minutes, and no room.
+    fs::File::create(nodes.data(2).join("sparse")).unwrap().set_len(1 << 40).unwrap();
+    let mut one = nodes.start(1);
+    one.command(C::Serve { generation: SECOND });
+    one.expect_event(E::Serving);
+    let mut two = nodes.start(2);
+    two.command(C::SetAside { run: 3, generation: FIRST });
+    let all = setaside::folder(&nodes.state(2));
+    let below = nodes.data(2).join("sparse").strip_prefix("/").unwrap().to_owned();
+    eventually("it is being copied", || {
+        let copies = fs::read_dir(&all).into_iter().flatten().flatten();
+        copies.into_iter().any(|copy| copy.path().join("files").join(&below).exists())
+    });
+    two.command(C::Release { abort: false });
+    let reason = two.expect("NotSetAside", |e| match e {
+        E::NotSetAside { run: 3, reason } => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(reason.contains("ordered otherwise"), "{reason}");
+    assert!(setaside::list(&nodes.state(2)).unwrap().is_empty());
+    assert!(nodes.data(2).join("sparse").exists());
+}
+
+#[test]
+fn what_a_resync_would_change_is_told_beforehand_and_nothing_is_changed() {
+    let nodes = Nodes::new();
+    for node in [1, 2] {
+        fill(&nodes.data(node), 0, 30);
+    }
+    let mut one = nodes.start(1);
+    one.command(C::Serve { generation: FIRST });
+    one.expect_event(E::Serving);
+    fs::write(nodes.data(1).join("novel"), vec![7; 300_000]).unwrap();
+    fs::write(nodes.data(2).join("folder3/file3"), "other").unwrap();
+    fs::write(nodes.data(2).join("extra"), "here alone").unwrap();
+    let mut two = nodes.start(2);
+    let report = two.verify();
+    assert_eq!(report.failed, None);
+    let root = nodes.data(2).display().to_string();
+    let named = |name: &str| report.named.iter().any(|line| line.starts_with(&format!("{root}/{name}: ")));
+    assert!(named("novel") && named("extra") && named("folder3/file3"), "{:?}", report.named);
+    // Five blocks of the new file, and one of the other.
+    assert_eq!(report.bytes_to_copy, 6 * 65536);
+    assert_eq!(fs::read_to_string(nodes.data(2).join("extra")).unwrap(), "here alone");
+    assert!(!nodes.data(2).join("novel").exists());
+    follow(&mut one, &mut two, 7, FIRST);
+    let failed = two.verify().failed.unwrap();
+    assert!(failed.contains("does not serve"), "{failed}");
+    assert_eq!(one.verify().named, Vec::<String>::new());
+    release_both(&nodes, one, two);
+}
+
+#[test]
 fn what_cannot_be_compared_is_not_taken_for_set_aside() {
     let nodes = Nodes::new();
     let mut two = nodes.start(2);

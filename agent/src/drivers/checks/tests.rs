@@ -62,7 +62,7 @@ impl Bench {
             module: "m".to_owned(),
             check: Check { checkers },
             errd: Errd { polltimer_ms: 100, procs },
-            programs: Some(script::Setting { bin: dir.path().to_owned(), env, user, log }),
+            programs: Some(script::Setting { bin: dir.path().to_owned(), env, user, log, runs: None }),
             reports: Reports::new("node1"),
             log: ModuleLog::start(LogFile::new(dir.path(), "module", 100_000), "m", "node1").unwrap(),
         };

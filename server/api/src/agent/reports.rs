@@ -140,6 +140,12 @@ pub struct ResyncReport {
     pub bytes_sent: u64,
     /// Milliseconds since it began.
     pub elapsed_ms: u64,
+    /// Bytes compared per second, of late.
+    #[serde(default)]
+    pub bytes_per_s: u64,
+    /// Milliseconds that it will go on for, as it goes; nobody knows in its first second.
+    #[serde(default)]
+    pub left_ms: Option<u64>,
 }
 
 /// What the replicated directories of a node hold.

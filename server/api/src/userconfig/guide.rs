@@ -51,6 +51,16 @@ pub(super) fn markdown() -> String {
     out
 }
 
+/// See [`super::meaning`].
+pub(super) fn meaning(elements: &str, attribute: &str) -> Option<&'static str> {
+    let mut names = elements.split('/');
+    let mut element: &'static Element = Some(&SAFE).filter(|safe| names.next() == Some(safe.name))?;
+    for name in names {
+        element = element.children.iter().map(|child| child.element).find(|child| child.name == name)?;
+    }
+    element.attribute(attribute).map(|attribute| attribute.meaning).filter(|meaning| !meaning.is_empty())
+}
+
 fn section(out: &mut String, element: &Element, path: &str) {
     let path = format!("{path}<{}>", element.name);
     let _ = writeln!(out, "\n## `{path}`\n\n{}", prose(element.meaning));

@@ -22,6 +22,9 @@ pub(super) fn signed_part(config: &UserConfig) -> String {
             Acknowledge::None => "none",
         };
         let _ = writeln!(out, "rfs {acknowledge} {} {}", rfs.encryption, rfs.send_timeout_ms);
+        if (rfs.resync_threads, rfs.resync_bytes_per_s) != (6, 0) {
+            let _ = writeln!(out, "resync {} {}", rfs.resync_threads, rfs.resync_bytes_per_s);
+        }
         let _ = writeln!(out, "flow {}", config.flow_lan());
         for directory in &rfs.directories {
             let _ = writeln!(out, "directory {directory}");

@@ -41,10 +41,10 @@ fn the_linux_example_is_read_as_meant() {
     assert_eq!(config.errd.procs[0].action, ProcAction::Restart);
     let rfs = config.rfs.as_ref().unwrap();
     assert_eq!(rfs.directories, ["/test1replicated", "/test2replicated"]);
-    assert_eq!((rfs.acknowledge, rfs.encryption), (Acknowledge::Second, true));
+    assert_eq!((rfs.acknowledge, rfs.encryption, rfs.resync_threads), (Acknowledge::Second, true, 3));
     assert_eq!(config.user.as_ref().unwrap().nicestop_timeout_ms, 300_000);
     let notes: Vec<_> = config.notes.iter().map(|note| (note.line, note.text.as_str())).collect();
-    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert_eq!(notes.len(), 2, "{notes:?}");
     assert_eq!(notes[0].0, 12);
 }
 

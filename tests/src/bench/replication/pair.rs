@@ -26,6 +26,7 @@ impl Nodes {
         let addresses = [free[0].local_addr()?, free[1].local_addr()?];
         for node in [1, 2] {
             fs::create_dir_all(folder.join(format!("data{node}")))?;
+            fs::create_dir_all(folder.join(format!("state{node}")))?;
         }
         let fingerprints = [make_key(folder, 1)?, make_key(folder, 2)?];
         Ok(Self { folder: folder.to_owned(), addresses, fingerprints, encryption })
@@ -58,6 +59,9 @@ impl Nodes {
             resume_window_ms: 700,
             exclusions: Vec::new(),
             required: Vec::new(),
+            resync_threads: 6,
+            resync_bytes_per_s: 0,
+            resync_mark_ms: 15_000,
             orphan: None,
         };
         Replica::start(configure, &self.folder.join(format!("log{node}")))

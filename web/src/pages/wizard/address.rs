@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::{StepCard, StepFoot};
 use crate::components::form::{RepeatList, TextField};
+use crate::language::t;
 use crate::rules::wizard::Step;
 use crate::store::Console;
 use holdfast_api::config::VirtualIp;
@@ -79,27 +80,27 @@ pub fn AddressStep(
     });
     let row = move |key: usize, row: Row, remove: AnyView| view! { <Address draft rows key row remove /> };
     view! {
-        <StepCard title="Address" lead="Clients must reach the application where it runs. Choose how they find it.">
-            <fieldset class="columns" aria-label="How clients find the application">
+        <StepCard title=t!("Address") lead=t!("Clients must reach the application where it runs. Choose how they find it.")>
+            <fieldset class="columns" aria-label=t!("How clients find the application")>
                 <label class="choice">
                     <input type="radio" name="address" data-testid="address-own" prop:checked=move || own.get() on:change=move |_| choose(true) />
-                    <div class="stack tight"><h3>"Virtual address"</h3><p class="small muted">"An address that is set on the primary and moves with it. Both nodes must be on its network."</p></div>
+                    <div class="stack tight"><h3>{t!("Virtual address")}</h3><p class="small muted">{t!("An address that is set on the primary and moves with it. Both nodes must be on its network.")}</p></div>
                 </label>
                 <label class="choice">
                     <input type="radio" name="address" data-testid="address-cloud" prop:checked=move || !own.get() on:change=move |_| choose(false) />
-                    <div class="stack tight"><h3>"Load balancer, or nothing"</h3><p class="small muted">"In a cloud, where addresses cannot be moved: a load balancer asks each node's health address and sends clients to the one that answers 200."</p></div>
+                    <div class="stack tight"><h3>{t!("Load balancer, or nothing")}</h3><p class="small muted">{t!("In a cloud, where addresses cannot be moved: a load balancer asks each node's health address and sends clients to the one that answers 200.")}</p></div>
                 </label>
             </fieldset>
             <Show
                 when=move || own.get()
                 fallback=move || view! {
                     <div class="stack tight" data-testid="health-addresses">
-                        <p>"Give the load balancer these health addresses:"</p>
+                        <p>{t!("Give the load balancer these health addresses:")}</p>
                         <ul class="stack tight">{move || health.get().into_iter().map(|url| view! { <li><code>{url}</code></li> }).collect_view()}</ul>
                     </div>
                 }
             >
-                <RepeatList rows row make=Row::empty add_label="Add an address" testid="add-address" least=1 />
+                <RepeatList rows row make=Row::empty add_label=t!("Add an address") testid="add-address" least=1 />
             </Show>
         </StepCard>
         <StepFoot draft step=Step::Address />
@@ -115,10 +116,10 @@ fn Address(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
         })
     };
     view! {
-        <div class="repeat-row"><TextField id=format!("vip-{key}") label="Virtual address" value=row.addr problem=problem("addr") placeholder="192.0.2.10" code=true />{remove}</div>
+        <div class="repeat-row"><TextField id=format!("vip-{key}") label=t!("Virtual address") value=row.addr problem=problem("addr") placeholder="192.0.2.10" code=true />{remove}</div>
         <div class="columns">
-            <TextField id=format!("vip-interface-{key}") label="Interface" hint="Empty: the one whose network holds the address" value=row.interface problem=problem("interface") code=true />
-            <TextField id=format!("vip-prefix-{key}") label="Prefix length" hint="Empty: that of the interface" value=row.prefix problem=problem("prefix") />
+            <TextField id=format!("vip-interface-{key}") label=t!("Interface") hint=t!("Empty: the one whose network holds the address") value=row.interface problem=problem("interface") code=true />
+            <TextField id=format!("vip-prefix-{key}") label=t!("Prefix length") hint=t!("Empty: that of the interface") value=row.prefix problem=problem("prefix") />
         </div>
     }
 }

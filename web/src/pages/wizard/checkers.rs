@@ -3,24 +3,25 @@
 use super::draft::Draft;
 use super::{StepCard, StepFoot};
 use crate::components::form::{RepeatList, SelectField, TextField};
+use crate::language::{later, t};
 use crate::rules::wizard::{Step, checker_of_kind, kind_words, number};
 use holdfast_api::checker::{CheckAction, When};
 use holdfast_api::config::{CheckerKind, CheckerSettings, ModuleMode};
 use leptos::prelude::*;
 
 const WHENS: [(When, &str); 5] = [
-    (When::Pre, "before the start on"),
-    (When::Prim, "while primary"),
-    (When::Both, "while started"),
-    (When::Second, "while secondary"),
-    (When::Sec, "while secondary or alone"),
+    (When::Pre, later!("before the start on")),
+    (When::Prim, later!("while primary")),
+    (When::Both, later!("while started")),
+    (When::Second, later!("while secondary")),
+    (When::Sec, later!("while secondary or alone")),
 ];
 const ACTIONS: [(CheckAction, &str); 5] = [
-    (CheckAction::Wait, "Stop the module and wait"),
-    (CheckAction::Restart, "Restart the application"),
-    (CheckAction::StopStart, "Stop, fail over, start again"),
-    (CheckAction::Stop, "Stop, fail over"),
-    (CheckAction::NoAction, "Only show it"),
+    (CheckAction::Wait, later!("Stop the module and wait")),
+    (CheckAction::Restart, later!("Restart the application")),
+    (CheckAction::StopStart, later!("Stop, fail over, start again")),
+    (CheckAction::Stop, later!("Stop, fail over")),
+    (CheckAction::NoAction, later!("Only show it")),
 ];
 
 /// A checker as edited.
@@ -110,8 +111,8 @@ pub fn CheckersStep(
     });
     let row = move |key: usize, row: Row, remove: AnyView| view! { <Checker draft rows key row remove /> };
     view! {
-        <StepCard title="Checkers" lead="Each checker sets a resource up or down; its rule acts when it is down. Virtual addresses bring their own checkers. None is needed for a first try.">
-            <RepeatList rows row make=Row::empty add_label="Add a checker" testid="add-checker" />
+        <StepCard title=t!("Checkers") lead=t!("Each checker sets a resource up or down; its rule acts when it is down. Virtual addresses bring their own checkers. None is needed for a first try.")>
+            <RepeatList rows row make=Row::empty add_label=t!("Add a checker") testid="add-checker" />
         </StepCard>
         <StepFoot draft step=Step::Checkers />
     }
@@ -127,8 +128,8 @@ fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
         })
     };
     let kinds: Vec<_> = CheckerKind::ALL.map(|kind| (kind.as_str().to_owned(), kind_words(kind).0.to_owned())).to_vec();
-    let whens: Vec<_> = WHENS.map(|(when, words)| (when.as_str().to_owned(), words.to_owned())).to_vec();
-    let actions: Vec<_> = ACTIONS.map(|(action, words)| (action.as_str().to_owned(), words.to_owned())).to_vec();
+    let whens: Vec<_> = WHENS.map(|(when, words)| (when.as_str().to_owned(), t(words).to_owned())).to_vec();
+    let actions: Vec<_> = ACTIONS.map(|(action, words)| (action.as_str().to_owned(), t(words).to_owned())).to_vec();
     let before = StoredValue::new(row.kind.get_untracked());
     Effect::new(move || {
         let kind = row.kind.get();
@@ -138,11 +139,11 @@ fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
         }
     });
     view! {
-        <div class="repeat-row"><SelectField id=format!("checker-{key}") label="What is checked" value=row.kind choices=Signal::stored(kinds) />{remove}</div>
+        <div class="repeat-row"><SelectField id=format!("checker-{key}") label=t!("What is checked") value=row.kind choices=Signal::stored(kinds) />{remove}</div>
         <div class="columns">
-            <TextField id=format!("checker-ident-{key}") label="Name" hint="Its resource is called by kind and name, such as `tcp.web`" value=row.ident problem=problem("ident") code=true />
-            <SelectField id=format!("checker-when-{key}") label="It looks" value=row.when choices=Signal::stored(whens) />
-            <SelectField id=format!("checker-action-{key}") label="When it is down" value=row.action choices=Signal::stored(actions) />
+            <TextField id=format!("checker-ident-{key}") label=t!("Name") hint=t!("Its resource is called by kind and name, such as `tcp.web`") value=row.ident problem=problem("ident") code=true />
+            <SelectField id=format!("checker-when-{key}") label=t!("It looks") value=row.when choices=Signal::stored(whens) />
+            <SelectField id=format!("checker-action-{key}") label=t!("When it is down") value=row.action choices=Signal::stored(actions) />
         </div>
         {told(problem("when"))}
         {told(problem("action"))}
@@ -172,17 +173,17 @@ fn Target(
     let looks = !matches!(kind, CheckerKind::Intf | CheckerKind::Custom);
     let answers = matches!(kind, CheckerKind::Tcp | CheckerKind::Ping | CheckerKind::Module);
     let more = match kind {
-        CheckerKind::Custom => Some(("Arguments", "")),
-        CheckerKind::Module => Some(("Address of the node it runs on", "Empty: this node")),
+        CheckerKind::Custom => Some((t!("Arguments"), "")),
+        CheckerKind::Module => Some((t!("Address of the node it runs on"), t!("Empty: this node"))),
         _ => None,
     };
     view! {
         <div class="columns">
             <TextField id=format!("checker-target-{key}") label=label value=row.target problem=target placeholder=example code=true />
             {more.map(|(label, hint)| view! { <TextField id=format!("checker-arg-{key}") label=label hint=hint value=row.arg problem=arg code=true /> })}
-            {ported.then(|| view! { <TextField id=format!("checker-port-{key}") label="Port" value=row.port problem=port /> })}
-            {looks.then(|| view! { <TextField id=format!("checker-interval-{key}") label="Every (ms)" value=row.interval_ms problem=interval /> })}
-            {answers.then(|| view! { <TextField id=format!("checker-timeout-{key}") label="Answer within (ms)" value=row.timeout_ms problem=timeout /> })}
+            {ported.then(|| view! { <TextField id=format!("checker-port-{key}") label=t!("Port") value=row.port problem=port /> })}
+            {looks.then(|| view! { <TextField id=format!("checker-interval-{key}") label=t!("Every (ms)") value=row.interval_ms problem=interval /> })}
+            {answers.then(|| view! { <TextField id=format!("checker-timeout-{key}") label=t!("Answer within (ms)") value=row.timeout_ms problem=timeout /> })}
         </div>
     }
 }

@@ -6,6 +6,7 @@ use crate::client;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{Notice, PerNodeResult};
 use crate::components::tray::results_of;
+use crate::language::t;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
 use crate::store::Console;
@@ -49,16 +50,16 @@ pub fn ConfigureStep(
         console.module(draft.module).is_some_and(|module| module.module.desired == Some(module.module.version))
     });
     view! {
-        <StepCard title="Configure" lead="The module is sent to every node of the cluster. The application is not started yet.">
+        <StepCard title=t!("Configure") lead=t!("The module is sent to every node of the cluster. The application is not started yet.")>
             <div>
                 <button type="button" class="btn primary" data-testid="configure" disabled=move || busy.get() on:click=move |_| send(Vec::new())>
-                    {draw(Icon::Configure)}{move || if configured.get() { "Configure again" } else { "Configure" }}
+                    {draw(Icon::Configure)}{move || if configured.get() { t!("Configure again") } else { t!("Configure") }}
                 </button>
             </div>
             <Show when=move || task.get().is_some()>
                 <PerNodeResult results testid="configure-results" on_retry=Callback::new(move |()| send(failed())) />
             </Show>
-            {move || (state.get() == Some(TaskState::Done)).then(|| view! { <Notice tone=Tone::Ok title="Configured on every node" text="Next: choose the node that holds the newest data." testid="configured" /> })}
+            {move || (state.get() == Some(TaskState::Done)).then(|| view! { <Notice tone=Tone::Ok title=t!("Configured on every node") text=t!("Next: choose the node that holds the newest data.") testid="configured" /> })}
         </StepCard>
         <StepFoot draft step=Step::Configure blocked=Signal::derive(move || !configured.get()) />
     }

@@ -5,6 +5,7 @@ use super::{StepCard, StepFoot};
 use crate::client;
 use crate::components::form::{RepeatList, TextField};
 use crate::components::notice::CheckLine;
+use crate::language::t;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::{Step, path_lines};
 use crate::store::Console;
@@ -39,13 +40,13 @@ pub fn DirectoriesStep(
             draft.message(&format!("directories[{index}]"))
         });
         view! {
-            <div class="repeat-row"><TextField id=format!("directory-{key}") label="Directory" value=path problem placeholder="/srv/ledger" code=true />{remove}</div>
+            <div class="repeat-row"><TextField id=format!("directory-{key}") label=t!("Directory") value=path problem placeholder="/srv/ledger" code=true />{remove}</div>
             <OnNodes path />
         }
     };
     view! {
-        <StepCard title="Replicated directories" lead="Every file below these directories is kept the same on both nodes: a write is acknowledged when both have it. Use the same paths on both nodes. Without any directory only the application fails over, not its data.">
-            <RepeatList rows row make=|| RwSignal::new(String::new()) add_label="Add a directory" testid="add-directory" />
+        <StepCard title=t!("Replicated directories") lead=t!("Every file below these directories is kept the same on both nodes: a write is acknowledged when both have it. Use the same paths on both nodes. Without any directory only the application fails over, not its data.")>
+            <RepeatList rows row make=|| RwSignal::new(String::new()) add_label=t!("Add a directory") testid="add-directory" />
         </StepCard>
         <StepFoot draft step=Step::Directories />
     }
@@ -82,7 +83,7 @@ fn OnNode(node: NodeId, name: String, path: RwSignal<String>) -> impl IntoView {
                 if asked.try_get_value() == Some(mine) {
                     let facts = answer
                         .map_err(|error| error.text())
-                        .and_then(|view| view.paths.into_iter().next().ok_or_else(|| "no answer".to_owned()));
+                        .and_then(|view| view.paths.into_iter().next().ok_or_else(|| t!("no answer").to_owned()));
                     found.set(Some(facts));
                 }
             });

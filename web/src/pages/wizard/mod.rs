@@ -18,6 +18,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::stepper::{StepLink, Stepper};
+use crate::language::{t, tf};
 use crate::rules::tone::Tone;
 use crate::rules::wizard::{Step, number};
 use crate::store::Console;
@@ -38,7 +39,7 @@ pub fn WizardPage() -> impl IntoView {
     move || {
         match module.get() {
         Some(module) if Console::get().role().may(UserRole::Admin) => view! { <Wizard module step /> }.into_any(),
-        Some(_) => view! { <EmptyState icon=Icon::Info title="Only for administrators" text="Your role may not change the configuration." /> }.into_any(),
+        Some(_) => view! { <EmptyState icon=Icon::Info title=t!("Only for administrators") text=t!("Your role may not change the configuration.") /> }.into_any(),
         None => nothing_there().into_any(),
     }
     }
@@ -46,8 +47,8 @@ pub fn WizardPage() -> impl IntoView {
 
 fn nothing_there() -> impl IntoView {
     view! {
-        <EmptyState icon=Icon::Info title="There is no such module" text="It may have been removed.">
-            <A href="/configuration" attr:class="btn primary">"Configuration"</A>
+        <EmptyState icon=Icon::Info title=t!("There is no such module") text=t!("It may have been removed.")>
+            <A href="/configuration" attr:class="btn primary">{t!("Configuration")}</A>
         </EmptyState>
     }
 }
@@ -77,20 +78,20 @@ fn Wizard(module: ModuleId, step: Memo<Option<Step>>) -> impl IntoView {
     let known = Memo::new(move |_| draft.loaded.get() && console.snapshot.with(Option::is_some));
     view! {
         <div class="page narrow">
-            <PageHead title=Signal::derive(move || format!("Module {}", name.get())) />
+            <PageHead title=Signal::derive(move || tf!("Module {0}", 0 = name.get())) />
             <Stepper steps=links current />
             <FileProblems draft />
             {move || { draft.revision.track(); match (known.get(), step.get()) {
                 (true, Some(step)) if !Step::of_mode(mode.get()).contains(&step) => view! { <Redirect path=Step::first(mode.get()).href(module.0) /> }.into_any(),
                 (true, Some(step)) => body(step, draft).into_any(),
                 (true, None) => nothing_there().into_any(),
-                (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text="Reading the module…" /> }.into_any(),
+                (false, _) if draft.problem.with(Option::is_none) && draft.file_problems.with(Vec::is_empty) => view! { <Waiting text=t!("Reading the module…") /> }.into_any(),
                 (false, _) => ().into_any(),
             }}}
             <Conflict draft />
             {move || draft.problem.get().map(|text| view! {
-                <Notice tone=Tone::Bad title="That did not work" text testid="wizard-problem">
-                    <button type="button" class="btn compact" on:click=move |_| draft.read(console)>"Read the saved settings again"</button>
+                <Notice tone=Tone::Bad title=t!("That did not work") text testid="wizard-problem">
+                    <button type="button" class="btn compact" on:click=move |_| draft.read(console)>{t!("Read the saved settings again")}</button>
                 </Notice>
             })}
         </div>
@@ -103,13 +104,13 @@ fn Conflict(draft: Draft) -> impl IntoView {
     let console = Console::get();
     view! {
         <Show when=move || draft.conflict.get()>
-            <Notice tone=Tone::Bad title="Somebody else saved this module meanwhile" text="Nothing was overwritten. Your changes can be put on top of theirs, or dropped." testid="wizard-conflict">
-                <button type="button" class="btn compact primary" data-testid="conflict-mine" on:click=move |_| draft.put_on_theirs(console)>"Put mine on theirs"</button>
-                <button type="button" class="btn compact" data-testid="conflict-theirs" on:click=move |_| draft.read(console)>"Take theirs"</button>
+            <Notice tone=Tone::Bad title=t!("Somebody else saved this module meanwhile") text=t!("Nothing was overwritten. Your changes can be put on top of theirs, or dropped.") testid="wizard-conflict">
+                <button type="button" class="btn compact primary" data-testid="conflict-mine" on:click=move |_| draft.put_on_theirs(console)>{t!("Put mine on theirs")}</button>
+                <button type="button" class="btn compact" data-testid="conflict-theirs" on:click=move |_| draft.read(console)>{t!("Take theirs")}</button>
             </Notice>
         </Show>
         <Show when=move || draft.both.with(|both| !both.is_empty())>
-            <Notice tone=Tone::Busy title="Both changed the same" text=draft.both.with_untracked(|both| format!("Yours stand in: {}. Look at them before you go on.", both.join(", "))) testid="wizard-both" />
+            <Notice tone=Tone::Busy title=t!("Both changed the same") text=draft.both.with_untracked(|both| tf!("Yours stand in: {0}. Look at them before you go on.", 0 = both.join(", "))) testid="wizard-both" />
         </Show>
     }
 }
@@ -120,7 +121,7 @@ fn FileProblems(draft: Draft) -> impl IntoView {
     view! {
         <Show when=move || draft.file_problems.with(|problems| !problems.is_empty())>
             <section class="card card-body stack">
-                <h2>"The module's userconfig.xml has errors"</h2>
+                <h2>{t!("The module's userconfig.xml has errors")}</h2>
                 <ul class="checks">
                     {move || draft.file_problems.get().into_iter().map(|problem| view! { <CheckLine tone=Tone::Bad text=format!("{} {}", problem.field, problem.message) /> }).collect_view()}
                 </ul>
@@ -148,7 +149,7 @@ fn body(step: Step, draft: Draft) -> AnyView {
 #[component]
 fn NameStep(draft: Draft) -> impl IntoView {
     view! {
-        <StepCard title="Name" lead="The name was given when the module was made, and stays.">
+        <StepCard title=t!("Name") lead=t!("The name was given when the module was made, and stays.")>
             <p><strong>{move || draft.settings.with(|settings| settings.name.clone())}</strong></p>
         </StepCard>
         <StepFoot draft step=Step::Name />
@@ -226,9 +227,9 @@ pub fn StepFoot(
     };
     view! {
         <div class="wizard-foot">
-            <A href=back attr:class="btn" attr:data-testid="wizard-back">{draw(Icon::Back)}"Back"</A>
+            <A href=back attr:class="btn" attr:data-testid="wizard-back">{draw(Icon::Back)}{t!("Back")}</A>
             <button type="button" class="btn primary" data-testid="wizard-next" disabled=move || draft.busy.get() || !draft.is_right(step) || blocked.get() on:click=go>
-                {move || if draft.busy.get() { "Saving…" } else { "Next" }}{draw(Icon::Forward)}
+                {move || if draft.busy.get() { t!("Saving…") } else { t!("Next") }}{draw(Icon::Forward)}
             </button>
         </div>
     }

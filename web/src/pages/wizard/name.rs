@@ -6,6 +6,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::notice::Notice;
 use crate::components::shell::PageHead;
 use crate::components::stepper::{StepLink, Stepper};
+use crate::language::{t, tf};
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
 use crate::store::Console;
@@ -28,7 +29,7 @@ pub fn NewModulePage() -> impl IntoView {
         let name = name.get();
         let taken =
             console.read(|snapshot| snapshot.modules.iter().any(|module| module.module.name == name)).unwrap_or(false);
-        check_name(&name).err().or_else(|| taken.then(|| "Another module has this name.".to_owned()))
+        check_name(&name).err().or_else(|| taken.then(|| t!("Another module has this name.").to_owned()))
     });
     let navigate = use_navigate();
     let submit = move |event: ev::SubmitEvent| {
@@ -52,16 +53,16 @@ pub fn NewModulePage() -> impl IntoView {
     let steps = Step::ALL.map(|step| StepLink { label: step.label(), href: None }).to_vec();
     view! {
         <div class="page narrow">
-            <PageHead title=Signal::derive(move || format!("New module from {}", template.get())) />
+            <PageHead title=Signal::derive(move || tf!("New module from {0}", 0 = template.get())) />
             <Stepper steps=Signal::stored(steps) current=Signal::stored(0) />
             <form class="card" on:submit=submit>
                 <div class="card-body stack">
-                    <TextField id="module-name" label="Name of the module" hint="a-z, 0-9, _ and -, beginning with a letter. It is part of the health address and of file names, and stays." value=name problem />
-                    {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title="The module was not made" text /> })}
+                    <TextField id="module-name" label=t!("Name of the module") hint=t!("a-z, 0-9, _ and -, beginning with a letter. It is part of the health address and of file names, and stays.") value=name problem />
+                    {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The module was not made") text /> })}
                 </div>
                 <div class="card-foot">
-                    <A href="/configuration" attr:class="btn">"Cancel"</A>
-                    <button class="btn primary" data-testid="wizard-next" disabled=move || busy.get() || problem.get().is_some()>"Confirm"{draw(Icon::Forward)}</button>
+                    <A href="/configuration" attr:class="btn">{t!("Cancel")}</A>
+                    <button class="btn primary" data-testid="wizard-next" disabled=move || busy.get() || problem.get().is_some()>{t!("Confirm")}{draw(Icon::Forward)}</button>
                 </div>
             </form>
         </div>

@@ -4,6 +4,7 @@ use super::draft::Draft;
 use super::{Number, StepCard, StepFoot};
 use crate::components::form::Problem;
 use crate::components::notice::Notice;
+use crate::language::t;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
 use crate::store::Console;
@@ -28,22 +29,22 @@ pub fn NetworksStep(
     let networks_problem = Signal::derive(move || draft.message("networks"));
     let flow_problem = Signal::derive(move || draft.message("flow"));
     view! {
-        <StepCard title="Networks" lead="On every network chosen here the nodes tell each other that they live. The other node counts as lost only when it is silent on all of them.">
-            <fieldset class="stack tight" aria-label="Networks">
+        <StepCard title=t!("Networks") lead=t!("On every network chosen here the nodes tell each other that they live. The other node counts as lost only when it is silent on all of them.")>
+            <fieldset class="stack tight" aria-label=t!("Networks")>
                 {move || lans.get().into_iter().map(|lan| view! { <Network draft lan /> }).collect_view()}
             </fieldset>
             <Problem id="networks" problem=networks_problem />
             <Problem id="flow" problem=flow_problem />
             <Show when=move || one.get()>
-                <Notice tone=Tone::Busy title="Only one network" text="If it is cut, the nodes cannot hear each other. A second one makes this unlikely.">
-                    <A href="/cluster" attr:class="btn compact">"Networks of the cluster"</A>
+                <Notice tone=Tone::Busy title=t!("Only one network") text=t!("If it is cut, the nodes cannot hear each other. A second one makes this unlikely.")>
+                    <A href="/cluster" attr:class="btn compact">{t!("Networks of the cluster")}</A>
                 </Notice>
             </Show>
         </StepCard>
-        <StepCard title="Timing" lead="How soon a silent node counts as lost. A short time fails over sooner; a long one bears a busy network better.">
+        <StepCard title=t!("Timing") lead=t!("How soon a silent node counts as lost. A short time fails over sooner; a long one bears a busy network better.")>
             <div class="columns">
-                <Number draft id="pulse_ms" label="Heartbeat every (ms)" read=|settings| settings.pulse_ms write=|settings, value| settings.pulse_ms = value />
-                <Number draft id="timeout_ms" label="Lost after silence of (ms)" read=|settings| settings.timeout_ms write=|settings, value| settings.timeout_ms = value />
+                <Number draft id="pulse_ms" label=t!("Heartbeat every (ms)") read=|settings| settings.pulse_ms write=|settings, value| settings.pulse_ms = value />
+                <Number draft id="timeout_ms" label=t!("Lost after silence of (ms)") read=|settings| settings.timeout_ms write=|settings, value| settings.timeout_ms = value />
             </div>
         </StepCard>
         <StepFoot draft step=Step::Networks />
@@ -78,8 +79,8 @@ fn Network(draft: Draft, lan: String) -> impl IntoView {
     view! {
         <div class="network-row">
             <label class="row tight"><input type="checkbox" data-testid=format!("network-{lan}") prop:checked=move || beats.get() on:change=toggle /><strong>{lan.clone()}</strong></label>
-            <label class="row tight"><input type="radio" name="flow" data-testid=format!("flow-{lan}") prop:checked=move || flows.get() disabled=move || !beats.get() on:change=choose /><span>"carries the replication"</span></label>
-            <Show when=move || !known.get()><span class="small muted">"The cluster has no such network."</span></Show>
+            <label class="row tight"><input type="radio" name="flow" data-testid=format!("flow-{lan}") prop:checked=move || flows.get() disabled=move || !beats.get() on:change=choose /><span>{t!("carries the replication")}</span></label>
+            <Show when=move || !known.get()><span class="small muted">{t!("The cluster has no such network.")}</span></Show>
         </div>
     }
 }

@@ -6,6 +6,7 @@ use crate::client;
 use crate::components::form::{RepeatList, SelectField, TextField};
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::Waiting;
+use crate::language::{t, tf};
 use crate::rules::wizard::{Step, checker_for, number};
 use crate::store::Console;
 use holdfast_api::agent::ProcessFacts;
@@ -87,10 +88,10 @@ pub fn ProcessesStep(
     });
     let row = move |key: usize, row: Row, remove: AnyView| view! { <Checker draft rows key row remove /> };
     view! {
-        <StepCard title="Process checkers" lead="These processes are watched on the primary. When one is missing, the application is restarted there; after too many restarts the module stops and the other node takes over. No checker is needed for a first try.">
-            <RepeatList rows row make=make add_label="Add a process" testid="add-process" />
+        <StepCard title=t!("Process checkers") lead=t!("These processes are watched on the primary. When one is missing, the application is restarted there; after too many restarts the module stops and the other node takes over. No checker is needed for a first try.")>
+            <RepeatList rows row make=make add_label=t!("Add a process") testid="add-process" />
             <Picker pick />
-            <div class="limited"><Number draft id="polltimer_s" label="Look at processes every (s)" read=|settings| settings.polltimer_s write=|settings, value| settings.polltimer_s = value /></div>
+            <div class="limited"><Number draft id="polltimer_s" label=t!("Look at processes every (s)") read=|settings| settings.polltimer_s write=|settings, value| settings.polltimer_s = value /></div>
         </StepCard>
         <StepFoot draft step=Step::Processes />
     }
@@ -105,22 +106,22 @@ fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
         })
     };
     let actions = [
-        ("restart", "Restart the application"),
-        ("stopstart", "Stop, fail over, start again"),
-        ("stop", "Stop, fail over"),
-        ("noaction", "Only say so"),
+        ("restart", t!("Restart the application")),
+        ("stopstart", t!("Stop, fail over, start again")),
+        ("stop", t!("Stop, fail over")),
+        ("noaction", t!("Only say so")),
     ];
     let mut choices = actions.map(|(word, label)| (word.to_owned(), label.to_owned())).to_vec();
     let program = row.action.get_untracked();
     if !actions.iter().any(|(word, _)| *word == program) {
-        choices.push((program.clone(), format!("Run {program}")));
+        choices.push((program.clone(), tf!("Run {program}", program)));
     }
     view! {
-        <div class="repeat-row"><TextField id=format!("process-{key}") label="Command name" value=row.name problem=problem("name") placeholder="postgres" code=true />{remove}</div>
+        <div class="repeat-row"><TextField id=format!("process-{key}") label=t!("Command name") value=row.name problem=problem("name") placeholder="postgres" code=true />{remove}</div>
         <div class="columns">
-            <TextField id=format!("argregex-{key}") label="Arguments match" hint="Regular expression on the command line; empty: any" value=row.argregex problem=problem("argregex") code=true />
-            <TextField id=format!("atleast-{key}") label="At least" hint="How many must run" value=row.atleast problem=problem("atleast") />
-            <SelectField id=format!("action-{key}") label="When one is missing" value=row.action choices=Signal::stored(choices) />
+            <TextField id=format!("argregex-{key}") label=t!("Arguments match") hint=t!("Regular expression on the command line; empty: any") value=row.argregex problem=problem("argregex") code=true />
+            <TextField id=format!("atleast-{key}") label=t!("At least") hint=t!("How many must run") value=row.atleast problem=problem("atleast") />
+            <SelectField id=format!("action-{key}") label=t!("When one is missing") value=row.action choices=Signal::stored(choices) />
         </div>
     }
 }
@@ -153,16 +154,16 @@ fn Picker(pick: Callback<String>) -> impl IntoView {
     };
     view! {
         <div class="stack tight">
-            <h3>"Pick from what runs now"</h3>
+            <h3>{t!("Pick from what runs now")}</h3>
             <div class="row tight">
                 {nodes.into_iter().map(|(node, name)| view! {
                     <button type="button" class="btn compact" data-testid=format!("processes-of-{name}") aria-pressed=move || (open.get() == Some(node)).to_string() on:click=move |_| list(node)>{name.clone()}</button>
                 }).collect_view()}
             </div>
             {move || problem.get().map(|text| view! { <p class="problem">{draw(Icon::Alert)}{text}</p> })}
-            <Show when=move || open.get().is_some() && found.with(Option::is_none) && problem.with(Option::is_none)><Waiting text="Asking the node…" /></Show>
+            <Show when=move || open.get().is_some() && found.with(Option::is_none) && problem.with(Option::is_none)><Waiting text=t!("Asking the node…") /></Show>
             <Show when=move || found.with(Option::is_some)>
-                <TextField id="process-filter" label="Filter" value=filter />
+                <TextField id="process-filter" label=t!("Filter") value=filter />
                 <div class="process-list" data-testid="process-list">
                     {move || shown().into_iter().map(|process| {
                         let name = process.name.clone();

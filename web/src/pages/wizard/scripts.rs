@@ -2,7 +2,10 @@
 
 use super::draft::Draft;
 use super::{Number, StepCard, StepFoot};
-use crate::components::form::{TextArea, TextField};
+use crate::components::editor::CodeEditor;
+use crate::components::form::TextField;
+use crate::components::notice::prose;
+use crate::language::{t, tf};
 use crate::rules::wizard::{Step, is_main_script, script_hint};
 use holdfast_api::config::{ModuleMode, SCRIPT_NAMES};
 use leptos::prelude::*;
@@ -16,10 +19,14 @@ pub fn ScriptsStep(
     let mode = draft.settings.with_untracked(|settings| settings.mode);
     let lead = match mode {
         ModuleMode::Mirror => {
-            "start_prim starts the application on the node that becomes primary; stop_prim stops it there. What they print is in the application log. A stop script is called again with `force` when the application must go at once."
+            t!(
+                "start_prim starts the application on the node that becomes primary; stop_prim stops it there. What they print is in the application log. A stop script is called again with `force` when the application must go at once."
+            )
         }
         ModuleMode::Light => {
-            "start_both starts the application; stop_both stops it. What they print is in the application log. A stop script is called again with `force` when the application must go at once."
+            t!(
+                "start_both starts the application; stop_both stops it. What they print is in the application log. A stop script is called again with `force` when the application must go at once."
+            )
         }
     };
     let (main, others): (Vec<&'static str>, Vec<&'static str>) =
@@ -28,17 +35,17 @@ pub fn ScriptsStep(
         others.iter().filter(|name| settings.scripts.get(**name).is_some_and(|text| !text.is_empty())).count()
     });
     view! {
-        <StepCard title="Scripts" lead=lead>
+        <StepCard title=t!("Scripts") lead=lead>
             {main.into_iter().map(|name| view! { <Script draft name /> }).collect_view()}
             <details>
-                <summary>{format!("Further scripts ({used} used)")}</summary>
+                <summary>{tf!("Further scripts ({used} used)", used)}</summary>
                 <div class="stack">{others.into_iter().map(|name| view! { <Script draft name /> }).collect_view()}</div>
             </details>
         </StepCard>
-        <StepCard title="Restarts" lead="How often the application is restarted before the module stops here and the other node takes over.">
+        <StepCard title=t!("Restarts") lead=t!("How often the application is restarted before the module stops here and the other node takes over.")>
             <div class="columns">
-                <Number draft id="maxloop" label="Restarts before failover" read=|settings| settings.maxloop write=|settings, value| settings.maxloop = value />
-                <Number draft id="loop_interval_h" label="Counted within (hours)" read=|settings| settings.loop_interval_h write=|settings, value| settings.loop_interval_h = value />
+                <Number draft id="maxloop" label=t!("Restarts before failover") read=|settings| settings.maxloop write=|settings, value| settings.maxloop = value />
+                <Number draft id="loop_interval_h" label=t!("Counted within (hours)") read=|settings| settings.loop_interval_h write=|settings, value| settings.loop_interval_h = value />
             </div>
         </StepCard>
         <Macros draft />
@@ -63,7 +70,13 @@ fn Script(draft: Draft, name: &'static str) -> impl IntoView {
         }
     });
     let problem = Signal::derive(move || draft.message(&format!("scripts.{name}")));
-    view! { <TextArea id=format!("script-{name}") label=name hint=script_hint(name) value=text problem /> }
+    view! {
+        <div class="field">
+            <span class="label mono">{name}</span>
+            <p class="hint">{prose(script_hint(name))}</p>
+            <CodeEditor id=format!("script-{name}") label=name.to_owned() path=format!("bin/{name}") text on_input=Callback::new(move |typed| text.set(typed)) problem />
+        </div>
+    }
 }
 
 /// The macros of the file: what stands for each name.
@@ -89,7 +102,7 @@ fn Macros(draft: Draft) -> impl IntoView {
     };
     let fields = names.into_iter().enumerate().map(field).collect_view();
     view! {
-        <StepCard title="Macros" lead="Names in userconfig.xml and the text that is put in their place. Fields of other steps that use them follow when this is saved.">
+        <StepCard title=t!("Macros") lead=t!("Names in userconfig.xml and the text that is put in their place. Fields of other steps that use them follow when this is saved.")>
             <div class="columns">{fields}</div>
         </StepCard>
     }

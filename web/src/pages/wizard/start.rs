@@ -7,6 +7,7 @@ use crate::components::dialog::Question;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, Notice, Waiting};
 use crate::components::state::{ResyncProgress, StateBadge};
+use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
@@ -105,10 +106,10 @@ pub fn StartStep(
             Stage::Second => view! { <SecondStart draft nodes /> }.into_any(),
             Stage::Done => view! { <Done name=name.get() /> }.into_any(),
         }}
-        <section class="card" aria-label="States">
+        <section class="card" aria-label=t!("States")>
             <ul class="results" data-testid="start-states">
                 {move || nodes.get().into_iter().map(|on| view! {
-                    <li><span></span><strong>{console.node_name(on.node)}</strong><p class="small muted">{on.report.as_ref().map(state_text)}" "<a href=crate::pages::control::href(draft.module, on.node)>"Its log"</a></p><StateBadge testid=format!("start-state-{}", console.node_name(on.node)) on /></li>
+                    <li><span></span><strong>{console.node_name(on.node)}</strong><p class="small muted">{on.report.as_ref().map(state_text)}" "<a href=crate::pages::control::href(draft.module, on.node)>{t!("Its log")}</a></p><StateBadge testid=format!("start-state-{}", console.node_name(on.node)) on /></li>
                 }).collect_view()}
             </ul>
         </section>
@@ -137,12 +138,12 @@ fn LightStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
         let start =
             move |_| console.start_task(client::command(draft.module, ModuleCommand::Start, vec![node]), |_| ());
         let name = console.node_name(node);
-        view! { <button type="button" class="btn primary" data-testid=format!("start-{name}") disabled=move || !stopped.get() on:click=start>{draw(Icon::Start)}{format!("Start on {name}")}</button> }
+        view! { <button type="button" class="btn primary" data-testid=format!("start-{name}") disabled=move || !stopped.get() on:click=start>{draw(Icon::Start)}{tf!("Start on {name}", name)}</button> }
     };
     view! {
-        <StepCard title="Start the application" lead="A light module runs on each node by itself: start it where the application shall run. There is no failover.">
+        <StepCard title=t!("Start the application") lead=t!("A light module runs on each node by itself: start it where the application shall run. There is no failover.")>
             <div class="row">{move || ids.get().into_iter().map(button).collect_view()}</div>
-            <div><A href="/control" attr:class="btn" attr:data-testid="to-control">{draw(Icon::Control)}"To Control"</A></div>
+            <div><A href="/control" attr:class="btn" attr:data-testid="to-control">{draw(Icon::Control)}{t!("To Control")}</A></div>
         </StepCard>
     }
 }
@@ -175,8 +176,8 @@ fn Choose(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
         console.start_task(client::command(draft.module, ModuleCommand::Prim, vec![node]), move |_| busy.set(false));
     };
     view! {
-        <StepCard title="Which node has the newest data?" lead="Neither copy is the reference yet. The node chosen here starts as primary, and its files are copied to the other node. Make a copy of the directories first if you are not sure.">
-            <fieldset class="columns" aria-label="Node with the newest data" data-testid="newest">
+        <StepCard title=t!("Which node has the newest data?") lead=t!("Neither copy is the reference yet. The node chosen here starts as primary, and its files are copied to the other node. Make a copy of the directories first if you are not sure.")>
+            <fieldset class="columns" aria-label=t!("Node with the newest data") data-testid="newest">
                 {move || ids.get().into_iter().map(|node| view! { <NodeChoice node nodes chosen picked /> }).collect_view()}
             </fieldset>
             <ul class="checks" aria-live="polite" data-testid="overwrite">
@@ -184,7 +185,7 @@ fn Choose(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
             </ul>
             <div>
                 <button type="button" class="btn primary" data-testid="start-primary" disabled=move || busy.get() || chosen.get().is_none() on:click=start>
-                    {draw(Icon::Primary)}{move || chosen.get().map_or_else(|| "Start as primary".to_owned(), |node| format!("Start {} as primary", console.node_name(node)))}
+                    {draw(Icon::Primary)}{move || chosen.get().map_or_else(|| t!("Start as primary").to_owned(), |node| tf!("Start {0} as primary", 0 = console.node_name(node)))}
                 </button>
             </div>
         </StepCard>
@@ -215,8 +216,8 @@ fn NodeChoice(
             <div class="stack tight">
                 <h3>{name.clone()}</h3>
                 <dl class="facts">
-                    <dt>"Holds"</dt><dd>{move || held().map_or_else(|| "not counted yet".to_owned(), |held| text::inventory(&held))}</dd>
-                    <dt>"Latest change"</dt><dd>{move || held().map_or_else(|| "–".to_owned(), |held| platform::date_time(held.changed_unix_ms))}</dd>
+                    <dt>{t!("Holds")}</dt><dd>{move || held().map_or_else(|| t!("not counted yet").to_owned(), |held| text::inventory(&held))}</dd>
+                    <dt>{t!("Latest change")}</dt><dd>{move || held().map_or_else(|| "–".to_owned(), |held| platform::date_time(held.changed_unix_ms))}</dd>
                 </dl>
             </div>
         </label>
@@ -261,24 +262,24 @@ fn SecondStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
             });
         };
         console.ask(Question {
-            title: format!("Start {name} as secondary?"),
+            title: tf!("Start {name} as secondary?", name),
             consequences: vec![overwrite_text(&primary.get_untracked(), &name, inventory(&on).as_ref())],
-            confirm: "Start".to_owned(),
+            confirm: t!("Start").to_owned(),
             danger: inventory(&on).is_none_or(|held| held.entries > 0),
             act: Arc::new(act),
         });
     };
     view! {
-        <StepCard title="Start the second node" lead="The application runs. Until the second node follows there is no redundancy.">
+        <StepCard title=t!("Start the second node") lead=t!("The application runs. Until the second node follows there is no redundancy.")>
             {move || match resync.get() {
                 Some(resync) => view! { <ResyncProgress resync /> }.into_any(),
-                None if !primary_ready.get() => view! { <Waiting text=format!("Starting {} as primary…", primary.get()) /> }.into_any(),
+                None if !primary_ready.get() => view! { <Waiting text=tf!("Starting {0} as primary…", 0 = primary.get()) /> }.into_any(),
                 None if waits.get() => ().into_any(),
-                None => view! { <Waiting text="The second node is starting…" /> }.into_any(),
+                None => view! { <Waiting text=t!("The second node is starting…") /> }.into_any(),
             }}
             <div>
                 <button type="button" class="btn primary" data-testid="start-second" disabled=move || busy.get() || !primary_ready.get() || !waits.get() on:click=start>
-                    {draw(Icon::Secondary)}{move || other.with(|other| other.as_ref().map_or_else(|| "Start the second node".to_owned(), |on| format!("Start {} as secondary", console.node_name(on.node))))}
+                    {draw(Icon::Secondary)}{move || other.with(|other| other.as_ref().map_or_else(|| t!("Start the second node").to_owned(), |on| tf!("Start {0} as secondary", 0 = console.node_name(on.node))))}
                 </button>
             </div>
         </StepCard>
@@ -289,11 +290,11 @@ fn SecondStart(draft: Draft, nodes: Memo<Vec<ModuleOnNode>>) -> impl IntoView {
 fn Done(name: String) -> impl IntoView {
     let path = format!("http://<node>:9010/var/modules/{name}/ready.txt");
     view! {
-        <StepCard title="The cluster is operational" lead="The application runs on the primary; every write is on both nodes before it is acknowledged.">
-            <Notice tone=Tone::Ok title="Primary and secondary are ready" text="A failure of the primary is followed by an automatic failover to the secondary." testid="operational" />
-            <p>"Point the health check of a load balancer at "<code>{path}</code>": it answers 200 on the primary and 404 elsewhere."</p>
-            <p>"Once all is right, switch on the start at boot of each node in Control."</p>
-            <div><A href="/control" attr:class="btn primary" attr:data-testid="to-control">{draw(Icon::Control)}"To Control"</A></div>
+        <StepCard title=t!("The cluster is operational") lead=t!("The application runs on the primary; every write is on both nodes before it is acknowledged.")>
+            <Notice tone=Tone::Ok title=t!("Primary and secondary are ready") text=t!("A failure of the primary is followed by an automatic failover to the secondary.") testid="operational" />
+            <p>{t!("Point the health check of a load balancer at")}" "<code>{path}</code>{t!(": it answers 200 on the primary and 404 elsewhere.")}</p>
+            <p>{t!("Once all is right, switch on the start at boot of each node in Control.")}</p>
+            <div><A href="/control" attr:class="btn primary" attr:data-testid="to-control">{draw(Icon::Control)}{t!("To Control")}</A></div>
         </StepCard>
     }
 }

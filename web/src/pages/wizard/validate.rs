@@ -6,6 +6,7 @@ use crate::client;
 use crate::components::diff::diff;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, Notice, Waiting};
+use crate::language::{t, tf};
 use crate::rules::tone::Tone;
 use crate::rules::wizard::{Step, node_checks, path_lines};
 use crate::store::Console;
@@ -38,12 +39,12 @@ pub fn ValidateStep(
         verdict.with(|verdict| verdict.as_ref().is_none_or(|verdict| !verdict.problems.is_empty()))
     });
     view! {
-        <StepCard title="Validate" lead="The settings, the userconfig.xml made from them, and the directories on each node are checked. Nothing is changed on the nodes.">
-            <div><button type="button" class="btn" data-testid="validate" on:click=move |_| ask()>{draw(Icon::Refresh)}"Validate again"</button></div>
+        <StepCard title=t!("Validate") lead=t!("The settings, the userconfig.xml made from them, and the directories on each node are checked. Nothing is changed on the nodes.")>
+            <div><button type="button" class="btn" data-testid="validate" on:click=move |_| ask()>{draw(Icon::Refresh)}{t!("Validate again")}</button></div>
             {move || match (verdict.get(), problem.get()) {
                 (Some(verdict), _) => view! { <Verdict verdict module=draft.module /> }.into_any(),
-                (None, Some(text)) => view! { <Notice tone=Tone::Bad title="The check could not be made" text /> }.into_any(),
-                (None, None) => view! { <Waiting text="Checking the form and asking the nodes…" /> }.into_any(),
+                (None, Some(text)) => view! { <Notice tone=Tone::Bad title=t!("The check could not be made") text /> }.into_any(),
+                (None, None) => view! { <Waiting text=t!("Checking the form and asking the nodes…") /> }.into_any(),
             }}
         </StepCard>
         <StepFoot draft step=Step::Validate blocked />
@@ -54,9 +55,9 @@ pub fn ValidateStep(
 fn Verdict(verdict: ValidateView, module: ModuleId) -> impl IntoView {
     let clean = verdict.problems.is_empty();
     let summary = match (clean, verdict.warnings.is_empty()) {
-        (true, true) => (Tone::Ok, "Everything is right", ""),
-        (true, false) => (Tone::Busy, "Right, with things to mind", "They do not stand in the way."),
-        (false, _) => (Tone::Bad, "This cannot be configured yet", "Mend what is listed below."),
+        (true, true) => (Tone::Ok, t!("Everything is right"), ""),
+        (true, false) => (Tone::Busy, t!("Right, with things to mind"), t!("They do not stand in the way.")),
+        (false, _) => (Tone::Bad, t!("This cannot be configured yet"), t!("Mend what is listed below.")),
     };
     let userconfig = verdict.userconfig.clone();
     view! {
@@ -69,7 +70,7 @@ fn Verdict(verdict: ValidateView, module: ModuleId) -> impl IntoView {
         <Changes module new=userconfig.clone() />
         {(!userconfig.is_empty()).then(|| view! {
             <details>
-                <summary>"The userconfig.xml that is configured"</summary>
+                <summary>{t!("The userconfig.xml that is configured")}</summary>
                 <pre class="mono" tabindex="0">{userconfig}</pre>
             </details>
         })}
@@ -86,7 +87,7 @@ fn found(problem: &FieldProblem, tone: Tone, module: ModuleId) -> impl IntoView 
     };
     view! {
         <CheckLine tone text />
-        {(tone == Tone::Bad && step != Step::Name).then(|| view! { <li><span></span><A href=step.href(module.0)>{format!("Mend it in {}", step.label())}</A></li> })}
+        {(tone == Tone::Bad && step != Step::Name).then(|| view! { <li><span></span><A href=step.href(module.0)>{tf!("Mend it in {0}", 0 = step.label())}</A></li> })}
     }
 }
 
@@ -107,7 +108,7 @@ fn Changes(module: ModuleId, new: String) -> impl IntoView {
     view! {
         {move || old.get().map(|old| view! {
             <section class="stack tight">
-                <h3>"Changes of userconfig.xml to what is configured"</h3>
+                <h3>{t!("Changes of userconfig.xml to what is configured")}</h3>
                 {diff(&old, &new)}
             </section>
         })}
@@ -172,7 +173,7 @@ fn matrix(nodes: &[NodePaths], module: ModuleId) -> impl IntoView + use<> {
         view! { <tr><th scope="row" class="mono">{path}</th>{cells}</tr> }
     };
     let rows = paths.into_iter().map(row).collect_view();
-    let first = if nodes_asked { "Directory" } else { "Check" };
+    let first = if nodes_asked { t!("Directory") } else { t!("Check") };
     view! {
         <ul class="checks">{errors.into_iter().map(|text| view! { <CheckLine tone=Tone::Bad text /> }).collect_view()}</ul>
         <div class="table-wrap">

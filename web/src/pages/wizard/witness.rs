@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::{StepCard, StepFoot};
 use crate::components::form::TextField;
+use crate::language::t;
 use crate::rules::witness::{CHOICES, Choice};
 use crate::rules::wizard::Step;
 use holdfast_api::config::{WitnessKind, WitnessSettings};
@@ -27,15 +28,15 @@ pub fn WitnessStep(
     });
     let problem = Signal::derive(move || draft.message("witness"));
     view! {
-        <StepCard title="Witness" lead="When the nodes cannot hear each other, neither knows whether the other is lost or only cut off. A witness tells which one may go on.">
-            <fieldset class="stack" aria-label="Witness">
+        <StepCard title=t!("Witness") lead=t!("When the nodes cannot hear each other, neither knows whether the other is lost or only cut off. A witness tells which one may go on.")>
+            <fieldset class="stack" aria-label=t!("Witness")>
                 {CHOICES.into_iter().map(|choice| view! { <One choice kind /> }).collect_view()}
             </fieldset>
             {move || asked.get().then(|| {
                 let (label, hint, example) = if kind.get() == WitnessKind::Etcd {
-                    ("Members of etcd", "URLs, separated by blanks", "http://192.0.2.5:2379 http://192.0.2.6:2379")
+                    (t!("Members of etcd"), t!("URLs, separated by blanks"), "http://192.0.2.5:2379 http://192.0.2.6:2379")
                 } else {
-                    ("Addresses to ping", "Addresses or names, separated by blanks; one answer is enough", "192.0.2.1 192.0.2.2")
+                    (t!("Addresses to ping"), t!("Addresses or names, separated by blanks; one answer is enough"), "192.0.2.1 192.0.2.2")
                 };
                 view! { <TextField id="witness-addresses" label=label hint=hint value=typed problem placeholder=example code=true /> }
             })}
@@ -50,9 +51,9 @@ fn One(choice: Choice, kind: RwSignal<WitnessKind>) -> impl IntoView {
         <label class="choice">
             <input type="radio" name="witness" data-testid=format!("witness-{}", choice.word) prop:checked=move || kind.get() == choice.kind on:change=move |_| kind.set(choice.kind) />
             <div class="stack tight">
-                <h3>{choice.title}</h3>
-                <p>{choice.guarantee}</p>
-                <p class="small muted">{choice.price}</p>
+                <h3>{t(choice.title)}</h3>
+                <p>{t(choice.guarantee)}</p>
+                <p class="small muted">{t(choice.price)}</p>
             </div>
         </label>
     }

@@ -22,6 +22,7 @@ impl Writer<'_> {
                 68
             }
             ResyncStep::Flush { request, flush } => self.numbers(69, &[*request, *flush]),
+            ResyncStep::Mark { request, base, flush } => self.numbers(73, &[*request, *base, *flush]),
             ResyncStep::Complete => 70,
             ResyncStep::Begin { full } => {
                 self.u8(u8::from(*full));
@@ -69,6 +70,7 @@ impl Reader<'_> {
             69 => ResyncStep::Flush { request: self.u64()?, flush: self.u64()? },
             70 => ResyncStep::Complete,
             71 => ResyncStep::Begin { full: self.flag()? },
+            73 => ResyncStep::Mark { request: self.u64()?, base: self.u64()?, flush: self.u64()? },
             _ => {
                 let directory = self.id()?;
                 let count = self.u32()?;

@@ -1,9 +1,9 @@
 //! Attributes: getattr, and setattr (truncate, chmod, chown, utimens).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, Gid, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
 
 use super::data::{clear_suid_bits, without_suid};
 use crate::front::change::Change;
@@ -14,9 +14,10 @@ use crate::front::session::Connection;
 use crate::front::wire::{SetAttr, valid};
 use crate::op::{Attributes, FileKind, Op};
 use crate::track::Touch;
-use crate::tree::handle::proc_path;
-use crate::tree::{Level, Result, Status};
+use crate::tree::{Level, Result, Status, handle};
 
+/// The kernel marks a request like this when it hands it out again, the process that had read it being gone.
+const RESENT: u64 = 1 << 63;
 /// Shrinking by more than this takes the file system a while: not on a reader thread.
 const LONG_TRUNCATE: u64 = 16 << 20;
 
@@ -55,7 +56,7 @@ impl Connection {
         let applied = apply(&fd, wanted, inode.kind());
         // Also after a failure: some of it may have been done.
         let now = Status::of(&*fd)?;
-        let attributes = result_of(wanted, &before, &now);
+        let attributes = result_of(wanted, (&before, unique & RESENT != 0), &now);
         if prepared.replicable && attributes != Attributes::default() {
             change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
         }
@@ -87,7 +88,7 @@ fn apply(fd: &OwnedFd, wanted: SetAttr, kind: FileKind) -> Result<()> {
         rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)?;
     }
     if has(valid::MODE) {
-        rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(wanted.mode & 0o7777))?;
+        handle::chmod(fd, wanted.mode & 0o7777)?;
     }
     if has(valid::ATIME) || has(valid::MTIME) {
         let times = Timestamps {
@@ -107,19 +108,22 @@ fn timespec(set: bool, now: bool, time: (i64, u32)) -> Timespec {
     }
 }
 
-/// What the peer has to set: the outcome of what was asked, and whatever else changed by it (an owner's change clears
-/// set-uid).
-fn result_of(wanted: SetAttr, before: &Status, now: &Status) -> Attributes {
+/// What the peer has to set: what changed, asked for or by the way (an owner's change clears set-uid). It has the rest
+/// already: the kernel lets nobody change attributes of this object before the answer to whoever did so last. A request
+/// that an earlier process may have carried out (`again`) tells all that was asked for.
+fn result_of(wanted: SetAttr, (before, again): (&Status, bool), now: &Status) -> Attributes {
     let has = |bit| wanted.valid & bit != 0;
     let size = has(valid::SIZE).then_some(now.size);
-    let mode = (has(valid::MODE) || before.permissions() != now.permissions()).then_some(now.permissions());
-    // A chown that changes nothing clears set-uid all the same: mode goes with every change of owner.
-    let owner = has(valid::UID) || has(valid::GID);
+    let uid = (before.uid != now.uid || again && has(valid::UID)).then_some(now.uid);
+    let gid = (before.gid != now.gid || again && has(valid::GID)).then_some(now.gid);
+    // An owner set on the peer clears set-uid there: mode goes with every change of owner.
+    let owner = (uid.is_some() || gid.is_some()) && now.kind() != FileKind::Symlink;
+    let mode = owner || before.permissions() != now.permissions() || again && has(valid::MODE);
     Attributes {
         size,
-        mode: mode.or(owner.then_some(now.permissions()).filter(|_| now.kind() != FileKind::Symlink)),
-        uid: has(valid::UID).then_some(now.uid),
-        gid: has(valid::GID).then_some(now.gid),
+        mode: mode.then_some(now.permissions()),
+        uid,
+        gid,
         accessed: has(valid::ATIME).then_some(now.accessed),
         modified: (has(valid::MTIME) || size.is_some()).then_some(now.modified),
     }
@@ -133,6 +137,6 @@ pub(in crate::front) fn clear_sgid(fd: &OwnedFd) -> Result<Option<u32>> {
     if cleared == permissions {
         return Ok(None);
     }
-    rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(cleared))?;
+    handle::chmod(fd, cleared)?;
     Ok(Some(cleared))
 }

@@ -124,7 +124,7 @@ impl Connection {
         }
         if let Ok(status) = self.inodes.status(inode) {
             let attributes = Attributes { modified: Some(status.modified), ..Attributes::default() };
-            change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
+            change.submit_later(&Op::SetAttributes { id: inode.id(), attributes });
         }
     }
 
@@ -269,7 +269,7 @@ pub(in crate::front) fn clear_suid_bits(fd: impl AsFd) -> Result<()> {
     if cleared == permissions {
         return Ok(());
     }
-    rustix::fs::chmod(crate::tree::handle::proc_path(fd.as_fd()).as_c_str(), rustix::fs::Mode::from_raw_mode(cleared))
+    crate::tree::handle::chmod(fd, cleared)
 }
 
 /// Permissions without set-uid, and without set-gid if the group may execute.

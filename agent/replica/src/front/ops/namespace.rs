@@ -285,13 +285,14 @@ impl Connection {
             let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&*fd, name, flags)?;
             self.inodes.unplaced(&child, parent.id(), name.to_bytes(), last);
-            self.let_go(&child, last);
             if prepared.replicable && !self.inodes.excludes(parent, name.to_bytes(), directory) {
                 let (id, parent, name) = (child.id(), parent.id(), name.to_bytes().to_vec());
                 let op =
                     if directory { Op::RemoveDirectory { id, parent, name } } else { Op::Unlink { id, parent, name } };
                 change.submit(&op, &[]);
             }
+            // Its room comes free here while the peer removes it.
+            self.let_go(&child, last);
             drop(prepared);
             change.reply(unique, Ok(Reply::done()));
             return Ok(());

@@ -1,9 +1,8 @@
 //! Attributes, contents and hashes of one object of the secondary.
 
 use crate::op::{Allocation, Attributes, FileKind, Time};
-use crate::tree::handle::proc_path;
 use crate::tree::{Status, descriptors};
-use rustix::fs::{AtFlags, FallocateFlags, Gid, Mode, SeekFrom, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FallocateFlags, Gid, SeekFrom, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 
@@ -24,26 +23,17 @@ pub(super) fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Re
 }
 
 pub(super) fn set_mode(fd: impl AsFd, mode: u32) -> Result<(), Errno> {
-    rustix::fs::chmod(proc_path(fd.as_fd()).as_c_str(), Mode::from_raw_mode(mode & 0o7777))
+    crate::tree::handle::chmod(fd, mode)
 }
 
-/// Sets times; through the link in /proc, because an empty path is refused by kernels before 5.8 and `O_PATH`
-/// descriptors by `futimens`. A symbolic link itself is reached by its descriptor.
-pub(super) fn set_times(
-    fd: impl AsFd,
-    kind: FileKind,
-    accessed: Option<Time>,
-    modified: Option<Time>,
-) -> Result<(), Errno> {
+/// Sets times, also of a symbolic link itself.
+pub(super) fn set_times(fd: impl AsFd, accessed: Option<Time>, modified: Option<Time>) -> Result<(), Errno> {
     let spec = |time: Option<Time>| match time {
         Some(time) => Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() },
         None => Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
     };
     let times = Timestamps { last_access: spec(accessed), last_modification: spec(modified) };
-    if kind == FileKind::Symlink {
-        return rustix::fs::utimensat(fd, c"", &times, AtFlags::EMPTY_PATH);
-    }
-    rustix::fs::utimensat(rustix::fs::CWD, proc_path(fd.as_fd()).as_c_str(), &times, AtFlags::empty())
+    rustix::fs::utimensat(fd, c"", &times, AtFlags::EMPTY_PATH)
 }
 
 /// Sets what is given, in the order that lets each survive the next: a change of owner clears set-uid bits, a change of
@@ -54,7 +44,7 @@ pub(super) fn set_all(fd: impl AsFd, kind: FileKind, attributes: &Attributes) ->
         set_mode(fd.as_fd(), mode)?;
     }
     if attributes.accessed.is_some() || attributes.modified.is_some() {
-        set_times(fd, kind, attributes.accessed, attributes.modified)?;
+        set_times(fd, attributes.accessed, attributes.modified)?;
     }
     Ok(())
 }

@@ -40,6 +40,8 @@ pub(super) struct Check {
     /// Files whose contents were found to differ.
     unequal: HashSet<FileId>,
     found: Checked,
+    /// Bytes of blocks that are otherwise, or not, here.
+    lacking: u64,
     named_bytes: usize,
 }
 
@@ -77,6 +79,11 @@ impl Applier {
     /// The differences kept, and whether there were more.
     pub fn take_differences(&mut self) -> (BTreeMap<Place, Different>, bool) {
         (std::mem::take(&mut self.check.kept), self.check.overflowed)
+    }
+
+    /// (With the differences kept) what was found so far, and the bytes that the primary would have to send.
+    pub fn checked_so_far(&self) -> (&Checked, u64) {
+        (&self.check.found, self.check.lacking)
     }
 
     /// One step. What cannot be read is a difference, too.
@@ -240,11 +247,18 @@ impl Applier {
     }
 
     fn check_blocks(&mut self, id: FileId, offset: u64, theirs: &[[u8; 32]]) -> Result<(), Errno> {
-        let Some(place) = self.place_of(id) else { return Ok(()) };
+        let block = attributes::BLOCK as u64;
+        let Some(place) = self.place_of(id) else {
+            // The primary's alone, and told so: zeros need not travel.
+            self.check.lacking += theirs.iter().filter(|hash| **hash != attributes::ZERO).count() as u64 * block;
+            return Ok(());
+        };
         let fd = self.objects.open(id, Level::Read)?;
-        let length = theirs.len() as u64 * attributes::BLOCK as u64;
+        let length = theirs.len() as u64 * block;
         let own = attributes::hash_range(&*fd, offset, length)?;
         self.check.found.bytes += length;
+        let unlike = |at: &usize| own.get(*at) != theirs.get(*at) && theirs[*at] != attributes::ZERO;
+        self.check.lacking += (0..theirs.len()).filter(unlike).count() as u64 * block;
         let differs = (0..theirs.len()).find(|at| own.get(*at) != theirs.get(*at));
         if let Some(at) = differs
             && self.check.unequal.insert(id)

@@ -75,8 +75,11 @@ impl Applier {
             self.remove_tree(&directory, name, &found.status)?;
         }
         let made = make(&directory, name, kind, device, payload)?;
-        super::attributes::set_owner(&made.fd, Some(owner.0), Some(owner.1))?;
-        if kind != FileKind::Symlink {
+        let given = (made.status.uid, made.status.gid);
+        if given != owner {
+            super::attributes::set_owner(&made.fd, Some(owner.0), Some(owner.1))?;
+        }
+        if kind != FileKind::Symlink && (given != owner || made.status.permissions() != mode) {
             super::attributes::set_mode(&made.fd, mode)?;
         }
         if kind == FileKind::Directory {
@@ -294,8 +297,11 @@ pub(super) fn make(
 ) -> Result<Found, Errno> {
     match kind {
         FileKind::File => {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::openat(directory, name, flags, PRIVATE)?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
+            let how = OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(directory, name, flags | how, PRIVATE)?;
+            let status = Status::of(&fd)?;
+            return Ok(Found { fd, status, level: Level::Write });
         }
         FileKind::Directory => rustix::fs::mkdirat(directory, name, Mode::RWXU)?,
         FileKind::Symlink => rustix::fs::symlinkat(target, directory, name)?,

@@ -30,6 +30,8 @@ struct Object {
 pub(super) struct Found {
     pub fd: OwnedFd,
     pub status: Status,
+    /// What the descriptor is good for.
+    pub level: Level,
 }
 
 /// All bound objects.
@@ -52,7 +54,7 @@ impl Objects {
             let status = Status::of(&*fd).map_err(told)?;
             objects.descriptors.add_mount(status.device, fd.clone());
             let copy = crate::tree::handle::reopen(&*fd, OFlags::PATH).map_err(told)?;
-            objects.bind(FileId(index as u64 + 1), Found { fd: copy, status }).map_err(told)?;
+            objects.bind(FileId(index as u64 + 1), Found { fd: copy, status, level: Level::Path }).map_err(told)?;
         }
         Ok(objects)
     }
@@ -69,11 +71,11 @@ impl Objects {
     /// From now on `id` means this object.
     pub(super) fn bind(&mut self, id: FileId, found: Found) -> Result<(), Errno> {
         self.forget(id);
-        let Found { fd, status } = found;
+        let Found { fd, status, level } = found;
         // Without handles (some file systems have none) the descriptor stays open as long as the id lives.
         let handle = if self.descriptors.has_mount(status.device) { FileHandle::of(&fd).ok() } else { None };
         let pinned = handle.is_none();
-        let backing = self.descriptors.adopt(status.kind(), status.device, handle, fd)?;
+        let backing = self.descriptors.adopt_opened((status.kind(), status.device), handle, fd, level)?;
         self.by_key.insert(key(&status), id);
         self.by_id.insert(id, Object { backing, key: key(&status), pinned });
         Ok(())
@@ -173,7 +175,7 @@ pub(super) fn look_up(directory: impl AsFd, name: &[u8]) -> Result<Option<Found>
     match rustix::fs::openat(directory, name, flags, Mode::empty()) {
         Ok(fd) => {
             let status = Status::of(&fd)?;
-            Ok(Some(Found { fd, status }))
+            Ok(Some(Found { fd, status, level: Level::Path }))
         }
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),

@@ -4,6 +4,7 @@ use crate::control::AsyncMode;
 use crate::filter::Filter;
 use crate::front::{Front, Inodes, Mode};
 use crate::replicate::Replicate;
+use crate::resync::Limits;
 use crate::stream::applier::Applier;
 use crate::stream::follower::{Follow, Follower};
 use crate::stream::sender::Sender;
@@ -66,6 +67,7 @@ pub(super) struct Pair {
     protection: Protection,
     filter: Arc<Filter>,
     base: tempfile::TempDir,
+    limits: Limits,
     _watch: mpsc::Sender<()>,
 }
 
@@ -84,25 +86,36 @@ fn local(node: u16) -> Local {
 impl Pair {
     /// Directories `a` (mounted) and `b`, filled before.
     pub(super) fn new(fill: impl FnOnce(&Path, &Path)) -> Self {
-        Self::in_folder(base_folder(), false, fill, &[])
+        Self::in_folder(base_folder(), false, fill, &[], Limits::default())
     }
 
     /// As [`Pair::new`], without replicating these names.
     pub(super) fn excluding(fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
-        Self::in_folder(base_folder(), false, fill, names)
+        Self::in_folder(base_folder(), false, fill, names, Limits::default())
     }
 
     /// As [`Pair::new`], and both nodes remember what may differ.
     pub(super) fn tracked(fill: impl FnOnce(&Path, &Path)) -> Self {
-        Self::in_folder(base_folder(), true, fill, &[])
+        Self::in_folder(base_folder(), true, fill, &[], Limits::default())
     }
 
     /// As [`Pair::tracked`], without replicating these names.
     pub(super) fn tracked_excluding(fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
-        Self::in_folder(base_folder(), true, fill, names)
+        Self::in_folder(base_folder(), true, fill, names, Limits::default())
     }
 
-    fn in_folder(base: tempfile::TempDir, tracked: bool, fill: impl FnOnce(&Path, &Path), names: &[Excluded]) -> Self {
+    /// As [`Pair::tracked`], with a resync that keeps to these limits.
+    pub(super) fn limited(limits: Limits, fill: impl FnOnce(&Path, &Path)) -> Self {
+        Self::in_folder(base_folder(), true, fill, &[], limits)
+    }
+
+    fn in_folder(
+        base: tempfile::TempDir,
+        tracked: bool,
+        fill: impl FnOnce(&Path, &Path),
+        names: &[Excluded],
+        limits: Limits,
+    ) -> Self {
         let (a, b) = (base.path().join("a"), base.path().join("b"));
         if !a.exists() {
             std::fs::create_dir(&a).unwrap();
@@ -133,6 +146,7 @@ impl Pair {
             protection: one.trusting(&two),
             send_timeout: Duration::from_secs(5),
             events: primary_events.sink(),
+            limits,
         };
         let server = Server::start("127.0.0.1:0".parse().unwrap(), serve).unwrap();
         Self {
@@ -150,6 +164,7 @@ impl Pair {
             protection: two.trusting(&one),
             filter: filter_b,
             base,
+            limits,
         }
     }
 
@@ -258,8 +273,9 @@ impl Pair {
         if let Some(trackers) = self.trackers.take() {
             trackers.iter().for_each(|tracker| tracker.close());
         }
+        let limits = self.limits;
         let base = std::mem::replace(&mut self.base, tempfile::tempdir().unwrap());
-        Self::in_folder(base, true, between, &[])
+        Self::in_folder(base, true, between, &[], limits)
     }
 
     /// Entries and bytes that the last resync compared.

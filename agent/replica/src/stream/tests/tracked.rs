@@ -2,15 +2,17 @@
 
 use super::load::{Load, scramble, scramble_unlinked};
 use super::support::{Pair, eventually};
+use crate::filter::Filter;
 use crate::track::BrokenTrack;
 use crate::verify::{Compare, compare_trees_with};
+use holdfast_api::userconfig::{Excluded, Exclusion};
 use holdfast_core::replica::ReplicaEvent;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-fn differences(pair: &Pair) -> Vec<String> {
+pub(super) fn differences(pair: &Pair) -> Vec<String> {
     let found = compare_trees_with(&pair.a(), &pair.b(), Compare { stamped_times: false }).unwrap();
     found.iter().map(ToString::to_string).collect()
 }
@@ -169,7 +171,7 @@ fn an_interrupted_resync_goes_on_with_what_is_named() {
 
 #[test]
 fn what_was_excluded_is_compared_when_it_is_not_any_more() {
-    let names = [holdfast_api::userconfig::Excluded::Matching("[.]log$".into())];
+    let names = [Excluded::Matching("[.]log$".into())];
     let own = |a: &Path, b: &Path| {
         weight(a, b);
         fs::write(a.join("own.log"), "primary's").unwrap();
@@ -181,6 +183,85 @@ fn what_was_excluded_is_compared_when_it_is_not_any_more() {
     let mut pair = pair.crash_both(|_, _| {});
     pair.resync(2);
     pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+/// Whether this name of a tree is each node's own.
+fn is_own(filter: &Filter, tree: &Path, path: &Path) -> bool {
+    let above: Vec<&Path> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    let excluded = |part: &&Path| {
+        let directory = tree.join(part).symlink_metadata().is_ok_and(|found| found.is_dir());
+        filter.excludes(0, part.as_os_str().as_encoded_bytes(), directory)
+    };
+    above.iter().any(excluded)
+}
+
+/// What differs of all that is replicated.
+fn replicated_differences(pair: &Pair, names: &[Excluded]) -> Vec<String> {
+    let (a, b) = (pair.a(), pair.b());
+    let exclusion = |names: &Excluded| Exclusion { directory: a.display().to_string(), names: names.clone() };
+    let filter = Filter::new(std::slice::from_ref(&a), &names.iter().map(exclusion).collect::<Vec<_>>()).unwrap();
+    let replicated = |path: &Path| {
+        let there = [&a, &b].into_iter().filter(|tree| tree.join(path).symlink_metadata().is_ok());
+        there.into_iter().any(|tree| !is_own(&filter, tree, path))
+    };
+    let found = compare_trees_with(&a, &b, Compare { stamped_times: false }).unwrap();
+    found.iter().filter(|difference| replicated(&difference.path)).map(ToString::to_string).collect()
+}
+
+#[test]
+fn each_nodes_own_names_are_left_alone_when_only_what_is_named_is_compared() {
+    let kinds = [
+        vec![Excluded::Path("mine".into()), Excluded::Path("d2/f3".into()), Excluded::Path("d1".into())],
+        vec![Excluded::Path("mine".into()), Excluded::Matching("3$".into()), Excluded::Matching("^d0/f".into())],
+        vec![Excluded::Path("mine".into()), Excluded::NotMatching("[0-2]$".into())],
+    ];
+    for seed in 1..=9 {
+        let names = &kinds[seed as usize % kinds.len()];
+        let fill = |a: &Path, b: &Path| {
+            weight(a, b);
+            for (tree, text) in [(a, "primary's"), (b, "secondary's")] {
+                scramble_unlinked(tree, seed, 100);
+                fs::create_dir_all(tree.join("mine/deep")).unwrap();
+                fs::write(tree.join("mine/deep/file"), text).unwrap();
+            }
+        };
+        let mut pair = Pair::tracked_excluding(fill, names);
+        pair.resync(1);
+        pair.look(true);
+        let copy = pair.b().with_extension("synced");
+        save(&pair.b(), &copy);
+        scramble_unlinked(&pair.a(), seed + 200, 40);
+        fs::write(pair.a().join("mine/deep/file"), "changed by the primary").unwrap();
+        fs::create_dir_all(pair.a().join("mine/made")).unwrap();
+        pair.crash_secondary();
+        if seed % 2 == 0 {
+            take_back(&pair.b(), &copy);
+        }
+        scramble_unlinked(&pair.a(), seed + 300, 30);
+        pair.resync(2);
+        let (entries, _) = pair.compared();
+        pair.stop();
+        assert_eq!(replicated_differences(&pair, names), Vec::<String>::new(), "seed {seed}: {names:?}");
+        assert_eq!(fs::read_to_string(pair.b().join("mine/deep/file")).unwrap(), "secondary's", "seed {seed}");
+        assert!(!pair.b().join("mine/made").exists(), "seed {seed}");
+        assert!(entries < 150, "seed {seed}: {entries} entries were compared, most of them never touched");
+    }
+}
+
+#[test]
+fn a_forgotten_tree_is_compared_whole() {
+    let mut pair = Pair::tracked(weight);
+    pair.resync(1);
+    pair.look(true);
+    // Nobody names it; only an order finds it.
+    fs::write(pair.b().join("still/3/3"), "changed behind our back").unwrap();
+    pair.crash_secondary();
+    pair.trackers.as_ref().unwrap()[1].nothing_known().unwrap();
+    pair.resync(2);
+    let (entries, _) = pair.compared();
+    pair.stop();
+    assert!(entries > 200, "{entries}");
     assert_eq!(differences(&pair), Vec::<String>::new());
 }
 

@@ -41,7 +41,13 @@ pub(in super::super) static RFS: Element = Element::new(
         Attribute::unused("acl", SWITCH, "off", "access lists and extended attributes are replicated always"),
         Attribute::unused("mountover", SWITCH, "off", "a directory is replicated where it is"),
         Attribute::unused("mountoversuffix", WORD, "_real", "no directory is renamed"),
-        Attribute::unused("nbrei", COUNT, "3", ITSELF),
+        Attribute::preset(
+            "nbrei",
+            Kind::Number { min: 1, max: 64 },
+            "6",
+            "Threads of a resync that compare and send contents. They yield to the application, whatever their number.",
+        )
+        .fixed(),
         Attribute::unused("reipacketsize", COUNT, "8388608", ITSELF),
         Attribute::unused("ruzone_blocksize", COUNT, "8388608", ITSELF),
         Attribute::unused("packetsize", COUNT, "1048576", NO_NFS),
@@ -49,7 +55,13 @@ pub(in super::super) static RFS: Element = Element::new(
         Attribute::unused("reitimeout", TIME_S, "150s", "sendtimeout and the timeout of <heart> bound every request"),
         Attribute::unused("reicommit", COUNT, "0", "the secondary's disk is synced once, before it counts as up to date"),
         Attribute::unused("reidetail", SWITCH, "off", "progress of a resync is shown always"),
-        Attribute::unused("reiallowedbw", COUNT, "20000", "a resync is not limited in this version"),
+        Attribute::optional(
+            "reiallowedbw",
+            Kind::Number { min: 1, max: u32::MAX as u64 },
+            ("20000", "no limit"),
+            "Most KiB per second that a resync sends. What the application writes is never limited.",
+        )
+        .fixed(),
         Attribute::unused("nbremconn", COUNT, "1", ITSELF),
         Attribute::unused("namespacepolicy", COUNT, "4", "only what may differ is compared, after a reboot too"),
         Attribute::unused("checktime", TIME_MS, "220000ms", NO_NFS),
@@ -150,6 +162,8 @@ impl<'d> Reader<'d> {
             },
             encryption: fields.switch("encryption")?,
             send_timeout_ms: fields.time("sendtimeout")?,
+            resync_threads: u32::try_from(fields.number("nbrei")?).unwrap_or(1),
+            resync_bytes_per_s: fields.number_if("reiallowedbw")?.unwrap_or(0) * 1024,
             directories: Vec::new(),
             exclusions: Vec::new(),
             required: Vec::new(),

@@ -70,6 +70,7 @@ impl World {
             ReplicaCommand::Inspect => {
                 return Some(ReplicaEvent::Inspected { inventory: Inventory::default() });
             }
+            ReplicaCommand::CompareAll => return None,
             ReplicaCommand::SetAside { run, .. } => {
                 return Some(ReplicaEvent::SetAside { run, entries: 0, bytes: 0, folder: String::new() });
             }

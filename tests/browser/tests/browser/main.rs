@@ -1,5 +1,8 @@
 //! The story a new operator lives: from the set-up link to a failover seen and its logs saved, in a real browser.
 
+mod appearance;
+mod editing;
+
 use anyhow::{Context, Result, ensure};
 use holdfast_browser::accessibility;
 use holdfast_browser::browser::{Browser, PATIENCE};
@@ -47,7 +50,10 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     look_into_it(browser).await?;
     keep_users(browser).await?;
     look_at_logs_and_snapshots(browser).await?;
-    appearance(browser).await?;
+    editing::edit_files(browser).await?;
+    appearance::by_keyboard(browser).await?;
+    appearance::dark_and_narrow(browser).await?;
+    appearance::in_french(browser).await?;
     demand_silence(browser).await?;
     lose_a_node(stage, browser).await
 }
@@ -157,7 +163,7 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
     let files = plan.files()?;
     for name in ["start_prim", "stop_prim"] {
         let script = files.iter().find(|(path, _)| *path == format!("bin/{name}")).context("no such script")?;
-        browser.fill(&format!("script-{name}"), &script.1).await?;
+        browser.fill_code(&format!("script-{name}"), &script.1).await?;
     }
     screen(browser, "09-scripts").await?;
     browser.click("wizard-next").await?;
@@ -326,30 +332,6 @@ async fn look_at_logs_and_snapshots(browser: &Browser) -> Result<()> {
     let zip = browser.downloaded("snapshot_").await?;
     ensure!(zip.starts_with(b"PK"), "the snapshot is no zip");
     screen(browser, "19-support").await
-}
-
-/// Dark, and narrow: nothing runs out of the page sideways.
-async fn appearance(browser: &Browser) -> Result<()> {
-    browser.click("user-menu").await?;
-    browser.click("user-menu-dark").await?;
-    for page in SCREENS {
-        browser.click(&format!("rail-{page}")).await?;
-        browser.expect("h1", PATIENCE).await?;
-        screen(browser, &format!("20-dark-{page}")).await?;
-    }
-    browser.resize(500, 900).await?;
-    for page in SCREENS {
-        browser.click(&format!("rail-{page}")).await?;
-        browser.expect("h1", PATIENCE).await?;
-        screen(browser, &format!("21-narrow-{page}")).await?;
-        let excess = browser
-            .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            .await?;
-        ensure!(excess.as_i64() == Some(0), "{page} is {excess} px wider than a narrow window");
-    }
-    browser.resize(1280, 860).await?;
-    browser.click("user-menu").await?;
-    browser.click("user-menu-light").await
 }
 
 /// Up to here the browser had nothing to complain about.

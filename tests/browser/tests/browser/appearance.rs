@@ -1,0 +1,102 @@
+//! How every screen looks and is worked: dark, narrow, enlarged, on a phone, in French, without a mouse.
+
+use crate::{SCREENS, screen};
+use anyhow::{Context, Result, ensure};
+use holdfast_browser::browser::{Browser, PATIENCE};
+use thirtyfour::Key;
+
+/// What a phone shows, CSS pixels.
+const PHONE: (u32, u32) = (390, 844);
+/// What a window of 1280 × 860 shows at 200 %.
+const ENLARGED: (u32, u32) = (640, 430);
+
+/// Dark, narrow, enlarged to 200 % and on a phone: nothing runs out of the page sideways.
+pub async fn dark_and_narrow(browser: &Browser) -> Result<()> {
+    browser.click("user-menu").await?;
+    browser.click("user-menu-dark").await?;
+    for page in SCREENS {
+        open(browser, page).await?;
+        screen(browser, &format!("20-dark-{page}")).await?;
+    }
+    browser.resize(500, 900).await?;
+    for page in SCREENS {
+        open(browser, page).await?;
+        screen(browser, &format!("21-narrow-{page}")).await?;
+        fits(browser, page).await?;
+    }
+    browser.resize(1280, 860).await?;
+    for (name, size, pages) in [("enlarged", ENLARGED, &SCREENS[..]), ("phone", PHONE, &["control", "monitoring"])] {
+        browser.emulate(Some(size)).await?;
+        for page in pages {
+            open(browser, page).await?;
+            browser.picture(&format!("21-{name}-{page}")).await?;
+            fits(browser, page).await.with_context(|| name)?;
+        }
+        browser.emulate(None).await?;
+    }
+    browser.click("user-menu").await?;
+    browser.click("user-menu-light").await
+}
+
+/// Every screen in French, kept over a loading of the page, then English again.
+pub async fn in_french(browser: &Browser) -> Result<()> {
+    browser.click("language").await?;
+    browser.click("language-fr").await?;
+    browser.expect("html[lang=fr] [data-testid=link][data-link=live]", PATIENCE).await?;
+    browser.expect_text("rail-monitoring", "Supervision").await?;
+    for page in SCREENS {
+        open(browser, page).await?;
+        screen(browser, &format!("24-french-{page}")).await?;
+    }
+    browser.click("language").await?;
+    browser.click("language-en").await?;
+    browser.expect("html[lang=en] [data-testid=link][data-link=live]", PATIENCE).await?;
+    browser.expect_text("rail-monitoring", "Monitoring").await
+}
+
+/// A command by keyboard alone: to the menu, into it, to the question and back; the focus is never lost.
+pub async fn by_keyboard(browser: &Browser) -> Result<()> {
+    open(browser, "control").await?;
+    browser.click("select-node1").await?;
+    browser.expect("[data-testid=select-node1][aria-current]", PATIENCE).await?;
+    // From the first thing of the page on.
+    browser.script("document.querySelector('.skip').focus()").await?;
+    browser.press(Key::Tab).await?;
+    let mut walked = Vec::new();
+    while walked.last().is_none_or(|last| last != "commands") {
+        ensure!(walked.len() < 40, "Tab does not reach the commands: {walked:?}");
+        let here = browser.focused().await?;
+        let seen = browser.script("return getComputedStyle(document.activeElement).outlineStyle").await?;
+        ensure!(seen != "none", "where the focus is cannot be seen on {here}");
+        walked.push(here);
+        if walked.last().is_some_and(|last| last != "commands") {
+            browser.press(Key::Tab).await?;
+        }
+    }
+    ensure!(walked.iter().any(|one| one == "rail-control"), "the rail was not walked: {walked:?}");
+    browser.press(Key::Enter).await?;
+    browser.find("commands-stop").await?;
+    // The focus moves with the next picture drawn: no person is faster.
+    for item in ["start", "stop"] {
+        browser.press(Key::Down).await?;
+        browser.expect(&format!("[data-testid=commands-{item}]:focus"), PATIENCE).await?;
+    }
+    browser.press(Key::Enter).await?;
+    browser.expect("[data-testid=confirm-dialog][open] :focus", PATIENCE).await?;
+    browser.press(Key::Escape).await?;
+    browser.expect("[data-testid=confirm-dialog]:not([open])", PATIENCE).await?;
+    browser.expect("[data-testid=commands]:focus", PATIENCE).await
+}
+
+async fn open(browser: &Browser, page: &str) -> Result<()> {
+    browser.click(&format!("rail-{page}")).await?;
+    browser.expect("h1", PATIENCE).await
+}
+
+/// Nothing runs out of the page sideways.
+async fn fits(browser: &Browser, page: &str) -> Result<()> {
+    let excess =
+        browser.script("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await?;
+    ensure!(excess.as_i64() == Some(0), "{page} is {excess} px wider than its window");
+    Ok(())
+}
