@@ -217,7 +217,7 @@ fn take_now(door: &Path) -> io::Result<Taken> {
         }
     }
     let mut descriptors = descriptors.into_iter();
-    let (store, known, first_id) = Store::open(descriptors.next().ok_or_else(unexpected)?)?;
+    let store::Opened { store, known, first_id } = Store::open(descriptors.next().ok_or_else(unexpected)?)?;
     let mut taken = Vec::new();
     for (path, device) in mounts.at {
         let (Some(connection), Some(directory)) = (descriptors.next(), descriptors.next()) else {

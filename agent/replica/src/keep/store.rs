@@ -50,6 +50,15 @@ struct Slots {
     ids: u64,
 }
 
+/// What another process has written.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    /// What the kernel knew.
+    pub(crate) known: Vec<(Slot, Known)>,
+    /// Ids below this may have been used.
+    pub(crate) first_id: u64,
+}
+
 impl Store {
     /// A new one.
     pub(crate) fn new() -> io::Result<Store> {
@@ -58,11 +67,11 @@ impl Store {
         Ok(Store { file, slots: Mutex::default() })
     }
 
-    /// One that another process has written: what it knew, and the first id it cannot have used.
+    /// One that another process has written.
     ///
     /// # Errors
     /// It is of another version, or damaged.
-    pub(crate) fn open(file: OwnedFd) -> io::Result<(Store, Vec<(Slot, Known)>, u64)> {
+    pub(crate) fn open(file: OwnedFd) -> io::Result<Opened> {
         let file = File::from(file);
         let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
         let mut magic = [0; 8];
@@ -96,16 +105,18 @@ impl Store {
             }
         }
         let first_id = slots.ids.max(known.iter().map(|(_, object)| object.identity.id.0 + 1).max().unwrap_or(0));
-        Ok((Store { file, slots: Mutex::new(slots) }, known, first_id))
+        Ok(Opened { store: Store { file, slots: Mutex::new(slots) }, known, first_id })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
-    /// Memory that is full or gone cannot be helped here; the next process refuses what is not whole.
+    /// Memory that is full cannot be helped here: the next process is to refuse what is not whole.
     fn write(&self, bytes: &[u8], at: u64) {
         if let Err(error) = self.file.write_all_at(bytes, at) {
+            // Its page is there: this cannot fail for want of memory.
+            let _ = self.file.write_all_at(&[0; MAGIC.len()], 0);
             tracing::error!(%error, "what the kernel knows cannot be kept: this mount will not outlive this process");
         }
     }
@@ -219,7 +230,7 @@ mod tests {
         store.uses(there, 2, 0);
         store.name(there, Some((FileId(2), b"b")));
         store.begin(42, 7);
-        let (again, known, first_id) = Store::open(store.file.try_clone().unwrap().into()).unwrap();
+        let Opened { store: again, known, first_id } = Store::open(store.file.try_clone().unwrap().into()).unwrap();
         let name = Some((FileId(2), b"b".to_vec()));
         let expected = Known { identity: identity(70_001), refs: 4, removed: true, opens: 2, writers: 0, name };
         assert_eq!(known, [(there, expected)]);

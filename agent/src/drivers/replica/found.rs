@@ -69,7 +69,7 @@ pub(super) async fn find(socket: &Path, configure: &Configure) -> Option<Found> 
     let end = tokio::time::Instant::now() + HELLO;
     loop {
         match tokio::time::timeout_at(end, greet(socket, configure)).await {
-            Ok(Ok(Answer::Obeys(found))) => return Some(found),
+            Ok(Ok(Answer::Obeys(found))) => return Some(*found),
             Ok(Ok(Answer::Nobody)) => return None,
             Ok(Ok(Answer::Refuses(reason))) if tokio::time::Instant::now() + AGAIN < end => {
                 tracing::debug!("{}: {reason}", socket.display());
@@ -94,7 +94,7 @@ pub(super) async fn find(socket: &Path, configure: &Configure) -> Option<Found> 
 enum Answer {
     Nobody,
     Refuses(String),
-    Obeys(Found),
+    Obeys(Box<Found>),
 }
 
 async fn greet(path: &Path, configure: &Configure) -> Result<Answer> {
@@ -109,7 +109,8 @@ async fn greet(path: &Path, configure: &Configure) -> Result<Answer> {
             match message {
                 FromReplica::Found(plane) => {
                     let process = super::Process::Found(process);
-                    return Ok(Answer::Obeys(Found { plane, socket, decoder, process }));
+                    let found = Found { plane, socket, decoder, process };
+                    return Ok(Answer::Obeys(Box::new(found)));
                 }
                 FromReplica::Refused(reason) => return Ok(Answer::Refuses(reason)),
                 FromReplica::Event(_) | FromReplica::Done | FromReplica::Stats(_) | FromReplica::Verify(_) => {}

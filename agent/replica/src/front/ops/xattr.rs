@@ -53,11 +53,11 @@ impl Connection {
         let prepared = change.prepare(&[inode]);
         self.inodes.before(inode, Touch::Attributes)?;
         let mut flags = XattrFlags::from_bits_retain(flags);
-        if flags.contains(XattrFlags::CREATE) {
-            if self.begin(unique, xattr::get_size(&*fd, name).is_ok().into()) == Some(0) {
-                // It was not there before the first attempt: what is there now, that one has set.
-                flags -= XattrFlags::CREATE;
-            }
+        if flags.contains(XattrFlags::CREATE)
+            && self.begin(unique, xattr::get_size(&*fd, name).is_ok().into()) == Some(0)
+        {
+            // It was not there before the first attempt: what is there now, that one has set.
+            flags -= XattrFlags::CREATE;
         }
         xattr::set(&*fd, name, value, flags)?;
         change.made_here();
