@@ -126,13 +126,16 @@ async fn follow(setting: &Setting, taken_over: &mut VecDeque<Instant>) -> Option
     started.inspect_err(|error| tracing::error!("another data plane cannot be started: {error:#}")).ok()
 }
 
-/// What is held was mounted: of all orders that may be given twice, this is the one that would be refused.
+/// Of all orders that may be given twice, those that would be refused: what is held was mounted; and a resync that was to
+/// be complete is over with its stream, whose loss is told.
 async fn answer_what_was_done(orders: &Orders, told: &Told) {
     let served = {
         let mut sent = orders.sent();
         let before = sent.len();
         sent.retain(|command| !matches!(command, ReplicaCommand::Serve { .. }));
-        before - sent.len()
+        let served = before - sent.len();
+        sent.retain(|command| !matches!(command, ReplicaCommand::CompleteResync));
+        served
     };
     for _ in 0..served {
         let _ = told.inbox.send(Input::Replica(ReplicaEvent::Serving)).await;
