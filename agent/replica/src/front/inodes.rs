@@ -527,6 +527,18 @@ impl Inodes {
     pub fn take_touched(&self) -> Touched {
         self.touched.take()
     }
+
+    /// Whether the object lost a name, not the last, since the peer was last told of one: that may have been the only one
+    /// that the peer had, so that it is empty there when it comes back by another.
+    pub(crate) fn is_bereft(&self, id: FileId) -> bool {
+        self.touched.is_bereft(id)
+    }
+
+    /// The peer was just told of a name of the object; whether it was bereft. The caller holds the order lock of the
+    /// directory, so that it cannot lose this name meanwhile.
+    pub(crate) fn found_again(&self, id: FileId) -> bool {
+        self.touched.found_again(id)
+    }
 }
 
 /// Closable and pinned descriptors a process with this limit may have for objects.

@@ -295,7 +295,7 @@ impl Inodes {
     }
 
     /// `inode` got the name (link). The caller holds both order locks.
-    pub(super) fn placed(&self, inode: &Inode, parent: FileId, name: &[u8]) {
+    pub(super) fn placed(self: &Arc<Self>, inode: &Inode, parent: FileId, name: &[u8]) {
         let mut gone = Vec::new();
         let mut table = lock(&self.table);
         table.add_place(inode.id(), parent, name, &mut gone);
@@ -303,12 +303,24 @@ impl Inodes {
         drop(table);
         self.dispose(gone);
         self.note_touched(parent, inode);
+        let held = self.get(inode.id()).filter(|held| !held.is_excluded());
+        if held.is_some_and(|held| self.touched.keep_linked(held)) {
+            self.touched.sift_linked(|held| self.status(held).is_ok_and(|status| status.links > 1));
+        }
     }
 
     /// A resync looks again at what came into a directory, unless it is this node's own.
     fn note_touched(&self, directory: FileId, inode: &Inode) {
         if !inode.is_excluded() {
             self.touched.note(directory, inode.id());
+        }
+    }
+
+    /// `inode` lost a name, not the last, of which the peer has to be told yet: a resync looks whether the peer has
+    /// another. The caller holds both order locks.
+    pub(super) fn bereft(&self, inode: &Inode) {
+        if !inode.is_excluded() {
+            self.touched.note_bereft(inode.id());
         }
     }
 

@@ -9,6 +9,7 @@ use super::{Fault, Plan, Report};
 use crate::frame::ResyncStep;
 use crate::front::Held;
 use crate::op::{Attributes, FileId, FileKind, Op};
+use crate::replicate::Replicate;
 use crate::stream::applier::EXTENT;
 use crate::track::{Inside, Tracker};
 use crate::tree::Status;
@@ -178,9 +179,14 @@ impl Walk {
             return Ok(true);
         }
         let by_names = self.sender.is_covered();
+        if by_names && !touched.bereft.is_empty() {
+            // It may have been known by the name it lost: that its other names mean the same was not looked at.
+            self.restart()?;
+            return Ok(true);
+        }
         for (directory, object) in touched.entries {
             // What is exact already stays so: its names travel exactly.
-            if self.done.contains(&object) || self.listed.contains(&object) || self.sender.is_fresh(object) {
+            if self.listed.contains(&object) || self.is_exact(object) {
                 continue;
             }
             if by_names && let Some(moved) = self.inodes.get(object) {
@@ -241,6 +247,9 @@ impl Walk {
             self.send_listing(directory, &children, &|_, _| false)?;
             for (_, child, _) in &children {
                 child.mark_bound(self.epoch);
+                if self.hands.inodes.found_again(child.id()) {
+                    self.done.remove(&child.id());
+                }
             }
             self.sender.cover(|cover| cover.compared(directory.id()));
             self.settle(directory)?;
@@ -285,12 +294,17 @@ impl Walk {
         if child.kind() != FileKind::Directory && status.links > 1 {
             self.linked.push(child.clone());
         }
-        // What was made in this session was exact from its first moment.
-        let exact = child.kind() != FileKind::Directory && self.sender.is_fresh(child.id());
-        if exact || self.done.contains(&child.id()) {
+        if child.kind() != FileKind::Directory && self.is_exact(child.id()) {
             return Ok(());
         }
         self.object(child)
+    }
+
+    /// Whether the secondary has all of an object, or gets it with what is under way. What was made in this session was
+    /// exact from its first moment, by all its names. What lost a name since it was compared may have been known by that
+    /// one only: then it is empty by the next one.
+    fn is_exact(&self, id: FileId) -> bool {
+        self.sender.is_fresh(id) || (self.done.contains(&id) && !self.inodes.is_bereft(id))
     }
 
     /// What is behind a name, with everything below.

@@ -404,4 +404,8 @@ impl Replicate for Sender {
     fn session(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
+
+    fn is_fresh(&self, id: FileId) -> bool {
+        lock(&self.fresh).contains(&id)
+    }
 }

@@ -284,7 +284,7 @@ impl Connection {
             let last = self.keep_if_used(&child)?;
             let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&*fd, name, flags)?;
-            self.inodes.unplaced(&child, parent.id(), name.to_bytes(), last);
+            self.unlinked(&child, (parent, name), last);
             if prepared.replicable && !self.inodes.excludes(parent, name.to_bytes(), directory) {
                 let (id, parent, name) = (child.id(), parent.id(), name.to_bytes().to_vec());
                 let op =
@@ -412,7 +412,7 @@ impl Connection {
             done => done?,
         }
         if let Some(replaced) = replaced {
-            self.inodes.unplaced(replaced, new_parent.id(), new_name.to_bytes(), last);
+            self.unlinked(replaced, (new_parent, new_name), last);
             self.let_go(replaced, last);
         }
         self.inodes.moved(child, (parent.id(), name.to_bytes()), (new_parent.id(), new_name.to_bytes()));
@@ -447,6 +447,14 @@ impl Connection {
             self.inodes.pin_outside(child);
         }
         Ok(last)
+    }
+
+    /// An object lost a name for good; `last`: it has no other. The peer is not told yet.
+    fn unlinked(&self, child: &Inode, (parent, name): (&Inode, &CStr), last: bool) {
+        if !last && !self.replicate.is_fresh(child.id()) {
+            self.inodes.bereft(child);
+        }
+        self.inodes.unplaced(child, parent.id(), name.to_bytes(), last);
     }
 
     /// What is removed and not in use gives its room back at once.

@@ -140,9 +140,17 @@ impl Applier {
         self.link_object(id, &directory, name)
     }
 
-    fn link_object(&self, id: FileId, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-        let object = self.objects.open(id, Level::Path)?;
-        rustix::fs::linkat(&*object, c"", directory, name, AtFlags::EMPTY_PATH)
+    fn link_object(&mut self, id: FileId, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        let object = self.objects.open(id, Level::Path);
+        match object.and_then(|fd| rustix::fs::linkat(&*fd, c"", directory, name, AtFlags::EMPTY_PATH)) {
+            // It lost its last name here, while it has others there that are not compared yet: it is compared anew.
+            Err(Errno::NOENT | Errno::STALE) if self.resyncing => {
+                let kind = self.objects.kind_of(id).ok_or(Errno::BADF)?;
+                let fresh = make(directory, name, kind, 0, b"unknown until its directory is compared")?;
+                self.objects.bind(id, fresh)
+            }
+            linked => linked,
+        }
     }
 
     pub(super) fn unlink(&mut self, parent: FileId, name: &[u8], directory_wanted: bool) -> Result<(), Errno> {

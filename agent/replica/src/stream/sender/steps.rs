@@ -2,7 +2,7 @@
 
 use super::{Haste, LOOK, Sender, over};
 use crate::frame::{Message, ResyncStep, encode};
-use crate::op::{FileId, Op};
+use crate::op::Op;
 use crate::stream::cover::Cover;
 use crate::stream::table::{Mode, Reply};
 use crate::stream::{Lost, lock};
@@ -123,11 +123,6 @@ impl Sender {
     pub(crate) fn paired(&self) -> Option<u64> {
         let state = lock(&self.state);
         (state.table.mode == Mode::Paired).then(|| state.table.epoch())
-    }
-
-    /// (Resync) whether the object was made in this session.
-    pub(crate) fn is_fresh(&self, id: FileId) -> bool {
-        lock(&self.fresh).contains(&id)
     }
 
     /// (Resync) what was made in this session is compared, too.

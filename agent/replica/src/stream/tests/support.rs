@@ -223,6 +223,11 @@ impl Pair {
     /// A whole session up to UpToDate.
     pub(super) fn resync(&mut self, session: u64) {
         self.begin(session);
+        self.end_resync(session);
+    }
+
+    /// What is left of a session that has begun, up to UpToDate.
+    pub(super) fn end_resync(&mut self, session: u64) {
         let (primary, secondary) = (self.primary_events.clone(), self.secondary_events.clone());
         let wait = |what: &str, seen: &Seen, event: ReplicaEvent| {
             eventually(what, || {
