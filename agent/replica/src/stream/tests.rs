@@ -3,6 +3,7 @@
 mod links;
 mod load;
 mod marks;
+mod moments;
 mod support;
 mod tracked;
 

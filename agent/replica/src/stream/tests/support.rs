@@ -176,6 +176,11 @@ impl Pair {
         self.base.path().join("b")
     }
 
+    /// Objects that the primary knows now.
+    pub(super) fn known(&self) -> usize {
+        self.inodes.len()
+    }
+
     pub(super) fn follower(&self) -> &Follower {
         self.follower.as_ref().unwrap()
     }

@@ -1,0 +1,92 @@
+//! Changes in the moments between two steps of a resync that nothing but their own order makes safe.
+
+use super::support::{Pair, eventually};
+use super::tracked::differences;
+use crate::resync::Limits;
+use holdfast_core::replica::ReplicaEvent;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Slow enough to change something in the middle.
+const SLOW: Limits = Limits { threads: 1, bytes_per_s: 24 << 20, mark_period: Duration::from_secs(60) };
+
+/// Directories that each take a while, and are looked at in an order that is the file system's.
+const PARTS: usize = 6;
+
+fn large(length: u32) -> Vec<u8> {
+    (0..length).map(|at| (at / 4096) as u8 | 1).collect()
+}
+
+fn parts(a: &Path, b: &Path) {
+    for part in 0..PARTS {
+        for tree in [a, b] {
+            fs::create_dir(tree.join(format!("{part}"))).unwrap();
+        }
+        fs::write(a.join(format!("{part}/file")), format!("what is in {part}")).unwrap();
+        fs::write(a.join(format!("{part}/large")), large(16 << 20)).unwrap();
+    }
+}
+
+/// Waits until a part is copied and another one is not begun: both.
+fn copied_and_not_begun(a: &Path, b: &Path) -> (PathBuf, PathBuf) {
+    let modified =
+        |tree: &Path, part: usize| fs::metadata(tree.join(format!("{part}/large"))).map(|m| m.modified().unwrap());
+    let mut found = None;
+    eventually("a part is copied", || {
+        let copied = (0..PARTS).find(|part| modified(b, *part).ok() == modified(a, *part).ok());
+        let untouched = (0..PARTS).find(|part| !b.join(format!("{part}/file")).exists());
+        found = copied.zip(untouched);
+        found.is_some()
+    });
+    let (copied, untouched) = found.unwrap();
+    (copied.to_string().into(), untouched.to_string().into())
+}
+
+/// The kernel forgets what nobody uses.
+fn drop_caches() {
+    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+}
+
+fn end(mut pair: Pair, session: u64) {
+    pair.end_resync(session);
+    pair.stop();
+    assert_eq!(differences(&pair), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_moved_to_where_the_walk_has_been_and_forgotten_with_its_directory_is_compared() {
+    let mut pair = Pair::limited(SLOW, parts);
+    pair.begin(1);
+    let (a, b) = (pair.a(), pair.b());
+    let (copied, untouched) = copied_and_not_begun(&a, &b);
+    fs::rename(a.join(untouched).join("file"), a.join(copied).join("moved")).unwrap();
+    drop_caches();
+    end(pair, 1);
+}
+
+#[test]
+fn what_is_made_linked_and_removed_while_a_resync_runs_is_forgotten() {
+    let mut pair = Pair::limited(SLOW, |a, b| {
+        parts(a, b);
+        for file in 0..100 {
+            fs::write(a.join(format!("old{file}")), "x").unwrap();
+            fs::hard_link(a.join(format!("old{file}")), a.join(format!("also{file}"))).unwrap();
+        }
+    });
+    pair.begin(1);
+    let (a, b) = (pair.a(), pair.b());
+    copied_and_not_begun(&a, &b);
+    for file in 0..100 {
+        let (old, new) = (a.join(format!("made{file}")), a.join(format!("delivered{file}")));
+        fs::write(&old, "x").unwrap();
+        fs::hard_link(&old, &new).unwrap();
+        fs::remove_file(old).unwrap();
+        fs::remove_file(new).unwrap();
+        fs::remove_file(a.join(format!("old{file}"))).unwrap();
+        fs::remove_file(a.join(format!("also{file}"))).unwrap();
+    }
+    eventually("they are forgotten", || pair.known() < 50);
+    assert!(!pair.primary_events.any(|e| matches!(e, ReplicaEvent::ResyncCopied { .. })), "while the resync runs");
+    end(pair, 1);
+}
