@@ -66,6 +66,31 @@ fn what_is_moved_to_where_the_walk_has_been_and_forgotten_with_its_directory_is_
 }
 
 #[test]
+fn what_inherits_rights_of_a_directory_not_yet_compared_gets_those_of_the_primary() {
+    // user::rwx, user:1234:rwx, group::r-x, mask::rwx, other::r-x
+    let entries: [(u16, u16, u32); 5] =
+        [(1, 7, u32::MAX), (2, 7, 1234), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    let mut pair = Pair::limited(SLOW, |a, b| {
+        parts(a, b);
+        for part in 0..PARTS {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(b.join(format!("{part}")), "system.posix_acl_default", &list, flags).unwrap();
+        }
+    });
+    pair.begin(1);
+    let (a, b) = (pair.a(), pair.b());
+    let (_, untouched) = copied_and_not_begun(&a, &b);
+    fs::write(a.join(&untouched).join("made"), "x").unwrap();
+    fs::create_dir(a.join(&untouched).join("directory")).unwrap();
+    end(pair, 1);
+}
+
+#[test]
 fn what_is_made_linked_and_removed_while_a_resync_runs_is_forgotten() {
     let mut pair = Pair::limited(SLOW, |a, b| {
         parts(a, b);
