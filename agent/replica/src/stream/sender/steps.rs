@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 impl Sender {
-    /// From here on these names only may mean something else on the secondary; `None`: any may.
+    /// From here on these names only may mean something else on the secondary; `None`: any may, and everything is compared.
     pub(crate) fn set_cover(&self, cover: Option<Cover>) {
         *lock(&self.cover) = cover;
     }
@@ -105,7 +105,8 @@ impl Sender {
         }
     }
 
-    /// (Resync) all is copied: from now every new write waits for the peer.
+    /// (Resync) all is copied: from now every new write waits for the peer, and every name is exact there. (Until it
+    /// hears that all is copied the peer would take any other for one of a file that is not compared yet.)
     pub(crate) fn pair(&self, epoch: u64) -> Result<(), Lost> {
         {
             let mut state = lock(&self.state);
@@ -115,7 +116,7 @@ impl Sender {
             self.keep_right(&state.table);
         }
         *lock(&self.fresh) = HashSet::new();
-        self.set_cover(None);
+        self.set_cover(Some(Cover::default()));
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use super::tracked::differences;
 use crate::resync::Limits;
 use holdfast_core::replica::ReplicaEvent;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,6 +89,24 @@ fn what_inherits_rights_of_a_directory_not_yet_compared_gets_those_of_the_primar
     fs::write(a.join(&untouched).join("made"), "x").unwrap();
     fs::create_dir(a.join(&untouched).join("directory")).unwrap();
     end(pair, 1);
+}
+
+#[test]
+fn a_file_with_several_names_first_met_when_all_is_copied_stays_one_file() {
+    let mut pair = Pair::tracked(|a, b| {
+        for tree in [a, b] {
+            fs::write(tree.join("one"), "one file").unwrap();
+            fs::hard_link(tree.join("one"), tree.join("other")).unwrap();
+        }
+    });
+    pair.resync(1);
+    pair.crash_secondary();
+    fs::write(pair.a().join("new"), "named").unwrap();
+    pair.begin(2);
+    let events = pair.primary_events.clone();
+    eventually("all is copied", || events.any(|event| *event == ReplicaEvent::ResyncCopied { session: 2 }));
+    fs::OpenOptions::new().write(true).open(pair.a().join("one")).unwrap().write_all_at(b"ONE", 0).unwrap();
+    end(pair, 2);
 }
 
 #[test]
