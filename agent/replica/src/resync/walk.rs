@@ -191,6 +191,11 @@ impl Walk {
                 if object.is_excluded() {
                     continue;
                 }
+                if self.sender.cover(|cover| cover.is_apart(object.id())) && self.has_several_names(&object) {
+                    // Which of them are one file on the secondary cannot be told from this one.
+                    self.restart()?;
+                    return Ok(true);
+                }
                 // It may have come from a name that was still to be compared: it is looked at where it is now.
                 self.again.push(object);
                 continue;
@@ -208,6 +213,10 @@ impl Walk {
             }
         }
         Ok(!self.stack.is_empty() || !self.again.is_empty())
+    }
+
+    fn has_several_names(&self, object: &Held) -> bool {
+        object.kind() != FileKind::Directory && self.inodes.status(object).is_ok_and(|status| status.links > 1)
     }
 
     /// One directory: its names under its order lock, its attributes with them, then what is behind the names.

@@ -110,6 +110,32 @@ fn a_file_with_several_names_first_met_when_all_is_copied_stays_one_file() {
 }
 
 #[test]
+fn a_name_to_be_compared_of_a_file_with_several_is_moved_before_its_turn() {
+    // Nothing is compared before the first steps are paid for.
+    let limits = Limits { bytes_per_s: 200, ..SLOW };
+    let mut pair = Pair::limited(Limits { bytes_per_s: 0, ..SLOW }, |a, b| {
+        for tree in [a, b] {
+            fs::create_dir_all(tree.join("here")).unwrap();
+            fs::create_dir_all(tree.join("there")).unwrap();
+            fs::write(tree.join("here/first"), "one file").unwrap();
+        }
+    });
+    pair.resync(1);
+    pair.crash_secondary();
+    fs::hard_link(pair.a().join("here/first"), pair.a().join("here/second")).unwrap();
+    fs::hard_link(pair.b().join("here/first"), pair.b().join("here/second")).unwrap();
+    // Met again by the name that is to be compared.
+    drop_caches();
+    pair.limit(limits);
+    pair.begin(2);
+    let events = pair.primary_events.clone();
+    eventually("the resync has begun", || events.any(|e| matches!(e, ReplicaEvent::PeerConnected { .. })));
+    fs::write(pair.a().join("here/second"), "changed").unwrap();
+    fs::rename(pair.a().join("here/second"), pair.a().join("there/moved")).unwrap();
+    end(pair, 2);
+}
+
+#[test]
 fn what_is_made_linked_and_removed_while_a_resync_runs_is_forgotten() {
     let mut pair = Pair::limited(SLOW, |a, b| {
         parts(a, b);
