@@ -2,7 +2,9 @@
 
 use super::support::{Pair, eventually};
 use super::tracked::differences;
+use crate::op::FileId;
 use crate::resync::Limits;
+use crate::track::{BrokenTrack, Locate, Object, Place, Touch, Tracker};
 use holdfast_core::replica::ReplicaEvent;
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -133,6 +135,45 @@ fn a_name_to_be_compared_of_a_file_with_several_is_moved_before_its_turn() {
     fs::write(pair.a().join("here/second"), "changed").unwrap();
     fs::rename(pair.a().join("here/second"), pair.a().join("there/moved")).unwrap();
     end(pair, 2);
+}
+
+/// A name in a directory of the secondary, told as it was when that node served.
+struct Here<'a>(&'a Tracker, PathBuf);
+
+impl Locate for Here<'_> {
+    fn object(&self) -> Option<Object> {
+        self.0.object(fs::File::open(&self.1).ok()?)
+    }
+
+    fn place(&self) -> Option<Place> {
+        None
+    }
+}
+
+#[test]
+fn a_mark_that_only_the_secondary_has_saved_loses_nothing_that_the_secondary_named() {
+    let limits = Limits { mark_period: Duration::ZERO, ..SLOW };
+    let mut pair = Pair::limited(limits, |a, b| {
+        for tree in [a, b] {
+            fs::write(tree.join("theirs"), "the same on both").unwrap();
+        }
+    });
+    pair.resync(1);
+    pair.crash_secondary();
+    let [ours, theirs] = pair.trackers.clone().unwrap();
+    let touch = Touch::Name { name: b"theirs", directory: false };
+    theirs.before(FileId(7), touch, &Here(&theirs, pair.b())).unwrap();
+    fs::write(pair.b().join("theirs"), "written when this node served").unwrap();
+    fs::write(pair.a().join("large"), large(24 << 20)).unwrap();
+    ours.break_rules(BrokenTrack { loses_marks: true, ..BrokenTrack::default() });
+    pair.begin(2);
+    let events = pair.primary_events.clone();
+    eventually("the stream is lost at a mark", || events.lost().is_some_and(|why| why.contains("what may differ")));
+    pair.crash_secondary();
+    ours.break_rules(BrokenTrack::default());
+    assert_eq!(fs::read(pair.b().join("theirs")).unwrap(), b"written when this node served", "it was not compared yet");
+    pair.begin(3);
+    end(pair, 3);
 }
 
 #[test]
