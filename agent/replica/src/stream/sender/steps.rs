@@ -8,6 +8,7 @@ use crate::stream::table::{Mode, Reply};
 use crate::stream::{Lost, lock};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 impl Sender {
@@ -29,6 +30,20 @@ impl Sender {
     /// (Resync) sends a binding.
     pub(crate) fn resync_bind(&self, epoch: u64, op: &Op) -> Result<(), Lost> {
         self.resync_send(epoch, &Message::Op(self.judged(op)), &[])
+    }
+
+    /// The session's resync runs in this thread.
+    pub(crate) fn resync_by(&self, thread: JoinHandle<()>) {
+        *lock(&self.resync) = Some(thread);
+    }
+
+    /// Waits until the last resync has ended, which it does once its session is over.
+    pub(crate) fn wait_for_resync(&self) {
+        let last = lock(&self.resync).take();
+        if let Some(thread) = last {
+            // A panic of that thread has ended the process already.
+            let _ = thread.join();
+        }
     }
 
     /// The round of the tracker that ended when every change began to wait for the peer.

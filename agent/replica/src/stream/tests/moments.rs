@@ -9,7 +9,7 @@ use holdfast_core::replica::ReplicaEvent;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Slow enough to change something in the middle.
 const SLOW: Limits = Limits { threads: 1, bytes_per_s: 24 << 20, mark_period: Duration::from_secs(60) };
@@ -51,7 +51,7 @@ fn drop_caches() {
     fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
 }
 
-fn end(mut pair: Pair, session: u64) {
+fn end_of(mut pair: Pair, session: u64) {
     pair.end_resync(session);
     pair.stop();
     assert_eq!(differences(&pair), Vec::<String>::new());
@@ -65,7 +65,7 @@ fn what_is_moved_to_where_the_walk_has_been_and_forgotten_with_its_directory_is_
     let (copied, untouched) = copied_and_not_begun(&a, &b);
     fs::rename(a.join(untouched).join("file"), a.join(copied).join("moved")).unwrap();
     drop_caches();
-    end(pair, 1);
+    end_of(pair, 1);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn what_inherits_rights_of_a_directory_not_yet_compared_gets_those_of_the_primar
     let (_, untouched) = copied_and_not_begun(&a, &b);
     fs::write(a.join(&untouched).join("made"), "x").unwrap();
     fs::create_dir(a.join(&untouched).join("directory")).unwrap();
-    end(pair, 1);
+    end_of(pair, 1);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_file_with_several_names_first_met_when_all_is_copied_stays_one_file() {
     let events = pair.primary_events.clone();
     eventually("all is copied", || events.any(|event| *event == ReplicaEvent::ResyncCopied { session: 2 }));
     fs::OpenOptions::new().write(true).open(pair.a().join("one")).unwrap().write_all_at(b"ONE", 0).unwrap();
-    end(pair, 2);
+    end_of(pair, 2);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_name_to_be_compared_of_a_file_with_several_is_moved_before_its_turn() {
     eventually("the resync has begun", || events.any(|e| matches!(e, ReplicaEvent::PeerConnected { .. })));
     fs::write(pair.a().join("here/second"), "changed").unwrap();
     fs::rename(pair.a().join("here/second"), pair.a().join("there/moved")).unwrap();
-    end(pair, 2);
+    end_of(pair, 2);
 }
 
 /// A name in a directory of the secondary, told as it was when that node served.
@@ -173,7 +173,7 @@ fn a_mark_that_only_the_secondary_has_saved_loses_nothing_that_the_secondary_nam
     ours.break_rules(BrokenTrack::default());
     assert_eq!(fs::read(pair.b().join("theirs")).unwrap(), b"written when this node served", "it was not compared yet");
     pair.begin(3);
-    end(pair, 3);
+    end_of(pair, 3);
 }
 
 #[test]
@@ -197,7 +197,29 @@ fn what_is_made_linked_and_removed_while_a_resync_runs_is_forgotten() {
         fs::remove_file(a.join(format!("old{file}"))).unwrap();
         fs::remove_file(a.join(format!("also{file}"))).unwrap();
     }
-    eventually("they are forgotten", || pair.known() < 50);
+    eventually("they are forgotten", || pair.inodes.len() < 50);
     assert!(!pair.primary_events.any(|e| matches!(e, ReplicaEvent::ResyncCopied { .. })), "while the resync runs");
-    end(pair, 1);
+    end_of(pair, 1);
+}
+
+#[test]
+fn a_session_begins_when_the_resync_of_the_last_one_has_ended() {
+    let mut pair = Pair::limited(SLOW, parts);
+    let inodes = pair.inodes.clone();
+    let root = inodes.root(0).unwrap();
+    let order = root.lock_order();
+    let connected = |pair: &Pair, session| pair.primary_events.any(|e| *e == ReplicaEvent::PeerConnected { session });
+    pair.begin(1);
+    eventually("it has begun", || connected(&pair, 1));
+    pair.crash_secondary();
+    pair.begin(2);
+    // The first one may still look at the directory.
+    let end = Instant::now() + Duration::from_millis(700);
+    while Instant::now() < end {
+        assert!(!connected(&pair, 2));
+        std::thread::yield_now();
+    }
+    drop(order);
+    drop((root, inodes));
+    end_of(pair, 2);
 }

@@ -60,7 +60,7 @@ pub(super) struct Pair {
     server: Option<Server>,
     serve: Serve,
     front: Option<Arc<Front>>,
-    inodes: Arc<Inodes>,
+    pub(super) inodes: Arc<Inodes>,
     pub(super) sender: Arc<Sender>,
     pub(super) primary_events: Seen,
     pub(super) secondary_events: Seen,
@@ -182,11 +182,6 @@ impl Pair {
     pub(super) fn limit(&mut self, limits: Limits) {
         self.serve.limits = limits;
         self.server = Some(Server::start("127.0.0.1:0".parse().unwrap(), self.serve.clone()).unwrap());
-    }
-
-    /// Objects that the primary knows now.
-    pub(super) fn known(&self) -> usize {
-        self.inodes.len()
     }
 
     pub(super) fn follower(&self) -> &Follower {
