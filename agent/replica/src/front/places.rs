@@ -302,15 +302,14 @@ impl Inodes {
         self.keep_place(&mut table, inode.id());
         drop(table);
         self.dispose(gone);
-        self.note_touched(parent, inode);
         let held = self.get(inode.id()).filter(|held| self.touched.is_watching() && !held.is_excluded());
         if held.is_some_and(|held| self.touched.keep_linked(held)) {
             self.touched.sift_linked(|held| self.status(held).is_ok_and(|status| status.links > 1));
         }
     }
 
-    /// A resync looks again at what came into a directory, unless it is this node's own.
-    fn note_touched(self: &Arc<Self>, directory: FileId, inode: &Inode) {
+    /// A resync looks again at what came into a directory, unless it is this node's own. Before the peer is told.
+    pub(super) fn came_into(self: &Arc<Self>, directory: FileId, inode: &Inode) {
         if self.touched.is_watching()
             && !inode.is_excluded()
             && let Some(held) = self.get(inode.id())
@@ -351,12 +350,11 @@ impl Inodes {
     }
 
     /// `inode` was renamed. The caller holds the order locks.
-    pub(super) fn moved(self: &Arc<Self>, inode: &Inode, from: (FileId, &[u8]), to: (FileId, &[u8])) {
+    pub(super) fn moved(&self, inode: &Inode, from: (FileId, &[u8]), to: (FileId, &[u8])) {
         let mut gone = Vec::new();
         lock(&self.table).add_place(inode.id(), to.0, to.1, &mut gone);
         self.dispose(gone);
         self.unplaced(inode, from.0, from.1, false);
-        self.note_touched(to.0, inode);
     }
 }
 

@@ -223,3 +223,17 @@ fn a_session_begins_when_the_resync_of_the_last_one_has_ended() {
     drop((root, inodes));
     end_of(pair, 2);
 }
+
+#[test]
+fn what_is_made_while_a_resync_runs_can_be_moved_any_number_of_times() {
+    let mut pair = Pair::limited(SLOW, parts);
+    pair.begin(1);
+    let (a, b) = (pair.a(), pair.b());
+    let (copied, untouched) = copied_and_not_begun(&a, &b);
+    fs::write(a.join(&untouched).join("made"), "x").unwrap();
+    fs::rename(a.join(&untouched).join("made"), a.join(&copied).join("delivered")).unwrap();
+    fs::create_dir(a.join(&untouched).join("directory")).unwrap();
+    fs::rename(a.join(&untouched).join("directory"), a.join(&copied).join("directory")).unwrap();
+    assert!(pair.inodes.take_touched().entries.is_empty(), "nothing is remembered of it");
+    end_of(pair, 1);
+}
