@@ -255,6 +255,10 @@ impl Connection {
             change.submit(&Op::Link { id, parent: parent.id(), name }, &[]);
         } else {
             self.submit_first_name(&mut change, object, parent, name, &status)?;
+            if status.links > 1 && !object.is_excluded() {
+                // It has names that nobody has met: what was told is not all of it.
+                self.inodes.touched.overflow();
+            }
         }
         drop(prepared);
         let held = self.inodes.get(object.id()).ok_or(Errno::STALE)?;

@@ -6,7 +6,9 @@ use crate::op::FileId;
 use crate::resync::Limits;
 use crate::track::{BrokenTrack, Locate, Object, Place, Touch, Tracker};
 use holdfast_core::replica::ReplicaEvent;
+use rustix::fs::{AtFlags, CWD};
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -222,6 +224,33 @@ fn a_session_begins_when_the_resync_of_the_last_one_has_ended() {
     drop(order);
     drop((root, inodes));
     end_of(pair, 2);
+}
+
+#[test]
+fn a_file_in_use_that_gets_and_loses_a_name_is_compared_by_one_that_nobody_has_met() {
+    let mut pair = Pair::limited(SLOW, |a, b| {
+        parts(a, b);
+        for part in 0..PARTS {
+            fs::hard_link(a.join(format!("{part}/file")), a.join(format!("met{part}"))).unwrap();
+        }
+    });
+    let (a, b) = (pair.a(), pair.b());
+    let files: Vec<fs::File> = (0..PARTS)
+        .map(|part| {
+            let path = a.join(format!("met{part}"));
+            let file = fs::File::open(&path).unwrap();
+            fs::remove_file(path).unwrap();
+            file
+        })
+        .collect();
+    pair.begin(1);
+    let (_, untouched) = copied_and_not_begun(&a, &b);
+    let file = &files[untouched.to_str().unwrap().parse::<usize>().unwrap()];
+    let (link, again) = (crate::tree::handle::proc_path(file.as_fd()), a.join("again"));
+    rustix::fs::linkat(CWD, link.as_c_str(), CWD, &again, AtFlags::SYMLINK_FOLLOW).unwrap();
+    fs::remove_file(again).unwrap();
+    drop(files);
+    end_of(pair, 1);
 }
 
 #[test]
