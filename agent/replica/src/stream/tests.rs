@@ -2,6 +2,7 @@
 
 mod links;
 mod load;
+mod long;
 mod marks;
 mod moments;
 mod support;
