@@ -528,6 +528,11 @@ impl Inodes {
         self.touched.take()
     }
 
+    /// A resync has met the object by one of several names: its id lives as long as it has one, or until the resync ends.
+    pub(crate) fn keep_met(&self, object: Held) {
+        self.touched.keep_met(object);
+    }
+
     /// Whether the object lost a name, not the last, since the peer was last told of one: that may have been the only one
     /// that the peer had, so that it is empty there when it comes back by another.
     pub(crate) fn is_bereft(&self, id: FileId) -> bool {

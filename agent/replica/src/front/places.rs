@@ -302,17 +302,19 @@ impl Inodes {
         self.keep_place(&mut table, inode.id());
         drop(table);
         self.dispose(gone);
-        self.note_touched(parent, inode);
-        let held = self.get(inode.id()).filter(|held| !held.is_excluded());
+        let held = self.get(inode.id()).filter(|held| self.touched.is_watching() && !held.is_excluded());
         if held.is_some_and(|held| self.touched.keep_linked(held)) {
             self.touched.sift_linked(|held| self.status(held).is_ok_and(|status| status.links > 1));
         }
     }
 
-    /// A resync looks again at what came into a directory, unless it is this node's own.
-    fn note_touched(&self, directory: FileId, inode: &Inode) {
-        if !inode.is_excluded() {
-            self.touched.note(directory, inode.id());
+    /// A resync looks again at what came into a directory, unless it is this node's own. Before the peer is told.
+    pub(super) fn came_into(self: &Arc<Self>, directory: FileId, inode: &Inode) {
+        if self.touched.is_watching()
+            && !inode.is_excluded()
+            && let Some(held) = self.get(inode.id())
+        {
+            self.touched.note(directory, held);
         }
     }
 
@@ -342,6 +344,9 @@ impl Inodes {
         self.keep_place(&mut table, inode.id());
         drop(table);
         self.dispose(gone);
+        if last {
+            self.touched.removed(inode.id());
+        }
     }
 
     /// `inode` was renamed. The caller holds the order locks.
@@ -350,7 +355,6 @@ impl Inodes {
         lock(&self.table).add_place(inode.id(), to.0, to.1, &mut gone);
         self.dispose(gone);
         self.unplaced(inode, from.0, from.1, false);
-        self.note_touched(to.0, inode);
     }
 }
 

@@ -44,8 +44,6 @@ pub(super) struct Walk {
     listed: HashSet<FileId>,
     /// Asked for, or exact from the beginning of the session.
     done: HashSet<FileId>,
-    /// Objects with several names keep their ids to the end, so that each further name is known to be the same object.
-    linked: Vec<Held>,
     /// What was moved while only named things are compared.
     again: Vec<Held>,
 }
@@ -74,7 +72,6 @@ impl Walk {
             insides: Vec::new(),
             listed: HashSet::new(),
             done: HashSet::new(),
-            linked: Vec::new(),
             again: Vec::new(),
         }
     }
@@ -118,8 +115,9 @@ impl Walk {
             if let Some(tracker) = self.inodes.tracker() {
                 self.sender.set_pair_round(tracker.next_round());
             }
-            drop(paused);
+            // Before another session can begin, which watches on its own.
             self.inodes.watch_touched(false);
+            drop(paused);
             return Ok(());
         }
     }
@@ -186,15 +184,20 @@ impl Walk {
         }
         for (directory, object) in touched.entries {
             // What is exact already stays so: its names travel exactly.
-            if self.listed.contains(&object) || self.is_exact(object) {
+            if self.listed.contains(&object.id()) || self.is_exact(object.id()) || object.is_removed() {
                 continue;
             }
-            if by_names && let Some(moved) = self.inodes.get(object) {
-                if moved.is_excluded() {
+            if by_names {
+                if object.is_excluded() {
                     continue;
                 }
+                if self.sender.cover(|cover| cover.is_apart(object.id())) && self.has_several_names(&object) {
+                    // Which of them are one file on the secondary cannot be told from this one.
+                    self.restart()?;
+                    return Ok(true);
+                }
                 // It may have come from a name that was still to be compared: it is looked at where it is now.
-                self.again.push(moved);
+                self.again.push(object);
                 continue;
             }
             match self.inodes.get(directory) {
@@ -202,7 +205,6 @@ impl Walk {
                     self.listed.remove(&directory);
                     self.stack.push(held);
                 }
-                None if self.inodes.get(object).is_none() => {}
                 None => {
                     // Its directory is not known any more under this id (it was removed, or forgotten and met again).
                     self.restart()?;
@@ -211,6 +213,10 @@ impl Walk {
             }
         }
         Ok(!self.stack.is_empty() || !self.again.is_empty())
+    }
+
+    fn has_several_names(&self, object: &Held) -> bool {
+        object.kind() != FileKind::Directory && self.inodes.status(object).is_ok_and(|status| status.links > 1)
     }
 
     /// One directory: its names under its order lock, its attributes with them, then what is behind the names.
@@ -292,7 +298,7 @@ impl Walk {
 
     fn child(&mut self, child: Held, status: &Status) -> Result<(), Fault> {
         if child.kind() != FileKind::Directory && status.links > 1 {
-            self.linked.push(child.clone());
+            self.inodes.keep_met(child.clone());
         }
         if child.kind() != FileKind::Directory && self.is_exact(child.id()) {
             return Ok(());

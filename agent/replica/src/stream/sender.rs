@@ -23,6 +23,7 @@ use holdfast_core::replica::{Plane, ReplicaEvent};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often a broken or slow stream is looked at, and the longest time that what nobody waits for stays here.
@@ -48,6 +49,8 @@ pub struct Sender {
     /// While only what is named is compared: which names are not exact yet. Without it none is.
     cover: Mutex<Option<Cover>>,
     pair_round: AtomicU64,
+    /// The thread of the latest resync.
+    resync: Mutex<Option<JoinHandle<()>>>,
     /// Where the right to acknowledge is noted for the next process, and what the kernel agreed to.
     keep: OnceLock<(Arc<Keep>, u64)>,
 }
@@ -112,6 +115,7 @@ impl Sender {
             fresh: Mutex::default(),
             cover: Mutex::default(),
             pair_round: AtomicU64::new(0),
+            resync: Mutex::default(),
             keep: OnceLock::new(),
         });
         let watched = Arc::downgrade(&sender);

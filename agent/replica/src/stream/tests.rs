@@ -2,7 +2,9 @@
 
 mod links;
 mod load;
+mod long;
 mod marks;
+mod moments;
 mod support;
 mod tracked;
 

@@ -374,9 +374,24 @@ impl Tracker {
         })
     }
 
+    /// (Serving) a resync is about to be marked, with `left` still to be compared: the part of it that only the peer named
+    /// is named here before the peer forgets it. Answers the mark's number, which counts from the base.
+    pub(crate) fn ask_mark(&self, round: u64, left: &[Record]) -> std::io::Result<u64> {
+        let mut asked = 0;
+        self.change(|state| {
+            left.iter().for_each(|record| state.table.learn_of(record.clone(), round));
+            state.standing.asked = state.standing.flushed + 1;
+            asked = state.standing.asked;
+        })?;
+        Ok(asked)
+    }
+
     /// (Serving) a resync that goes on has compared everything but what `left` tells and what was touched after `round`;
     /// the rest is on both disks, and the peer has saved the mark.
     pub(crate) fn marked(&self, mark: (u64, u64), round: u64, left: Vec<Record>) -> std::io::Result<()> {
+        if lock(&self.state).table.broken.loses_marks {
+            return Err(std::io::Error::other("this node dies"));
+        }
         self.change(|state| {
             state.table.forget(round);
             let all = !state.table.broken.forgets_left;

@@ -48,6 +48,8 @@ pub struct BrokenTrack {
     pub loses_bits: bool,
     /// A mark of a resync forgets every second thing that is left.
     pub forgets_left: bool,
+    /// A mark that the peer has saved is not saved here, as if this node died right then.
+    pub loses_marks: bool,
 }
 
 /// A touch of the past: in which round last, and whether the journal names it.

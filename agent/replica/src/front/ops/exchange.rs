@@ -46,6 +46,8 @@ impl Connection {
                 let (here, there) = ((parent.id(), name.to_bytes()), (other_parent.id(), other_name.to_bytes()));
                 self.inodes.moved(&one, here, there);
                 self.inodes.moved(&other, there, here);
+                self.came_into(other_parent, &one);
+                self.came_into(parent, &other);
                 if prepared.replicable {
                     let (name, other_name) = (here.1.to_vec(), there.1.to_vec());
                     let (id, parent, other, other_parent) = (one.id(), here.0, other.id(), there.0);

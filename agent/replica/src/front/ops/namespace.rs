@@ -248,12 +248,17 @@ impl Connection {
         }
         change.made_here();
         self.inodes.placed(object, parent.id(), name.to_bytes());
+        self.came_into(parent, object);
         let status = Status::of(&*source)?;
         if prepared.replicable {
             let (id, name) = (object.id(), name.to_bytes().to_vec());
             change.submit(&Op::Link { id, parent: parent.id(), name }, &[]);
         } else {
             self.submit_first_name(&mut change, object, parent, name, &status)?;
+            if status.links > 1 && !object.is_excluded() {
+                // It has names that nobody has met: what was told is not all of it.
+                self.inodes.touched.overflow();
+            }
         }
         drop(prepared);
         let held = self.inodes.get(object.id()).ok_or(Errno::STALE)?;
@@ -416,6 +421,7 @@ impl Connection {
             self.let_go(replaced, last);
         }
         self.inodes.moved(child, (parent.id(), name.to_bytes()), (new_parent.id(), new_name.to_bytes()));
+        self.came_into(new_parent, child);
         Ok(())
     }
 
@@ -447,6 +453,14 @@ impl Connection {
             self.inodes.pin_outside(child);
         }
         Ok(last)
+    }
+
+    /// An object came into a directory. The peer is not told yet. What was made in this session needs no second look: it is
+    /// exact wherever it goes.
+    pub(super) fn came_into(&self, directory: &Inode, object: &Inode) {
+        if !self.replicate.is_fresh(object.id()) {
+            self.inodes.came_into(directory.id(), object);
+        }
     }
 
     /// An object lost a name for good; `last`: it has no other. The peer is not told yet.

@@ -58,8 +58,9 @@ pub(super) struct Pair {
     pub(super) trackers: Option<[Arc<Tracker>; 2]>,
     keeper: Option<Keeper>,
     server: Option<Server>,
+    serve: Serve,
     front: Option<Arc<Front>>,
-    inodes: Arc<Inodes>,
+    pub(super) inodes: Arc<Inodes>,
     pub(super) sender: Arc<Sender>,
     pub(super) primary_events: Seen,
     pub(super) secondary_events: Seen,
@@ -148,13 +149,14 @@ impl Pair {
             events: primary_events.sink(),
             limits,
         };
-        let server = Server::start("127.0.0.1:0".parse().unwrap(), serve).unwrap();
+        let server = Server::start("127.0.0.1:0".parse().unwrap(), serve.clone()).unwrap();
         Self {
             _watch: watch(&front),
             follower: None,
             trackers,
             keeper,
             server: Some(server),
+            serve,
             front: Some(front),
             inodes,
             sender,
@@ -174,6 +176,12 @@ impl Pair {
 
     pub(super) fn b(&self) -> PathBuf {
         self.base.path().join("b")
+    }
+
+    /// The next resync keeps to these limits.
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.serve.limits = limits;
+        self.server = Some(Server::start("127.0.0.1:0".parse().unwrap(), self.serve.clone()).unwrap());
     }
 
     pub(super) fn follower(&self) -> &Follower {
