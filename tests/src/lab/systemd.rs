@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What the tree holds beside the essential packages.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,python3-minimal";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,python3";
 
 /// Changes when the tree has to be made anew.
-pub(crate) const TREE: &str = "debian-tree-2";
+pub(crate) const TREE: &str = "debian-tree-3";
 
 /// Runs inside the host's network, becomes systemd. `$1` the host's folder, `$2` the lab's, `$3` the tree, `$4` the
 /// programs.

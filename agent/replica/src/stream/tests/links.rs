@@ -1,6 +1,6 @@
 //! Files with several names that lose some while a resync has met only these.
 
-use super::support::{Pair, eventually};
+use super::support::{Pair, eventually, forget_unused};
 use crate::resync::Limits;
 use crate::verify::{Compare, compare_trees_with};
 use std::fs;
@@ -72,8 +72,7 @@ fn a_file_linked_ahead_of_the_walk_and_forgotten_by_the_kernel_is_still_one_file
     let (a, b) = (pair.a(), pair.b());
     eventually("the first name is compared", || fs::read(b.join("first/file")).is_ok_and(|read| read == CONTENT));
     fs::hard_link(a.join("first/file"), a.join("first/later/last/second")).unwrap();
-    // The kernel forgets what nobody uses.
-    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+    forget_unused(&a).unwrap();
     fs::write(a.join("first/later/last/second"), "written by its second name").unwrap();
     pair.end_resync(1);
     pair.stop();

@@ -149,7 +149,7 @@ fn rough(dice: &mut Dice, root: &Path, open: &mut Vec<fs::File>) -> std::io::Res
         }
         11 => inherited(dice, &path),
         12 => fs::rename(root.join(format!("d{}", dice.roll(5))), dice.path(root)),
-        _ if dice.roll(8) == 0 => fs::write("/proc/sys/vm/drop_caches", "2"),
+        _ if dice.roll(8) == 0 => super::support::forget_unused(root),
         _ => Ok(()),
     }
 }

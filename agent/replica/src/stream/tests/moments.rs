@@ -1,6 +1,6 @@
 //! Changes in the moments between two steps of a resync that nothing but their own order makes safe.
 
-use super::support::{Pair, eventually};
+use super::support::{Pair, eventually, forget_unused};
 use super::tracked::differences;
 use crate::op::FileId;
 use crate::resync::Limits;
@@ -48,11 +48,6 @@ fn copied_and_not_begun(a: &Path, b: &Path) -> (PathBuf, PathBuf) {
     (copied.to_string().into(), untouched.to_string().into())
 }
 
-/// The kernel forgets what nobody uses.
-fn drop_caches() {
-    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
-}
-
 fn end_of(mut pair: Pair, session: u64) {
     pair.end_resync(session);
     pair.stop();
@@ -66,7 +61,7 @@ fn what_is_moved_to_where_the_walk_has_been_and_forgotten_with_its_directory_is_
     let (a, b) = (pair.a(), pair.b());
     let (copied, untouched) = copied_and_not_begun(&a, &b);
     fs::rename(a.join(untouched).join("file"), a.join(copied).join("moved")).unwrap();
-    drop_caches();
+    forget_unused(&a).unwrap();
     end_of(pair, 1);
 }
 
@@ -129,7 +124,7 @@ fn a_name_to_be_compared_of_a_file_with_several_is_moved_before_its_turn() {
     fs::hard_link(pair.a().join("here/first"), pair.a().join("here/second")).unwrap();
     fs::hard_link(pair.b().join("here/first"), pair.b().join("here/second")).unwrap();
     // Met again by the name that is to be compared.
-    drop_caches();
+    forget_unused(&pair.a()).unwrap();
     pair.limit(limits);
     pair.begin(2);
     let events = pair.primary_events.clone();

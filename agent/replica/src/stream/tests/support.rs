@@ -342,6 +342,11 @@ fn watch(front: &Arc<Front>) -> mpsc::Sender<()> {
     done
 }
 
+/// Has the kernel forget what nobody uses of a mount: to change a mount it lets go of all names.
+pub(super) fn forget_unused(mount: &Path) -> std::io::Result<()> {
+    Ok(rustix::mount::mount_remount(mount, rustix::mount::MountFlags::empty(), c"")?)
+}
+
 /// Polls until `condition` holds.
 pub(super) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
