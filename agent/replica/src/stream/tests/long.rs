@@ -1,7 +1,7 @@
-//! Random changes for as long as one likes: seeds without end, for whoever looks for what nobody has thought of.
+//! Random changes for as long as one likes: one seed, or as many as whoever looks for what nobody has thought of wants.
 //!
 //! ```text
-//! HOLDFAST_SEEDS=100..200 cargo test -p holdfast-replica --lib -- --ignored long::
+//! HOLDFAST_SEEDS=100..200 cargo test -p holdfast-replica --lib -- long::
 //! ```
 
 use super::load::{Load, scramble, scramble_unlinked};
@@ -11,7 +11,7 @@ use crate::resync::Limits;
 use std::time::Duration;
 
 fn seeds() -> std::ops::Range<u64> {
-    let text = std::env::var("HOLDFAST_SEEDS").unwrap_or_else(|_| "1..4".into());
+    let text = std::env::var("HOLDFAST_SEEDS").unwrap_or_else(|_| "1..2".into());
     let (from, to) = text.split_once("..").unwrap();
     from.parse().unwrap()..to.parse().unwrap()
 }
@@ -24,7 +24,6 @@ fn limits(seed: u64) -> Limits {
 }
 
 #[test]
-#[ignore = "takes as long as one likes"]
 fn everything_is_compared_under_load() {
     for seed in seeds() {
         let mut pair = Pair::limited(limits(seed), |a, b| {
@@ -42,7 +41,6 @@ fn everything_is_compared_under_load() {
 }
 
 #[test]
-#[ignore = "takes as long as one likes"]
 fn what_is_named_is_compared_under_load() {
     for seed in seeds() {
         let fill = if seed % 2 == 0 { scramble } else { scramble_unlinked };
