@@ -261,3 +261,13 @@ fn what_is_made_while_a_resync_runs_can_be_moved_any_number_of_times() {
     assert!(pair.inodes.take_touched().entries.is_empty(), "nothing is remembered of it");
     end_of(pair, 1);
 }
+
+#[test]
+fn the_kernel_forgets_what_nobody_uses_when_these_tests_want_it() {
+    let mut pair = Pair::new(|_, _| {});
+    fs::write(pair.a().join("file"), "x").unwrap();
+    assert!(pair.known() > 1);
+    forget_unused(&pair.a()).unwrap();
+    eventually("only the root is known", || pair.known() == 1);
+    pair.stop();
+}

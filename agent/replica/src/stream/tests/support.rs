@@ -221,6 +221,11 @@ impl Pair {
         ));
     }
 
+    /// Objects that the primary knows.
+    pub(super) fn known(&self) -> usize {
+        self.inodes.len()
+    }
+
     /// Compares both copies as they are.
     pub(super) fn verify(&self) -> crate::control::VerifyReport {
         let last = Mutex::default();
