@@ -294,6 +294,14 @@ impl Inodes {
         lock(&self.table).has_place(id, parent, name)
     }
 
+    /// A name by which `id` is known other than this one.
+    pub(super) fn other_place(&self, id: FileId, (parent, name): (FileId, &[u8])) -> Option<(FileId, Vec<u8>)> {
+        let mut table = lock(&self.table);
+        let mut places = table.entry(id)?.places.iter();
+        let other = places.find(|(p, n)| *p != parent || **n != *name)?;
+        Some((other.0, other.1.to_vec()))
+    }
+
     /// `inode` got the name (link). The caller holds both order locks.
     pub(super) fn placed(self: &Arc<Self>, inode: &Inode, parent: FileId, name: &[u8]) {
         let mut gone = Vec::new();

@@ -135,6 +135,10 @@ impl Table {
         *self = Self { round, broken, everything: round, ..Self::default() };
     }
 
+    pub(super) fn has_inside(&self, object: &Object) -> bool {
+        self.insides.contains_key(object)
+    }
+
     /// Notes a touch; answers the record that must be durable before the change is made, if it is not hot. `place` is
     /// asked when the object is noted for the first time in this round.
     pub(super) fn touch(

@@ -285,8 +285,8 @@ impl Connection {
             }
             let fd = self.inodes.open_backing(parent, Level::Path)?;
             self.inodes.before_name(parent, name, directory)?;
+            let last = self.keep_if_used(&child, (parent, name))?;
             self.begin(unique, 0);
-            let last = self.keep_if_used(&child)?;
             let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&*fd, name, flags)?;
             self.unlinked(&child, (parent, name), last);
@@ -406,7 +406,7 @@ impl Connection {
         let from = self.inodes.open_backing(parent, Level::Path)?;
         let to = self.inodes.open_backing(new_parent, Level::Path)?;
         let last = match replaced {
-            Some(replaced) => self.keep_if_used(replaced)?,
+            Some(replaced) => self.keep_if_used(replaced, (new_parent, new_name))?,
             None => false,
         };
         match rustix::fs::renameat_with(&*from, name, &*to, new_name, flags) {
@@ -444,10 +444,14 @@ impl Connection {
         self.inodes.is_at(child.id(), parent.id(), name.to_bytes())
     }
 
-    /// An object in use that is about to lose its last name stays reachable for those who use it. Answers whether it
-    /// is the last name.
-    fn keep_if_used(&self, child: &Inode) -> Result<bool> {
-        let last = child.kind() == FileKind::Directory || self.inodes.status(child)?.links <= 1;
+    /// An object in use that is about to lose its last name stays reachable for those who use it; one that is about to
+    /// lose its last but one is noted by the other. Answers whether it is the last name.
+    fn keep_if_used(&self, child: &Inode, name: (&Inode, &CStr)) -> Result<bool> {
+        let links = if child.kind() == FileKind::Directory { 1 } else { self.inodes.status(child)?.links };
+        let last = links <= 1;
+        if links == 2 {
+            self.inodes.before_only_name(child, name)?;
+        }
         if last && lock(&child.use_count).opens > 0 {
             self.inodes.descriptors.pin(child.backing())?;
             self.inodes.pin_outside(child);
