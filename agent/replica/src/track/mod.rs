@@ -388,7 +388,9 @@ impl Tracker {
     pub(crate) fn ask_mark(&self, round: u64, left: &[Record]) -> std::io::Result<u64> {
         let mut asked = 0;
         self.change(|state| {
-            state.learn_left(left.to_vec(), round);
+            if !state.table.broken.forgets_left {
+                left.iter().for_each(|record| state.table.learn_of(record.clone(), round));
+            }
             state.standing.asked = state.standing.flushed + 1;
             asked = state.standing.asked;
         })?;
@@ -403,7 +405,9 @@ impl Tracker {
         }
         self.change(|state| {
             state.table.forget(round);
-            state.learn_left(left, round);
+            let all = !state.table.broken.forgets_left;
+            let kept = left.into_iter().enumerate().filter(|(at, _)| all || at % 2 == 0);
+            kept.for_each(|(_, record)| state.table.learn_of(record, round));
             state.stand_at(mark);
         })
     }
@@ -452,12 +456,6 @@ impl Tracker {
 }
 
 impl State {
-    fn learn_left(&mut self, left: Vec<Record>, round: u64) {
-        let all = !self.table.broken.forgets_left;
-        let kept = left.into_iter().enumerate().filter(|(at, _)| all || at % 2 == 0);
-        kept.for_each(|(_, record)| self.table.learn_of(record, round));
-    }
-
     /// The latest mark is this one, unless all was doubted since.
     fn stand_at(&mut self, (base, flush): (u64, u64)) {
         let known = Standing { base, pairing: 0, flushed: flush, asked: flush };
