@@ -22,6 +22,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the server's machine does not acknowledge for this long ends the session: that machine is lost, and the server may
+/// be back at the same address on another.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 const BACKOFF_MIN_MS: u64 = 1_000;
 /// A server that is back shows every node within a minute.
 const BACKOFF_MAX_MS: u64 = 30_000;
@@ -120,6 +123,7 @@ async fn connect(identity: &Identity, enrolment: &Enrolment, server: &str) -> Re
     let (host, port) = host_and_port(server)?;
     let stream = TcpStream::connect((host.as_str(), port)).await?;
     stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     let config = tls::link(identity, &enrolment.ca)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(AGENT_SNI)?, stream).await?;
     let mut config = WebSocketConfig::default();

@@ -162,14 +162,17 @@ impl App {
                 found.push(text);
             }
         };
-        for name in self.tls.extra_names() {
+        let reached = self.tls.reached();
+        for name in &reached.given {
             let host = names::bare_host(name);
             let has_port = name.len() > host.len() && !name.ends_with(']') && name.contains(':') && name != host;
             add(if has_port { name.clone() } else { with_port(host, port) });
         }
-        let addresses = local.into_iter().chain(names::addresses());
-        addresses.map(|address| with_port(&address.to_string(), port)).for_each(&mut add);
-        names::host_name().map(|name| with_port(&name, port)).into_iter().for_each(&mut add);
+        if !reached.only_given {
+            let addresses = local.into_iter().chain(names::addresses());
+            addresses.map(|address| with_port(&address.to_string(), port)).for_each(&mut add);
+            names::host_name().map(|name| with_port(&name, port)).into_iter().for_each(&mut add);
+        }
         found.truncate(8);
         found
     }

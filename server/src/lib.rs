@@ -30,6 +30,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Tls;
+use tls::names::Names;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -69,7 +70,8 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
     }
     let db = Db::open(&data.join("holdfast.sqlite"))?;
     let revoked = db.call(db::nodes::revoked_certificates).await?;
-    let tls = Tls::open(&data.join("pki"), &config.names, &revoked)?;
+    let reached = Names { given: config.names.clone(), only_given: config.only_names };
+    let tls = Tls::open(&data.join("pki"), &reached, &revoked)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}; is another server running?", config.listen))?;

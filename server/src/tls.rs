@@ -7,6 +7,7 @@ pub mod own;
 use anyhow::{Context, bail};
 use holdfast_api::console::{CertificateForm, CertificateView};
 use leaf::{Shown, ToBrowsers};
+use names::Names;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
@@ -43,7 +44,7 @@ pub struct SignedNode {
 /// The authority and the live TLS configurations. Renewal and revocation replace what new connections use.
 pub struct Tls {
     folder: PathBuf,
-    extra_names: Vec<String>,
+    reached: Names,
     issuer: Issuer<'static, KeyPair>,
     ca: CertificateDer<'static>,
     /// The authority's certificate (PEM), offered on the login page.
@@ -116,12 +117,12 @@ fn ca_params(name: &str) -> anyhow::Result<CertificateParams> {
 }
 
 impl Tls {
-    /// Loads the authority from `folder` or makes it there, and makes sure of a server certificate for this host's
-    /// names and addresses and `extra_names`. `revoked`: see [`Tls::set_revoked`].
+    /// Loads the authority from `folder` or makes it there, and makes sure of a server certificate for the
+    /// names by which it is reached. `revoked`: see [`Tls::set_revoked`].
     ///
     /// # Errors
     /// The folder cannot be used, or what is in it cannot be read.
-    pub fn open(folder: &Path, extra_names: &[String], revoked: &[(Vec<u8>, u64)]) -> anyhow::Result<Self> {
+    pub fn open(folder: &Path, reached: &Names, revoked: &[(Vec<u8>, u64)]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let (key_file, ca_file) = (folder.join("ca.key"), folder.join("ca.pem"));
         if !ca_file.exists() {
@@ -135,11 +136,11 @@ impl Tls {
         let (key_pem, ca_pem) = (read(&key_file)?, read(&ca_file)?);
         let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).context("ca.pem holds no certificate")?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, KeyPair::from_pem(&key_pem).context("ca.key holds no key")?)?;
-        let leaf = match leaf::load(folder, extra_names, &ca) {
+        let leaf = match leaf::load(folder, reached, &ca) {
             Ok(leaf) => leaf,
             Err(reason) => {
                 tracing::info!("making a server certificate: {reason:#}");
-                leaf::make(folder, extra_names, &issuer, &ca)?
+                leaf::make(folder, reached, &issuer, &ca)?
             }
         };
         let own = own::load(folder).unwrap_or_else(|error| {
@@ -153,7 +154,7 @@ impl Tls {
         let agents = agent_config(&issuer, &ca, &leaf, revoked)?;
         Ok(Self {
             folder: folder.to_owned(),
-            extra_names: extra_names.to_vec(),
+            reached: reached.clone(),
             issuer,
             ca,
             ca_pem,
@@ -181,9 +182,9 @@ impl Tls {
         }
     }
 
-    /// Names in the server's certificate given on the command line.
-    pub fn extra_names(&self) -> &[String] {
-        &self.extra_names
+    /// How the server is reached.
+    pub fn reached(&self) -> &Names {
+        &self.reached
     }
 
     /// Renews the server's certificate if it is near its end or lacks a name of this host; true if it did. New
@@ -192,10 +193,10 @@ impl Tls {
     /// # Errors
     /// The new certificate cannot be made or written.
     pub fn renew(&self) -> anyhow::Result<bool> {
-        if leaf::load(&self.folder, &self.extra_names, &self.ca).is_ok() {
+        if leaf::load(&self.folder, &self.reached, &self.ca).is_ok() {
             return Ok(false);
         }
-        let new = leaf::make(&self.folder, &self.extra_names, &self.issuer, &self.ca)?;
+        let new = leaf::make(&self.folder, &self.reached, &self.issuer, &self.ca)?;
         self.leaf.set_made(new);
         Ok(true)
     }

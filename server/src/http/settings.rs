@@ -34,7 +34,7 @@ pub async fn set_certificate(
     // HTTP/2 names the host in the address, HTTP/1.1 in a header.
     let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = uri.authority().map(|authority| authority.as_str()).or(named);
-    let reached = own::reached(host, app.tls.extra_names());
+    let reached = own::reached(host, app.tls.reached());
     let certified = own::check(&form, &reached).map_err(Failure::invalid)?;
     let view = app.tls.set_own(&form, certified).map_err(Failure::internal)?;
     let text = format!("gave the console the certificate of {} (SHA-256 {})", view.subject, view.fingerprint);
