@@ -25,9 +25,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the server's machine does not acknowledge for this long ends the session: that machine is lost, and the server may
 /// be back at the same address on another.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
-const BACKOFF_MIN_MS: u64 = 1_000;
-/// A server that is back shows every node within a minute.
-const BACKOFF_MAX_MS: u64 = 30_000;
+/// First wait before the server is dialled again, in milliseconds.
+pub const BACKOFF_MIN_MS: u64 = 1_000;
+/// Longest such wait: a server that is back shows every node within a minute.
+pub const BACKOFF_MAX_MS: u64 = 30_000;
 /// A node that is not enrolled looks for an enrolment (by `join`, in another process) this often.
 const LOOK_PERIOD: Duration = Duration::from_secs(3);
 

@@ -42,6 +42,11 @@ impl Desired {
         self.cluster.iter().flat_map(|saved| saved.config.nodes.iter().map(|node| node.id)).collect()
     }
 
+    /// True if the node is in the cluster.
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.cluster.as_ref().is_some_and(|saved| saved.config.node(id).is_some())
+    }
+
     /// An enrolled node.
     pub fn node(&self, id: NodeId) -> Option<&NodeRow> {
         self.nodes.iter().find(|node| node.id == id)

@@ -82,6 +82,7 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
     let (browsers, agents) = (http::browsers(Arc::clone(&app)), http::agents(Arc::clone(&app)));
     tasks.spawn(serve::accept(Arc::clone(&app), listener, browsers, agents));
     tasks.spawn(live::Live::keep(Arc::clone(&app)));
+    tasks.spawn(hub::Hub::keep(Arc::clone(&app)));
     tasks.spawn(tasks::Tasks::keep(Arc::clone(&app)));
     tasks.spawn(hourly(Arc::clone(&app)));
     Ok(Server { listen, setup_link, app, tasks, _lock: lock })
@@ -105,7 +106,7 @@ async fn hourly(app: Arc<App>) {
 
 /// If there is no user yet: makes `admin` from the password file, or opens the set-up and returns its link.
 async fn first_user(app: &App, config: &Config, listen: SocketAddr) -> anyhow::Result<Option<String>> {
-    if !app.db.call(db::users::none).await? {
+    if !app.db.read(db::users::none).await? {
         return Ok(None);
     }
     if let Some(file) = &config.admin_password_file {

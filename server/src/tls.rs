@@ -21,7 +21,7 @@ use rustls::{RootCertStore, ServerConfig};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Days for which a node's certificate is valid; removal of the node is revocation.
 const NODE_DAYS: i64 = 3650;
@@ -50,6 +50,8 @@ pub struct Tls {
     /// The authority's certificate (PEM), offered on the login page.
     pub ca_pem: String,
     leaf: Arc<Shown>,
+    /// Why browsers are not shown the certificate that was given; empty: they are, or none was.
+    own_problem: RwLock<String>,
     browsers: Arc<ServerConfig>,
     agents: RwLock<Arc<ServerConfig>>,
 }
@@ -143,8 +145,13 @@ impl Tls {
                 leaf::make(folder, reached, &issuer, &ca)?
             }
         };
+        let mut own_problem = String::new();
         let own = own::load(folder).unwrap_or_else(|error| {
-            tracing::error!("browsers get the certificate of this server's own authority: {error:#}; give it anew");
+            own_problem = format!(
+                "the certificate that an administrator gave cannot be used ({error:#}); browsers get the one of this \
+                 server's own authority: give it anew in the settings, or remove it there"
+            );
+            tracing::error!("{own_problem}");
             None
         });
         let leaf = Arc::new(Shown::new(leaf, own));
@@ -159,6 +166,7 @@ impl Tls {
             ca,
             ca_pem,
             leaf,
+            own_problem: RwLock::new(own_problem),
             browsers: Arc::new(browsers),
             agents: RwLock::new(Arc::new(agents)),
         })
@@ -208,8 +216,16 @@ impl Tls {
     pub fn shown(&self) -> anyhow::Result<CertificateView> {
         match self.leaf.own() {
             Some(own) => own::view(&own, true),
-            None => own::view(&self.leaf.made(), false),
+            None => {
+                let view = own::view(&self.leaf.made(), false)?;
+                let warning = self.own_problem.read().unwrap_or_else(PoisonError::into_inner).clone();
+                Ok(CertificateView { warning, ..view })
+            }
         }
+    }
+
+    fn own_is_settled(&self) {
+        self.own_problem.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Gives browsers the certificate of `form`, which [`own::check`] has read, on new connections and after a restart.
@@ -220,6 +236,7 @@ impl Tls {
         let view = own::view(&certified, true)?;
         own::keep(&self.folder, form)?;
         self.leaf.set_own(Some(certified));
+        self.own_is_settled();
         Ok(view)
     }
 
@@ -230,6 +247,7 @@ impl Tls {
     pub fn forget_own(&self) -> anyhow::Result<bool> {
         let was = own::forget(&self.folder)?;
         self.leaf.set_own(None);
+        self.own_is_settled();
         Ok(was)
     }
 

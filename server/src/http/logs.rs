@@ -126,7 +126,7 @@ pub async fn log(
     Asked(query): Asked<LogQuery>,
 ) -> Outcome<axum::Json<LogPage>> {
     let (wanted, name) = (query.wanted()?, name_of(&app, node)?);
-    app.db.call(move |tx| db::modules::get(tx, module)).await?;
+    app.db.read(move |tx| db::modules::get(tx, module)).await?;
     Ok(axum::Json(Source { app, module, node, name, which: query.which }.page(&wanted).await?))
 }
 
@@ -160,7 +160,7 @@ pub async fn log_text(
 ) -> Outcome<Response> {
     let wanted = LogWanted { from: Some(0), before: None, limit: LOG_LINES_MAX, ..query.wanted()? };
     let name = name_of(&app, node)?;
-    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let module = app.db.read(move |tx| db::modules::get(tx, id)).await?;
     let kind = match query.which {
         LogKind::Module => "",
         LogKind::Application => "_application",

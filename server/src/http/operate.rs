@@ -192,7 +192,7 @@ pub async fn command(
     In(id): In<ModuleId>,
     Json(form): Json<CommandForm>,
 ) -> Outcome<Response> {
-    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let module = app.db.read(move |tx| db::modules::get(tx, id)).await?;
     if module.desired.is_none() {
         return Err(Failure::conflict(format!("{} is a draft; configure it first", module.name)));
     }
@@ -229,7 +229,7 @@ pub async fn checks(
     In(id): In<ModuleId>,
     Json(form): Json<ChecksForm>,
 ) -> Outcome<Response> {
-    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let module = app.db.read(move |tx| db::modules::get(tx, id)).await?;
     if module.desired.is_none() {
         return Err(Failure::conflict(format!("{} is a draft; configure it first", module.name)));
     }
@@ -324,7 +324,7 @@ pub async fn task(State(app): State<Arc<App>>, _: Monitor, In(id): In<u64>) -> O
 /// Who did what: the latest 500 lines, newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "operate", responses((status = 200, body = Vec<AuditLine>)))]
 pub async fn audit(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<Vec<AuditLine>>> {
-    Ok(axum::Json(app.db.call(|tx| db::records::audit_lines(tx, 500)).await?))
+    Ok(axum::Json(app.db.read(|tx| db::records::audit_lines(tx, 500)).await?))
 }
 
 /// The live socket (WebSocket): a full snapshot on connecting, at every change and every few seconds.
