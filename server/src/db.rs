@@ -155,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_no_row_can_have_is_looked_for_in_vain() {
+        let mut connection = memory();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let outcome = in_transaction(&mut connection, |tx| {
+            modules::package(tx, holdfast_api::ids::ModuleId(1), u64::MAX).map(drop)
+        });
+        assert_eq!(outcome.unwrap_err().status(), axum::http::StatusCode::NOT_FOUND);
+    }
+
+    #[test]
     fn every_migration_applies_to_an_empty_and_to_the_previous_database() {
         let mut empty = memory();
         migrate(&mut empty, MIGRATIONS).unwrap();
