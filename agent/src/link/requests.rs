@@ -95,14 +95,14 @@ async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
                 Err(reason) => Answer::Refused { reason },
             }
         }
-        Request::ReadCommandLog { from, limit } => {
+        Request::ReadCommandLog { wanted } => {
             let log = agent.commands.file();
-            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
+            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(&wanted)).await??)
         }
-        Request::ReadLog { module, which, from, limit } => {
+        Request::ReadLog { module, which, wanted } => {
             let name = agent.name_of(module).await?;
             let log = agent.log(&name, which).await?;
-            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
+            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(&wanted)).await??)
         }
         Request::InspectPaths { paths } => {
             ensure!(paths.len() <= PATHS_MAX, "at most {PATHS_MAX} paths at a time");

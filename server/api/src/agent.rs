@@ -11,7 +11,7 @@ mod register;
 mod reports;
 mod requests;
 
-pub use logs::{LOG_LINES_MAX, LogKind, LogLine, LogPage};
+pub use logs::{LOG_LINES_MAX, LogKind, LogLine, LogPage, LogWanted};
 pub use register::{RegisterAnswer, RegisterMatter, RegisterQuestion};
 pub(crate) use reports::finite;
 pub use reports::{

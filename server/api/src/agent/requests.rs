@@ -1,6 +1,6 @@
 //! What a server asks of an agent, and the answers.
 
-use super::{LogKind, LogPage};
+use super::{LogKind, LogPage, LogWanted};
 use crate::config::{ClusterConfig, ModuleConfig};
 use crate::ids::ModuleId;
 use serde::{Deserialize, Serialize};
@@ -53,10 +53,9 @@ pub enum Request {
     },
     /// Read a page of the node's command log. Answered by `LogPage` or `Refused`.
     ReadCommandLog {
-        /// Position to read from (see [`LogPage`]); none: the last `limit` lines.
-        from: Option<u64>,
-        /// Most lines, at most [`super::LOG_LINES_MAX`].
-        limit: u32,
+        /// Which lines.
+        #[serde(flatten)]
+        wanted: LogWanted,
     },
     /// Read a page of a log. Answered by `LogPage` or `Refused`.
     ReadLog {
@@ -64,10 +63,9 @@ pub enum Request {
         module: ModuleId,
         /// Which log.
         which: LogKind,
-        /// Position to read from (see [`LogPage`]); none: the last `limit` lines.
-        from: Option<u64>,
-        /// Most lines, at most [`super::LOG_LINES_MAX`].
-        limit: u32,
+        /// Which lines.
+        #[serde(flatten)]
+        wanted: LogWanted,
     },
     /// Look at paths, for the wizard. Answered by `Paths`.
     InspectPaths {
