@@ -321,3 +321,15 @@ fn a_file_without_a_name_that_nobody_heard_of_is_not_held() {
     eventually("its room is given back", || held_without_a_name(&nodes) == 0);
     release(next);
 }
+
+#[test]
+fn a_replica_that_has_told_that_it_took_over_hears_whoever_wants_to_end_it() {
+    let nodes = Nodes::new();
+    let mut one = serve(&nodes, None);
+    for _ in 0..10 {
+        kill(&mut one);
+        one = resume(&nodes);
+        UnixStream::connect(nodes.base.path().join("agents")).unwrap();
+    }
+    release(one);
+}
