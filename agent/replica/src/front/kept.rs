@@ -116,7 +116,8 @@ impl Inodes {
         }
     }
 
-    /// Puts what the kernel knows into the (empty) table.
+    /// Puts what the kernel knows into the (empty) table. Answers the ids of what is held though the kernel never heard of
+    /// it: the process that made it ended before it told.
     ///
     /// # Errors
     /// Something of it cannot be reached from here.
@@ -124,7 +125,7 @@ impl Inodes {
         &self,
         known: Vec<(Slot, Known)>,
         mut pinned: HashMap<u64, (OwnedFd, bool)>,
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<Vec<u64>, String> {
         let mut table = lock(&self.table);
         let (mut names, mut own) = (Vec::new(), Vec::new());
         for (slot, object) in known {
@@ -170,7 +171,7 @@ impl Inodes {
                 inode.mark_replicated();
             }
         }
-        Ok(())
+        Ok(pinned.into_keys().collect())
     }
 }
 

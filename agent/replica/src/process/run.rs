@@ -49,14 +49,15 @@ pub fn run(socket: UnixStream) -> anyhow::Result<()> {
     });
     match begun {
         Ok(mut replica) => {
+            let orphan = replica.configure.orphan.clone();
+            // An agent that is told of this replica may want to end it by its door.
+            let (mut agents, orders) = Agents::new(socket, outbox.clone(), orphan)?;
             if resumes {
                 outbox.send(FromReplica::Found(replica.plane()));
                 replica.tell_what_was_lost();
             }
-            let (measured, figures) = (replica.measured.clone(), outbox.clone());
+            let (measured, figures) = (replica.measured.clone(), outbox);
             std::thread::spawn(move || measure(&measured, &figures));
-            let orphan = replica.configure.orphan.clone();
-            let (mut agents, orders) = Agents::new(socket, outbox, orphan)?;
             replica.serve(&mut agents, &orders);
         }
         Err(reason) => {
