@@ -8,12 +8,11 @@ mod words;
 
 pub use words::command;
 
-use crate::agent::data::AsideCopy;
 use crate::cluster_link::members::Member;
 use crate::cluster_link::message::Mark;
 use crate::drivers::checks::Order;
 use crate::pairing::PairingStatus;
-use holdfast_api::agent::{LogKind, LogPage, LogWanted, NodeModuleReport};
+use holdfast_api::agent::{AsideCopy, LogKind, LogPage, LogWanted, NodeModuleReport};
 use holdfast_api::config::{ClusterConfig, ModuleConfig};
 use holdfast_api::ids::ModuleId;
 use holdfast_core::input::{LoopOrder, ModuleCommand};

@@ -1,5 +1,6 @@
 //! The routes: one table for router and OpenAPI test, reading of bodies, and what every request goes through.
 
+pub mod aside;
 pub mod cluster;
 pub mod logs;
 pub mod modules;
@@ -98,6 +99,9 @@ table! {
     get "/api/v1/modules/{id}/nodes/{node}/log" => logs::log,
     get "/api/v1/modules/{id}/nodes/{node}/log.txt" => logs::log_text,
     get "/api/v1/modules/{id}/nodes/{node}/snapshot.zip" => nodes::module_snapshot,
+    get "/api/v1/modules/{id}/nodes/{node}/diverged" => aside::list,
+    delete "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}" => aside::remove,
+    get "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}/copy.zip" => aside::download,
     get "/api/v1/modules/{id}/register" => register::view,
     post "/api/v1/modules/{id}/register/arm" => register::arm,
     get "/api/v1/tasks" => operate::tasks,

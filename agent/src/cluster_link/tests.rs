@@ -55,6 +55,7 @@ impl Node {
             boot_id_file: dir.join("boot_id"),
             replica_bin: None,
             server: None,
+            keep_set_aside_days: None,
             node_name: Some(format!("node{number}")),
         };
         let agent = Agent::open(options).unwrap();

@@ -1,6 +1,6 @@
 //! Route: the OpenAPI document of all routes.
 
-use crate::http::{cluster, logs, modules, nodes, operate, register, session, settings, snapshots, users};
+use crate::http::{aside, cluster, logs, modules, nodes, operate, register, session, settings, snapshots, users};
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
@@ -65,6 +65,9 @@ use utoipa::OpenApi;
         logs::command_log,
         logs::log,
         logs::log_text,
+        aside::list,
+        aside::remove,
+        aside::download,
         register::view,
         register::arm,
         operate::tasks,

@@ -252,7 +252,7 @@ pub async fn checks(
 }
 
 /// Who gives an order, as the nodes note it.
-fn actor(user: &str, ends: &Ends) -> String {
+pub fn actor(user: &str, ends: &Ends) -> String {
     format!("{user}@{}", ends.peer.ip().to_canonical())
 }
 

@@ -2,7 +2,7 @@
 
 use super::agents::{Agents, Next, Order, Outbox};
 use super::{Role, Step, plan};
-use crate::control::{self, Configure, FromReplica, PROTOCOL, ToReplica, VerifyReport};
+use crate::control::{self, Configure, FromReplica, PROTOCOL, Stats, ToReplica, VerifyReport};
 use crate::filter::Filter;
 use crate::front::{Alone, Front, Inodes, Mode, MountError};
 use crate::inspect::Count;
@@ -14,7 +14,7 @@ use crate::stream::follower::{Follow, Follower};
 use crate::stream::sender::Sender;
 use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local, lock};
-use crate::tls::Protection;
+use crate::tls::{Protection, take_traffic};
 use crate::track::{Moment, Tracker, Watch, keeper::Keeper};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
@@ -105,6 +105,7 @@ enum Measured {
 fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
     loop {
         std::thread::sleep(STATS_PERIOD);
+        let (sent_per_s, received_per_s) = take_traffic();
         let stats = match &*lock(measured) {
             Measured::Nothing => continue,
             Measured::Sender(sender) => sender.take_stats(),
@@ -114,7 +115,7 @@ fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
                 Err(_) => continue,
             },
         };
-        outbox.send(FromReplica::Stats(stats));
+        outbox.send(FromReplica::Stats(Stats { sent_per_s, received_per_s, ..stats }));
     }
 }
 

@@ -193,6 +193,7 @@ impl Sender {
             ack_p50_us,
             ack_p99_us,
             held_back: state.table.held_back(),
+            ..Stats::default()
         }
     }
 

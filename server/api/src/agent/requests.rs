@@ -1,6 +1,6 @@
 //! What a server asks of an agent, and the answers.
 
-use super::{LogKind, LogPage, LogWanted};
+use super::{AsideCopy, LogKind, LogPage, LogWanted};
 use crate::config::{ClusterConfig, ModuleConfig};
 use crate::ids::ModuleId;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,34 @@ pub enum Request {
         #[serde(flatten)]
         wanted: LogWanted,
     },
+    /// List what was set aside of a module's copies that diverged. Answered by `SetAside` or `Refused`.
+    ListSetAside {
+        /// Which module.
+        module: ModuleId,
+    },
+    /// Delete what was set aside under this name. Answered by `Done` or `Refused`.
+    DeleteSetAside {
+        /// Which module.
+        module: ModuleId,
+        /// As listed.
+        id: String,
+        /// Who asks, as the node notes it.
+        actor: String,
+    },
+    /// Send the next piece of the zip of what was set aside under this name. Answered by one `SnapshotChunk` or `Refused`:
+    /// each piece is asked for, so the slowest reader sets the pace and nothing piles up.
+    ExportSetAside {
+        /// Which module.
+        module: ModuleId,
+        /// As listed.
+        id: String,
+        /// Number of the download, drawn at its beginning.
+        download: u64,
+        /// The first piece; it begins the download.
+        first: bool,
+        /// Who asks, as the node notes it.
+        actor: String,
+    },
     /// Look at paths, for the wizard. Answered by `Paths`.
     InspectPaths {
         /// Absolute paths, at most [`PATHS_MAX`].
@@ -100,6 +128,11 @@ pub enum Answer {
     },
     /// A page of a log.
     LogPage(LogPage),
+    /// What was set aside.
+    SetAside {
+        /// Oldest first.
+        copies: Vec<AsideCopy>,
+    },
     /// What is at the paths, in the order asked.
     Paths {
         /// One for each path.
@@ -110,7 +143,7 @@ pub enum Answer {
         /// Sorted by name, at most 5000.
         processes: Vec<ProcessFacts>,
     },
-    /// A piece of a snapshot, in order.
+    /// A piece of a zip, in order.
     SnapshotChunk {
         /// Base64.
         data: String,
