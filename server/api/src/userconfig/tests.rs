@@ -2,6 +2,7 @@
 
 mod definitions;
 mod features;
+mod table;
 
 use super::{Acknowledge, ProcAction, UserConfig, UserConfigError};
 use proptest::prelude::*;
@@ -114,10 +115,8 @@ fn directories_are_absolute_plain_and_apart() {
 fn what_this_version_cannot_do_is_refused_not_ignored() {
     for (good, bad) in [
         (r#"mode="mirror""#, r#"mode="farm""#),
-        (r#"mode="read_only""#, r#"mode="read_write""#),
         (r#"<rfs"#, r#"<rfs scripts="on""#),
         ("</service>", "<vhost/></service>"),
-        ("<heartbeat", "<heartbeat name=\"x\"><server addr=\"n1\"/></heartbeat><heartbeat"),
     ] {
         let error = refused(&EXAMPLE.replacen(good, bad, 1));
         assert!(error.problem.contains("not available"), "{error}");

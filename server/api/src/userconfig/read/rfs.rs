@@ -101,9 +101,9 @@ static REPLICATED: Element = Element::new(
         Attribute::required("dir", Kind::Directory, "/srv/data", "Its absolute path.").fixed(),
         Attribute::preset(
             "mode",
-            Kind::Only(&["read_only"]),
+            Kind::OneOf(&["read_only", "read_write"]),
             "read_only",
-            "Nobody writes into the secondary's copy; so it is always.",
+            "Nobody writes into the secondary's copy; so it is always, whatever is written here.",
         )
         .fixed(),
     ],
@@ -205,6 +205,9 @@ impl<'d> Reader<'d> {
     fn replicated(&mut self, node: Node<'d, 'd>, rfs: &mut Rfs) -> Parsed<()> {
         let fields = self.fields(node, &REPLICATED)?;
         let children = self.children(node, &REPLICATED)?;
+        if let Some(mode) = fields.get("mode").filter(|mode| mode.text != "read_only") {
+            self.unused(mode, "nobody writes into the secondary's copy, which would no longer be one");
+        }
         let dir = fields.text("dir")?.trim_end_matches('/').to_owned();
         if let Some(other) = rfs.directories.iter().find(|other| is_within(&dir, other) || is_within(other, &dir)) {
             return Err(self.error(node, format!("{dir} and {other} overlap"), "keep the outer one only"));
