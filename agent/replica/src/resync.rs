@@ -27,6 +27,7 @@ mod workers;
 
 pub(crate) use union::{Plan, Union};
 
+use crate::crash;
 use crate::frame::Message;
 use crate::inspect::Count;
 use crate::stream::sender::{Attached, Sender};
@@ -120,6 +121,7 @@ pub(crate) fn run(serve: &Serve, attached: Attached, opening: Opening) {
             walk.report().tell();
             let progress = *walk.report().progress();
             tracing::info!(session = attached.session, %progress, "resync copied");
+            crash::point("resync-copied");
             events(ReplicaEvent::ResyncCopied { session: attached.session });
         }
         Err(Fault::Lost(lost)) => tracing::info!(%lost, "resync ended"),

@@ -8,6 +8,7 @@
 
 use super::Fault;
 use super::walk::Walk;
+use crate::crash;
 use crate::frame::ResyncStep;
 use crate::front::Held;
 use crate::op::FileKind;
@@ -79,7 +80,9 @@ impl Walk {
         // What was written here before the session is forgotten with the mark.
         tracker.sync_here().map_err(|errno| Fault::Local("the replicated file systems".into(), errno))?;
         self.sender.reply(self.epoch, request)?;
+        crash::point("mark-answered");
         self.saved(tracker.marked((base, flush), since, left))?;
+        crash::point("mark-saved");
         self.marks.base = Some(base);
         self.marks.saved = true;
         self.marks.put_off();

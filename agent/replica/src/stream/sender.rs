@@ -13,6 +13,7 @@ use super::cover::Cover;
 use super::table::{Mode, Table, Verdicts, boottime_ms};
 use super::{Events, Local, Lost, lock};
 use crate::control::Stats;
+use crate::crash;
 use crate::frame::{Message, ResyncStep, encode};
 use crate::keep::{Keep, Right};
 use crate::op::{FileId, Op};
@@ -173,6 +174,7 @@ impl Sender {
             self.keep_right(&state.table);
             state.table.epoch()
         };
+        crash::point("resync-completing");
         // If the stream is lost now, its loss is told on its own.
         let _ = self.resync_send(epoch, &Message::Resync(ResyncStep::Complete), &[]);
         Ok(())
@@ -195,6 +197,12 @@ impl Sender {
             held_back: state.table.held_back(),
             ..Stats::default()
         }
+    }
+
+    /// A rule is broken, to see that a test notices.
+    #[cfg(test)]
+    pub(crate) fn acknowledge_early(&self, early: bool) {
+        lock(&self.state).table.acknowledges_early = early;
     }
 
     /// Whether everything sent is acknowledged.
@@ -336,12 +344,14 @@ impl Sender {
             }
             (placed, state.channel.clone())
         };
+        crash::point("stream-placed");
         self.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
         self.operations.fetch_add(1, Ordering::Relaxed);
         if haste == Haste::Later && channel.is_some() && writer.later.len() + frame.len() <= LATER_MAX {
             writer.later.extend_from_slice(&frame);
         } else {
             self.send(&mut writer, channel.as_ref(), &frame);
+            crash::point("stream-sent");
         }
         Some(sequence)
     }

@@ -1,5 +1,6 @@
 //! Both ends of the stream in one process: a real mount on the primary, TLS over loopback, the applier on the secondary.
 
+mod broken;
 mod links;
 mod load;
 mod long;

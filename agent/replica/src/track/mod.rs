@@ -44,6 +44,7 @@ pub(crate) use record::{EXTENTS_MAX, Object, Place, Record, Standing, What};
 pub(crate) use resolve::Path as TreePath;
 pub use table::{BrokenTrack, Touch};
 
+use crate::crash;
 use crate::filter::Filter;
 use crate::op::FileId;
 use crate::stream::lock;
@@ -264,6 +265,7 @@ impl Tracker {
                 let mut queue = lock(&self.queue);
                 (std::mem::take(&mut queue.waiting), queue.numbered)
             };
+            crash::point("track-before-append");
             let encoded: Option<Vec<Vec<u8>>> = batch.iter().map(Record::encode).collect();
             let appended = match encoded {
                 Some(encoded) if written.journal.has_room(encoded.len()) => written.journal.append(&encoded),
@@ -272,6 +274,7 @@ impl Tracker {
             };
             written.failed |= appended.or_else(|_| self.rewrite(&mut written, |_| {})).is_err();
             written.up_to = up_to;
+            crash::point("track-appended");
         }
         if written.failed {
             return Err(std::io::Error::other(

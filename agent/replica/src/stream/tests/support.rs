@@ -69,6 +69,8 @@ pub(super) struct Pair {
     filter: Arc<Filter>,
     base: tempfile::TempDir,
     limits: Limits,
+    /// A rule is broken, to see that a test notices.
+    pub(super) applies_out_of_order: bool,
     _watch: mpsc::Sender<()>,
 }
 
@@ -167,6 +169,7 @@ impl Pair {
             filter: filter_b,
             base,
             limits,
+            applies_out_of_order: false,
         }
     }
 
@@ -206,7 +209,9 @@ impl Pair {
     pub(super) fn begin(&mut self, session: u64) {
         self.sender.accept_peer(session).unwrap();
         let root = Arc::new(OwnedFd::from(std::fs::File::open(self.b()).unwrap()));
-        let applier = Applier::new(vec![(self.b(), root)], AsyncMode::Second).unwrap().with_filter(self.filter.clone());
+        let applier = Applier::new(vec![(self.b(), root)], AsyncMode::Second).unwrap();
+        let mut applier = applier.with_filter(self.filter.clone());
+        applier.out_of_order = self.applies_out_of_order.then_some(None);
         self.follower = Some(Follower::start(
             Follow {
                 local: local(2),
