@@ -5,6 +5,8 @@
 mod agents;
 #[path = "replica/copies.rs"]
 mod copies;
+#[path = "replica/kills.rs"]
+mod kills;
 #[path = "replica/outlives.rs"]
 mod outlives;
 #[path = "replica/resyncs.rs"]
