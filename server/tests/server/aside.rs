@@ -11,6 +11,20 @@ use serde_json::json;
 
 const M1: ModuleId = ModuleId(1);
 
+/// What a node set aside.
+fn copy() -> AsideCopy {
+    AsideCopy {
+        id: "3-2".into(),
+        node: 1,
+        generation: "3".into(),
+        unix_ms: 5,
+        entries: 7,
+        bytes: 9,
+        whole: false,
+        folder: "/var/x".into(),
+    }
+}
+
 #[tokio::test]
 async fn what_a_node_set_aside_is_listed_and_deleted_on_that_node() {
     let running = server().await;
@@ -21,16 +35,7 @@ async fn what_a_node_set_aside_is_listed_and_deleted_on_that_node() {
     let all = "/api/v1/modules/1/nodes/1/diverged";
     assert_eq!(admin.full(Method::GET, all, None).await.0, StatusCode::BAD_GATEWAY, "nobody is connected");
     let mut agent = node.connect(1, &[]).await;
-    let copy = AsideCopy {
-        id: "3-2".into(),
-        node: 1,
-        generation: "3".into(),
-        unix_ms: 5,
-        entries: 7,
-        bytes: 9,
-        whole: false,
-        folder: "/var/x".into(),
-    };
+    let copy = copy();
     let (listed, ()) = tokio::join!(admin.get(all), async {
         let (id, request) = agent.request().await;
         assert_eq!(request, Request::ListSetAside { module: M1 });
