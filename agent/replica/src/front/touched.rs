@@ -1,4 +1,4 @@
-//! What was moved or linked into directories while a resync walks them: bounded, and honest when it overflows.
+//! What gained or lost names while a resync walks the directories: bounded, and honest when it overflows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;

@@ -57,7 +57,7 @@ impl Downloads {
             "{DOWNLOADS_MAX} downloads go on at this node: try again when one has ended"
         );
         if all.contains_key(&number) {
-            bail!("a download of this number goes on already");
+            bail!("a download of this number goes on already: begin it again");
         }
         let (asks, asked) = mpsc::channel(1);
         all.insert(number, asks.clone());

@@ -53,7 +53,12 @@ pub(super) async fn take_over(program: &Path, configure: &Configure) -> Option<F
 async fn begin(program: &Path, configure: &Configure, limit: Duration) -> Result<Found> {
     let mut running = start(program, configure, ToReplica::Resume(Box::new(configure.clone())))?;
     let told = tokio::time::timeout(limit, what_was_found(&mut running)).await;
-    match told.unwrap_or_else(|_| Err(anyhow!("it has not taken them over within {} s", limit.as_secs_f32()))) {
+    match told.unwrap_or_else(|_| {
+        Err(anyhow!(
+            "the next data plane has not taken them over within {} s: does the disk answer?",
+            limit.as_secs_f32()
+        ))
+    }) {
         Ok(plane) => {
             let socket = running.reader.reunite(running.writer)?;
             Ok(Found { plane, socket, decoder: running.decoder, process: running.process })
@@ -78,7 +83,7 @@ async fn what_was_found(running: &mut Running) -> Result<Plane> {
             }
         }
         match running.reader.read(&mut buffer).await? {
-            0 => bail!("it has ended"),
+            0 => bail!("the next data plane ended before it had taken them over"),
             length => running.decoder.push(&buffer[..length]),
         }
     }
@@ -111,7 +116,7 @@ pub(super) async fn attend(mut running: Running, setting: Setting, orders: Order
                 Ok(running) => next = Some(running),
                 Err(error) => {
                     tracing::error!("no other data plane takes the mounts over: {error:#}");
-                    failed = Some(format!("{error:#}"));
+                    failed = Some(format!("its mounts are not taken over: {error:#}"));
                 }
             }
         }
@@ -158,7 +163,7 @@ async fn follow(setting: &Setting, taken_over: &mut VecDeque<Instant>) -> Result
             }
             // It was killed itself, and left them as they were.
             Err(error) if Instant::now() < end && is_held(orphan).await => {
-                tracing::warn!("it has not taken them over: {error:#}");
+                tracing::warn!("the mounts are not taken over yet: {error:#}");
             }
             Err(error) => return Err(error),
         }
