@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::inodes::{Inode, Inodes};
+use super::inode::Inode;
+use super::inodes::Inodes;
 use super::mount::{Mount, MountError};
 use super::places::{Key, Table};
 use super::pool::Pool;

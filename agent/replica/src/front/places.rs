@@ -7,7 +7,8 @@ use std::sync::{Arc, MutexGuard};
 
 use rustix::io::Errno;
 
-use super::inodes::{Held, Inode, Inodes};
+use super::inode::{Held, Inode};
+use super::inodes::Inodes;
 use super::lock;
 use crate::op::{FileId, FileKind, Op};
 use crate::replicate::Replicate;

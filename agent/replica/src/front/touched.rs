@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::inodes::Held;
+use super::inode::Held;
 use super::lock;
 use crate::op::FileId;
 

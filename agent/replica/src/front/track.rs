@@ -1,6 +1,7 @@
 //! The front's word to the tracker: before each change, what it touches.
 
-use super::inodes::{Inode, Inodes};
+use super::inode::Inode;
+use super::inodes::Inodes;
 use crate::op::FileId;
 use crate::track::{Locate, Object, Place, Touch, Tracker};
 use crate::tree::{Level, Result};

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::data::{clear_suid_bits, without_suid};
 use crate::front::change::Change;
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::lock;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::crash;
 use crate::front::change::Change;
-use crate::front::inodes::{Held, Inode};
+use crate::front::inode::{Held, Inode};
 use crate::front::lock;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;
