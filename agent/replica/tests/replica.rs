@@ -22,12 +22,13 @@ use holdfast_replica::tls::pin::fingerprint;
 use holdfast_replica::verify::{Compare, compare_trees_with};
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -52,9 +53,7 @@ struct Nodes {
 impl Nodes {
     fn new() -> Self {
         let base = tempfile::Builder::new().prefix("holdfast-replica-").tempdir_in("/tmp").unwrap();
-        // Both at once, so that they differ.
-        let free = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
-        let ports = free.map(|listener| listener.local_addr().unwrap());
+        let ports = [1, 2].map(address);
         let fingerprints = [1, 2].map(|node| make_key(base.path(), &format!("node{node}")));
         for node in [1, 2] {
             fs::create_dir(base.path().join(format!("data{node}"))).unwrap();
@@ -92,7 +91,7 @@ impl Nodes {
             async_mode: AsyncMode::Second,
             state_dir: self.state(node),
             boot_id: "boot".into(),
-            send_timeout_ms: 5000,
+            send_timeout_ms: 30_000, // beside builds a disk stands still for seconds
             resume_window_ms: 700,
             resync_threads: 6,
             resync_bytes_per_s: 0,
@@ -120,6 +119,14 @@ impl Nodes {
         secondary.expect_event(E::Released);
         self.differences()
     }
+}
+
+/// Where a node listens: an address that no other process of this machine takes for a connection of its own.
+fn address(node: u8) -> SocketAddr {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let port = 20_000 + TAKEN.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, node, high, low], port))
 }
 
 fn make_key(folder: &Path, name: &str) -> String {

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode as FileMode, OFlags};
@@ -21,6 +21,10 @@ use crate::tree::Status;
 const FILESYSTEM: &str = "fuse.holdfast";
 /// A live server answers within this time.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A mount is in use for moments by whoever walks over `/proc`, and by a child of its user between fork and exec.
+const GLANCE: Duration = Duration::from_millis(500);
+/// Time between two attempts within [`GLANCE`].
+const GLANCE_LOOK: Duration = Duration::from_millis(5);
 /// Dead mounts on one directory that are cleared at most.
 const STALE_MAX: usize = 32;
 
@@ -98,7 +102,7 @@ impl Mount {
         let failed = |error| MountError::System { directory: path.to_owned(), error };
         clear_stale(path)?;
         let status = Status::of(directory).map_err(failed)?;
-        let users = users_below(path, Some(status.device));
+        let users = users_below(path, status.device);
         if !users.is_empty() {
             return Err(MountError::InUse { directory: path.to_owned(), users });
         }
@@ -130,17 +134,22 @@ impl Mount {
         self.device
     }
 
-    /// Takes the mount away if nobody uses it.
+    /// Takes the mount away if nobody uses it for longer than a glance.
     pub(super) fn unmount(&self) -> Result<(), UnmountError> {
         if !self.is_there() {
             return Ok(());
         }
-        match rustix::mount::unmount(&self.path, UnmountFlags::NOFOLLOW) {
-            Ok(()) => Ok(()),
-            Err(Errno::BUSY) => {
-                Err(UnmountError::Busy { directory: self.path.clone(), users: users_below(&self.path, None) })
+        let end = Instant::now() + GLANCE;
+        loop {
+            match rustix::mount::unmount(&self.path, UnmountFlags::NOFOLLOW) {
+                Ok(()) => return Ok(()),
+                Err(Errno::BUSY) if Instant::now() < end => std::thread::sleep(GLANCE_LOOK),
+                Err(Errno::BUSY) => {
+                    let users = users_below(&self.path, self.device);
+                    return Err(UnmountError::Busy { directory: self.path.clone(), users });
+                }
+                Err(error) => return Err(UnmountError::System { directory: self.path.clone(), error }),
             }
-            Err(error) => Err(UnmountError::System { directory: self.path.clone(), error }),
         }
     }
 

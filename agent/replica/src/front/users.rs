@@ -3,8 +3,9 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, major, makedev, minor, statx};
 
 /// Most processes told.
 const USERS_MAX: usize = 16;
@@ -31,10 +32,10 @@ pub fn describe(users: &[User]) -> String {
     users.iter().map(User::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Processes, other than this one, with an open file, a mapping or their working directory at or below `directory`; with
-/// `device`, only on that one (which asks the file system, so not for one this process serves itself). A process we may
-/// not look into is passed over.
-pub fn users_below(directory: &Path, device: Option<u64>) -> Vec<User> {
+/// Processes, other than this one, with an open file, a mapping or their working directory at or below `directory` on
+/// `device`: what is below a mount and what is on it have the same paths. The file system itself is not asked, so it
+/// may be one that this process serves, or one that hangs. A process we may not look into is passed over.
+pub fn users_below(directory: &Path, device: u64) -> Vec<User> {
     let own = std::process::id();
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -52,7 +53,7 @@ pub fn users_below(directory: &Path, device: Option<u64>) -> Vec<User> {
         .collect()
 }
 
-fn used_below(pid: u32, directory: &Path, device: Option<u64>) -> Option<PathBuf> {
+fn used_below(pid: u32, directory: &Path, device: u64) -> Option<PathBuf> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let mut links = vec![process.join("cwd"), process.join("root"), process.join("exe")];
     if let Ok(open) = fs::read_dir(process.join("fd")) {
@@ -62,23 +63,27 @@ fn used_below(pid: u32, directory: &Path, device: Option<u64>) -> Option<PathBuf
         let Ok(target) = fs::read_link(&link) else {
             continue;
         };
-        // Only what looks right is examined, so that a hung network file system elsewhere cannot hold us.
-        let there = |device| fs::metadata(&link).is_ok_and(|found| found.dev() == device);
-        if target.starts_with(directory) && device.is_none_or(there) {
+        if target.starts_with(directory) && device_of(&link) == Some(device) {
             return Some(target);
         }
     }
     mapped_below(&fs::read(process.join("maps")).ok()?, directory, device)
 }
 
+/// The device of what a link of `/proc` leads to, as the kernel has it: nothing is wanted that a file system would be
+/// asked for.
+fn device_of(link: &Path) -> Option<u64> {
+    let found = statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::empty()).ok()?;
+    Some(makedev(found.stx_dev_major, found.stx_dev_minor))
+}
+
 /// A mapped file below `directory`, from the text of `/proc/<pid>/maps`.
-fn mapped_below(maps: &[u8], directory: &Path, device: Option<u64>) -> Option<PathBuf> {
-    let device = device.map(|device| format!("{:02x}:{:02x}", rustix::fs::major(device), rustix::fs::minor(device)));
+fn mapped_below(maps: &[u8], directory: &Path, device: u64) -> Option<PathBuf> {
+    let device = format!("{:02x}:{:02x}", major(device), minor(device));
     maps.split(|byte| *byte == b'\n').find_map(|line| {
         let start = line.iter().position(|byte| *byte == b'/')?;
         let path = Path::new(std::ffi::OsStr::from_bytes(&line[start..]));
-        let is_on = |device: &String| line[..start].split(|byte| *byte == b' ').any(|word| word == device.as_bytes());
-        let on_device = device.as_ref().is_none_or(is_on);
+        let on_device = line[..start].split(|byte| *byte == b' ').any(|word| word == device.as_bytes());
         (on_device && path.starts_with(directory)).then(|| path.to_owned())
     })
 }
@@ -90,10 +95,9 @@ mod tests {
     #[test]
     fn a_mapping_below_the_directory_is_found() {
         let maps = b"7f00-7f01 r--p 00000000 fe:00 123 /usr/lib/x.so\n7f02-7f03 rw-s 00000000 fe:00 9 /srv/data/a b\n";
-        let device = Some(rustix::fs::makedev(0xfe, 0));
+        let device = makedev(0xfe, 0);
         assert_eq!(mapped_below(maps, Path::new("/srv/data"), device), Some("/srv/data/a b".into()));
         assert_eq!(mapped_below(maps, Path::new("/srv/dat"), device), None);
-        assert_eq!(mapped_below(maps, Path::new("/srv/data"), Some(rustix::fs::makedev(1, 0))), None);
-        assert_eq!(mapped_below(maps, Path::new("/srv/data"), None), Some("/srv/data/a b".into()));
+        assert_eq!(mapped_below(maps, Path::new("/srv/data"), makedev(1, 0)), None);
     }
 }

@@ -12,14 +12,17 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Kept free beside what is set aside: this part of the file system, and at least so many bytes.
+/// Kept free beside what is set aside: this part of the file system, within [`MARGIN`].
 const MARGIN_PART: u64 = 20;
-/// See [`MARGIN_PART`].
-const MARGIN_BYTES: u64 = 64 << 20;
+/// Bytes kept free, least and most, beside what differs: the node cannot follow before that is kept.
+const MARGIN: RangeInclusive<u64> = 64 << 20..=1 << 30;
+/// The same beside the whole copy, which is kept only where there is room in plenty.
+const MARGIN_WHOLE: RangeInclusive<u64> = 64 << 20..=4 << 30;
 /// Bytes of a hole.
 const PAGE: usize = 4096;
 /// Room counted for each entry beside its bytes.
@@ -46,7 +49,7 @@ pub(super) fn set_aside(job: &Job, differences: &BTreeMap<Place, Different>) -> 
         return Ok(Aside::default());
     }
     fs::create_dir_all(&all).map_err(at(&all))?;
-    fits(&all, &measure)?;
+    fits(&all, &measure, &MARGIN)?;
     let whole = fits_whole(job, &all);
     let id = format!("{}-{}", now_ms(), job.generation.number);
     let partial = all.join(&id).with_extension("partial");
@@ -106,10 +109,10 @@ impl Measure {
     }
 }
 
-fn fits(all: &Path, measure: &Measure) -> Result<(), String> {
+fn fits(all: &Path, measure: &Measure, limits: &RangeInclusive<u64>) -> Result<(), String> {
     let stat = rustix::fs::statvfs(all).map_err(|errno| at(all)(errno.into()))?;
     let (free, total) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
-    let margin = MARGIN_BYTES.max(total / MARGIN_PART).min(total / 4);
+    let margin = margin(total, limits);
     let needed = measure.bytes + measure.entries * ENTRY_BYTES + margin;
     if needed <= free {
         return Ok(());
@@ -122,13 +125,18 @@ fn fits(all: &Path, measure: &Measure) -> Result<(), String> {
     ))
 }
 
+/// Bytes to be kept free of a file system with `total`.
+fn margin(total: u64, limits: &RangeInclusive<u64>) -> u64 {
+    (total / MARGIN_PART).clamp(*limits.start(), *limits.end()).min(total / 4)
+}
+
 /// Whether the whole copy can be kept: what does not differ now will, once the survivor goes on, and a database's log is
 /// of no use without the files it belongs to.
 fn fits_whole(job: &Job, all: &Path) -> bool {
     let mut measure = Measure::default();
     // What cannot be walked (another file system mounted below) is no reason to keep nothing.
     let measured = everything(job, &mut |wanted| measure.add(&wanted.status));
-    measured.and_then(|()| fits(all, &measure)).is_ok()
+    measured.and_then(|()| fits(all, &measure, &MARGIN_WHOLE)).is_ok()
 }
 
 /// Calls `visit` for everything here.
@@ -302,6 +310,15 @@ fn settle(wanted: &Wanted, target: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_room_that_is_kept_free_grows_with_the_disk_but_not_beyond_reason() {
+        let at = |total| (margin(total, &MARGIN), margin(total, &MARGIN_WHOLE));
+        assert_eq!(at(64 << 20), (16 << 20, 16 << 20));
+        assert_eq!(at(1 << 30), (64 << 20, 64 << 20));
+        assert_eq!(at(20 << 30), (1 << 30, 1 << 30));
+        assert_eq!(at(4 << 40), (1 << 30, 4 << 30));
+    }
 
     #[test]
     fn holes_of_a_page_take_no_room() {

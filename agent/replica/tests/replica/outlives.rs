@@ -222,8 +222,8 @@ fn a_primary_that_waited_for_its_peer_acknowledges_nothing_after_a_kill_until_it
     follow(&mut last, &mut two, 8, SECOND);
     file.write_all_at(b" and paired again", 10).unwrap();
     drop(file);
-    assert_eq!(nodes.differences(), Vec::<String>::new());
-    release(last);
+    assert_eq!(nodes.differences_of(&mut last, &mut two), Vec::<String>::new());
+    last.close();
     assert_eq!(fs::read_to_string(nodes.data(1).join("file")).unwrap(), "pairedheld and paired again");
 }
 

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use super::support::{eventually, watch};
+use crate::front::users::users_below;
 use crate::front::{Alone, Front, Inodes, Mode, MountError, UnmountError};
 use crate::op::FileId;
 use crate::replicate::Replicate;
@@ -71,15 +73,36 @@ fn a_mount_in_use_is_not_taken_away_unless_aborted() {
     let mut file = File::create_new(path.join("f")).unwrap();
     let user = sleeping("exec 9<data/f", base.path());
     let error = front.unmount(false).unwrap_err();
-    assert!(
-        matches!(&error, UnmountError::Busy { users, .. } if users.iter().any(|u| u.pid == user.0.id())),
-        "{error}"
-    );
+    // This process has a descriptor of what is below: it is not among them, nor would another that had one.
+    let UnmountError::Busy { users, .. } = &error else { panic!("{error}") };
+    assert_eq!(users.iter().map(|found| found.pid).collect::<Vec<_>>(), [user.0.id()], "{error}");
     file.write_all(b"still served").unwrap();
     front.unmount(true).unwrap();
     assert!(file.write_all(b"x").is_err());
     assert_eq!(fs::read(path.join("f")).unwrap(), b"still served");
     front.unmount(true).unwrap();
+}
+
+#[test]
+fn whoever_has_gone_in_a_moment_does_not_keep_a_mount_and_who_is_below_it_does_not_use_it() {
+    let base = tempfile::tempdir_in("/tmp").unwrap();
+    let path = directory(&base, "data");
+    let inodes = Inodes::open(std::slice::from_ref(&path)).unwrap();
+    let front = Arc::new(Front::mount(&inodes, Mode::ReadWrite, &alone()).unwrap());
+    let _done = watch(&front);
+    // One that has hold of what is below, as a process which keeps our descriptors has.
+    let below = inodes.directory_fd(0).unwrap();
+    let beneath = Ended(Command::new("sleep").arg("1000").stdin(below.try_clone().unwrap()).spawn().unwrap());
+    File::create_new(path.join("f")).unwrap();
+    let user = sleeping("exec 9<data/f", base.path());
+    let device = fs::metadata(&path).unwrap().dev();
+    let users: Vec<u32> = users_below(&path, device).into_iter().map(|found| found.pid).collect();
+    assert_eq!(users, [user.0.id()], "{} is below it", beneath.0.id());
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| front.unmount(false));
+        drop(user);
+        ended.join().unwrap().unwrap();
+    });
 }
 
 #[test]
