@@ -31,7 +31,8 @@ pub struct BenchArguments {
     /// Unchanged files of the resync that replication measures; 100000 takes minutes more.
     #[arg(long)]
     files: Option<usize>,
-    /// Only these parts of replication, separated by commas: writes, reads, trees, commits, resyncs, memory.
+    /// Only these parts of replication, separated by commas: writes, reads, trees, commits, resyncs, yielding,
+    /// memory, crowd (a million files: minutes, only by name).
     #[arg(long)]
     only: Option<String>,
     /// Write `[{"name","value","unit","baseline","ratio","target","met"}]` there.

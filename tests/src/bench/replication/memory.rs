@@ -29,8 +29,16 @@ pub fn rows(idle: f64, peak: f64) -> Vec<Row> {
 }
 
 fn largest(stage: &Stage, field: &str) -> Result<f64> {
+    most(&stage.pids(), field)
+}
+
+/// The most that any of these processes has in a field of its status, in MB.
+///
+/// # Errors
+/// A process is gone.
+pub fn most(pids: &[u32], field: &str) -> Result<f64> {
     let mut most: f64 = 0.0;
-    for pid in stage.pids() {
+    for pid in pids {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("a replica is gone")?;
         let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
         let kib: f64 = line.split_whitespace().next().context("no figure")?.parse()?;

@@ -6,6 +6,7 @@
 //! each, since whatever else the machine does only ever adds. Each other file is some rows of the table.
 
 mod commits;
+mod crowd;
 pub mod floor;
 mod helper;
 mod memory;
@@ -20,6 +21,7 @@ mod stage;
 mod trees;
 mod wire;
 mod writes;
+mod yielding;
 
 use super::Row;
 use anyhow::{Context, Result};
@@ -39,8 +41,12 @@ pub enum Part {
     Commits,
     /// Resync of few changes and of none.
     Resyncs,
+    /// Writes beside a resync.
+    Yielding,
     /// Memory of the replicas.
     Memory,
+    /// Memory with a million files and 100 GiB; minutes, so only by name.
+    Crowd,
 }
 
 /// What is measured, and how long.
@@ -66,16 +72,18 @@ pub fn run(options: &Options) -> Result<Vec<Row>> {
         options.rounds
     );
     let stage = Stage::set_up()?;
-    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
+    let wanted = |part| options.only.contains(&part) || (options.only.is_empty() && part != Part::Crowd);
     let idle = memory::resident(&stage)?;
     let mut rows = Vec::new();
     type Measure = fn(&Stage, &Options) -> Result<Vec<Row>>;
-    let parts: [(Part, Measure); 5] = [
+    let parts: [(Part, Measure); 7] = [
         (Part::Writes, writes::measure),
         (Part::Reads, reads::measure),
         (Part::Trees, trees::measure),
         (Part::Commits, commits::measure),
         (Part::Resyncs, resyncs::measure),
+        (Part::Yielding, yielding::measure),
+        (Part::Crowd, crowd::measure),
     ];
     for (part, measure) in parts.into_iter().filter(|(part, _)| wanted(*part)) {
         println!("measuring {part:?} ...");
