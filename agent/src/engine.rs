@@ -26,6 +26,7 @@ use holdfast_core::input::{Command, Input, LoopOrder, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::settings::Settings;
+use holdfast_core::view::View;
 use holdfast_replica::control::VerifyReport;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -183,6 +184,8 @@ struct Running {
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
     dates: Dates,
+    /// What was last reported: view, version and health.
+    reported: Option<(View, u64, bool)>,
     /// The order to set the virtual addresses that is under way.
     setting_addresses: Option<u64>,
 }
@@ -198,6 +201,7 @@ impl Engine {
             waiting: HashMap::new(),
             next_command: 1,
             dates: Dates::default(),
+            reported: None,
             setting_addresses: None,
         };
         // What a node that goes on with something wants done comes before anything else.
@@ -444,10 +448,15 @@ impl Running {
     }
 
     fn report(&mut self) {
-        let view = self.engine.node.view();
-        self.count_while_stopped(view.state == ModuleState::Stop);
+        let now = (self.engine.node.view(), self.engine.version, self.healthy);
+        // Nearly every input is a heartbeat that changes nothing.
+        if self.reported.as_ref() == Some(&now) {
+            return;
+        }
+        self.count_while_stopped(now.0.state == ModuleState::Stop);
         let Engine { module, id, version, reports, .. } = &self.engine;
-        reports.set(of_view(&view, module, *id, *version, &mut self.dates), self.healthy);
+        reports.set(of_view(&now.0, module, *id, *version, &mut self.dates), self.healthy);
+        self.reported = Some(now);
     }
 
     fn count_while_stopped(&mut self, stopped: bool) {
