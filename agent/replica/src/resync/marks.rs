@@ -8,6 +8,7 @@
 
 use super::Fault;
 use super::walk::Walk;
+use crate::crash;
 use crate::frame::ResyncStep;
 use crate::front::Held;
 use crate::op::FileKind;
@@ -71,15 +72,17 @@ impl Walk {
             return Ok(());
         };
         let (base, flush) = match self.marks.base {
-            // Saved before it is asked for: the secondary may be one mark ahead.
-            Some(base) => (base, self.saved(tracker.ask_flush())?),
+            // Saved before it is asked for: the secondary may be one mark ahead, and then names nothing any more.
+            Some(base) => (base, self.saved(tracker.ask_mark(since, &left))?),
             None => (self.marks.fresh, 1),
         };
         let request = self.sender.ask(self.epoch, |request| ResyncStep::Mark { request, base, flush })?;
         // What was written here before the session is forgotten with the mark.
         tracker.sync_here().map_err(|errno| Fault::Local("the replicated file systems".into(), errno))?;
         self.sender.reply(self.epoch, request)?;
+        crash::point("mark-answered");
         self.saved(tracker.marked((base, flush), since, left))?;
+        crash::point("mark-saved");
         self.marks.base = Some(base);
         self.marks.saved = true;
         self.marks.put_off();

@@ -143,6 +143,9 @@ pub struct Applier {
     names_changed: bool,
     streaks: streaks::Streaks,
     check: check::Check,
+    /// A rule is broken, to see that a test notices: every other write is applied after what follows it.
+    #[cfg(test)]
+    pub(crate) out_of_order: Option<Option<(Op, Vec<u8>)>>,
 }
 
 impl Applier {
@@ -159,6 +162,8 @@ impl Applier {
             names_changed: false,
             streaks: streaks::Streaks::default(),
             check: check::Check::default(),
+            #[cfg(test)]
+            out_of_order: None,
         })
     }
 
@@ -178,6 +183,8 @@ impl Applier {
         match message {
             Message::Op(Op::Sync { id, data_only }) => self.sync(id, data_only).map(Effect::Sync),
             Message::Op(Op::SyncAll) => Ok(Effect::Sync(self.sync_all())),
+            #[cfg(test)]
+            Message::Op(op) if self.out_of_order.is_some() => self.change_out_of_order(op, payload),
             Message::Op(op) => {
                 self.change(&op, payload)?;
                 Ok(self.begin_early(&op, payload.len()).map_or(Effect::None, Effect::Begin))
@@ -186,6 +193,23 @@ impl Applier {
             Message::Check(step) => Ok(self.check(step)),
             _ => Err(ApplyError::new("understanding the primary", Errno::PROTO, "stream".into())),
         }
+    }
+
+    #[cfg(test)]
+    fn change_out_of_order(&mut self, op: Op, payload: &[u8]) -> Result<Effect, ApplyError> {
+        match self.out_of_order.take().flatten() {
+            None if matches!(op, Op::Write { .. }) => {
+                self.out_of_order = Some(Some((op, payload.to_vec())));
+                return Ok(Effect::None);
+            }
+            None => self.change(&op, payload)?,
+            Some((earlier, data)) => {
+                self.change(&op, payload)?;
+                self.change(&earlier, &data)?;
+            }
+        }
+        self.out_of_order = Some(None);
+        Ok(Effect::None)
     }
 
     /// What was applied since the last call counts as applied now: with `async="none"` only once it is on disk.

@@ -3,6 +3,7 @@
 use super::applier::{Applier, BeginJob, Effect, SyncJob};
 use super::{Events, Local, lock};
 use crate::control::Stats;
+use crate::crash;
 use crate::frame::{FrameReader, Message, encode};
 use crate::front::pool::Pool;
 use crate::tls::{Channel, Inbox, Protection};
@@ -373,6 +374,7 @@ impl Shared {
                         Effect::Unknown => self.know(Tracker::nothing_known)?,
                     }
                     *applied += 1;
+                    crash::point("peer-applied");
                 }
                 // Applied before the stream broke.
                 _ if frame.sequence != 0 && frame.sequence <= *applied => {}
@@ -382,8 +384,12 @@ impl Shared {
         if *applied > before {
             applier.settle().map_err(|error| self.doubt(error.to_string()))?;
             replies.push(Message::Ack(*applied));
+            crash::point("peer-settled");
         }
         self.send(&replies);
+        if *applied > before {
+            crash::point("peer-acknowledged");
+        }
         Ok(())
     }
 
@@ -470,6 +476,7 @@ impl Shared {
                     "syncing the replicated file systems: {errno}; the secondary's disk has failed, see its kernel log"
                 ))
             });
+            crash::point("peer-synced");
             let session = shared.follow.session;
             let done = failed.map_or(Ok(()), Err).and_then(|()| match wanted {
                 Wanted::Flush(_, 0) => Ok(()),
@@ -477,6 +484,7 @@ impl Shared {
                 Wanted::Mark(_, mark) => shared.know(|tracker| tracker.marked_by_peer(mark)),
                 Wanted::Complete => shared.know(|tracker| tracker.paired(session, u64::MAX)),
             });
+            crash::point("peer-saved");
             match (done, wanted) {
                 (Err(reason), _) => shared.send(&[Message::Broken(reason)]),
                 (Ok(()), Wanted::Flush(request, _) | Wanted::Mark(request, _)) => {

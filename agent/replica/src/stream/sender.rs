@@ -13,6 +13,7 @@ use super::cover::Cover;
 use super::table::{Mode, Table, Verdicts, boottime_ms};
 use super::{Events, Local, Lost, lock};
 use crate::control::Stats;
+use crate::crash;
 use crate::frame::{Message, ResyncStep, encode};
 use crate::keep::{Keep, Right};
 use crate::op::{FileId, Op};
@@ -23,6 +24,7 @@ use holdfast_core::replica::{Plane, ReplicaEvent};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often a broken or slow stream is looked at, and the longest time that what nobody waits for stays here.
@@ -48,6 +50,8 @@ pub struct Sender {
     /// While only what is named is compared: which names are not exact yet. Without it none is.
     cover: Mutex<Option<Cover>>,
     pair_round: AtomicU64,
+    /// The thread of the latest resync.
+    resync: Mutex<Option<JoinHandle<()>>>,
     /// Where the right to acknowledge is noted for the next process, and what the kernel agreed to.
     keep: OnceLock<(Arc<Keep>, u64)>,
 }
@@ -112,6 +116,7 @@ impl Sender {
             fresh: Mutex::default(),
             cover: Mutex::default(),
             pair_round: AtomicU64::new(0),
+            resync: Mutex::default(),
             keep: OnceLock::new(),
         });
         let watched = Arc::downgrade(&sender);
@@ -169,6 +174,7 @@ impl Sender {
             self.keep_right(&state.table);
             state.table.epoch()
         };
+        crash::point("resync-completing");
         // If the stream is lost now, its loss is told on its own.
         let _ = self.resync_send(epoch, &Message::Resync(ResyncStep::Complete), &[]);
         Ok(())
@@ -189,7 +195,14 @@ impl Sender {
             ack_p50_us,
             ack_p99_us,
             held_back: state.table.held_back(),
+            ..Stats::default()
         }
+    }
+
+    /// A rule is broken, to see that a test notices.
+    #[cfg(test)]
+    pub(crate) fn acknowledge_early(&self, early: bool) {
+        lock(&self.state).table.acknowledges_early = early;
     }
 
     /// Whether everything sent is acknowledged.
@@ -331,12 +344,14 @@ impl Sender {
             }
             (placed, state.channel.clone())
         };
+        crash::point("stream-placed");
         self.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
         self.operations.fetch_add(1, Ordering::Relaxed);
         if haste == Haste::Later && channel.is_some() && writer.later.len() + frame.len() <= LATER_MAX {
             writer.later.extend_from_slice(&frame);
         } else {
             self.send(&mut writer, channel.as_ref(), &frame);
+            crash::point("stream-sent");
         }
         Some(sequence)
     }
@@ -403,5 +418,9 @@ impl Replicate for Sender {
 
     fn session(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    fn is_fresh(&self, id: FileId) -> bool {
+        lock(&self.fresh).contains(&id)
     }
 }

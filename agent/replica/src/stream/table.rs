@@ -107,6 +107,9 @@ pub(super) struct Table {
     samples: Vec<u32>,
     /// How much of them a resync may use.
     pub pace: Pace,
+    /// A rule is broken, to see that a test notices.
+    #[cfg(test)]
+    pub acknowledges_early: bool,
 }
 
 impl Table {
@@ -115,6 +118,8 @@ impl Table {
             mode: Mode::Alone,
             generation,
             grant_given_up: false,
+            #[cfg(test)]
+            acknowledges_early: false,
             session: None,
             sequence: 0,
             acked: 0,
@@ -184,6 +189,10 @@ impl Table {
 
     /// Answers now, or keeps the answer for later.
     pub(super) fn complete(&mut self, ticket: u64, answer: Answer) -> Option<(Verdict, Answer)> {
+        #[cfg(test)]
+        if self.acknowledges_early && self.mode == Mode::Paired {
+            return Some((Verdict::Acknowledged, answer));
+        }
         match self.mode {
             Mode::Refusing => Some((Verdict::Refused, answer)),
             Mode::Alone => Some((Verdict::Acknowledged, answer)),

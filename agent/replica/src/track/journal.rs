@@ -10,6 +10,7 @@
 //! by a power loss any slots may be missing; it was not acknowledged, so no change depended on it.)
 
 use super::record::{Record, SLOT};
+use crate::crash;
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io;
@@ -118,10 +119,12 @@ impl Journal {
             bytes.extend_from_slice(&slot(number, at, 1, record));
         }
         file.write_all_at(&bytes, SLOT as u64)?;
+        crash::point("track-rewriting");
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(identity);
         head.extend_from_slice(&(records.len() as u32).to_le_bytes());
         file.write_all_at(&slot(number, 0, 0, &head), 0)?;
+        crash::point("track-rewritten");
         if self.number != 0 {
             self.files[self.active].write_all_at(&[0; SLOT], 0)?;
         }

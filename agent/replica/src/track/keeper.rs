@@ -1,6 +1,7 @@
 //! Forgets, while this node serves, what both disks have: after each pairing, then flush by flush.
 
 use super::Tracker;
+use crate::crash;
 use crate::frame::ResyncStep;
 use crate::front::Inodes;
 use crate::stream::sender::Sender;
@@ -63,7 +64,9 @@ impl Keeper {
             if sender.up_to_date() != Some((session, epoch)) {
                 return Ok(false);
             }
+            crash::point("pairing-synced");
             self.tracker.paired(session, round)?;
+            crash::point("pairing-saved");
             self.settled = session;
             self.flushed = Instant::now();
             return Ok(true);
@@ -77,10 +80,13 @@ impl Keeper {
             self.tracker.next_round()
         };
         let flush = self.tracker.ask_flush()?;
+        crash::point("flush-asked");
         let request = sender.ask(epoch, |request| ResyncStep::Flush { request, flush })?;
         self.sync_here()?;
         sender.reply(epoch, request)?;
+        crash::point("flush-answered");
         self.tracker.flushed(round, flush)?;
+        crash::point("flush-saved");
         Ok(true)
     }
 

@@ -1,6 +1,7 @@
 //! The peer's connections at the primary's end: greeting, acknowledgements and answers, loss.
 
 use super::{Sender, answer};
+use crate::crash;
 use crate::frame::{Hello, Message, encode};
 use crate::stream::table::{Greeting, Reply};
 use crate::stream::{Lost, lock};
@@ -116,6 +117,7 @@ impl Sender {
             Message::Flushed(request) => self.replied(request, Reply::Flushed),
             Message::Checked { request, checked } => self.replied(request, Reply::Checked(checked)),
             Message::UpToDate => {
+                crash::point("up-to-date-heard");
                 let first = lock(&self.state).table.told_up_to_date(attached.epoch);
                 if first {
                     (self.events)(ReplicaEvent::PeerUpToDate { session: attached.session });
