@@ -328,14 +328,13 @@ impl Running {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         self.tell_addresses(&input);
         let mut output = self.engine.node.handle(clock::moment(), input);
-        // Most heartbeats bring about nothing: then nothing is left, either.
-        let pulse = output.send.is_some();
-        let idle = !pulse && output.persist.is_none() && output.acts.is_empty() && output.replies.is_empty();
+        let (idle, pulse) = (output.is_idle(), output.send.is_some());
         let settled = if idle { None } else { self.engine.node.settled() };
         let left = if idle { Ok(()) } else { self.engine.record.leave(settled.as_ref()) };
         let saved = match left {
-            Ok(()) => self.save(&mut output).await,
-            Err(reason) => Err(reason),
+            // A stop because nothing can be saved must come to its end all the same.
+            Err(reason) if !self.engine.node.gives_up() => Err(reason),
+            _ => self.save(&mut output).await,
         };
         if let Err(reason) = saved {
             tracing::error!(module = self.engine.module, "the ledger cannot be saved: {reason}");

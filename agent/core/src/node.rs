@@ -337,6 +337,12 @@ impl Node {
         self.init_resources();
     }
 
+    /// Nothing could be saved: until it is started again it only takes away, and says nothing. The driver carries that
+    /// out even if it cannot take back what it left for the next agent.
+    pub fn gives_up(&self) -> bool {
+        self.mute
+    }
+
     /// State and readiness.
     pub fn status(&self) -> Status {
         self.status
@@ -431,7 +437,8 @@ impl Node {
         }
         let out = std::mem::take(&mut self.out);
         // Without anything to save, the driver may still fail to take back what it left for the next agent.
-        if out.persist.is_some() || !out.acts.is_empty() || !out.replies.is_empty() {
+        let begins_nothing = out.acts.is_empty() && out.replies.is_empty();
+        if out.persist.is_some() || !(begins_nothing || self.settings.broken.dropped_counts_as_done) {
             self.rollback = Some((Box::new(before), out.replies.iter().map(|reply| reply.id).collect()));
         }
         out
