@@ -26,6 +26,7 @@ use holdfast_core::input::{Command, Input, LoopOrder, ModuleCommand};
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::settings::Settings;
+use holdfast_core::view::View;
 use holdfast_replica::control::VerifyReport;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -183,6 +184,8 @@ struct Running {
     waiting: HashMap<u64, oneshot::Sender<CommandResult>>,
     next_command: u64,
     dates: Dates,
+    /// What was last reported: view, version and health.
+    reported: Option<(View, u64, bool)>,
     /// The order to set the virtual addresses that is under way.
     setting_addresses: Option<u64>,
 }
@@ -198,6 +201,7 @@ impl Engine {
             waiting: HashMap::new(),
             next_command: 1,
             dates: Dates::default(),
+            reported: None,
             setting_addresses: None,
         };
         // What a node that goes on with something wants done comes before anything else.
@@ -324,14 +328,13 @@ impl Running {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         self.tell_addresses(&input);
         let mut output = self.engine.node.handle(clock::moment(), input);
-        // Most heartbeats bring about nothing: then nothing is left, either.
-        let pulse = output.send.is_some();
-        let idle = !pulse && output.persist.is_none() && output.acts.is_empty() && output.replies.is_empty();
+        let (idle, pulse) = (output.is_idle(), output.send.is_some());
         let settled = if idle { None } else { self.engine.node.settled() };
         let left = if idle { Ok(()) } else { self.engine.record.leave(settled.as_ref()) };
         let saved = match left {
-            Ok(()) => self.save(&mut output).await,
-            Err(reason) => Err(reason),
+            // A stop because nothing can be saved must come to its end all the same.
+            Err(reason) if !self.engine.node.gives_up() => Err(reason),
+            _ => self.save(&mut output).await,
         };
         if let Err(reason) = saved {
             tracing::error!(module = self.engine.module, "the ledger cannot be saved: {reason}");
@@ -444,10 +447,15 @@ impl Running {
     }
 
     fn report(&mut self) {
-        let view = self.engine.node.view();
-        self.count_while_stopped(view.state == ModuleState::Stop);
+        let now = (self.engine.node.view(), self.engine.version, self.healthy);
+        // Nearly every input is a heartbeat that changes nothing.
+        if self.reported.as_ref() == Some(&now) {
+            return;
+        }
+        self.count_while_stopped(now.0.state == ModuleState::Stop);
         let Engine { module, id, version, reports, .. } = &self.engine;
-        reports.set(of_view(&view, module, *id, *version, &mut self.dates), self.healthy);
+        reports.set(of_view(&now.0, module, *id, *version, &mut self.dates), self.healthy);
+        self.reported = Some(now);
     }
 
     fn count_while_stopped(&mut self, stopped: bool) {

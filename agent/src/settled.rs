@@ -58,7 +58,11 @@ impl Record {
     /// It cannot be read, or not be removed: then nothing is to be believed.
     pub fn take(&mut self) -> Result<Option<Settled>> {
         let found = files::load::<Settled>(&self.path, KIND, SIZE_MAX);
-        files::remove(&self.path)?;
+        if let Err(error) = files::remove(&self.path) {
+            // It has to go before this agent does anything, or the next one would believe it.
+            self.written = found.ok().flatten();
+            return Err(error);
+        }
         let mut pulse = [0; 8];
         let known = File::open(alive_path(&self.path)).and_then(|file| file.read_exact_at(&mut pulse, 0)).is_ok();
         // Older than the record, it belongs to an earlier one.

@@ -95,7 +95,8 @@ pub enum Input {
         /// The register's life, as it names it; goes back with the answer.
         life: u64,
     },
-    /// The durable state could not be saved (error or deadline): the output it belonged to was dropped.
+    /// The durable state could not be saved (error or deadline), or what was left for the next agent could not be taken
+    /// back: the output it belonged to was dropped, and nothing of it was done.
     SaveFailed {
         /// In plain words.
         reason: String,

@@ -43,12 +43,14 @@ use crate::witness::Talk;
 use holdfast_api::ids::Generation;
 use scripts::{Application, Call};
 use serving::Serving;
+use std::sync::Arc;
 use steps::Running;
 
 /// One module on one node.
 #[derive(Clone, Debug)]
 pub struct Node {
-    settings: Settings,
+    /// Shared: the node is copied with every input, so that a save that fails can be taken back.
+    settings: Arc<Settings>,
     durable: Durable,
     /// See [`Heartbeat::origin`].
     origin: Incarnation,
@@ -140,7 +142,7 @@ pub struct Node {
     sequence: u64,
     sent: Option<Heartbeat>,
     next_pulse: Instant,
-    /// Where to return to if this output cannot be saved, and the commands whose replies would be lost with it.
+    /// Where to return to if nothing of this output may be done, and the commands whose replies would be lost with it.
     rollback: Option<(Box<Node>, Vec<u64>)>,
     out: Output,
 }
@@ -239,7 +241,7 @@ impl Node {
             next_pulse: moment.now,
             rollback: None,
             out: Output::default(),
-            settings,
+            settings: Arc::new(settings),
             durable,
         };
         node.init_resources();
@@ -319,20 +321,26 @@ impl Node {
 
     /// The module was configured anew while it runs: its scripts, checkers, rules and limits are these from now on. What
     /// both nodes must agree on (mode, links, peer, signature) changes only while the module is stopped, with a new node.
-    pub fn apply(&mut self, settings: Settings) {
+    pub fn apply(&mut self, mut settings: Settings) {
         debug_assert_eq!((settings.mode, settings.signature), (self.settings.mode, self.settings.signature));
         let known = |name: &str| settings.checkers.iter().any(|(other, _)| other == name);
         let gone: Vec<String> =
             self.settings.checkers.iter().map(|(name, _)| name.clone()).filter(|name| !known(name)).collect();
         self.budget.limit(settings.maxloop, settings.loop_interval_ms);
-        self.settings = settings;
-        self.settings.failover = self.durable.failover.unwrap_or(self.settings.failover);
+        settings.failover = self.durable.failover.unwrap_or(settings.failover);
+        self.settings = Arc::new(settings);
         for name in gone {
             self.resources.remove(&name);
         }
         self.machine = Machine::default();
         self.rollback = None;
         self.init_resources();
+    }
+
+    /// Nothing could be saved: until it is started again it only takes away, and says nothing. The driver carries that
+    /// out even if it cannot take back what it left for the next agent.
+    pub fn gives_up(&self) -> bool {
+        self.mute
     }
 
     /// State and readiness.
@@ -428,7 +436,9 @@ impl Node {
             self.next_pulse = self.now.after(self.settings.pulse_ms);
         }
         let out = std::mem::take(&mut self.out);
-        if out.persist.is_some() {
+        // Without anything to save, the driver may still fail to take back what it left for the next agent.
+        let begins_nothing = out.acts.is_empty() && out.replies.is_empty();
+        if out.persist.is_some() || !(begins_nothing || self.settings.broken.dropped_counts_as_done) {
             self.rollback = Some((Box::new(before), out.replies.iter().map(|reply| reply.id).collect()));
         }
         out

@@ -22,6 +22,14 @@ pub struct Output {
     pub replies: Vec<Reply>,
 }
 
+impl Output {
+    /// Nothing is saved, said to the peer, done or answered, as with most heartbeats: then nothing is left, either
+    /// (see [`crate::settled`]). There may be lines for the log.
+    pub fn is_idle(&self) -> bool {
+        self.persist.is_none() && self.send.is_none() && self.acts.is_empty() && self.replies.is_empty()
+    }
+}
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {

@@ -74,7 +74,10 @@ impl Cluster {
     /// The agent starts: with what its predecessor left, or from the beginning.
     pub fn begin_node(&mut self, host: usize, settings: Settings, durable: Durable, moment: Moment) {
         let name = Self::name(host);
-        if let Some(settled) = self.hosts[host].settled.take() {
+        let settled = &mut self.hosts[host].settled;
+        // One that cannot be removed is not believed, and has to go before anything is done.
+        let left = if self.schedule.now() < self.hosts[host].record_stuck_until { None } else { settled.take() };
+        if let Some(settled) = left {
             let data = self.options.replicates && self.options.mode == UserMode::Mirror;
             let plane = data.then(|| self.plane(host));
             match Node::adopt(settings.clone(), durable.clone(), &settled, plane.as_ref(), moment) {
@@ -127,19 +130,37 @@ impl Cluster {
         }
     }
 
-    /// Before anything of an output is done: what was written down goes, if the node leaves it.
-    pub fn note_leaving(&mut self, host: usize, settled: Option<&Settled>) {
-        let written = &mut self.hosts[host].settled;
-        let stays = matches!((&written, settled), (Some(written), Some(settled)) if written.same_as(settled));
-        if !stays && !self.options.broken.adopt_what_was_left {
-            *written = None;
+    /// Before anything of an output is done: what was written down goes, if the node leaves it. Returns whether it could.
+    pub fn take_back(&mut self, host: usize, settled: Option<&Settled>) -> bool {
+        let written = &self.hosts[host].settled;
+        let stays = written.as_ref().is_none_or(|written| settled.is_some_and(|settled| written.same_as(settled)));
+        if stays || self.options.broken.adopt_what_was_left {
+            return true;
         }
+        let now = self.schedule.now();
+        if self.faulty && self.options.leave_fails > 0 && self.rng.chance(self.options.leave_fails) {
+            let time = self.rng.within((0, self.options.timeout_ms));
+            self.hosts[host].record_stuck_until = now + time;
+        }
+        let stuck = now < self.hosts[host].record_stuck_until;
+        if stuck {
+            self.say(|| format!("{} what is left for the next agent cannot be taken back", Self::name(host)));
+        } else {
+            self.hosts[host].settled = None;
+        }
+        !stuck
     }
 
-    /// After everything of an output is done: what the node is now is written down, if it is settled.
-    pub fn note_settled(&mut self, host: usize) {
-        if let Some(settled) = self.hosts[host].node.as_ref().and_then(Node::settled) {
-            self.hosts[host].settled = Some(settled);
+    /// After everything of an output is done: what the node is now is written down, if it is settled; else only that it
+    /// still is so, with each pulse.
+    pub fn note_settled(&mut self, host: usize, pulse: bool) {
+        let Some(settled) = self.hosts[host].node.as_ref().and_then(Node::settled) else {
+            return;
+        };
+        match &mut self.hosts[host].settled {
+            Some(written) if written.same_as(&settled) && pulse => written.at = settled.at,
+            Some(written) if written.same_as(&settled) => {}
+            written => *written = Some(settled),
         }
     }
 }

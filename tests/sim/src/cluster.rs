@@ -108,6 +108,8 @@ pub struct Host {
     pub healthy: bool,
     /// What its agent has written down for the next one.
     pub settled: Option<Settled>,
+    /// That cannot be removed before.
+    pub record_stuck_until: u64,
 }
 
 /// A save under way and the rest of its output.

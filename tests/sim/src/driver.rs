@@ -121,7 +121,10 @@ impl Cluster {
                 self.say(|| format!("{} == {after}", Self::name(host)));
             }
         }
-        self.note_leaving(host, settled.as_ref());
+        let gives_up = self.hosts[host].node.as_ref().is_some_and(Node::gives_up);
+        if !output.is_idle() && !self.take_back(host, settled.as_ref()) && !gives_up {
+            return self.input(host, Input::SaveFailed { reason: "read-only file system".to_owned() });
+        }
         self.oracle_output(host, &output);
         self.oracle_woken(host, &output);
         match &output.persist {
@@ -177,6 +180,7 @@ impl Cluster {
     /// Send, then act.
     fn carry_out(&mut self, host: usize, output: Output) {
         self.oracle_effects(host, &output);
+        let (idle, pulse) = (output.is_idle(), output.send.is_some());
         if let Some(heartbeat) = output.send {
             self.transmit(host, &heartbeat);
         }
@@ -190,7 +194,9 @@ impl Cluster {
             self.oracle_replied(host, reply.id, reply.result.is_ok());
             self.say(|| format!("{} reply {:?}", Self::name(host), reply.result));
         }
-        self.note_settled(host);
+        if !idle {
+            self.note_settled(host, pulse);
+        }
     }
 
     fn transmit(&mut self, from: usize, heartbeat: &Heartbeat) {

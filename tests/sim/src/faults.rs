@@ -168,6 +168,7 @@ impl Cluster {
         for host in 0..2 {
             self.hosts[host].asleep_until = self.hosts[host].asleep_until.min(now);
             self.hosts[host].frozen_until = self.hosts[host].frozen_until.min(now);
+            self.hosts[host].record_stuck_until = 0;
             self.hosts[host].bad.clear();
         }
     }

@@ -55,6 +55,8 @@ pub struct Options {
     pub save_ms: (u64, u64),
     /// Saves that fail (the bytes may have landed all the same).
     pub save_fails: u64,
+    /// Records for the next agent that cannot be taken back when they should be, for a while.
+    pub leave_fails: u64,
     /// A stream without progress for this long is given up.
     pub stream_timeout_ms: u64,
     /// Time of a replication message.
@@ -143,6 +145,7 @@ impl Options {
             delay_ms: if lossy { (0, pulse_ms * 2) } else { (0, 3) },
             save_ms: if slow_disk { (1, pulse_ms) } else { (0, 5) },
             save_fails: if rng.chance(100) { 5 } else { 0 },
+            leave_fails: if Rng::new(seed ^ 0x1eaf).chance(150) { 50 } else { 0 },
             stream_timeout_ms: rng.within((pulse_ms * 2, timeout_ms * 2)),
             stream_ms: (0, rng.within((1, 20))),
             replica_ms: (0, rng.within((5, 400))),
@@ -181,6 +184,7 @@ impl Options {
             delay_ms: self.delay_ms,
             save_ms: self.save_ms,
             save_fails: self.save_fails,
+            leave_fails: self.leave_fails,
             stream_timeout_ms: self.stream_timeout_ms,
             witness_timeout_ms: self.witness_timeout_ms,
             witness_ms: self.witness_ms,
@@ -228,6 +232,7 @@ impl Options {
             delay_ms: (1, 1),
             save_ms: (1, 1),
             save_fails: 0,
+            leave_fails: 0,
             stream_timeout_ms: 3000,
             stream_ms: (1, 1),
             replica_ms: (5, 5),

@@ -9,6 +9,7 @@
 //! - Two nodes serve at once only if the later of the two grants was taken in such silence (or by an order), and not
 //!   once each has heard the other serve. With a register, or a ping witness that one side alone reaches, never: but for
 //!   an operator's `primforce`.
+//! - A stopped node has no addresses; one that could not begin what it decided does not believe it done.
 //! - A suspended node drops its addresses before anything else. Nodes with unequal configurations never pair.
 //! - A write acknowledged is on every later primary, unless an operator forced that, or the copies diverged in silence.
 //! - Nothing acknowledged is overwritten without `second`, or setting it aside, unless the other copy has it too.
@@ -24,6 +25,7 @@ use super::witness::Kind;
 use holdfast_api::ids::Generation;
 use holdfast_api::state::DataState;
 use holdfast_core::arbiter;
+use holdfast_core::automaton;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::ModuleCommand;
 use holdfast_core::replica::ReplicaCommand;
@@ -273,10 +275,19 @@ impl Cluster {
                 seen.awake_since = seen.awake_since.max(seen.last_asleep_until);
             }
             self.check_freeze(host, now);
+            self.check_stopped(host);
         }
         if self.serves(0) && self.serves(1) {
             self.check_both_serve(now);
         }
+    }
+
+    /// A node that has stopped has left no address on its machine.
+    fn check_stopped(&mut self, host: usize) {
+        let stopped = self.hosts[host].node.as_ref().is_some_and(|node| node.status() == automaton::STOP);
+        self.require(!(stopped && self.hosts[host].addresses), || {
+            format!("{} is stopped and still has its addresses", Self::name(host))
+        });
     }
 
     fn check_freeze(&mut self, host: usize, now: u64) {

@@ -110,6 +110,12 @@ fn a_restored_register_that_grants_before_the_nodes_have_reported_is_found() {
 }
 
 #[test]
+fn a_node_that_believes_done_what_could_not_be_begun_is_found() {
+    let broken = BrokenRules { dropped_counts_as_done: true, ..BrokenRules::default() };
+    is_found("believing done what could not be begun", broken);
+}
+
+#[test]
 fn a_restarted_agent_that_takes_no_notice_of_how_long_it_was_away_is_found() {
     is_found("adopting as if never away", BrokenRules { adopt_as_if_never_away: true, ..BrokenRules::default() });
 }

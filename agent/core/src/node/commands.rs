@@ -8,6 +8,7 @@ use crate::output::EventLevel;
 use crate::procedure::{self, Kind};
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use holdfast_api::userconfig::{Boot, Mode};
+use std::sync::Arc;
 
 type Answer = Result<String, String>;
 
@@ -378,7 +379,7 @@ impl Node {
 
     fn set_failover(&mut self, on: bool) -> Answer {
         self.durable.failover = Some(on);
-        self.settings.failover = on;
+        Arc::make_mut(&mut self.settings).failover = on;
         let peer = &self.settings.peer_name;
         Ok(if on {
             format!("{} takes over by itself; order the same on {peer}", self.module())

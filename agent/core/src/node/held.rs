@@ -170,6 +170,7 @@ pub(super) mod tests {
     use crate::replica::ReplicaEvent;
     use crate::time::Moment;
     use holdfast_api::ids::{Generation, NodeId};
+    use std::sync::Arc;
 
     const SESSION: u64 = 9;
     const THEIRS: Incarnation = Incarnation { count: 1, id: 2 };
@@ -266,7 +267,8 @@ pub(super) mod tests {
         let mut node = primary(false);
         let heartbeat = said_by_peer(&node, 1);
         handle(&mut node, 1, Input::HeartbeatReceived { link: 0, heartbeat: heartbeat.clone() });
-        node.settings.scripts = vec![crate::output::Script::Stop(holdfast_api::checker::When::Prim)];
+        Arc::make_mut(&mut node.settings).scripts =
+            vec![crate::output::Script::Stop(holdfast_api::checker::When::Prim)];
         node.app.started = node.wanted_levels();
         handle(&mut node, 2, Input::Replica(ReplicaEvent::Exited { reason: "killed".to_owned() }));
         assert!(node.leaves());
@@ -295,5 +297,37 @@ pub(super) mod tests {
         assert!(orders(&handle(&mut node, 5001, Input::CommandReceived(command))).is_empty());
         let output = handle(&mut node, 5002, Input::AddressesDone { run: *run, error: None });
         assert_eq!(orders(&output), [&ReplicaCommand::Release { abort: false }]);
+    }
+
+    #[test]
+    fn what_was_decided_with_nothing_to_save_is_decided_again_when_the_driver_could_not_begin() {
+        let mut node = primary(true);
+        Arc::make_mut(&mut node.settings).witness = Witness::None;
+        node.addresses_set = true;
+        let dropped = handle(&mut node, 5000, Input::Ticked);
+        assert!(dropped.persist.is_none(), "{dropped:?}");
+        let releases = |output: &Output| {
+            let run = |act: &Act| if let Act::ReleaseAddresses { run } = act { Some(*run) } else { None };
+            output.acts.iter().find_map(run)
+        };
+        assert!(releases(&dropped).is_some(), "{dropped:?}");
+        // Nothing of it was done: the record for the next agent could not be removed.
+        let mut output = handle(&mut node, 5001, Input::SaveFailed { reason: "read-only file system".to_owned() });
+        let mut released = false;
+        for at in 5002..5010 {
+            let input = match releases(&output) {
+                Some(run) => {
+                    released = true;
+                    Input::AddressesDone { run, error: None }
+                }
+                None if orders(&output).iter().any(|order| matches!(order, ReplicaCommand::Release { .. })) => {
+                    Input::Replica(ReplicaEvent::Released)
+                }
+                None => Input::Ticked,
+            };
+            output = handle(&mut node, at, input);
+        }
+        assert!(released, "the addresses were left on the node");
+        assert_eq!(node.status, automaton::STOP);
     }
 }

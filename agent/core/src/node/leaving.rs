@@ -186,6 +186,7 @@ mod tests {
     use crate::time::{Instant, Moment};
     use holdfast_api::checker::When;
     use holdfast_api::userconfig::Mode;
+    use std::sync::Arc;
 
     /// Hands an input in and lets everything that follows succeed at once; the scripts run, each with its services.
     fn run(node: &mut Node, input: Input) -> Vec<(String, Vec<String>)> {
@@ -211,8 +212,8 @@ mod tests {
     #[test]
     fn a_restart_for_one_service_names_it_to_the_scripts_and_the_next_restart_does_not() {
         let mut node = node(Durable::default());
-        node.settings.mode = Mode::Light;
-        node.settings.scripts = vec![Script::Start(When::Both), Script::Stop(When::Both)];
+        Arc::make_mut(&mut node.settings).mode = Mode::Light;
+        Arc::make_mut(&mut node.settings).scripts = vec![Script::Start(When::Both), Script::Stop(When::Both)];
         let command =
             |kind| Input::CommandReceived(Command { id: 1, kind, actor: "operator".to_owned(), counted: false });
         let started = run(&mut node, command(ModuleCommand::Start));

@@ -27,10 +27,12 @@ impl World {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let output = self.handle(host, input);
+            if output.persist.is_some() || !output.acts.is_empty() || !output.replies.is_empty() {
+                // What the node keeps in case this could not be done is no part of its state any more.
+                inputs.push_back(Input::Ticked);
+            }
             if let Some(durable) = output.persist {
                 self.machines[host].ledger = durable;
-                // What the node keeps in case the save had failed is no part of its state any more.
-                inputs.push_back(Input::Ticked);
             }
             if let Some(heartbeat) = output.send {
                 let wire = &mut self.wires[1 - host];
