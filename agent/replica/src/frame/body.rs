@@ -52,7 +52,7 @@ pub struct Entry {
 /// One step of a resync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResyncStep {
-    /// Part of the listing of `directory`; with `last` the secondary makes its directory match the whole.
+    /// Part of the listing of `directory`; with `last` the secondary removes what no part has named.
     List {
         /// The directory.
         directory: FileId,

@@ -137,7 +137,8 @@ pub struct Applier {
     resyncing: bool,
     /// Directories whose names are the primary's.
     listed: HashSet<Key>,
-    collected: Vec<Entry>,
+    /// Names of the listing that is coming in parts.
+    collected: HashSet<Vec<u8>>,
     mode: AsyncMode,
     written: HashSet<FileId>,
     names_changed: bool,
@@ -156,7 +157,7 @@ impl Applier {
             filter: Arc::default(),
             resyncing: true,
             listed: HashSet::new(),
-            collected: Vec::new(),
+            collected: HashSet::new(),
             mode,
             written: HashSet::new(),
             names_changed: false,

@@ -8,11 +8,11 @@ use crate::frame::Entry;
 use crate::op::{FileId, FileKind};
 use crate::tree::{Level, list};
 use rustix::io::Errno;
-use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
 impl Applier {
-    /// Collects the parts of a listing; with the last one the directory is made to match.
+    /// Makes the names of one part of a listing match as it comes, since a directory may have a million and the primary
+    /// does not wait for ever; with the last part, what the primary does not have is removed.
     pub(super) fn list_part(
         &mut self,
         directory: FileId,
@@ -22,17 +22,16 @@ impl Applier {
         if first {
             self.collected.clear();
         }
-        self.collected.extend(entries);
+        let failed = |applier: &Self, errno| applier.error("comparing directory", directory, b"", errno);
+        let fd = self.objects.open(directory, Level::Read).map_err(|errno| failed(self, errno))?;
+        for entry in &entries {
+            self.match_entry(&fd, entry).map_err(|errno| self.error("comparing", directory, &entry.name, errno))?;
+        }
+        self.collected.extend(entries.into_iter().map(|entry| entry.name));
         if !last {
             return Ok(());
         }
-        let entries = std::mem::take(&mut self.collected);
-        let fd = self
-            .objects
-            .open(directory, Level::Read)
-            .map_err(|errno| self.error("comparing directory", directory, b"", errno))?;
-        let wanted: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
-        let failed = |applier: &Self, errno| applier.error("comparing directory", directory, b"", errno);
+        let wanted = std::mem::take(&mut self.collected);
         let place = self.filtered_path(directory);
         for present in list::list_all(&*fd).map_err(|errno| failed(self, errno))? {
             if wanted.contains(present.name.as_slice()) {
@@ -45,9 +44,6 @@ impl Applier {
                     self.error("removing what the primary does not have", directory, &present.name, errno)
                 })?;
             }
-        }
-        for entry in &entries {
-            self.match_entry(&fd, entry).map_err(|errno| self.error("comparing", directory, &entry.name, errno))?;
         }
         self.listed.extend(self.objects.key_of(directory));
         Ok(())

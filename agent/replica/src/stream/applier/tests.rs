@@ -79,3 +79,25 @@ fn names_that_are_this_nodes_own_are_never_removed() {
     applier.apply(Message::Resync(step), &[]).unwrap();
     assert_eq!(names(folder.path()), ["own.log"]);
 }
+
+#[test]
+fn a_long_listing_is_matched_part_by_part_and_the_rest_is_removed_with_the_last() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    for name in ["b", "stranger"] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    let mut applier = applier(folder.path());
+    let mut part = |first, last, id, name: &str| {
+        let (name, target) = (name.as_bytes().to_vec(), Vec::new());
+        let (id, kind, device, linked, exact) = (FileId(id), FileKind::File, 0, false, false);
+        let entries = vec![Entry { id, name, kind, device, target, linked, exact }];
+        let step = ResyncStep::List { directory: ROOT, first, last, entries };
+        applier.apply(Message::Resync(step), &[]).unwrap();
+        names(folder.path())
+    };
+    assert_eq!(part(true, false, 7, "a"), ["a", "b", "stranger"]);
+    assert_eq!(part(false, true, 8, "b"), ["a", "b"]);
+    assert_eq!(fs::read_to_string(folder.path().join("b")).unwrap(), "b", "what was there is kept for its contents");
+    // Nothing of one listing is left for the next.
+    assert_eq!(part(true, true, 7, "a"), ["a"]);
+}
