@@ -7,6 +7,7 @@ pub mod data;
 mod export;
 mod marks;
 mod retention;
+mod scrub;
 mod shutdown;
 mod start;
 pub(crate) mod tend;
@@ -14,7 +15,8 @@ pub(crate) mod tend;
 use crate::boot::{self, Boot};
 use crate::cluster_link::members::Members;
 use crate::command_log::CommandLog;
-use crate::drivers::{health, vip};
+use crate::drivers::health::{self, console::Console};
+use crate::drivers::vip;
 use crate::engine::{CommandResult, ToEngine};
 use crate::identity::Identity;
 use crate::link::register::ServerRegister;
@@ -87,6 +89,7 @@ pub struct Agent {
     pub commands: CommandLog,
     /// When this agent started.
     pub started_unix_ms: u64,
+    console: Console,
     /// Copies that were set aside, on their way to the server.
     downloads: export::Downloads,
     server_session: AtomicBool,
@@ -122,6 +125,7 @@ impl Agent {
             members: Members::default(),
             started_unix_ms: clock::unix_ms(),
             downloads: export::Downloads::default(),
+            console: Console::default(),
             server_session: AtomicBool::new(false),
             cluster_changed: watch::Sender::default(),
             options,
@@ -144,6 +148,23 @@ impl Agent {
         Arc::clone(&self.identity.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    /// Serves the console of the server at this address on port 9010 over plain http, or none any more.
+    ///
+    /// # Errors
+    /// There is no enrolment, or the address cannot be read.
+    pub fn serve_console(&self, server: Option<&str>) -> Result<()> {
+        let Some(server) = server else {
+            if self.console.close() {
+                tracing::info!("the console is not served on the health port any more");
+            }
+            return Ok(());
+        };
+        let enrolment = self.store.enrolment()?.context("this node is not enrolled")?;
+        self.console.open(server, &self.identity(), &enrolment.ca)?;
+        tracing::warn!(server, "the console is served on the health port too, over plain http: the server wants it");
+        Ok(())
+    }
+
     /// Runs until a signal or a failing listener ends it.
     pub async fn run(self: Arc<Self>) -> Result<()> {
         release_addresses(&self.layout, "an agent that was killed has left");
@@ -151,13 +172,14 @@ impl Agent {
         let health_address = self.options.health_listen;
         let health = TcpListener::bind(health_address).await;
         let health = health.with_context(|| format!("cannot listen on {health_address}: give --health-listen"))?;
-        tokio::spawn(health::serve(health, self.reports.clone()));
+        tokio::spawn(health::serve(health, self.reports.clone(), self.console.clone()));
         self.start_modules().await?;
         let control = tokio::spawn(control::server::serve(socket, Arc::clone(&self)));
         let link = tokio::spawn(link::run(Arc::clone(&self)));
         let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));
         let cluster = tokio::spawn(cluster_link::run(Arc::clone(&self)));
         tokio::spawn(retention::run(Arc::clone(&self)));
+        tokio::spawn(scrub::run(Arc::clone(&self)));
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
         let mut signals = shutdown::Signals::listen()?;
         tokio::select! {
@@ -243,6 +265,16 @@ impl Agent {
 
     fn durable(&self, name: &str) -> Result<holdfast_core::durable::Durable> {
         Ok(crate::ledger::Ledger::open(&self.layout.ledger(name))?.1)
+    }
+
+    /// The schedule of each module that has one and runs by its configuration.
+    async fn schedules(&self) -> BTreeMap<String, String> {
+        let inner = self.inner.lock().await;
+        let scheduled = |(name, held): (&String, &Held)| {
+            let schedule = held.checked.user_config.rfs.as_ref()?.scrub.clone()?;
+            held.engine.as_ref().map(|_| (name.clone(), schedule))
+        };
+        inner.modules.iter().filter_map(scheduled).collect()
     }
 
     /// Names of the modules held.

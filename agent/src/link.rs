@@ -51,7 +51,7 @@ pub async fn run(agent: Arc<Agent>) {
             Ok((socket, server)) => {
                 told.clear();
                 tracing::info!(server, "connected to the management server");
-                match session::run(&agent, socket).await {
+                match session::run(&agent, socket, &server).await {
                     Ok(()) => backoff.reset(),
                     Err(error) => tracing::warn!(server, "session with the management server ended: {error:#}"),
                 }

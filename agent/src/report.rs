@@ -2,7 +2,7 @@
 
 use crate::clock;
 use holdfast_api::agent::{
-    InventoryReport, NodeModuleReport, PeerReport, ReplicationReport, ResourceReport, ResyncReport,
+    InventoryReport, NodeModuleReport, PeerReport, ReplicationReport, ResourceReport, ResyncReport, ScrubReport,
 };
 use holdfast_api::ids::{Generation, ModuleId};
 use holdfast_api::resource::ResourceValue;
@@ -21,6 +21,8 @@ struct Held {
     modules: BTreeMap<String, (NodeModuleReport, bool)>,
     /// Figures of each module's data plane, read when a report is made: a change of them alone is no news.
     figures: BTreeMap<String, watch::Receiver<Option<Stats>>>,
+    /// Where the scrub of each module that has a schedule stands.
+    scrubs: BTreeMap<String, ScrubReport>,
 }
 
 impl Held {
@@ -39,7 +41,8 @@ impl Held {
             resources.extend(bandwidths(&figures, report.state, clock::unix_ms()));
             resources.sort_by(|a, b| a.name.cmp(&b.name));
         }
-        NodeModuleReport { replication, resources, ..report.clone() }
+        let scrub = self.scrubs.get(&report.module).cloned();
+        NodeModuleReport { replication, resources, scrub, ..report.clone() }
     }
 }
 
@@ -97,6 +100,20 @@ impl Reports {
     /// Where the figures of a module's data plane are had.
     pub fn watch(&self, module: &str, figures: watch::Receiver<Option<Stats>>) {
         self.held.write().unwrap_or_else(PoisonError::into_inner).figures.insert(module.to_owned(), figures);
+    }
+
+    /// Where the scrub of a module stands; none: it has no schedule.
+    pub fn set_scrub(&self, module: &str, scrub: Option<ScrubReport>) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if held.scrubs.get(module) == scrub.as_ref() {
+            return;
+        }
+        match scrub {
+            Some(scrub) => drop(held.scrubs.insert(module.to_owned(), scrub)),
+            None => drop(held.scrubs.remove(module)),
+        }
+        drop(held);
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// A module is gone.
@@ -158,6 +175,7 @@ pub fn blank(module: &str, id: ModuleId, node: &str, version: u64, detail: &str)
         version,
         resources: Vec::new(),
         replication: None,
+        scrub: None,
     }
 }
 
@@ -232,6 +250,7 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, dates: &mu
         version,
         resources,
         replication: None,
+        scrub: None,
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -94,6 +94,7 @@ pub struct App {
     pub data_dir: PathBuf,
     port: u16,
     desired: RwLock<Arc<Desired>>,
+    plain_http: watch::Sender<bool>,
 }
 
 impl App {
@@ -103,6 +104,7 @@ impl App {
     /// The database does not work.
     pub async fn new(config: &Config, db: Db, tls: Tls, listen: SocketAddr) -> anyhow::Result<Arc<Self>> {
         let saved_tasks = db.call(db::records::tasks).await?;
+        let plain_http = watch::Sender::new(db.read(db::settings::plain_http).await?);
         let app = Arc::new(Self {
             gate: Gate::default(),
             hub: Hub::default(),
@@ -114,6 +116,7 @@ impl App {
             data_dir: config.data_dir.clone(),
             port: listen.port(),
             desired: RwLock::default(),
+            plain_http,
             db,
             tls,
         });
@@ -180,6 +183,22 @@ impl App {
         }
         found.truncate(8);
         found
+    }
+
+    /// Whether the nodes serve the console over plain http.
+    pub fn plain_http(&self) -> bool {
+        *self.plain_http.borrow()
+    }
+
+    /// It was saved whether they do: sessions with agents and consoles hear of it.
+    pub fn set_plain_http(&self, on: bool) {
+        self.plain_http.send_replace(on);
+        self.live.changed();
+    }
+
+    /// The same, to follow.
+    pub fn plain_http_changes(&self) -> watch::Receiver<bool> {
+        self.plain_http.subscribe()
     }
 
     /// Port of this server.

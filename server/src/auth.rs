@@ -11,7 +11,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use base64::Engine;
 use holdfast_api::console::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, UserRole, UserView};
 use limiter::Limiter;
@@ -22,6 +22,10 @@ use tokio::sync::Semaphore;
 
 /// Name of the session cookie.
 pub const COOKIE: &str = "__Host-holdfast";
+/// Its name over plain http, where no browser takes the other.
+const PLAIN_COOKIE: &str = "holdfast-http";
+/// Tokens of sessions that began over plain http begin so: whoever reads one on the way gets no session by https with it.
+const PLAIN_MARK: &str = "http.";
 
 /// Set-up link and login attempts.
 pub struct Gate {
@@ -135,27 +139,55 @@ fn hash_password(password: &str) -> Outcome<String> {
     Ok(argon2().hash_password(password.as_bytes(), &salt).map_err(Failure::internal)?.to_string())
 }
 
-/// A new session's token, for the cookie.
+/// A new secret of a script.
 pub fn new_token() -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random::<32>())
 }
 
-/// What the database keeps of a token.
+/// A new session's token, for the cookie.
+pub fn new_session(plain: bool) -> String {
+    if plain { format!("{PLAIN_MARK}{}", new_token()) } else { new_token() }
+}
+
+/// What the database keeps of a token. That of a session over plain http has a byte more, by which all of them are found.
 pub fn token_hash(token: &str) -> Vec<u8> {
-    blake3::hash(token.as_bytes()).as_bytes().to_vec()
+    let mark = token.starts_with(PLAIN_MARK).then_some(1);
+    blake3::hash(token.as_bytes()).as_bytes().iter().copied().chain(mark).collect()
 }
 
 /// The cookie that sets a session, or (empty token) ends it.
-pub fn cookie(token: &str) -> String {
+pub fn cookie(token: &str, plain: bool) -> String {
     let age = if token.is_empty() { 0 } else { db::users::AGE_MS / 1000 };
-    format!("{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}")
+    let (name, secure) = if plain { (PLAIN_COOKIE, "") } else { (COOKIE, " Secure;") };
+    format!("{name}={token}; Path=/;{secure} HttpOnly; SameSite=Strict; Max-Age={age}")
+}
+
+/// Takes the session cookie of the other kind of connection away: browsers send that of plain http to the same host's
+/// https, too. What it holds is no matter.
+pub fn keep_cookies_of(headers: &mut HeaderMap, plain: bool) {
+    let foreign = if plain { COOKIE } else { PLAIN_COOKIE };
+    let pairs = |value: &HeaderValue| {
+        let pairs = value.to_str().unwrap_or_default().split(';').map(str::trim);
+        let kept = pairs.filter(|pair| pair.split_once('=').is_none_or(|(name, _)| name != foreign));
+        HeaderValue::from_str(&kept.collect::<Vec<_>>().join("; ")).ok()
+    };
+    let kept: Vec<_> = headers.get_all(header::COOKIE).iter().filter_map(pairs).collect();
+    headers.remove(header::COOKIE);
+    for value in kept {
+        headers.append(header::COOKIE, value);
+    }
 }
 
 /// The session's token in the request's cookies.
 pub fn token_of(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, value)| *name == COOKIE && !value.is_empty()).map(|(_, value)| value)
+    let kind = |name: &str, value: &str| match name {
+        COOKIE => !value.is_empty() && !value.starts_with(PLAIN_MARK),
+        PLAIN_COOKIE => value.starts_with(PLAIN_MARK),
+        _ => false,
+    };
+    pairs.find(|(name, value)| kind(name, value)).map(|(_, value)| value)
 }
 
 /// The token of a script. A request that carries one is judged by it alone: its cookie does not count, and no page of
@@ -168,7 +200,8 @@ pub fn bearer_of(headers: &HeaderMap) -> Option<&str> {
 ///
 /// # Errors
 /// 403.
-pub fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Outcome<()> {
+pub fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap, plain: bool) -> Outcome<()> {
+    let (scheme, usual) = if plain { ("http://", ":80") } else { ("https://", ":443") };
     let socket = headers.contains_key(header::UPGRADE) || *method == Method::CONNECT;
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !socket {
         return Ok(());
@@ -176,14 +209,14 @@ pub fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Outcome<
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or_default();
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
-    let ours = origin.strip_prefix("https://").is_some_and(|origin| {
-        let plain = |text: &str| text.strip_suffix(":443").unwrap_or(text).to_ascii_lowercase();
-        !host.is_empty() && plain(origin) == plain(host)
+    let ours = origin.strip_prefix(scheme).is_some_and(|origin| {
+        let bare = |text: &str| text.strip_suffix(usual).unwrap_or(text).to_ascii_lowercase();
+        !host.is_empty() && bare(origin) == bare(host)
     });
     if ours {
         return Ok(());
     }
-    Err(Failure::forbidden(format!("the request does not come from this console; send `Origin: https://{host}`")))
+    Err(Failure::forbidden(format!("the request does not come from this console; send `Origin: {scheme}{host}`")))
 }
 
 /// The user of a session, if it stands.
@@ -267,7 +300,6 @@ impl<S: Sync> FromRequestParts<S> for Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
@@ -279,16 +311,40 @@ mod tests {
         let ours = headers(&[("host", "a:9453"), ("origin", "https://a:9453")]);
         let foreign = headers(&[("host", "a:9453"), ("origin", "https://b:9453")]);
         let none = headers(&[("host", "a:9453")]);
-        assert!(check_origin(&Method::POST, &uri, &ours).is_ok());
-        assert!(check_origin(&Method::POST, &uri, &foreign).is_err());
-        assert!(check_origin(&Method::DELETE, &uri, &none).is_err());
-        assert!(check_origin(&Method::GET, &uri, &foreign).is_ok());
+        assert!(check_origin(&Method::POST, &uri, &ours, false).is_ok());
+        assert!(check_origin(&Method::POST, &uri, &foreign, false).is_err());
+        assert!(check_origin(&Method::DELETE, &uri, &none, false).is_err());
+        assert!(check_origin(&Method::GET, &uri, &foreign, false).is_ok());
         let socket = headers(&[("host", "a"), ("origin", "https://evil"), ("upgrade", "websocket")]);
-        assert!(check_origin(&Method::GET, &uri, &socket).is_err());
+        assert!(check_origin(&Method::GET, &uri, &socket, false).is_err());
         let null = headers(&[("host", "a"), ("origin", "null")]);
-        assert!(check_origin(&Method::PUT, &uri, &null).is_err());
+        assert!(check_origin(&Method::PUT, &uri, &null, false).is_err());
         let h2 = Uri::from_static("https://a:9453/api");
-        assert!(check_origin(&Method::PUT, &h2, &headers(&[("origin", "https://a:9453")])).is_ok());
+        assert!(check_origin(&Method::PUT, &h2, &headers(&[("origin", "https://a:9453")]), false).is_ok());
+    }
+
+    #[test]
+    fn plain_http_has_an_origin_and_a_cookie_of_its_own_and_neither_counts_by_https() {
+        let uri = Uri::from_static("/api/v1/x");
+        let ours = headers(&[("host", "a:9010"), ("origin", "http://a:9010")]);
+        assert!(check_origin(&Method::POST, &uri, &ours, true).is_ok());
+        assert!(check_origin(&Method::POST, &uri, &ours, false).is_err());
+        let secure = headers(&[("host", "a:9010"), ("origin", "https://a:9010")]);
+        assert!(check_origin(&Method::POST, &uri, &secure, true).is_err());
+        let token = new_session(true);
+        assert_ne!(token_hash(&token).len(), token_hash(&new_session(false)).len());
+        for (plain, cookie) in [(false, format!("{PLAIN_COOKIE}={token}; a=b")), (false, format!("{COOKIE}={token}"))] {
+            let mut stolen = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(&cookie).unwrap())]);
+            keep_cookies_of(&mut stolen, plain);
+            assert_eq!(token_of(&stolen), None, "{cookie}");
+        }
+        let both = format!("{COOKIE}=tok; {PLAIN_COOKIE}={token}");
+        for (plain, found) in [(false, "tok"), (true, token.as_str())] {
+            let mut sent = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(&both).unwrap())]);
+            keep_cookies_of(&mut sent, plain);
+            assert_eq!(token_of(&sent), Some(found));
+        }
+        assert!(cookie(&token, false).contains("Secure") && !cookie(&token, true).contains("Secure"));
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The Holdfast management server: console, users, desired configuration.
-#[derive(Clone, Debug, clap::Parser)]
-#[command(name = "holdfast-server", version)]
+/// How the management server runs.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Folder for database, certificates and keys; made if missing.
     #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "/var/lib/holdfast/server")]

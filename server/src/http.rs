@@ -7,6 +7,7 @@ pub mod modules;
 pub mod nodes;
 pub mod openapi;
 pub mod operate;
+pub mod plain;
 pub mod register;
 pub mod session;
 pub mod settings;
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::assets;
 use crate::auth::check_origin;
 use crate::error::{Failure, Outcome};
+use crate::serve::Ends;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
@@ -69,6 +71,7 @@ table! {
     put "/api/v1/settings/certificate" => settings::set_certificate,
     delete "/api/v1/settings/certificate" => settings::remove_certificate,
     put "/api/v1/settings/retention" => settings::set_retention,
+    put "/api/v1/settings/plain-http" => settings::set_plain_http,
     get "/api/v1/nodes" => nodes::list,
     post "/api/v1/nodes/probe" => nodes::probe,
     post "/api/v1/nodes/enrol" => nodes::enrol,
@@ -127,23 +130,32 @@ pub fn browsers(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// The router for agents.
+/// The router for agents: their socket, and what they carry for browsers that come by plain http.
 pub fn agents(app: Arc<App>) -> Router {
-    Router::new().route(AGENT_PATH, get(crate::hub::session::upgrade)).with_state(app)
+    let carried = plain::Carried { browsers: browsers(Arc::clone(&app)), app: Arc::clone(&app) };
+    let carried = Router::new().fallback(plain::carry).with_state(carried);
+    Router::new().route(AGENT_PATH, get(crate::hub::session::upgrade)).with_state(app).fallback_service(carried)
 }
 
-/// What every request goes through: Origin before, security headers after.
-async fn guard(request: Request, next: Next) -> Response {
+/// What every request goes through: Origin and what plain http may not carry before, security headers after.
+async fn guard(mut request: Request, next: Next) -> Response {
+    let plain = request.extensions().get::<Ends>().is_some_and(|ends| ends.plain);
+    crate::auth::keep_cookies_of(request.headers_mut(), plain);
     let api = request.uri().path().starts_with("/api/");
     // A node that joins is no browser: it shows its one-time token, no cookie.
     let joins = request.uri().path() == "/api/v1/join";
     let script = crate::auth::bearer_of(request.headers()).is_some();
-    let origin = check_origin(request.method(), request.uri(), request.headers());
-    let mut response = match origin {
-        Err(failure) if !joins && !script => failure.into_response(),
-        _ => next.run(request).await,
+    let origin = check_origin(request.method(), request.uri(), request.headers(), plain);
+    let secret = if plain { plain::check(request.method(), request.uri().path(), request.headers()) } else { Ok(()) };
+    let mut response = match secret.and(if joins || script { Ok(()) } else { origin }) {
+        Err(failure) => failure.into_response(),
+        Ok(()) => next.run(request).await,
     };
     assets::secure(response.headers_mut());
+    if plain {
+        // Browsers heed it over https only, and complain of it otherwise.
+        response.headers_mut().remove("cross-origin-opener-policy");
+    }
     if api {
         response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }

@@ -3,6 +3,7 @@
 //! Never in the failover path: agents hold their configuration durably and decide between themselves.
 
 pub mod app;
+pub mod ask;
 pub mod assets;
 pub mod auth;
 pub mod config;

@@ -136,7 +136,12 @@ pub fn snapshot(app: &App) -> LiveSnapshot {
 fn server_problems(app: &App) -> Vec<String> {
     let certificate =
         app.tls.shown().map_or_else(|error| format!("its certificate cannot be read: {error:#}"), |view| view.warning);
-    Some(certificate).filter(|problem| !problem.is_empty()).into_iter().collect()
+    let plain = app.plain_http().then(|| {
+        "the console is also served over plain http, on port 9010 of each node: everybody on the way can read passwords and \
+         use sessions; use https, and switch plain http off in the settings"
+            .to_owned()
+    });
+    Some(certificate).filter(|problem| !problem.is_empty()).into_iter().chain(plain).collect()
 }
 
 /// One node as consoles show it (empty names for one that is not enrolled).

@@ -2,17 +2,31 @@
 
 use anyhow::Context;
 use clap::Parser;
-use holdfast_server::{config::Config, start, url};
+use holdfast_server::{ask, config::Config, start, url};
 use std::io::Write;
+use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+#[derive(Parser)]
+#[command(name = "holdfast-server", version, about = "The Holdfast management server.")]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    /// Start nothing: ask whether the server of --data-dir answers at this address within 5 s; the exit code says it.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    ask: Option<SocketAddr>,
+}
+
 fn main() -> anyhow::Result<()> {
-    let config = Config::parse();
+    let Arguments { config, ask } = Arguments::parse();
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(config))
+    match ask {
+        Some(address) => runtime.block_on(ask::ask(&config.data_dir, address)),
+        None => runtime.block_on(run(config)),
+    }
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {

@@ -27,6 +27,8 @@ pub struct Ends {
     pub peer: SocketAddr,
     /// Our address that was called.
     pub local: IpAddr,
+    /// The caller came to a node by plain http, and the node carries the request.
+    pub plain: bool,
 }
 
 /// The certificate that an agent showed; an extension of requests to the agents' router.
@@ -71,7 +73,7 @@ async fn connection(
     agents: Router,
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let ends = Ends { peer, local: stream.local_addr()?.ip() };
+    let ends = Ends { peer, local: stream.local_addr()?.ip(), plain: false };
     let handshake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         let agent = start.client_hello().server_name() == Some(AGENT_SNI);

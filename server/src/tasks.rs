@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 /// Least time between two savings.
 const SAVE_PERIOD: Duration = Duration::from_millis(250);
-/// Tasks kept in memory.
+/// Tasks kept in memory, unless more than these go on.
 const KEPT: usize = 200;
 
 /// What a push brings to a node; tasks wait for it.
@@ -222,12 +222,13 @@ fn finish(task: &mut TaskView) {
     task.ended_unix_ms = ended.then(|| task.ended_unix_ms.unwrap_or_else(db::now_ms));
 }
 
+/// Forgets the oldest ended tasks: what still goes on is kept, however much it is.
 fn trim(inner: &mut Inner) {
-    while inner.tasks.len() > KEPT {
-        let Some(oldest) = inner.tasks.keys().next().copied() else {
-            return;
-        };
-        inner.tasks.remove(&oldest);
+    let over = inner.tasks.len().saturating_sub(KEPT);
+    let ended = inner.tasks.iter().filter(|(_, (task, _))| task.ended_unix_ms.is_some());
+    let oldest: Vec<u64> = ended.map(|(id, _)| *id).take(over).collect();
+    for id in oldest {
+        inner.tasks.remove(&id);
     }
 }
 
@@ -271,6 +272,21 @@ mod tests {
         begin(&tasks, Thing::Module(ModuleId(1), 2), vec![node(1, TaskState::Waiting)]);
         assert_eq!(tasks.get(old).unwrap().state, TaskState::Failed);
         assert_eq!(tasks.get(other).unwrap().state, TaskState::Waiting);
+    }
+
+    #[test]
+    fn what_goes_on_is_kept_and_hears_of_its_end_however_many_tasks_came_after() {
+        let tasks = Tasks::new(vec![]);
+        let thing = Thing::Module(ModuleId(1), 1);
+        let running = begin(&tasks, thing, vec![node(1, TaskState::Waiting)]);
+        let ended = begin(&tasks, Thing::Cluster(1), vec![]);
+        for version in 2..2 + KEPT as u64 {
+            begin(&tasks, Thing::Cluster(version), vec![]);
+        }
+        assert!(tasks.get(ended).is_none(), "the oldest of those that ended goes");
+        tasks.pushed(thing, NodeId(1), TaskState::Done, "ok");
+        assert_eq!(tasks.get(running).unwrap().state, TaskState::Done);
+        assert_eq!(tasks.recent(KEPT + 1).len(), KEPT);
     }
 
     #[test]

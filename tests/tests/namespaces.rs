@@ -19,6 +19,8 @@ mod commands;
 mod console;
 #[path = "namespaces/crashes.rs"]
 mod crashes;
+#[path = "namespaces/curl.rs"]
+mod curl;
 #[path = "namespaces/data.rs"]
 mod data;
 #[path = "namespaces/journal.rs"]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         links::SCENARIOS,
         serverless::SCENARIOS,
         console::SCENARIOS,
+        curl::SCENARIOS,
         boots::SCENARIOS,
         journal::SCENARIOS,
         data::SCENARIOS,

@@ -75,6 +75,7 @@ fn state(client: &mut Client, module: Option<String>, verbose: bool, json: bool)
         (true, false) => show::json(&modules),
         (false, _) => {
             show::states(&modules)?;
+            show::scrubs(&modules)?;
             if verbose { show::resources(&modules) } else { Ok(()) }
         }
     }

@@ -75,6 +75,28 @@ pub(super) fn states(modules: &[NodeModuleReport]) -> Result<()> {
     table(&rows)
 }
 
+/// When the copies were compared by schedule, how that went, and when the next is due; a line for each module that has one.
+pub(super) fn scrubs(modules: &[NodeModuleReport]) -> Result<()> {
+    for module in modules {
+        let Some(scrub) = &module.scrub else { continue };
+        let next = scrub.next_unix_ms.map_or_else(|| "never".to_owned(), date);
+        let last = match &scrub.last {
+            None => "none yet on this node".to_owned(),
+            Some(last) => {
+                let how = match (&last.failed, last.differences) {
+                    (_, found @ 1..) => format!("{found} DIFFERENCES"),
+                    (Some(reason), _) => format!("not to the end ({reason})"),
+                    (None, _) => "both copies the same".to_owned(),
+                };
+                format!("{}: {how}, {} entries, {} bytes", date(last.ended_unix_ms), last.entries, last.bytes)
+            }
+        };
+        let now = if scrub.running { "; one goes on" } else { "" };
+        writeln!(stdout(), "{}: scrub ({}) next {next}; last {last}{now}", module.module, scrub.schedule)?;
+    }
+    Ok(())
+}
+
 /// The resources of the modules.
 pub(super) fn resources(modules: &[NodeModuleReport]) -> Result<()> {
     let mut rows = vec![header(&["MODULE", "RESOURCE", "VALUE", "SINCE", "BY"])];

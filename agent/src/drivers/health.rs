@@ -1,7 +1,11 @@
-//! Port 9010: the health URL for load balancers, and the node's own read-only page of its states.
+//! Port 9010: the health URL for load balancers, and the node's own read-only page of its states; the console, if the
+//! server wants it served over plain http.
+
+pub mod console;
 
 use crate::complaint::Complaint;
 use crate::report::Reports;
+use console::Console;
 use holdfast_api::agent::NodeModuleReport;
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::{Bytes, Incoming};
@@ -11,30 +15,37 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// One that carried a request to the console: long downloads come to their end.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The node's own page, also where `/` is the console.
+const PAGE: &str = "/node";
 
 /// Accepting fails when file descriptors or memory are short: it waits for some to come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-type Body = BoxBody<Bytes, Infallible>;
+type Body = BoxBody<Bytes, hyper::Error>;
 
 /// Serves for ever.
-pub async fn serve(listener: TcpListener, reports: Reports) {
+pub async fn serve(listener: TcpListener, reports: Reports, console: Console) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut complaint = Complaint::default();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if complaint.is_new(&error) {
                     tracing::warn!("the health port takes no connection ({error}); it is tried until it does");
@@ -46,22 +57,52 @@ pub async fn serve(listener: TcpListener, reports: Reports) {
         if complaint.is_over() {
             tracing::info!("the health port takes connections again");
         }
-        let reports = reports.clone();
+        let (reports, console) = (reports.clone(), console.clone());
         tokio::spawn(async move {
             let _slot = slot;
-            let service = service_fn(move |request| {
-                let response = answer(&request, &reports);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 * 1024);
-            let connection = server.serve_connection(TokioIo::new(stream), service);
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+            serve_one(stream, peer, reports, console).await;
         });
     }
 }
 
-fn answer(request: &Request<Incoming>, reports: &Reports) -> Response<Body> {
+/// Serves one connection to its end.
+async fn serve_one(stream: TcpStream, peer: SocketAddr, reports: Reports, console: Console) {
+    let carried = Arc::new(AtomicBool::new(false));
+    let service = service_fn(|request| {
+        let (reports, console, carried) = (reports.clone(), console.clone(), Arc::clone(&carried));
+        async move { Ok::<_, Infallible>(answer(request, peer, &reports, &console, &carried).await) }
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 * 1024);
+    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    tokio::pin!(connection);
+    if tokio::time::timeout(CONNECTION_TIMEOUT, &mut connection).await.is_err() && carried.load(Ordering::Relaxed) {
+        let _ = tokio::time::timeout(CONSOLE_TIMEOUT, connection).await;
+    }
+}
+
+/// Answers a request. The health URL and the node's own page are this node's whatever happens; the rest is the console's,
+/// if that is served here.
+async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    reports: &Reports,
+    console: &Console,
+    carried: &AtomicBool,
+) -> Response<Body> {
+    let path = request.uri().path();
+    let own = path.starts_with("/var/") || path == PAGE;
+    if own || !console.is_open() {
+        return answer_self(&request, reports);
+    }
+    carried.store(true, Ordering::Relaxed);
+    match console.carry(request, peer).await {
+        Ok(response) => response.map(BodyExt::boxed),
+        Err((status, why)) => text(status, &format!("{why}; this node's own page is {PAGE}\n"), false),
+    }
+}
+
+fn answer_self(request: &Request<Incoming>, reports: &Reports) -> Response<Body> {
     let head = *request.method() == Method::HEAD;
     if !head && *request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n", false);
@@ -71,13 +112,17 @@ fn answer(request: &Request<Incoming>, reports: &Reports) -> Response<Body> {
     match (path, module) {
         (_, Some(module)) if reports.healthy(module) => text(StatusCode::OK, "OK", head),
         (_, Some(_)) => text(StatusCode::NOT_FOUND, "NOT FOUND", head),
-        ("/", _) => page(&reports.node(), &reports.all(), head),
+        ("/" | PAGE, _) => page(&reports.node(), &reports.all(), head),
         _ => text(StatusCode::NOT_FOUND, "NOT FOUND", head),
     }
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: String, head: bool) -> Response<Body> {
-    let body = if head { Empty::new().boxed() } else { Full::new(Bytes::from(body)).boxed() };
+    let body = if head {
+        Empty::new().map_err(|never| match never {}).boxed()
+    } else {
+        Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed()
+    };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -161,6 +206,7 @@ fn html(node: &str, reports: &[NodeModuleReport]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::console::Console;
     use super::{html, serve};
     use crate::report::{Reports, blank};
     use holdfast_api::ids::ModuleId;
@@ -181,7 +227,7 @@ mod tests {
         reports.set(blank("mirror", ModuleId(1), "node1", 1, "stopped"), false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, reports.clone()));
+        tokio::spawn(serve(listener, reports.clone(), Console::default()));
         let url = "GET /var/modules/mirror/ready.txt HTTP/1.0\r\n\r\n";
         assert!(get(address, url).await.starts_with("HTTP/1.0 404"));
         reports.set(blank("mirror", ModuleId(1), "node1", 1, "ready"), true);
@@ -189,7 +235,9 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("\r\n\r\nOK"), "{answer}");
         assert!(get(address, "GET /var/modules/other/ready.txt HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 404"));
         assert!(get(address, "POST / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 405"));
-        assert!(get(address, "GET / HTTP/1.0\r\n\r\n").await.contains("mirror"));
+        for page in ["/", "/node"] {
+            assert!(get(address, &format!("GET {page} HTTP/1.0\r\n\r\n")).await.contains("mirror"), "{page}");
+        }
         assert!(get(address, "nonsense\r\n\r\n").await.contains("400"));
     }
 

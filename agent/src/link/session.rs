@@ -45,8 +45,8 @@ async fn hello(agent: &Agent) -> Hello {
     }
 }
 
-/// Runs the session; `Ok` after one that was welcomed.
-pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
+/// Runs the session with the server at this address; `Ok` after one that was welcomed.
+pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket, server: &str) -> Result<()> {
     send(&mut socket, &FromAgent::Hello(hello(agent).await)).await?;
     let first = tokio::time::timeout(WELCOME_TIMEOUT, next(&mut socket)).await.context("the server said nothing")??;
     let life = match first {
@@ -55,12 +55,13 @@ pub(super) async fn run(agent: &Arc<Agent>, mut socket: Socket) -> Result<()> {
             register_life
         }
         FromServer::Refused { reason } => bail!("refused: {reason}"),
-        FromServer::Request { .. } | FromServer::RegisterAnswered { .. } => {
+        FromServer::Request { .. } | FromServer::Serve { .. } | FromServer::RegisterAnswered { .. } => {
             bail!("the server asked before it welcomed this node: install the same version on server and node")
         }
     };
     let _here = agent.server_session();
-    let outcome = carry(agent, &mut socket, life).await;
+    let outcome = carry(agent, &mut socket, life, server).await;
+    agent.serve_console(None)?;
     if let Err(error) = outcome {
         tracing::info!("session with the management server ended: {error:#}");
     }
@@ -86,7 +87,7 @@ fn take(frame: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>) -
     }
 }
 
-async fn carry(agent: &Arc<Agent>, socket: &mut Socket, register_life: u64) -> Result<()> {
+async fn carry(agent: &Arc<Agent>, socket: &mut Socket, register_life: u64, server: &str) -> Result<()> {
     let (answers, mut answered) = mpsc::channel::<(u64, Answer)>(ANSWERS);
     let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
     let mut changes = agent.reports.changes();
@@ -114,6 +115,7 @@ async fn carry(agent: &Arc<Agent>, socket: &mut Socket, register_life: u64) -> R
                         });
                     }
                     Some(FromServer::RegisterAnswered { id, answer }) => questions.answered(id, answer),
+                    Some(FromServer::Serve { console }) => agent.serve_console(console.then_some(server))?,
                     Some(FromServer::Refused { reason }) => bail!("refused: {reason}"),
                     Some(FromServer::Welcome { .. }) | None => {}
                 }

@@ -18,14 +18,16 @@ pub use register::{RegisterAnswer, RegisterMatter, RegisterQuestion};
 pub(crate) use reports::finite;
 pub use reports::{
     InventoryReport, NodeModuleReport, NodeReport, PeerReport, ReplicationReport, ResourceReport, ResyncReport,
+    ScrubReport, ScrubResult,
 };
 pub use requests::{Answer, CHUNK_BYTES, ChecksSwitch, ModuleCommand, PATHS_MAX, PathFacts, ProcessFacts, Request};
 
 use crate::ids::{ModuleId, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// Version of these messages. History: 1, first; 2, the register; 3, the command log and the switches of the checkers.
-pub const PROTOCOL_VERSION: u32 = 3;
+/// Version of these messages. History: 1, first; 2, the register; 3, the command log and the switches of the checkers;
+/// 4, the console over plain http and the scrub.
+pub const PROTOCOL_VERSION: u32 = 4;
 /// Longest frame, in bytes; longer ones end the session.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Name by which agents, and only agents, ask the server's TLS for a session with client certificate.
@@ -33,6 +35,8 @@ pub const AGENT_SNI: &str = "agent.holdfast.internal";
 /// Name by which a node that joins with a token asks the server's TLS for the certificate of the server's own authority:
 /// browsers may see another one.
 pub const JOIN_SNI: &str = "join.holdfast.internal";
+/// Header by which an agent tells whose request it carries to the server: address and port of a browser.
+pub const CLIENT_HEADER: &str = "x-holdfast-client";
 /// Path of the agents' WebSocket.
 pub const AGENT_PATH: &str = "/agent";
 /// A quiet agent repeats its report this often.
@@ -92,6 +96,11 @@ pub enum FromServer {
         id: u64,
         /// What.
         request: Request,
+    },
+    /// What the node is to do for the server until the session ends, or until this comes again; without it, none of it.
+    Serve {
+        /// Carry browsers' requests on port 9010 to the server.
+        console: bool,
     },
     /// Answer of the register to the question with this id.
     RegisterAnswered {

@@ -22,7 +22,8 @@ pub use nodes::{
 };
 pub use register::{RegisterRecord, RegisterView};
 pub use server_settings::{
-    CertificateForm, CertificateView, KEPT_DAYS_MAX, Retention, SNAPSHOTS_KEPT_MAX, ServerSettings,
+    CertificateForm, CertificateView, KEPT_DAYS_MAX, PlainHttp, PlainHttpForm, Retention, SNAPSHOTS_KEPT_MAX,
+    ServerSettings,
 };
 pub use session::{
     ApiTokenView, Login, MadeApiToken, NewApiToken, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordForm,

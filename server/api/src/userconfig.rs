@@ -6,6 +6,7 @@ mod edit;
 mod exclude;
 mod guide;
 mod read;
+pub mod schedule;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -181,6 +182,9 @@ pub struct Rfs {
     /// `reiallowedbw`, in bytes per second: what a resync may send; 0: no limit.
     #[serde(default)]
     pub resync_bytes_per_s: u64,
+    /// `scrub`: when both copies are compared, as a cron expression; `None`: only when somebody orders it.
+    #[serde(default)]
+    pub scrub: Option<String>,
     /// The replicated directories, absolute and none inside another.
     pub directories: Vec<String>,
     /// `<notreplicated>` of all directories, in the order written.

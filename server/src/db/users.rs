@@ -197,6 +197,12 @@ pub fn touch_session(tx: &Transaction<'_>, token_hash: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
+/// Ends the sessions that began over plain http (see [`crate::auth::token_hash`]).
+pub fn end_plain_sessions(tx: &Transaction<'_>) -> Outcome<()> {
+    tx.execute("DELETE FROM session WHERE length(token_hash) > 32", [])?;
+    Ok(())
+}
+
 /// Ends a session.
 pub fn end_session(tx: &Transaction<'_>, token_hash: &[u8]) -> Outcome<()> {
     tx.execute("DELETE FROM session WHERE token_hash = ?1", [token_hash])?;

@@ -14,19 +14,20 @@ use holdfast_api::console::{Login, NewUser, SessionView, Setup, UserRole, UserVi
 use holdfast_api::problem::Problem;
 use std::sync::Arc;
 
-async fn session_view(app: &App, user: Option<UserView>) -> Outcome<SessionView> {
+async fn session_view(app: &App, user: Option<UserView>, plain: bool) -> Outcome<SessionView> {
     Ok(SessionView {
         user,
         setup_needed: app.db.read(db::users::none).await?,
         server_version: VERSION.to_owned(),
         console_build: app.console.build(),
         ca_fingerprint: app.tls.ca_fingerprint(),
+        plain_http: plain,
     })
 }
 
 /// Who is logged in, and what a login page needs.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionView)))]
-pub async fn view(State(app): State<Arc<App>>, headers: HeaderMap) -> Outcome<axum::Json<SessionView>> {
+pub async fn view(State(app): State<Arc<App>>, ends: Ends, headers: HeaderMap) -> Outcome<axum::Json<SessionView>> {
     let user = match auth::token_of(&headers) {
         None => None,
         Some(token) => {
@@ -34,22 +35,23 @@ pub async fn view(State(app): State<Arc<App>>, headers: HeaderMap) -> Outcome<ax
             auth::session_user(&app, hash).await?
         }
     };
-    Ok(axum::Json(session_view(&app, user).await?))
+    Ok(axum::Json(session_view(&app, user, ends.plain).await?))
 }
 
-async fn log_in(app: &App, user: i64) -> Outcome<Response> {
-    let token = auth::new_token();
+async fn log_in(app: &App, user: i64, plain: bool) -> Outcome<Response> {
+    let token = auth::new_session(plain);
     let hash = auth::token_hash(&token);
     let user = app
         .db
         .call(move |tx| {
             let user = db::users::begin_session(tx, user, &hash)?;
-            db::records::audit(tx, &user.name, "logged in")?;
+            let text = if plain { "logged in, over plain http" } else { "logged in" };
+            db::records::audit(tx, &user.name, text)?;
             Ok(user)
         })
         .await?;
-    let view = session_view(app, Some(user)).await?;
-    Ok(([(header::SET_COOKIE, auth::cookie(&token))], axum::Json(view)).into_response())
+    let view = session_view(app, Some(user), plain).await?;
+    Ok(([(header::SET_COOKIE, auth::cookie(&token, plain))], axum::Json(view)).into_response())
 }
 
 /// Logs in; sets the session cookie.
@@ -65,17 +67,17 @@ pub async fn login(State(app): State<Arc<App>>, ends: Ends, Json(login): Json<Lo
         return Err(Failure::new(StatusCode::UNAUTHORIZED, "login", "Not logged in", detail));
     }
     app.gate.guessed_right(ends.peer.ip(), &login.user);
-    log_in(&app, id).await
+    log_in(&app, id, ends.plain).await
 }
 
 /// Logs out.
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)))]
-pub async fn logout(State(app): State<Arc<App>>, headers: HeaderMap) -> Outcome<Response> {
+pub async fn logout(State(app): State<Arc<App>>, ends: Ends, headers: HeaderMap) -> Outcome<Response> {
     if let Some(token) = auth::token_of(&headers) {
         let hash = auth::token_hash(token);
         app.db.call(move |tx| db::users::end_session(tx, &hash)).await?;
     }
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, auth::cookie(""))]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, auth::cookie("", ends.plain))]).into_response())
 }
 
 fn check_user(name: &str) -> Outcome<()> {
@@ -97,7 +99,7 @@ pub async fn setup(State(app): State<Arc<App>>, ends: Ends, Json(setup): Json<Se
     let hash = app.gate.hash(setup.password).await?;
     let id = app.db.call(move |tx| first_admin(tx, &setup.user, &hash)).await?;
     app.gate.close_setup();
-    log_in(&app, id).await
+    log_in(&app, id, ends.plain).await
 }
 
 /// Adds the first administrator.

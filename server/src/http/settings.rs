@@ -9,16 +9,55 @@ use crate::http::snapshots;
 use crate::tls::own;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
-use holdfast_api::console::{CertificateForm, CertificateView, Retention, ServerSettings};
+use holdfast_api::console::{CertificateForm, CertificateView, PlainHttp, PlainHttpForm, Retention, ServerSettings};
 use holdfast_api::problem::Problem;
 use std::sync::Arc;
+
+/// Where agents serve their page.
+const NODE_PORT: u16 = 9010;
 
 /// The server's settings.
 #[utoipa::path(get, path = "/api/v1/settings", tag = "settings", responses((status = 200, body = ServerSettings)))]
 pub async fn view(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<ServerSettings>> {
     let retention = app.db.read(db::settings::retention).await?;
     let certificate = app.tls.shown().map_err(Failure::internal)?;
-    Ok(axum::Json(ServerSettings { certificate, retention }))
+    Ok(axum::Json(ServerSettings { certificate, retention, plain_http: plain_http(&app) }))
+}
+
+/// Whether the nodes serve the console over plain http, and where.
+fn plain_http(app: &App) -> PlainHttp {
+    let on = app.plain_http();
+    let nodes = app.hub.all();
+    let connected = nodes.values().filter(|node| on && node.session.is_some());
+    let host = |text: &str| if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
+    PlainHttp { on, addresses: connected.map(|node| format!("http://{}:{NODE_PORT}/", host(&node.address))).collect() }
+}
+
+/// Has the nodes serve the console over plain http on port 9010 too, or not any more. Everybody on the way can read and use
+/// what goes over it, passwords included: what carries other secrets is refused there.
+#[utoipa::path(put, path = "/api/v1/settings/plain-http", tag = "settings", request_body = PlainHttpForm, responses(
+    (status = 200, body = PlainHttp)))]
+pub async fn set_plain_http(
+    State(app): State<Arc<App>>,
+    Admin(by): Admin,
+    Json(form): Json<PlainHttpForm>,
+) -> Outcome<axum::Json<PlainHttp>> {
+    let text = if form.on {
+        "switched the console over plain http on"
+    } else {
+        "switched the console over plain http off; sessions over it have ended"
+    };
+    app.db
+        .call(move |tx| {
+            db::settings::set_plain_http(tx, form.on)?;
+            if !form.on {
+                db::users::end_plain_sessions(tx)?;
+            }
+            db::records::audit(tx, &by.name, text)
+        })
+        .await?;
+    app.set_plain_http(form.on);
+    Ok(axum::Json(plain_http(&app)))
 }
 
 /// Gives browsers another certificate. Everything is checked before anything is changed; new connections get it.

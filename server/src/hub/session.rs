@@ -161,8 +161,16 @@ async fn carry(
     let mut next = 1;
     let mut ping = tokio::time::interval(SILENCE / 3);
     let mut heard = tokio::time::Instant::now();
+    let mut plain = app.plain_http_changes();
+    if *plain.borrow_and_update() {
+        send(socket, &FromServer::Serve { console: true }).await?;
+    }
     loop {
         tokio::select! {
+            Ok(()) = plain.changed() => {
+                let console = *plain.borrow_and_update();
+                send(socket, &FromServer::Serve { console }).await?;
+            }
             () = handle.kick.notified() => bail!("the node was removed, or has a newer session"),
             outgoing = queue.recv() => {
                 let Some(outgoing) = outgoing else { return Ok(()) };

@@ -8,6 +8,7 @@ mod aside;
 mod cluster;
 mod enrolment;
 mod operation;
+mod plain;
 mod register;
 mod settings;
 mod support;

@@ -363,6 +363,7 @@ impl Session {
             version: *version,
             resources: Vec::new(),
             replication: None,
+            scrub: None,
         });
         let report = NodeReport {
             unix_ms: holdfast_server::db::now_ms(),

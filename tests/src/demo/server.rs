@@ -97,6 +97,11 @@ impl Server {
         &self.password
     }
 
+    /// `NAME=VALUE` of the session's cookie.
+    pub fn cookie(&self) -> Option<&str> {
+        self.cookie.as_deref()
+    }
+
     /// Where a browser on this machine finds the console.
     pub fn url(&self) -> String {
         format!("https://{}/", self.relay.address())
@@ -150,8 +155,7 @@ impl Server {
     /// # Errors
     /// The node or the server refuses.
     pub fn enrol(&self, lab: &Lab, number: u8) -> Result<u64> {
-        let pairing: Value = serde_json::from_str(&lab.cli(number, &["pairing", "--json"])?)?;
-        let code = find(&pairing, "code").and_then(Value::as_str).with_context(|| format!("no code in {pairing}"))?;
+        let code = pairing_code(lab, number)?;
         let address = lab.network().address(number).to_string();
         let probe = self.send("POST", "/nodes/probe", &json!({ "address": address }))?;
         let fingerprint = probe["identity"]["fingerprint"].as_str().with_context(|| format!("{probe}"))?;
@@ -222,6 +226,16 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// The code that a node which is not enrolled shows on its own screen.
+///
+/// # Errors
+/// Its agent does not answer or shows none.
+pub fn pairing_code(lab: &Lab, number: u8) -> Result<String> {
+    let pairing: Value = serde_json::from_str(&lab.cli(number, &["pairing", "--json"])?)?;
+    let code = find(&pairing, "code").and_then(Value::as_str).with_context(|| format!("no code in {pairing}"))?;
+    Ok(code.to_owned())
 }
 
 /// The value of the first member `name` anywhere in `value`.

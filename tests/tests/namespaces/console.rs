@@ -6,9 +6,11 @@ use holdfast_tests::demo::server::{Server, random_password};
 use holdfast_tests::lab::Lab;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::wait::wait_until;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] =
@@ -16,6 +18,8 @@ pub const SCENARIOS: &[Scenario] =
 
 const MODULE: &str = "console";
 const DATA: &str = "/srv/console";
+/// Three questions without an answer, and a server that does not end when it is asked to.
+const HUNG: Duration = Duration::from_secs(120);
 
 /// The shipped module with this lab's address, folder and program.
 fn plan(address: Ipv4Addr) -> ModulePlan {
@@ -79,6 +83,28 @@ fn alone(lab: &Lab, plan: &ModulePlan, password: &str) -> Result<()> {
     Ok(())
 }
 
+/// The one server on node1; those that only ask whether it answers do not count.
+fn running(lab: &Lab) -> Result<i32> {
+    let mut found = lab.host(1).named("holdfast-server");
+    found.retain(|process| !process.words.iter().any(|word| word == "--ask"));
+    match found.as_slice() {
+        [one] => Ok(one.pid),
+        others => bail!("node1 runs {others:?}"),
+    }
+}
+
+/// A server whose process is there and does not answer is started anew, on the same node.
+fn hung(lab: &Lab, server: &Server) -> Result<()> {
+    let before = running(lab)?;
+    lab.host(1).signal("holdfast-server", Signal::STOP)?;
+    wait_until("another server on node1", HUNG, || Ok(running(lab)? != before))?;
+    lab.wait_pair(MODULE, 1)?;
+    wait_connected(server, &[true, true])?;
+    let log = lab.module_log(1, MODULE, 200);
+    ensure!(log.contains("custom.answers"), "{log}");
+    Ok(())
+}
+
 fn story(lab: &mut Lab) -> Result<()> {
     let address = lab.network().address(50);
     let (plan, password) = (plan(address), random_password()?);
@@ -87,8 +113,7 @@ fn story(lab: &mut Lab) -> Result<()> {
     std::fs::copy(lab.backing(1, DATA).join("pki/ca.pem"), &authority)?;
     // From here on the module has it: the server that ran alone is ended by prestart, and one at the address follows.
     lab.start_pair(MODULE)?;
-    let servers = lab.host(1).named("holdfast-server");
-    ensure!(servers.len() == 1, "node1 runs {servers:?}");
+    running(lab)?;
     ensure!(lab.host(2).named("holdfast-server").is_empty(), "a second server runs on node2");
     let outside = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = Server::attach(lab, outside, address, &authority, &password)?;
@@ -112,6 +137,7 @@ fn story(lab: &mut Lab) -> Result<()> {
     lab.cli(2, &["swap", "-m", MODULE])?;
     lab.wait_pair(MODULE, 1)?;
     wait_connected(&server, &[true, true])?;
+    hung(lab, &server)?;
     let users = server.get("/users")?;
     ensure!(users.as_array().is_some_and(|users| users.len() == 3), "{users}");
     ensure!(server.certificate()? == certificate, "the server shows another certificate");

@@ -5,17 +5,23 @@ use anyhow::{Result, bail, ensure};
 use holdfast_tests::lab::Lab;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::wait::wait_until;
+use serde_json::Value;
+use std::time::Duration;
 
 const DIRECTORY: &str = r#"<replicated dir="/srv/bank" mode="read_only"/>"#;
 const GUARDED: &str = r#"<replicated dir="/srv/bank" mode="read_only"><notreplicated path="own"/>
     <notreplicated regexpath="[.]tmp$"/><tocheck path="own/file"/></replicated>"#;
+
+/// A schedule of every minute comes round.
+const SCHEDULE: Duration = Duration::from_secs(120);
 
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] =
     &[Scenario { name: "excluded_names_missing_paths_and_planted_differences_are_told", run: guarded }];
 
 fn guarded(_: &mut Bench) -> Result<()> {
-    let plan = ModulePlan::bank(TIMEOUT_MS).edited(DIRECTORY, GUARDED);
+    let scheduled = r#"<rfs scrub="* * * * *" async="second">"#;
+    let plan = ModulePlan::bank(TIMEOUT_MS).edited(DIRECTORY, GUARDED).edited(r#"<rfs async="second">"#, scheduled);
     let prepare = |lab: &Lab| {
         let make = "mkdir -p /srv/bank/own; hostname > /srv/bank/own/file";
         lab.numbers().into_iter().try_for_each(|number| lab.host(number).shell(make).map(|_| ()))?;
@@ -55,7 +61,35 @@ fn compared(bench: &mut Bench) -> Result<()> {
     let Err(told) = lab.cli(2, &["rfsverify", "-m", MODULE]) else { bail!("the planted file was not found") };
     let told = format!("{told:#}");
     ensure!(told.contains("/srv/bank/planted: only on the secondary"), "{told}");
+    scrubbed(lab)?;
     std::fs::remove_file(lab.backing(2, "/srv/bank/planted"))?;
+    Ok(())
+}
+
+/// The planted file is found by schedule, too, and told by everything that tells.
+fn scrubbed(lab: &Lab) -> Result<()> {
+    let state = || -> Result<Value> { Ok(serde_json::from_str(&lab.cli(1, &["state", "-m", MODULE, "--json"])?)?) };
+    wait_until("the schedule's comparison to find the file", SCHEDULE, || {
+        let state = state()?;
+        if state["scrub"]["last"]["differences"] == 1 { Ok(true) } else { bail!("{}", state["scrub"]) }
+    })?;
+    let state = state()?;
+    let scrub = &state["scrub"];
+    ensure!(scrub["last"]["named"].to_string().contains("/srv/bank/planted"), "{scrub}");
+    ensure!(scrub["next_unix_ms"].as_u64() > scrub["last"]["ended_unix_ms"].as_u64(), "{scrub}");
+    let resources = state["resources"].as_array().into_iter().flatten();
+    let down = resources.clone().any(|resource| resource["name"] == "rfs.scrub" && resource["value"] == "down");
+    ensure!(down, "{}", state["resources"]);
+    let log = lab.module_log(1, MODULE, 200);
+    ensure!(
+        log.contains("the copies differ: 1 differences") && log.contains("compared by schedule (* * * * *)"),
+        "{log}"
+    );
+    let shown = lab.cli(1, &["state", "-m", MODULE])?;
+    ensure!(shown.contains("scrub (* * * * *) next ") && shown.contains("1 DIFFERENCES"), "{shown}");
+    // The one that is not primary leaves it to the other.
+    let log = lab.module_log(2, MODULE, 200);
+    ensure!(!log.contains("by schedule"), "{log}");
     Ok(())
 }
 

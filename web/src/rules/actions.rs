@@ -256,6 +256,7 @@ pub mod tests {
             version: 1,
             resources: Vec::new(),
             replication: None,
+            scrub: None,
         };
         ModuleOnNode {
             node: NodeId(node),

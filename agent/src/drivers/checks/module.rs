@@ -177,7 +177,7 @@ mod tests {
         let reports = Reports::new("node2");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        tokio::spawn(crate::drivers::health::serve(listener, reports.clone()));
+        tokio::spawn(crate::drivers::health::serve(listener, reports.clone(), Default::default()));
         assert_eq!(ask("127.0.0.1", port, "leader").await.unwrap(), StatusCode::NOT_FOUND);
         reports.set(blank("leader", ModuleId(1), "node2", 1, "ready"), true);
         assert_eq!(ask("127.0.0.1", port, "leader").await.unwrap(), StatusCode::OK);

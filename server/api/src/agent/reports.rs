@@ -75,6 +75,43 @@ pub struct NodeModuleReport {
     /// What the replication did in the last second; none: no data plane runs, or the module replicates nothing.
     #[serde(default)]
     pub replication: Option<ReplicationReport>,
+    /// The comparison of both copies by schedule; none: the module has no schedule.
+    #[serde(default)]
+    pub scrub: Option<ScrubReport>,
+}
+
+/// The comparison of both copies that the primary begins by its schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ScrubReport {
+    /// As the module's configuration has it.
+    pub schedule: String,
+    /// When the next one begins, if this node is primary beside a secondary then; none: never again.
+    pub next_unix_ms: Option<u64>,
+    /// One goes on here.
+    pub running: bool,
+    /// The last one that this node began; none: none yet.
+    pub last: Option<ScrubResult>,
+}
+
+/// How a comparison by schedule went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ScrubResult {
+    /// When it began.
+    pub began_unix_ms: u64,
+    /// When it ended.
+    pub ended_unix_ms: u64,
+    /// Entries compared.
+    pub entries: u64,
+    /// Bytes compared.
+    pub bytes: u64,
+    /// Differences found.
+    pub differences: u64,
+    /// The first of them, each `path: what, the primary's value first`.
+    pub named: Vec<String>,
+    /// Why it did not come to its end; none: it did.
+    pub failed: Option<String>,
 }
 
 /// Figures of the replication in the last second: sent by a primary, applied by a secondary.

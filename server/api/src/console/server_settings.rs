@@ -16,6 +16,29 @@ pub struct ServerSettings {
     pub certificate: CertificateView,
     /// What is kept, and how long.
     pub retention: Retention,
+    /// The console over plain http.
+    #[serde(default)]
+    pub plain_http: PlainHttp,
+}
+
+/// The console over plain http, on port 9010 of each node: off unless an administrator switches it on. Passwords and
+/// sessions of those who use it can be read and used by everybody on the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PlainHttp {
+    /// It is on.
+    pub on: bool,
+    /// Where it is reached while it is on: one address for each node that is connected.
+    pub addresses: Vec<String>,
+}
+
+/// `PUT /settings/plain-http`: answered by [`PlainHttp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlainHttpForm {
+    /// Switch it on, or off. Sessions that began over plain http end with it.
+    pub on: bool,
 }
 
 /// The certificate that browsers see. Agents always see the one of the server's own authority.

@@ -37,6 +37,9 @@ pub struct SessionView {
     pub console_build: String,
     /// SHA-256 of the server's CA certificate (DER), hex, to compare with what the browser shows.
     pub ca_fingerprint: String,
+    /// This request came over plain http, where everybody on the way reads along: say so on every page.
+    #[serde(default)]
+    pub plain_http: bool,
 }
 
 /// A user of the console.

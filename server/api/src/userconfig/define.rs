@@ -79,6 +79,8 @@ pub enum Kind {
     Address,
     /// An absolute, plain path.
     Directory,
+    /// A cron expression.
+    Schedule,
     /// Anything of this many bytes at most, but at least one.
     Text {
         /// Longest.
@@ -231,6 +233,7 @@ impl Kind {
             Self::Name => "1 to 64 letters, digits, dots, dashes or underscores".to_owned(),
             Self::Address => "an IPv4 or IPv6 address, or a DNS name".to_owned(),
             Self::Directory => "an absolute path below /, without \".\", \"..\" or empty parts".to_owned(),
+            Self::Schedule => "a cron expression".to_owned(),
             Self::Text { max } => format!("1 to {max} bytes of text without control characters"),
             Self::Free { max } => format!("at most {max} bytes of text"),
         }

@@ -2,6 +2,7 @@
 
 use super::UserConfigError;
 use super::define::{Attribute, Kind, Preset};
+use super::schedule;
 use roxmltree::TextPos;
 
 pub(super) type Parsed<T> = Result<T, UserConfigError>;
@@ -63,6 +64,9 @@ impl Value {
                     .map_err(|problem| self.wrong(format!("correct it: {problem}")));
             }
             Kind::Directory => self.is_directory(),
+            Kind::Schedule => {
+                return schedule::check(text).map_err(|problem| self.wrong(format!("correct it: {problem}")));
+            }
             Kind::Text { max } => (1..=max).contains(&text.len()) && !text.chars().any(char::is_control),
             Kind::Free { max } => text.len() <= max && !text.contains('\0'),
         };

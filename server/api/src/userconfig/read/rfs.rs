@@ -79,6 +79,14 @@ pub(in super::super) static RFS: Element = Element::new(
             "Most KiB per second that a resync sends. What the application writes is never limited.",
         )
         .fixed(),
+        Attribute::optional(
+            "scrub",
+            Kind::Schedule,
+            ("30 3 * * SUN", "nothing is compared by itself"),
+            "When the primary compares both copies by itself, as `rfsverify` does: the five fields of cron, and a time zone \
+             after them if the node's own is not meant. What differs is told in the module's log and by the resource \
+             rfs.scrub, which is down then. Nothing is begun while a comparison goes on.",
+        ),
         Attribute::unused("nbremconn", COUNT, "1", ITSELF),
         Attribute::unused("namespacepolicy", COUNT, "4", "only what may differ is compared, after a reboot too"),
         Attribute::unused("checktime", TIME_MS, "220000ms", NO_NFS),
@@ -174,6 +182,7 @@ impl<'d> Reader<'d> {
             send_timeout_ms: fields.time("sendtimeout")?,
             resync_threads: u32::try_from(fields.number("nbrei")?).unwrap_or(1),
             resync_bytes_per_s: fields.number_if("reiallowedbw")?.unwrap_or(0) * 1024,
+            scrub: fields.get("scrub").map(|schedule| schedule.text.clone()),
             directories: Vec::new(),
             exclusions: Vec::new(),
             required: Vec::new(),

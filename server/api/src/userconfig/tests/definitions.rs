@@ -157,6 +157,7 @@ fn words_numbers_and_times_outside_their_limits_are_refused() {
                 Kind::OneOf(_) | Kind::Only(_) => vec!["no-such-word".into(), String::new()],
                 Kind::Name => vec![String::new(), "a b".into(), "x".repeat(65)],
                 Kind::Address => vec!["http://x".into(), "0.0.0.0".into(), String::new()],
+                Kind::Schedule => vec!["1,".repeat(200)],
                 Kind::Directory => vec!["relative".into(), "/".into(), "/a/../b".into()],
                 Kind::Text { max } => vec![String::new(), "x".repeat(max + 1), "a&#10;b".into()],
                 Kind::Free { max } => vec!["x".repeat(max + 1)],

@@ -117,6 +117,8 @@ const TABLE: Rows = &[
             ("reicommit", "0", Told),
             ("reidetail", "on", Told),
             ("reiallowedbw", "20000", Does),
+            ("scrub", "30 3 * * SUN", Does),
+            ("scrub", "0 4 1 * * Europe/Paris", Does),
             ("nbremconn", "2", Told),
             ("namespacepolicy", "0", Told),
             ("namespacepolicy", "1", Told),
