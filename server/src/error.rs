@@ -80,6 +80,11 @@ impl Failure {
         Self::new(StatusCode::BAD_GATEWAY, "node", "The node did not do it", detail)
     }
 
+    /// 409: a node answered that it does not do it, and why.
+    pub fn refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "refused", "The node refused", detail)
+    }
+
     /// 429.
     pub fn too_many(wait_s: u64) -> Self {
         let detail = format!("too many wrong attempts; try again in {wait_s} s");

@@ -26,10 +26,11 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use holdfast_api::agent::AGENT_PATH;
+use holdfast_api::agent::{AGENT_PATH, CLIENT_HEADER};
 use holdfast_api::problem::FieldProblem;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use tower::ServiceExt;
 
 /// Longest body of most requests, in bytes.
 const BODY_MAX: usize = 256 * 1024;
@@ -130,11 +131,16 @@ pub fn browsers(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// The router for agents: their socket, and what they carry for browsers that come by plain http.
+/// The router for agents: their socket, and what they carry for browsers that come by plain http. What is carried never
+/// comes to the agents' socket, whatever path it asks for: there it would speak for the node.
 pub fn agents(app: Arc<App>) -> Router {
     let carried = plain::Carried { browsers: browsers(Arc::clone(&app)), app: Arc::clone(&app) };
     let carried = Router::new().fallback(plain::carry).with_state(carried);
-    Router::new().route(AGENT_PATH, get(crate::hub::session::upgrade)).with_state(app).fallback_service(carried)
+    let own = Router::new().route(AGENT_PATH, get(crate::hub::session::upgrade)).with_state(app);
+    Router::new().fallback(move |request: Request| {
+        let router = if request.headers().contains_key(CLIENT_HEADER) { carried.clone() } else { own.clone() };
+        router.oneshot(request)
+    })
 }
 
 /// What every request goes through: Origin and what plain http may not carry before, security headers after.

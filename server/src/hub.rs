@@ -247,7 +247,7 @@ impl Hub {
     pub async fn ask(&self, node: NodeId, name: &str, request: Request, timeout: Duration) -> Outcome<Answer> {
         let mut receiver = self.send(node, name, request).await?;
         match tokio::time::timeout(timeout, receiver.recv()).await {
-            Ok(Some(Answer::Refused { reason })) => Err(Failure::node(format!("{name}: {reason}"))),
+            Ok(Some(Answer::Refused { reason })) => Err(Failure::refused(format!("{name}: {reason}"))),
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(Failure::node(format!("the connection to {name} was lost before it answered"))),
             Err(_) => Err(Failure::node(format!("{name} did not answer within {} s", timeout.as_secs()))),

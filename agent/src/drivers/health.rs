@@ -67,6 +67,10 @@ pub async fn serve(listener: TcpListener, reports: Reports, console: Console) {
 
 /// Serves one connection to its end.
 async fn serve_one(stream: TcpStream, peer: SocketAddr, reports: Reports, console: Console) {
+    if let Err(error) = console::watched(&stream) {
+        tracing::debug!("a connection to the health port: {error}");
+        return;
+    }
     let carried = Arc::new(AtomicBool::new(false));
     let service = service_fn(|request| {
         let (reports, console, carried) = (reports.clone(), console.clone(), Arc::clone(&carried));

@@ -74,9 +74,14 @@ pub struct ImportQuery {
     name: String,
 }
 
+/// The bytes of a zip.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Zip(#[expect(dead_code, reason = "a schema only")] Vec<u8>);
+
 /// Makes a module from a `.safe` package (the body is the zip).
 #[utoipa::path(post, path = "/api/v1/modules/import", tag = "modules", params(ImportQuery),
-    request_body(content_type = "application/zip", content = Vec<u8>),
+    request_body(content_type = "application/zip", content = Zip),
     responses((status = 201, body = ModuleView), (status = 422, body = Problem)))]
 pub async fn import(
     State(app): State<Arc<App>>,

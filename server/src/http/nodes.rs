@@ -91,7 +91,8 @@ pub async fn token(
 /// Enrols a node with a one-time token (for `holdfast-agent join`; no session). Body: `JoinRequest`, answer: `Enrolment`
 /// of the agents' protocol.
 #[utoipa::path(post, path = "/api/v1/join", tag = "nodes", request_body = Object, responses(
-    (status = 200, body = Object), (status = 403, body = Problem), (status = 422, body = Problem)))]
+    (status = 200, body = Object), (status = 403, body = Problem), (status = 409, body = Problem),
+    (status = 422, body = Problem), (status = 429, body = Problem)))]
 pub async fn join(State(app): State<Arc<App>>, ends: Ends, Json(request): Json<JoinRequest>) -> Outcome<Response> {
     app.gate.guess(ends.peer.ip(), "(join)")?;
     let enrolment = enrol::join(&app, request, ends.peer.ip(), ends.local).await;
@@ -236,7 +237,7 @@ pub async fn zip_of(app: &App, user: &str, node: NodeId, module: Option<ModuleId
                     break;
                 }
             }
-            Answer::Refused { reason } => return Err(Failure::node(format!("{name}: {reason}"))),
+            Answer::Refused { reason } => return Err(Failure::refused(format!("{name}: {reason}"))),
             _ => return Err(lost()),
         }
     }

@@ -130,6 +130,9 @@ fn refusals(path: &str, operation: &Operation) -> Vec<(&'static str, &'static st
     if !OPEN.contains(&path) {
         found.push(("401", "No session and no token"));
     }
+    if operation.responses.responses.contains_key("502") {
+        found.push(("409", "The node refused; the detail is its reason"));
+    }
     let parameters = operation.parameters.as_deref().unwrap_or_default();
     if parameters.iter().any(|parameter| parameter.parameter_in == ParameterIn::Path) {
         found.push(("404", "There is nothing under this address"));

@@ -13,6 +13,7 @@ use crate::serve::Ends;
 use crate::tasks::{NewTask, Thing};
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use holdfast_api::agent::{Answer, ChecksSwitch, ModuleCommand, Request};
@@ -329,13 +330,15 @@ pub async fn audit(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Jso
 
 /// The live socket (WebSocket): a full snapshot on connecting, at every change and every few seconds.
 #[utoipa::path(get, path = "/api/v1/live", tag = "operate", responses((status = 101, description = "WebSocket; each \
-    text frame is a LiveSnapshot", body = LiveSnapshot), (status = 401, body = Problem)))]
+    text frame is a LiveSnapshot", body = LiveSnapshot), (status = 400, description = "Not asked for as a WebSocket",
+    body = Problem)))]
 pub async fn live(
     State(app): State<Arc<App>>,
     _: Monitor,
     headers: HeaderMap,
-    socket: WebSocketUpgrade,
+    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Outcome<Response> {
+    let socket = socket.map_err(|why| Failure::bad_request(format!("this is a WebSocket: {}", why.body_text())))?;
     let session = auth::token_hash(auth::token_of(&headers).ok_or_else(Failure::unauthorized)?);
     let socket = socket.max_message_size(4096).max_frame_size(4096);
     Ok(socket.on_upgrade(move |socket| Live::serve(app, socket, session)))

@@ -86,7 +86,8 @@ fn check_user(name: &str) -> Outcome<()> {
 
 /// Makes the first administrator, with the token of the set-up link; logs in.
 #[utoipa::path(post, path = "/api/v1/setup", tag = "session", request_body = Setup, responses(
-    (status = 200, body = SessionView), (status = 403, body = Problem), (status = 422, body = Problem)))]
+    (status = 200, body = SessionView), (status = 403, body = Problem), (status = 409, body = Problem),
+    (status = 422, body = Problem), (status = 429, body = Problem)))]
 pub async fn setup(State(app): State<Arc<App>>, ends: Ends, Json(setup): Json<Setup>) -> Outcome<Response> {
     app.gate.guess(ends.peer.ip(), "(set-up)")?;
     if !app.gate.is_setup_token(&setup.token) {

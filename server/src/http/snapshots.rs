@@ -20,7 +20,8 @@ use std::time::UNIX_EPOCH;
 
 /// Makes a support zip of each node: logs, configuration, states, versions, system facts; secrets masked.
 #[utoipa::path(post, path = "/api/v1/snapshots", tag = "operate", request_body = SnapshotForm, responses(
-    (status = 202, body = TaskStarted), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    (status = 202, body = TaskStarted), (status = 404, body = Problem), (status = 409, body = Problem),
+    (status = 422, body = Problem)))]
 pub async fn make(
     State(app): State<Arc<App>>,
     Control(user): Control,

@@ -32,6 +32,15 @@ async fn the_set_up_link_makes_one_administrator_once() {
 }
 
 #[tokio::test]
+async fn the_live_socket_asked_for_as_a_page_is_a_problem_like_any_other() {
+    let running = server().await;
+    let admin = running.admin().await;
+    let (status, _, problem) = admin.full(Method::GET, "/api/v1/live", None).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(problem["detail"].as_str().unwrap().contains("WebSocket"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_second_server_on_the_same_folder_is_refused() {
     let running = server().await;
     let error = start(config(running.folder.path())).await.err().unwrap().to_string();

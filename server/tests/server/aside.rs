@@ -54,7 +54,7 @@ async fn what_a_node_set_aside_is_listed_and_deleted_on_that_node() {
         let (id, _) = agent.request().await;
         agent.answer(id, Answer::Refused { reason: "nothing is set aside as 3-2".into() }).await;
     });
-    assert_eq!(status, StatusCode::BAD_GATEWAY);
+    assert_eq!(status, StatusCode::CONFLICT);
     assert!(problem["detail"].as_str().unwrap().contains("nothing is set aside"), "{problem}");
     let zip = format!("{one}/copy.zip");
     let piece = |data: &[u8], last| Answer::SnapshotChunk { data: STANDARD.encode(data), last };
@@ -81,7 +81,7 @@ async fn what_a_node_set_aside_is_listed_and_deleted_on_that_node() {
         let (id, _) = agent.request().await;
         agent.answer(id, Answer::Refused { reason: "nothing was set aside".into() }).await;
     });
-    assert_eq!(status, StatusCode::BAD_GATEWAY, "{problem}");
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
     for path in ["/api/v1/modules/9/nodes/1/diverged", "/api/v1/modules/1/nodes/9/diverged"] {
         assert_eq!(admin.full(Method::GET, path, None).await.0, StatusCode::NOT_FOUND, "{path}");
     }

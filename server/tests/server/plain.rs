@@ -1,12 +1,13 @@
 //! The console over plain http: requests that a node carries, off by default, without what must not be read on the way.
 
 use crate::support::{Client, Node, PASSWORD, Running, dial, join, server, tls_config};
-use holdfast_api::agent::{AGENT_SNI, CLIENT_HEADER, FromServer};
+use holdfast_api::agent::{AGENT_PATH, AGENT_SNI, CLIENT_HEADER, FromServer};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const SETTING: &str = "/api/v1/settings/plain-http";
 
@@ -92,6 +93,19 @@ async fn plain_http_is_off_until_an_administrator_wants_it_and_its_sessions_end_
     admin.send(Method::PUT, SETTING, json!({"on": true})).await;
     assert_eq!(browser.ask(Method::GET, "/api/v1/nodes", &Value::Null).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(admin.get("/api/v1/settings").await["plain_http"]["on"], true);
+}
+
+#[tokio::test]
+async fn a_browser_that_is_carried_never_speaks_for_the_node() {
+    let (_running, _admin, node) = switched_on().await;
+    let config = tls_config(&node.enrolment.ca, Some((&node.enrolment.certificate, &node.key)));
+    let stream = dial(node.address, AGENT_SNI, config).await.unwrap();
+    let mut request = format!("wss://{AGENT_SNI}{AGENT_PATH}").into_client_request().unwrap();
+    assert!(tokio_tungstenite::client_async(request.clone(), stream).await.is_ok(), "the node itself is let in");
+    request.headers_mut().insert(CLIENT_HEADER, "203.0.113.9:4711".parse().unwrap());
+    let config = tls_config(&node.enrolment.ca, Some((&node.enrolment.certificate, &node.key)));
+    let stream = dial(node.address, AGENT_SNI, config).await.unwrap();
+    assert!(tokio_tungstenite::client_async(request, stream).await.is_err());
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use crate::command;
 use anyhow::{Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the labs need: addresses, links and packet filters of network namespaces.
-pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname"];
+/// What the labs need: addresses, links and packet filters of network namespaces, and a client of the interface.
+pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname", "curl"];
 /// What the tree of the hosts with systemd is made by.
 pub const TREE: &[&str] = &["mmdebstrap"];
 /// What emulated machines are made by.
@@ -89,6 +89,27 @@ pub fn npm(folder: &Path, needed_for: &str) -> Result<()> {
     println!("{needed_for} needs npm packages; installing those of {}.", folder.join("package-lock.json").display());
     command::run(Command::new("npm").arg("ci").current_dir(folder))?;
     Ok(std::fs::write(stamp, lock)?)
+}
+
+/// What makes requests from an OpenAPI document, from PyPI into a folder of its own below `target`; its program.
+///
+/// # Errors
+/// Python is missing and cannot be installed, or pip failed.
+pub fn schemathesis(target: &Path, needed_for: &str) -> Result<PathBuf> {
+    const WANTED: &str = "schemathesis==4.32.5";
+    let folder = target.join("schemathesis");
+    let (program, stamp) = (folder.join("bin/schemathesis"), folder.join(".installed"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == WANTED) {
+        return Ok(program);
+    }
+    if command::output("python3", &["-c", "import ensurepip, venv"]).is_none() {
+        packages(&["python3", "python3-venv"], needed_for)?;
+    }
+    println!("{needed_for} needs {WANTED}; installing it into {}.", folder.display());
+    command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    command::run(Command::new(folder.join("bin/pip")).args(["install", "-q", WANTED]))?;
+    std::fs::write(stamp, WANTED)?;
+    Ok(program)
 }
 
 fn apt() -> Command {

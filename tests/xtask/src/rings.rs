@@ -43,12 +43,14 @@ pub enum Ring {
     Namespaces,
     /// The console in a real browser.
     Browser,
+    /// Requests made from the OpenAPI document against a real server and nodes (only by name or with --long).
+    Api,
     /// Emulated machines with Debian's stock kernel (only by name or with --long).
     Machines,
 }
 
 /// Cheap ones first, so that a slip costs a minute and not twenty.
-const RINGS: [Ring; 9] = [
+const RINGS: [Ring; 10] = [
     Ring::Fmt,
     Ring::Clippy,
     Ring::Tidy,
@@ -57,6 +59,7 @@ const RINGS: [Ring; 9] = [
     Ring::Simulation,
     Ring::Namespaces,
     Ring::Browser,
+    Ring::Api,
     Ring::Machines,
 ];
 
@@ -98,7 +101,7 @@ pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
 fn wanted(arguments: &TestArguments) -> Vec<Ring> {
     let asked = |ring: &Ring| match ring {
         _ if !arguments.only.is_empty() => arguments.only.contains(ring),
-        Ring::Machines => arguments.long,
+        Ring::Api | Ring::Machines => arguments.long,
         _ => true,
     };
     RINGS.into_iter().filter(asked).collect()
@@ -173,6 +176,14 @@ fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
             install::packages(&[install::LAB, install::BROWSER].concat(), "The browser ring")?;
             install::npm(&root.join("tests/browser"), "The browser ring")?;
             cargo(&["test", "--test", "browser"])
+        }
+        Ring::Api => {
+            need_root("api")?;
+            install::packages(install::LAB, "The api ring")?;
+            // The console is not asked for.
+            demo::build(root)?;
+            let schemathesis = install::schemathesis(&modules::target_directory(root), "The api ring")?;
+            counted(sim::program(root, "holdfast-api")?.arg(schemathesis), counts)
         }
         Ring::Machines => {
             install::packages(&[install::MACHINES, install::TREE].concat(), "The machines ring")?;

@@ -10,6 +10,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,8 @@ use tokio_rustls::TlsConnector;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server reads what nodes tell it before it answers, which takes it a minute at most.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
+/// What an end does not acknowledge for this long has lost it.
+const LOST: Duration = Duration::from_secs(15);
 /// Requests carried at once: fewer than the port takes connections, so that load balancers are always answered.
 const CARRIED_MAX: usize = 96;
 
@@ -114,6 +117,7 @@ async fn ask(
     let connect = async {
         let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
         stream.set_nodelay(true)?;
+        watched(&stream)?;
         let name = ServerName::try_from(AGENT_SNI)?;
         anyhow::Ok(TlsConnector::from(Arc::clone(&target.tls)).connect(name, stream).await?)
     };
@@ -129,6 +133,16 @@ async fn ask(
     let response = sender.send_request(request).await?;
     ensure!(response.status() != StatusCode::CONTINUE, "an answer without an end");
     Ok((response, slot))
+}
+
+/// Has a connection end whose other end is lost without a word: it would hold its place for ever.
+///
+/// # Errors
+/// The system refuses.
+pub(super) fn watched(stream: &TcpStream) -> std::io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_user_timeout(Some(LOST))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(LOST).with_interval(LOST / 3))
 }
 
 /// What is between browser and agent stays there, what is upgraded excepted; the server learns who asks.
