@@ -33,6 +33,8 @@ mod repeated;
 mod rfs;
 #[path = "namespaces/serverless.rs"]
 mod serverless;
+#[path = "namespaces/suites.rs"]
+mod suites;
 #[path = "namespaces/vip.rs"]
 mod vip;
 #[path = "namespaces/witness.rs"]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         boots::SCENARIOS,
         journal::SCENARIOS,
         data::SCENARIOS,
+        suites::SCENARIOS,
         rfs::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,

@@ -11,6 +11,10 @@ pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "host
 pub const TREE: &[&str] = &["mmdebstrap"];
 /// What the register witness in etcd is tried with.
 pub const ETCD: &[&str] = &["etcd-server"];
+/// What tries the mount as programs do.
+pub const SUITES: &[&str] = &["git", "libacl1-dev", "gcc", "libc6-dev"];
+/// Suites of file systems that are programs of crates.io, at these versions.
+pub const SUITE_CRATES: &[(&str, &str)] = &[("fsx", "0.3.2"), ("pjdfstest", "0.2.2")];
 /// What the browser ring needs.
 pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
 /// What the benches measure Holdfast beside.
@@ -87,6 +91,24 @@ pub fn npm(folder: &Path, needed_for: &str) -> Result<()> {
     println!("{needed_for} needs npm packages; installing those of {}.", folder.join("package-lock.json").display());
     command::run(Command::new("npm").arg("ci").current_dir(folder))?;
     Ok(std::fs::write(stamp, lock)?)
+}
+
+/// Programs of crates.io, below the target folder; those that are there cost a look at a file.
+///
+/// # Errors
+/// Cargo cannot fetch or build one.
+pub fn crates(root: &Path, target: &Path, wanted: &[(&str, &str)], needed_for: &str) -> Result<()> {
+    for (name, version) in wanted {
+        let (tools, stamp) = (target.join("tools"), target.join(format!("tools/{name}-{version}")));
+        if stamp.exists() && tools.join("bin").join(name).exists() {
+            continue;
+        }
+        println!("{needed_for} needs {name} {version}; installing it below {}.", tools.display());
+        let mut cargo = command::cargo(root, &["install", "--locked", "--force", "--version", version, name]);
+        command::run(cargo.arg("--root").arg(&tools).arg("--target-dir").arg(target.join("tools-build")))?;
+        std::fs::write(stamp, "")?;
+    }
+    Ok(())
 }
 
 fn apt() -> Command {

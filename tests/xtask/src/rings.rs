@@ -142,7 +142,10 @@ fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
         Ring::Simulation => cargo(&["test", "--test", "sim", "--test", "model"]),
         Ring::Namespaces => {
             need_root("namespaces")?;
-            install::packages(&[install::LAB, install::ETCD, install::TREE].concat(), "The namespaces ring")?;
+            let wanted = [install::LAB, install::ETCD, install::TREE, install::SUITES].concat();
+            install::packages(&wanted, "The namespaces ring")?;
+            let target = modules::target_directory(root);
+            install::crates(root, &target, install::SUITE_CRATES, "The namespaces ring")?;
             cargo(&["test", "--test", "namespaces"])
         }
         Ring::Browser => {
