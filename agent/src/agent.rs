@@ -6,6 +6,7 @@ mod configure;
 pub mod data;
 mod export;
 mod marks;
+mod retention;
 mod shutdown;
 mod start;
 pub(crate) mod tend;
@@ -86,6 +87,8 @@ pub struct Agent {
     pub commands: CommandLog,
     /// When this agent started.
     pub started_unix_ms: u64,
+    /// Copies that were set aside, on their way to the server.
+    downloads: export::Downloads,
     server_session: AtomicBool,
     cluster_changed: watch::Sender<()>,
     incarnation: Incarnation,
@@ -118,6 +121,7 @@ impl Agent {
             commands: CommandLog::open(&layout.var(), &reports.node())?,
             members: Members::default(),
             started_unix_ms: clock::unix_ms(),
+            downloads: export::Downloads::default(),
             server_session: AtomicBool::new(false),
             cluster_changed: watch::Sender::default(),
             options,
@@ -153,6 +157,7 @@ impl Agent {
         let link = tokio::spawn(link::run(Arc::clone(&self)));
         let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));
         let cluster = tokio::spawn(cluster_link::run(Arc::clone(&self)));
+        tokio::spawn(retention::run(Arc::clone(&self)));
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
         let mut signals = shutdown::Signals::listen()?;
         tokio::select! {

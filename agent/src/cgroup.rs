@@ -213,6 +213,7 @@ fn end(group: &Path) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{Runs, divide};
+    use std::path::{Path, PathBuf};
 
     /// A folder looks enough like a control group for what is decided by names.
     #[test]
@@ -242,5 +243,40 @@ mod tests {
         std::fs::write(unit.join("cgroup.procs"), "").unwrap();
         assert!(why("0::/system.slice/holdfast-agent.service/agent\n").contains("Delegate="));
         assert!(!unit.join("agent").exists(), "nothing was changed");
+    }
+
+    /// A delegated unit, as far as files can be one.
+    fn unit_in(root: &Path) -> PathBuf {
+        let unit = root.join("system.slice/holdfast-agent.service");
+        std::fs::create_dir_all(&unit).unwrap();
+        std::fs::write(unit.join("cgroup.procs"), "").unwrap();
+        rustix::fs::setxattr(&unit, "user.delegate", b"1", rustix::fs::XattrFlags::empty()).unwrap();
+        unit
+    }
+
+    #[test]
+    fn agent_that_systemd_placed_in_a_group_of_its_own_has_its_modules_accounted_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let unit = unit_in(dir.path());
+        std::fs::create_dir(unit.join("agent")).unwrap();
+        assert_eq!(divide(dir.path(), "0::/system.slice/holdfast-agent.service/agent\n").unwrap(), unit);
+        assert_eq!(
+            std::fs::read_to_string(unit.join("cgroup.subtree_control")).unwrap(),
+            "+pids",
+            "the last one written"
+        );
+        assert!(!unit.join("agent/cgroup.procs").exists(), "the agent moved though it was placed");
+    }
+
+    #[test]
+    fn agent_of_an_older_systemd_enters_a_group_of_its_own_and_accounts_nothing_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let unit = unit_in(dir.path());
+        for start in ["first", "a restart"] {
+            assert_eq!(divide(dir.path(), "0::/system.slice/holdfast-agent.service\n").unwrap(), unit, "{start}");
+            assert_eq!(std::fs::read_to_string(unit.join("agent/cgroup.procs")).unwrap(), "0", "{start}");
+        }
+        // With controllers below it systemd could not start the next agent in the unit's group.
+        assert!(!unit.join("cgroup.subtree_control").exists());
     }
 }

@@ -61,6 +61,7 @@ impl Entry<'_> {
 #[cfg(test)]
 mod tests {
     use super::CommandLog;
+    use holdfast_api::agent::LogWanted;
     use std::time::{Duration, Instant};
 
     #[test]
@@ -71,18 +72,19 @@ mod tests {
         let numbers = (one.number, two.number);
         two.end(Err("no peer"));
         one.end(Ok("web stops"));
+        let wanted = LogWanted::last(9);
         let end = Instant::now() + Duration::from_secs(20);
-        while log.file().page(None, 9).unwrap().lines.len() < 4 {
+        while log.file().page(&wanted).unwrap().lines.len() < 4 {
             assert!(Instant::now() < end, "the lines did not arrive");
             std::thread::yield_now();
         }
-        let lines: Vec<String> = log.file().page(None, 9).unwrap().lines.into_iter().map(|line| line.text).collect();
-        let wanted = [
+        let lines: Vec<String> = log.file().page(&wanted).unwrap().lines.into_iter().map(|line| line.text).collect();
+        let expected = [
             format!("START {} | stop -m web -u admin@node2", numbers.0),
             format!("START {} | swap -m web -u root", numbers.1),
             format!("END {} | 1 | no peer", numbers.1),
             format!("END {} | 0 | web stops", numbers.0),
         ];
-        assert_eq!(lines, wanted);
+        assert_eq!(lines, expected);
     }
 }

@@ -8,12 +8,11 @@ mod words;
 
 pub use words::command;
 
-use crate::agent::data::AsideCopy;
 use crate::cluster_link::members::Member;
 use crate::cluster_link::message::Mark;
 use crate::drivers::checks::Order;
 use crate::pairing::PairingStatus;
-use holdfast_api::agent::{LogKind, LogPage, NodeModuleReport};
+use holdfast_api::agent::{AsideCopy, LogKind, LogPage, LogWanted, NodeModuleReport};
 use holdfast_api::config::{ClusterConfig, ModuleConfig};
 use holdfast_api::ids::ModuleId;
 use holdfast_core::input::{LoopOrder, ModuleCommand};
@@ -65,10 +64,8 @@ pub enum Request {
         module: String,
         /// Which log.
         which: LogKind,
-        /// Position to read from; none: the last `limit` lines.
-        from: Option<u64>,
-        /// Most lines.
-        limit: u32,
+        /// Which lines.
+        wanted: LogWanted,
     },
     /// A line for the module log; answered by `Done`.
     Print {
@@ -260,10 +257,8 @@ pub enum Request {
     },
     /// A page of the command log; answered by `Log`.
     CommandLog {
-        /// Position to read from; none: the last `limit` lines.
-        from: Option<u64>,
-        /// Most lines.
-        limit: u32,
+        /// Which lines.
+        wanted: LogWanted,
     },
 }
 

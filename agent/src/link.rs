@@ -22,9 +22,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const BACKOFF_MIN_MS: u64 = 1_000;
-/// A server that is back shows every node within a minute.
-const BACKOFF_MAX_MS: u64 = 30_000;
+/// What the server's machine does not acknowledge for this long ends the session: that machine is lost, and the server may
+/// be back at the same address on another.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+/// First wait before the server is dialled again, in milliseconds.
+pub const BACKOFF_MIN_MS: u64 = 1_000;
+/// Longest such wait: a server that is back shows every node within a minute.
+pub const BACKOFF_MAX_MS: u64 = 30_000;
 /// A node that is not enrolled looks for an enrolment (by `join`, in another process) this often.
 const LOOK_PERIOD: Duration = Duration::from_secs(3);
 
@@ -120,6 +124,7 @@ async fn connect(identity: &Identity, enrolment: &Enrolment, server: &str) -> Re
     let (host, port) = host_and_port(server)?;
     let stream = TcpStream::connect((host.as_str(), port)).await?;
     stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     let config = tls::link(identity, &enrolment.ca)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(AGENT_SNI)?, stream).await?;
     let mut config = WebSocketConfig::default();

@@ -4,18 +4,23 @@
 //! each, so that positions rise for ever. It is rotated by copying and cutting, because a daemon started by a script
 //! keeps the file open for appending.
 
+mod page;
+
+pub use page::SCAN_MAX;
+
 use crate::clock;
 use crate::files;
 use crate::journal::{Journal, Line};
 use anyhow::{Context, Result};
-use holdfast_api::agent::{LOG_LINES_MAX, LogLine, LogPage};
+use holdfast_api::agent::LogLine;
 use holdfast_core::output::EventLevel;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Size from which the module log is rotated, in bytes.
 pub const MODULE_LOG_MAX: u64 = 2 * 1024 * 1024;
@@ -32,6 +37,19 @@ pub struct LogFile {
     turn: Arc<Mutex<()>>,
 }
 
+/// The turn of a log, the same for all who name it: its writer and its readers come by it apart from each other.
+fn turn_of(log: PathBuf) -> Arc<Mutex<()>> {
+    static TURNS: Mutex<BTreeMap<PathBuf, Weak<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| turn.strong_count() > 0);
+    if let Some(turn) = turns.get(&log).and_then(Weak::upgrade) {
+        return turn;
+    }
+    let turn = Arc::default();
+    turns.insert(log, Arc::downgrade(&turn));
+    turn
+}
+
 /// Positions of the first bytes of the older and the newer piece.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Base {
@@ -42,7 +60,7 @@ struct Base {
 impl LogFile {
     /// The log `name` in `dir`.
     pub fn new(dir: &Path, name: &'static str, max: u64) -> Self {
-        Self { dir: dir.to_owned(), name, max, turn: Arc::default() }
+        Self { dir: dir.to_owned(), name, max, turn: turn_of(dir.join(name)) }
     }
 
     /// The file that is appended to.
@@ -106,55 +124,6 @@ impl LogFile {
         }
         Ok(())
     }
-
-    /// Everything there is, with the position of its first byte.
-    fn read_all(&self) -> Result<(u64, Vec<u8>)> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let base = self.base();
-        let read = |path: &Path| -> Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            match File::open(path) {
-                Ok(file) => drop(file.take(4 * self.max).read_to_end(&mut bytes)?),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot open {}", path.display()));
-                }
-            }
-            Ok(bytes)
-        };
-        let mut bytes = read(&self.old_path())?;
-        let first = if bytes.is_empty() { base.new } else { base.old };
-        // The two pieces follow each other unless something was cut in between; then only the newer one counts.
-        if first + bytes.len() as u64 != base.new {
-            bytes.clear();
-        }
-        let first = base.new - bytes.len() as u64;
-        bytes.extend(read(&self.path())?);
-        Ok((first, bytes))
-    }
-
-    /// A page of whole lines: from a position, or the last `limit`.
-    pub fn page(&self, from: Option<u64>, limit: u32) -> Result<LogPage> {
-        let limit = limit.min(LOG_LINES_MAX) as usize;
-        let (first, bytes) = self.read_all()?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let bytes = &bytes[..whole];
-        let start = match from {
-            Some(from) => (from.saturating_sub(first) as usize).min(bytes.len()),
-            None => last_lines(bytes, limit),
-        };
-        let mut page = LogPage { first, next: first + start as u64, end: first + whole as u64, lines: Vec::new() };
-        for line in bytes[start..].split_inclusive(|byte| *byte == b'\n').take(limit) {
-            page.lines.push(parse_line(page.next, line));
-            page.next += line.len() as u64;
-        }
-        Ok(page)
-    }
-}
-
-fn last_lines(bytes: &[u8], count: usize) -> usize {
-    let ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
-    ends.skip(count).map(|(at, _)| at + 1).next().unwrap_or(0)
 }
 
 /// A line of a module log is `<date> <level> <node> <text>`; any other line is text.
@@ -182,6 +151,9 @@ pub fn letter(level: EventLevel) -> char {
         EventLevel::Error => 'C',
     }
 }
+
+/// Letters of the levels that are shown where no detail is asked for.
+pub const SHOWN_LEVELS: &str = "CWEUS";
 
 /// Whether lines with this letter are shown only where detail is asked for.
 pub fn is_verbose(letter: &str) -> bool {
@@ -246,18 +218,14 @@ fn write_lines(log: &LogFile, inbox: &Receiver<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogFile, ModuleLog, last_lines};
+    use super::{LogFile, ModuleLog};
+    use holdfast_api::agent::{LogPage, LogWanted};
     use holdfast_core::output::EventLevel;
     use std::io::Write;
     use std::time::{Duration, Instant};
 
-    #[test]
-    fn last_lines_are_found() {
-        let bytes = b"a\nb\nc\n";
-        assert_eq!(last_lines(bytes, 1), 4);
-        assert_eq!(last_lines(bytes, 2), 2);
-        assert_eq!(last_lines(bytes, 9), 0);
-        assert_eq!(last_lines(b"", 3), 0);
+    fn last(log: &LogFile, limit: u32) -> LogPage {
+        log.page(&LogWanted::last(limit)).unwrap()
     }
 
     #[test]
@@ -269,7 +237,7 @@ mod tests {
         for number in 0..500 {
             log.rotate_if_large().unwrap();
             writeln!(log.append().unwrap(), "line {number}").unwrap();
-            let page = log.page(Some(next), 100).unwrap();
+            let page = log.page(&LogWanted { from: Some(next), limit: 100, ..LogWanted::default() }).unwrap();
             assert!(page.next > next && page.next == page.end);
             next = page.next;
             seen.extend(page.lines.into_iter().map(|line| line.text));
@@ -278,7 +246,7 @@ mod tests {
         assert_eq!(seen, expected);
         let size = |path| std::fs::metadata(path).unwrap().len();
         assert!(size(log.path()) + size(log.old_path()) < 2100);
-        let page = log.page(None, 3).unwrap();
+        let page = last(&log, 3);
         assert_eq!(page.lines.last().unwrap().text, "line 499");
         assert_eq!(page.lines.len(), 3);
         assert!(page.first > 0);
@@ -294,7 +262,7 @@ mod tests {
         log.rotate_if_large().unwrap();
         daemon.write_all(b"after\n").unwrap();
         assert_eq!(std::fs::read(log.path()).unwrap(), b"after\n");
-        assert_eq!(log.page(None, 1).unwrap().lines[0].text, "after");
+        assert_eq!(last(&log, 1).lines[0].text, "after");
     }
 
     #[test]
@@ -304,11 +272,11 @@ mod tests {
         let log = ModuleLog::start(file.clone(), "m", "node1").unwrap();
         log.write(EventLevel::Event, "PRIM Ready", "two\nlines");
         let end = Instant::now() + Duration::from_secs(20);
-        while file.page(None, 1).unwrap().lines.is_empty() {
+        while last(&file, 1).lines.is_empty() {
             assert!(Instant::now() < end, "the line did not arrive");
             std::thread::yield_now();
         }
-        let line = file.page(None, 1).unwrap().lines.remove(0);
+        let line = last(&file, 1).lines.remove(0);
         assert_eq!((line.level.as_str(), line.text.as_str()), ("E", "PRIM Ready | two lines"));
         assert!(line.unix_ms > 0);
     }

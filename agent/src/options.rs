@@ -70,6 +70,10 @@ pub struct Options {
     /// Management server to dial instead of the one known from enrolment, such as https://10.0.0.5:9453.
     #[arg(long)]
     pub server: Option<String>,
+    /// Delete what was set aside of copies that diverged (`holdfast diverged`) after so many days; kept until it is deleted
+    /// by hand if not given.
+    #[arg(long, value_name = "DAYS", env = "HOLDFAST_KEEP_SET_ASIDE_DAYS")]
+    pub keep_set_aside_days: Option<std::num::NonZeroU32>,
     /// Name of this node until a cluster configuration names it; the host name if not given.
     #[arg(long)]
     pub node_name: Option<String>,

@@ -5,7 +5,9 @@ use holdfast_api::agent::{
     InventoryReport, NodeModuleReport, PeerReport, ReplicationReport, ResourceReport, ResyncReport,
 };
 use holdfast_api::ids::{Generation, ModuleId};
+use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
+use holdfast_core::resources::{INCOMING, OUTGOING, REPLICATION};
 use holdfast_core::time::Instant;
 use holdfast_core::view::View;
 use holdfast_replica::control::Stats;
@@ -32,8 +34,28 @@ impl Held {
             ack_p99_us: figures.ack_p99_us,
             held_back: figures.held_back,
         });
-        NodeModuleReport { replication, ..report.clone() }
+        let mut resources = report.resources.clone();
+        if let Some(figures) = figures {
+            resources.extend(bandwidths(&figures, report.state, clock::unix_ms()));
+            resources.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        NodeModuleReport { replication, resources, ..report.clone() }
     }
+}
+
+/// What the replication moves, as resources in KiB per second, beside those the module itself says: figures of the last
+/// second, with no history, since they are read when somebody asks and no rule is tried because of them.
+fn bandwidths(figures: &Stats, state: ModuleState, unix_ms: u64) -> Vec<ResourceReport> {
+    let serves = matches!(state, ModuleState::Prim | ModuleState::Alone);
+    let payload = serves.then_some((REPLICATION, figures.bytes_per_s));
+    let wire = [(INCOMING, figures.received_per_s), (OUTGOING, figures.sent_per_s)];
+    let resource = |(name, bytes): (&str, u64)| ResourceReport {
+        name: name.to_owned(),
+        value: ResourceValue::Other((bytes / 1024).to_string()),
+        since_unix_ms: unix_ms,
+        by: "replication".to_owned(),
+    };
+    payload.into_iter().chain(wire).map(resource).collect()
 }
 
 /// All reports of the node; clones share them.
@@ -210,5 +232,35 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, dates: &mu
         version,
         resources,
         replication: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_replication_moves_is_among_the_resources_while_it_runs() {
+        let reports = Reports::new("node1");
+        let (figures, seen) = watch::channel(None);
+        reports.watch("bank", seen);
+        let report = NodeModuleReport { state: ModuleState::Prim, ..blank("bank", ModuleId(1), "node1", 1, "") };
+        reports.set(report.clone(), true);
+        let resources = || -> Vec<(String, String)> {
+            let report = reports.get("bank").unwrap();
+            report.resources.iter().map(|found| (found.name.clone(), found.value.to_string())).collect()
+        };
+        assert_eq!(resources(), []);
+        let moved = Stats { bytes_per_s: 9 << 20, sent_per_s: 10 << 20, received_per_s: 3000, ..Stats::default() };
+        figures.send_replace(Some(moved));
+        let named = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let wire = [("rfs.netin_bandwidth", "2"), ("rfs.netout_bandwidth", "10240")];
+        assert_eq!(resources(), named(&[wire[0], wire[1], ("rfs.rep_bandwidth", "9216")]));
+        reports.set(NodeModuleReport { state: ModuleState::Second, ..report.clone() }, true);
+        assert_eq!(resources(), named(&wire), "a secondary's application writes nothing");
+        reports.set(NodeModuleReport { state: ModuleState::Stop, ..report }, false);
+        assert_eq!(resources(), [], "a stopped module moves nothing");
     }
 }

@@ -294,7 +294,7 @@ fn killed_agent_goes_on_with_the_application_it_finds_running() {
     let mut one = Agent::new(root.path(), 1, 49);
     let two = Agent::new(root.path(), 2, 49);
     let file = cluster(root.path(), &[&one, &two], 1);
-    let safe = package(root.path(), &userconfig("60000"));
+    let safe = package(root.path(), &userconfig("20000"));
     one.ok(&["cluster", "config", text(&file)]);
     one.ok(&["module", "install", "-m", "m1", text(&safe)]);
     one.ok(&["config", "-m", "m1"]);

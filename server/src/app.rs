@@ -42,6 +42,11 @@ impl Desired {
         self.cluster.iter().flat_map(|saved| saved.config.nodes.iter().map(|node| node.id)).collect()
     }
 
+    /// True if the node is in the cluster.
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.cluster.as_ref().is_some_and(|saved| saved.config.node(id).is_some())
+    }
+
     /// An enrolled node.
     pub fn node(&self, id: NodeId) -> Option<&NodeRow> {
         self.nodes.iter().find(|node| node.id == id)
@@ -162,14 +167,17 @@ impl App {
                 found.push(text);
             }
         };
-        for name in self.tls.extra_names() {
+        let reached = self.tls.reached();
+        for name in &reached.given {
             let host = names::bare_host(name);
             let has_port = name.len() > host.len() && !name.ends_with(']') && name.contains(':') && name != host;
             add(if has_port { name.clone() } else { with_port(host, port) });
         }
-        let addresses = local.into_iter().chain(names::addresses());
-        addresses.map(|address| with_port(&address.to_string(), port)).for_each(&mut add);
-        names::host_name().map(|name| with_port(&name, port)).into_iter().for_each(&mut add);
+        if !reached.only_given {
+            let addresses = local.into_iter().chain(names::addresses());
+            addresses.map(|address| with_port(&address.to_string(), port)).for_each(&mut add);
+            names::host_name().map(|name| with_port(&name, port)).into_iter().for_each(&mut add);
+        }
         found.truncate(8);
         found
     }

@@ -186,16 +186,31 @@ pub fn check_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Outcome<
     Err(Failure::forbidden(format!("the request does not come from this console; send `Origin: https://{host}`")))
 }
 
+/// The user of a session, if it stands.
+///
+/// # Errors
+/// 500.
+pub async fn session_user(app: &App, hash: Vec<u8>) -> Outcome<Option<UserView>> {
+    let of = hash.clone();
+    let found = app.db.read(move |tx| db::users::session(tx, &of)).await?;
+    if found.as_ref().is_some_and(|(_, stale)| *stale) {
+        app.db.call(move |tx| db::users::touch_session(tx, &hash)).await?;
+    }
+    Ok(found.map(|(user, _)| user))
+}
+
 async fn user_of(parts: &Parts, app: &App, needed: UserRole) -> Outcome<UserView> {
     let user = match bearer_of(&parts.headers) {
         Some(secret) => {
             let hash = token_hash(secret);
-            app.db.call(move |tx| db::tokens::holder(tx, &hash)).await?
+            let of = hash.clone();
+            let found = app.db.read(move |tx| db::tokens::holder(tx, &of)).await?;
+            if found.as_ref().is_some_and(|(_, stale)| *stale) {
+                app.db.call(move |tx| db::tokens::touch(tx, &hash)).await?;
+            }
+            found.map(|(user, _)| user)
         }
-        None => {
-            let hash = token_hash(token_of(&parts.headers).ok_or_else(Failure::unauthorized)?);
-            app.db.call(move |tx| db::users::session(tx, &hash)).await?
-        }
+        None => session_user(app, token_hash(token_of(&parts.headers).ok_or_else(Failure::unauthorized)?)).await?,
     };
     let user = user.ok_or_else(Failure::unauthorized)?;
     if user.role.may(needed) {

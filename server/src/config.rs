@@ -16,6 +16,13 @@ pub struct Config {
     /// A further name or address by which browsers and agents reach this server (also `host:port`); may be repeated.
     #[arg(long = "name", value_name = "HOST")]
     pub names: Vec<String>,
+    /// Certificate and agents get the names of --name alone, not also this machine's own name and addresses: for a server
+    /// that moves from one machine to another with its folder.
+    #[arg(long, requires = "names")]
+    pub only_names: bool,
+    /// Make this (empty) file once the server serves, for the script that starts it.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
     /// For unattended set-up: if there is no user yet, make the user `admin` with the first line of this file as password.
     #[arg(long, env = "HOLDFAST_ADMIN_PASSWORD_FILE", value_name = "FILE")]
     pub admin_password_file: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! The database: SQLite on one writer thread; callers hand it functions on a transaction.
+//! The database: SQLite on one thread that writes and one that reads; callers hand them functions on a transaction.
 
 pub mod cluster;
 pub mod modules;
@@ -11,7 +11,7 @@ pub mod users;
 
 use crate::error::{Failure, Outcome};
 use anyhow::{Context, bail};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::Path;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,12 +22,40 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
     ("003-tokens", include_str!("../../migrations/003-tokens/up.sql")),
 ];
 
+/// How long another program (a backup) may hold the database.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// Handle of the database thread; cheap to clone. The thread ends when the last handle is dropped.
+/// Handle of the database threads; cheap to clone. They end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Db {
-    jobs: mpsc::Sender<Job>,
+    writes: mpsc::Sender<Job>,
+    /// Who only reads does not wait for a disk that writes.
+    reads: mpsc::Sender<Job>,
+}
+
+/// A thread that runs jobs on a connection.
+fn serve(name: &str, mut connection: Connection) -> std::io::Result<mpsc::Sender<Job>> {
+    let (jobs, mut queue) = mpsc::channel::<Job>(256);
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        while let Some(job) = queue.blocking_recv() {
+            job(&mut connection);
+        }
+    })?;
+    Ok(jobs)
+}
+
+async fn ask<T: Send + 'static>(
+    jobs: &mpsc::Sender<Job>,
+    work: impl FnOnce(&mut Connection) -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    let (sender, receiver) = oneshot::channel();
+    let job: Job = Box::new(move |connection| {
+        let _ = sender.send(work(connection));
+    });
+    jobs.send(job).await.map_err(|_| Failure::internal("the database thread has ended"))?;
+    receiver.await.map_err(|_| Failure::internal("the database thread dropped a job"))?
 }
 
 impl Db {
@@ -40,15 +68,13 @@ impl Db {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         migrate(&mut connection, MIGRATIONS)?;
-        let (jobs, mut queue) = mpsc::channel::<Job>(256);
-        std::thread::Builder::new().name("database".into()).spawn(move || {
-            while let Some(job) = queue.blocking_recv() {
-                job(&mut connection);
-            }
-        })?;
-        Ok(Self { jobs })
+        let reader =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .with_context(|| format!("cannot open {} for reading", path.display()))?;
+        reader.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(Self { writes: serve("database", connection)?, reads: serve("database-read", reader)? })
     }
 
     /// Runs `function` in one transaction: committed if it succeeds, rolled back if it fails.
@@ -60,12 +86,19 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Outcome<T> + Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let _ = sender.send(in_transaction(connection, function));
-        });
-        self.jobs.send(job).await.map_err(|_| Failure::internal("the database thread has ended"))?;
-        receiver.await.map_err(|_| Failure::internal("the database thread dropped a job"))?
+        ask(&self.writes, move |connection| in_transaction(connection, function)).await
+    }
+
+    /// Runs `function`, which only reads, on what is committed.
+    ///
+    /// # Errors
+    /// As [`Db::call`]; 500 if it writes.
+    pub async fn read<T, F>(&self, function: F) -> Outcome<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Outcome<T> + Send + 'static,
+    {
+        ask(&self.reads, move |connection| function(&connection.transaction()?)).await
     }
 }
 
@@ -106,6 +139,29 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "foreign_keys", "ON").unwrap();
         connection
+    }
+
+    #[tokio::test]
+    async fn what_only_reads_sees_what_was_committed_and_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("x.sqlite")).unwrap();
+        let write = |tx: &Transaction<'_>| Ok(tx.execute("INSERT INTO setting VALUES ('a', 'b')", [])?);
+        assert!(db.read(write).await.is_err());
+        let count =
+            |tx: &Transaction<'_>| Ok(tx.query_row("SELECT count(*) FROM setting", [], |row| row.get::<_, u32>(0))?);
+        assert_eq!(db.read(count).await.unwrap(), 0);
+        db.call(write).await.unwrap();
+        assert_eq!(db.read(count).await.unwrap(), 1);
+    }
+
+    #[test]
+    fn a_number_that_no_row_can_have_is_looked_for_in_vain() {
+        let mut connection = memory();
+        migrate(&mut connection, MIGRATIONS).unwrap();
+        let outcome = in_transaction(&mut connection, |tx| {
+            modules::package(tx, holdfast_api::ids::ModuleId(1), u64::MAX).map(drop)
+        });
+        assert_eq!(outcome.unwrap_err().status(), axum::http::StatusCode::NOT_FOUND);
     }
 
     #[test]

@@ -103,6 +103,10 @@ impl Failure {
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
+        // A number of a request that no row can have: it is looked for in vain.
+        if let rusqlite::Error::ToSqlConversionFailure(_) = error {
+            return Self::not_found("a number in the request is larger than any there is");
+        }
         Self::internal(format_args!("database: {error}"))
     }
 }

@@ -1,6 +1,8 @@
 //! The routes: one table for router and OpenAPI test, reading of bodies, and what every request goes through.
 
+pub mod aside;
 pub mod cluster;
+pub mod logs;
 pub mod modules;
 pub mod nodes;
 pub mod openapi;
@@ -74,7 +76,7 @@ table! {
     delete "/api/v1/nodes/{id}" => nodes::remove,
     post "/api/v1/nodes/{id}/paths" => nodes::paths,
     get "/api/v1/nodes/{id}/processes" => nodes::processes,
-    get "/api/v1/nodes/{id}/commands" => operate::command_log,
+    get "/api/v1/nodes/{id}/commands" => logs::command_log,
     get "/api/v1/nodes/{id}/snapshot.zip" => nodes::snapshot,
     post "/api/v1/join" => nodes::join,
     get "/api/v1/catalogue" => modules::catalogue,
@@ -94,9 +96,12 @@ table! {
     post "/api/v1/modules/{id}/configure" => operate::configure,
     post "/api/v1/modules/{id}/commands" => operate::command,
     post "/api/v1/modules/{id}/checks" => operate::checks,
-    get "/api/v1/modules/{id}/nodes/{node}/log" => operate::log,
-    get "/api/v1/modules/{id}/nodes/{node}/log.txt" => operate::log_text,
+    get "/api/v1/modules/{id}/nodes/{node}/log" => logs::log,
+    get "/api/v1/modules/{id}/nodes/{node}/log.txt" => logs::log_text,
     get "/api/v1/modules/{id}/nodes/{node}/snapshot.zip" => nodes::module_snapshot,
+    get "/api/v1/modules/{id}/nodes/{node}/diverged" => aside::list,
+    delete "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}" => aside::remove,
+    get "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}/copy.zip" => aside::download,
     get "/api/v1/modules/{id}/register" => register::view,
     post "/api/v1/modules/{id}/register/arm" => register::arm,
     get "/api/v1/tasks" => operate::tasks,

@@ -2,14 +2,16 @@
 
 pub mod session;
 
-use crate::app::Desired;
-use crate::db::now_ms;
+use crate::app::{App, Desired};
+use crate::db::nodes::Heard;
+use crate::db::{self, now_ms};
 use crate::error::{Failure, Outcome};
 use crate::reconcile::{Held, Plan, Wanted, plan};
 use crate::tasks::Thing;
 use holdfast_api::agent::{Answer, Hello, NodeReport, Request};
 use holdfast_api::ids::NodeId;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
@@ -18,6 +20,8 @@ use tokio::sync::{Notify, mpsc, watch};
 const QUEUE: usize = 64;
 /// Answers of one request waiting to be read (a snapshot has several).
 const ANSWERS: usize = 256;
+/// Time between two savings of which nodes were heard: five hundred that come at once are one write.
+const SAVE_PERIOD: Duration = Duration::from_secs(2);
 /// A refused push is tried again after this long.
 pub const RETRY_MS: u64 = 30_000;
 
@@ -41,11 +45,15 @@ pub struct NodeLive {
     /// Its session.
     pub session: Option<Handle>,
     /// What it holds.
-    pub held: Held,
+    pub held: Arc<Held>,
+    /// Address from which it dialled last; empty: not since the server started.
+    pub address: String,
+    /// When, where and with which version it was heard is not saved yet.
+    unsaved: bool,
     /// Version of its agent; empty: not connected since the server started.
     pub agent_version: String,
     /// Its last report.
-    pub report: Option<NodeReport>,
+    pub report: Option<Arc<NodeReport>>,
     /// When that came, Unix milliseconds; 0: never.
     pub reported_ms: u64,
     /// Its clock minus ours when it reported, milliseconds.
@@ -99,7 +107,7 @@ impl Hub {
     }
 
     /// A session begins; an older one of the same node ends.
-    fn begin(&self, node: NodeId, hello: &Hello) -> (Handle, mpsc::Receiver<Outgoing>) {
+    fn begin(&self, node: NodeId, hello: &Hello, from: IpAddr) -> (Handle, mpsc::Receiver<Outgoing>) {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let handle = Handle { id, outgoing, kick: Arc::new(Notify::new()) };
@@ -109,8 +117,10 @@ impl Hub {
         if let Some(older) = live.session.replace(handle.clone()) {
             older.kick.notify_one();
         }
-        live.held = Held { cluster: hello.cluster_version, modules };
+        live.held = Arc::new(Held { cluster: hello.cluster_version, modules });
         live.agent_version = hello.version.clone();
+        live.address = from.to_string();
+        live.unsaved = true;
         live.seen_ms = now_ms();
         live.problem.clear();
         live.refused.clear();
@@ -126,7 +136,36 @@ impl Hub {
         {
             live.session = None;
             live.pushing = None;
+            live.unsaved = true;
         }
+    }
+
+    /// Saves which nodes were heard, when and from where, every few seconds in one go, for ever.
+    pub async fn keep(app: Arc<App>) {
+        loop {
+            tokio::time::sleep(SAVE_PERIOD).await;
+            let heard = app.hub.unsaved();
+            if heard.is_empty() {
+                continue;
+            }
+            let save =
+                move |tx: &rusqlite::Transaction<'_>| heard.iter().try_for_each(|node| db::nodes::seen(tx, node));
+            if let Err(failure) = app.db.call(save).await {
+                tracing::warn!("which nodes were heard was not saved: {failure}");
+            }
+        }
+    }
+
+    fn unsaved(&self) -> Vec<Heard> {
+        let mut nodes = self.lock();
+        let heard = |(id, live): (&NodeId, &mut NodeLive)| Heard {
+            node: *id,
+            at_ms: live.seen_ms,
+            address: live.address.clone(),
+            agent_version: live.agent_version.clone(),
+        };
+        let unsaved = nodes.iter_mut().filter_map(|(id, live)| std::mem::take(&mut live.unsaved).then_some((id, live)));
+        unsaved.map(heard).collect()
     }
 
     fn update(&self, node: NodeId, change: impl FnOnce(&mut NodeLive)) {
@@ -141,20 +180,28 @@ impl Hub {
         });
     }
 
-    /// A report came. What a node holds rises with its reports and falls only with a new hello.
-    fn report(&self, node: NodeId, report: NodeReport) {
+    /// A report came. What a node holds rises with its reports and falls only with a new hello. True if it says of the
+    /// modules what no report said before; what else is in it (load, clock) is no reason to tell consoles at once.
+    fn report(&self, node: NodeId, report: NodeReport) -> bool {
+        let mut news = false;
         self.update(node, |live| {
             let now = now_ms();
+            news = live
+                .report
+                .as_ref()
+                .is_none_or(|last| last.modules != report.modules || last.cluster_version != report.cluster_version);
             live.seen_ms = now;
             live.reported_ms = now;
             live.clock_offset_ms = i64::try_from(report.unix_ms).unwrap_or(i64::MAX).saturating_sub_unsigned(now);
-            live.held.cluster = live.held.cluster.max(report.cluster_version);
+            let held = Arc::make_mut(&mut live.held);
+            held.cluster = held.cluster.max(report.cluster_version);
             for module in &report.modules {
-                let held = live.held.modules.entry(module.id).or_insert_with(|| (module.module.clone(), 0));
+                let held = held.modules.entry(module.id).or_insert_with(|| (module.module.clone(), 0));
                 held.1 = held.1.max(module.version);
             }
-            live.report = Some(report);
+            live.report = Some(Arc::new(report));
         });
+        news
     }
 
     /// Forgets a node that was removed; ends its session.
@@ -173,11 +220,7 @@ impl Hub {
 
     /// What this node is to be sent next, and what pushes cannot mend.
     pub fn plan(&self, node: NodeId, desired: &Desired) -> Plan {
-        let live = self.get(node);
-        let mut plan = plan(&wanted(node, desired), &live.held);
-        let now = now_ms();
-        plan.pushes.retain(|push| live.refused.get(push).is_none_or(|(_, at)| now.saturating_sub(*at) >= RETRY_MS));
-        plan
+        plan_of(node, &self.get(node), desired)
     }
 
     /// Sends a request; answers come through the receiver.
@@ -212,14 +255,21 @@ impl Hub {
     }
 }
 
+/// See [`Hub::plan`], for a node of which all that is known is `live`.
+pub fn plan_of(node: NodeId, live: &NodeLive, desired: &Desired) -> Plan {
+    let mut plan = plan(&wanted(node, desired), &live.held);
+    let now = now_ms();
+    plan.pushes.retain(|push| live.refused.get(push).is_none_or(|(_, at)| now.saturating_sub(*at) >= RETRY_MS));
+    plan
+}
+
 /// What a node should hold.
 fn wanted(node: NodeId, desired: &Desired) -> Wanted {
-    let saved = desired.cluster.as_ref().filter(|saved| saved.config.node(node).is_some());
+    let removed = desired.removed.clone();
+    let Some(saved) = desired.cluster.as_ref().filter(|saved| saved.config.node(node).is_some()) else {
+        return Wanted { removed, ..Wanted::default() };
+    };
     let configured =
         desired.modules.iter().filter_map(|module| Some((module.id, module.name.clone(), module.desired?)));
-    Wanted {
-        cluster: saved.map(|saved| saved.config.version),
-        modules: configured.collect(),
-        removed: desired.removed.clone(),
-    }
+    Wanted { cluster: Some(saved.config.version), modules: configured.collect(), removed }
 }

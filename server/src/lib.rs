@@ -30,6 +30,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Tls;
+use tls::names::Names;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -69,7 +70,8 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
     }
     let db = Db::open(&data.join("holdfast.sqlite"))?;
     let revoked = db.call(db::nodes::revoked_certificates).await?;
-    let tls = Tls::open(&data.join("pki"), &config.names, &revoked)?;
+    let reached = Names { given: config.names.clone(), only_given: config.only_names };
+    let tls = Tls::open(&data.join("pki"), &reached, &revoked)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}; is another server running?", config.listen))?;
@@ -80,6 +82,7 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
     let (browsers, agents) = (http::browsers(Arc::clone(&app)), http::agents(Arc::clone(&app)));
     tasks.spawn(serve::accept(Arc::clone(&app), listener, browsers, agents));
     tasks.spawn(live::Live::keep(Arc::clone(&app)));
+    tasks.spawn(hub::Hub::keep(Arc::clone(&app)));
     tasks.spawn(tasks::Tasks::keep(Arc::clone(&app)));
     tasks.spawn(hourly(Arc::clone(&app)));
     Ok(Server { listen, setup_link, app, tasks, _lock: lock })
@@ -103,7 +106,7 @@ async fn hourly(app: Arc<App>) {
 
 /// If there is no user yet: makes `admin` from the password file, or opens the set-up and returns its link.
 async fn first_user(app: &App, config: &Config, listen: SocketAddr) -> anyhow::Result<Option<String>> {
-    if !app.db.call(db::users::none).await? {
+    if !app.db.read(db::users::none).await? {
         return Ok(None);
     }
     if let Some(file) = &config.admin_password_file {

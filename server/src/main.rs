@@ -1,5 +1,6 @@
 //! `holdfast-server`: reads the command line, starts the server, says where it is, and ends on a signal.
 
+use anyhow::Context;
 use clap::Parser;
 use holdfast_server::{config::Config, start, url};
 use std::io::Write;
@@ -23,6 +24,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         writeln!(out, "Make the administrator with this link, which works once:\n  {link}")?;
     }
     out.flush()?;
+    if let Some(file) = &config.ready_file {
+        std::fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminated.recv() => {}

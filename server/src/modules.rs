@@ -62,6 +62,9 @@ pub fn catalogue() -> Vec<CatalogueEntry> {
         let name = template.strip_suffix(".safe").unwrap_or(template);
         let title = match name {
             "mirror" => "Real-time file replication and failover, two nodes",
+            "console" => {
+                "This console itself: its folder is replicated and it moves to the other node, with its address"
+            }
             "light" => "One node: the application is started, watched and restarted there",
             _ => "Module template",
         };

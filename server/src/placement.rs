@@ -91,7 +91,7 @@ fn same_boot(app: &App) -> Vec<String> {
 }
 
 async fn own_machine(app: &App) -> Machine {
-    let told = app.tls.extra_names().iter().map(|name| names::bare_host(name).to_owned());
+    let told = app.tls.reached().given.iter().map(|name| names::bare_host(name).to_owned());
     let addresses = names::addresses().into_iter().map(|address| address.to_string());
     machine("this server".into(), told.chain(addresses).chain(names::host_name()).collect()).await
 }

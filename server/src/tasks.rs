@@ -6,8 +6,11 @@ use holdfast_api::console::{TaskNode, TaskState, TaskView};
 use holdfast_api::ids::{ModuleId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
+/// Least time between two savings.
+const SAVE_PERIOD: Duration = Duration::from_millis(250);
 /// Tasks kept in memory.
 const KEPT: usize = 200;
 
@@ -160,6 +163,8 @@ impl Tasks {
         loop {
             app.tasks.changed.notified().await;
             app.live.changed();
+            // Hundreds of nodes that report progress are one write.
+            tokio::time::sleep(SAVE_PERIOD).await;
             let dirty: Vec<TaskView> = {
                 let mut inner = app.tasks.lock();
                 let ids = std::mem::take(&mut inner.dirty);

@@ -7,6 +7,7 @@ pub mod own;
 use anyhow::{Context, bail};
 use holdfast_api::console::{CertificateForm, CertificateView};
 use leaf::{Shown, ToBrowsers};
+use names::Names;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
@@ -20,7 +21,7 @@ use rustls::{RootCertStore, ServerConfig};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Days for which a node's certificate is valid; removal of the node is revocation.
 const NODE_DAYS: i64 = 3650;
@@ -43,12 +44,14 @@ pub struct SignedNode {
 /// The authority and the live TLS configurations. Renewal and revocation replace what new connections use.
 pub struct Tls {
     folder: PathBuf,
-    extra_names: Vec<String>,
+    reached: Names,
     issuer: Issuer<'static, KeyPair>,
     ca: CertificateDer<'static>,
     /// The authority's certificate (PEM), offered on the login page.
     pub ca_pem: String,
     leaf: Arc<Shown>,
+    /// Why browsers are not shown the certificate that was given; empty: they are, or none was.
+    own_problem: RwLock<String>,
     browsers: Arc<ServerConfig>,
     agents: RwLock<Arc<ServerConfig>>,
 }
@@ -116,12 +119,12 @@ fn ca_params(name: &str) -> anyhow::Result<CertificateParams> {
 }
 
 impl Tls {
-    /// Loads the authority from `folder` or makes it there, and makes sure of a server certificate for this host's
-    /// names and addresses and `extra_names`. `revoked`: see [`Tls::set_revoked`].
+    /// Loads the authority from `folder` or makes it there, and makes sure of a server certificate for the
+    /// names by which it is reached. `revoked`: see [`Tls::set_revoked`].
     ///
     /// # Errors
     /// The folder cannot be used, or what is in it cannot be read.
-    pub fn open(folder: &Path, extra_names: &[String], revoked: &[(Vec<u8>, u64)]) -> anyhow::Result<Self> {
+    pub fn open(folder: &Path, reached: &Names, revoked: &[(Vec<u8>, u64)]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let (key_file, ca_file) = (folder.join("ca.key"), folder.join("ca.pem"));
         if !ca_file.exists() {
@@ -135,15 +138,20 @@ impl Tls {
         let (key_pem, ca_pem) = (read(&key_file)?, read(&ca_file)?);
         let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).context("ca.pem holds no certificate")?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, KeyPair::from_pem(&key_pem).context("ca.key holds no key")?)?;
-        let leaf = match leaf::load(folder, extra_names, &ca) {
+        let leaf = match leaf::load(folder, reached, &ca) {
             Ok(leaf) => leaf,
             Err(reason) => {
                 tracing::info!("making a server certificate: {reason:#}");
-                leaf::make(folder, extra_names, &issuer, &ca)?
+                leaf::make(folder, reached, &issuer, &ca)?
             }
         };
+        let mut own_problem = String::new();
         let own = own::load(folder).unwrap_or_else(|error| {
-            tracing::error!("browsers get the certificate of this server's own authority: {error:#}; give it anew");
+            own_problem = format!(
+                "the certificate that an administrator gave cannot be used ({error:#}); browsers get the one of this \
+                 server's own authority: give it anew in the settings, or remove it there"
+            );
+            tracing::error!("{own_problem}");
             None
         });
         let leaf = Arc::new(Shown::new(leaf, own));
@@ -153,11 +161,12 @@ impl Tls {
         let agents = agent_config(&issuer, &ca, &leaf, revoked)?;
         Ok(Self {
             folder: folder.to_owned(),
-            extra_names: extra_names.to_vec(),
+            reached: reached.clone(),
             issuer,
             ca,
             ca_pem,
             leaf,
+            own_problem: RwLock::new(own_problem),
             browsers: Arc::new(browsers),
             agents: RwLock::new(Arc::new(agents)),
         })
@@ -181,9 +190,9 @@ impl Tls {
         }
     }
 
-    /// Names in the server's certificate given on the command line.
-    pub fn extra_names(&self) -> &[String] {
-        &self.extra_names
+    /// How the server is reached.
+    pub fn reached(&self) -> &Names {
+        &self.reached
     }
 
     /// Renews the server's certificate if it is near its end or lacks a name of this host; true if it did. New
@@ -192,10 +201,10 @@ impl Tls {
     /// # Errors
     /// The new certificate cannot be made or written.
     pub fn renew(&self) -> anyhow::Result<bool> {
-        if leaf::load(&self.folder, &self.extra_names, &self.ca).is_ok() {
+        if leaf::load(&self.folder, &self.reached, &self.ca).is_ok() {
             return Ok(false);
         }
-        let new = leaf::make(&self.folder, &self.extra_names, &self.issuer, &self.ca)?;
+        let new = leaf::make(&self.folder, &self.reached, &self.issuer, &self.ca)?;
         self.leaf.set_made(new);
         Ok(true)
     }
@@ -207,8 +216,16 @@ impl Tls {
     pub fn shown(&self) -> anyhow::Result<CertificateView> {
         match self.leaf.own() {
             Some(own) => own::view(&own, true),
-            None => own::view(&self.leaf.made(), false),
+            None => {
+                let view = own::view(&self.leaf.made(), false)?;
+                let warning = self.own_problem.read().unwrap_or_else(PoisonError::into_inner).clone();
+                Ok(CertificateView { warning, ..view })
+            }
         }
+    }
+
+    fn own_is_settled(&self) {
+        self.own_problem.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Gives browsers the certificate of `form`, which [`own::check`] has read, on new connections and after a restart.
@@ -219,6 +236,7 @@ impl Tls {
         let view = own::view(&certified, true)?;
         own::keep(&self.folder, form)?;
         self.leaf.set_own(Some(certified));
+        self.own_is_settled();
         Ok(view)
     }
 
@@ -229,6 +247,7 @@ impl Tls {
     pub fn forget_own(&self) -> anyhow::Result<bool> {
         let was = own::forget(&self.folder)?;
         self.leaf.set_own(None);
+        self.own_is_settled();
         Ok(was)
     }
 

@@ -15,6 +15,8 @@ mod checks;
 mod cluster;
 #[path = "namespaces/commands.rs"]
 mod commands;
+#[path = "namespaces/console.rs"]
+mod console;
 #[path = "namespaces/crashes.rs"]
 mod crashes;
 #[path = "namespaces/data.rs"]
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         crashes::SCENARIOS,
         links::SCENARIOS,
         serverless::SCENARIOS,
+        console::SCENARIOS,
         boots::SCENARIOS,
         journal::SCENARIOS,
         data::SCENARIOS,

@@ -7,7 +7,7 @@ use crate::components::shell::{AppShell, PageHead};
 use crate::language::t;
 use crate::live;
 use crate::pages::{
-    advanced, cluster, configuration, control, login, monitoring, support, troubleshooting, users, wizard,
+    advanced, cluster, configuration, control, login, monitoring, settings, support, troubleshooting, users, wizard,
 };
 use crate::rules::tone::Tone;
 use crate::store::Console;
@@ -100,6 +100,7 @@ fn Screens() -> impl IntoView {
                 <Route path=path!("/advanced") view=advanced::AdvancedPage />
                 <Route path=path!("/troubleshooting") view=troubleshooting::TroubleshootingPage />
                 <Route path=path!("/users") view=users::UsersPage />
+                <Route path=path!("/settings") view=settings::SettingsPage />
                 <Route path=path!("/support") view=support::SupportPage />
             </Routes>
         </AppShell>

@@ -4,11 +4,12 @@ use crate::language::tf;
 use gloo_net::http::{Method, RequestBuilder, Response};
 use holdfast_api::agent::{ChecksSwitch, LogKind, LogPage, ModuleCommand};
 use holdfast_api::console::{
-    ApiTokenView, CatalogueEntry, ChecksForm, ClusterForm, CommandForm, ConfigureForm, EnrolForm, FilesForm, FilesView,
-    Login, MadeApiToken, ModuleView, NewApiToken, NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView,
-    ProbeForm, ProbeView, ProcessesView, RegisterView, RestoreForm, SessionInfo, SessionView, SettingsForm,
-    SettingsView, Setup, SnapshotForm, SnapshotView, TaskStarted, TokenForm, TokenView, UserChange, UserView,
-    ValidateForm, ValidateView, VersionView,
+    ApiTokenView, CatalogueEntry, CertificateForm, CertificateView, ChecksForm, ClusterForm, ClusterVersionView,
+    CommandForm, ConfigureForm, EnrolForm, FilesForm, FilesView, Login, MadeApiToken, ModuleView, NewApiToken,
+    NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView,
+    RegisterView, RestoreForm, Retention, ServerSettings, SessionInfo, SessionView, SettingsForm, SettingsView, Setup,
+    SnapshotForm, SnapshotView, TaskStarted, TokenForm, TokenView, UserChange, UserView, ValidateForm, ValidateView,
+    VersionView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::{FieldProblem, Problem};
@@ -84,6 +85,22 @@ pub async fn setup(form: &Setup) -> Answer<SessionView> {
 /// Saves the cluster and pushes it.
 pub async fn save_cluster(form: &ClusterForm) -> Answer<TaskStarted> {
     send(Method::PUT, "/cluster", form).await
+}
+
+/// The versions of the cluster, newest first.
+pub async fn cluster_versions() -> Answer<Vec<VersionView>> {
+    get("/cluster/versions").await
+}
+
+/// A version of the cluster, and what differs from version `against`, or from the one before.
+pub async fn cluster_version(version: u64, against: Option<u64>) -> Answer<ClusterVersionView> {
+    let against = against.map(|against| format!("?against={against}")).unwrap_or_default();
+    get(&format!("/cluster/versions/{version}{against}")).await
+}
+
+/// Saves an old version of the cluster again as the newest and pushes it.
+pub async fn restore_cluster(form: &RestoreForm) -> Answer<TaskStarted> {
+    send(Method::POST, "/cluster/restore", form).await
 }
 
 /// Looks who answers at an address.
@@ -242,6 +259,26 @@ pub async fn change_password(form: &PasswordForm) -> Answer<()> {
     let request = RequestBuilder::new(&format!("{BASE}/session/password")).method(Method::PUT).json(form);
     let response = request.map_err(unreached)?.send().await.map_err(unreached)?;
     accepted(response).await.map(|_| ())
+}
+
+/// The server's settings.
+pub async fn server_settings() -> Answer<ServerSettings> {
+    get("/settings").await
+}
+
+/// Gives browsers a certificate of one's own.
+pub async fn set_certificate(form: &CertificateForm) -> Answer<CertificateView> {
+    send(Method::PUT, "/settings/certificate", form).await
+}
+
+/// Goes back to the certificate of the server's own authority.
+pub async fn remove_certificate() -> Answer<CertificateView> {
+    send(Method::DELETE, "/settings/certificate", &()).await
+}
+
+/// Says what is kept, and how long.
+pub async fn set_retention(form: &Retention) -> Answer<Retention> {
+    send(Method::PUT, "/settings/retention", form).await
 }
 
 /// The sessions.

@@ -106,6 +106,11 @@ pub fn download(href: &str, name: &str) {
     }
 }
 
+/// The text of a file; none if it cannot be read.
+pub async fn text_of(file: &web_sys::File) -> Option<String> {
+    wasm_bindgen_futures::JsFuture::from(file.text()).await.ok()?.as_string()
+}
+
 /// Removes the element with this id.
 pub fn remove_element(id: &str) {
     let element =

@@ -13,10 +13,20 @@ pub const VALUE_MAX: usize = 128;
 /// Values kept of each resource, the present one included.
 pub const VALUES_MAX: usize = 32;
 
+/// What a primary's application writes, in KiB per second.
+pub const REPLICATION: &str = "rfs.rep_bandwidth";
+/// What comes from the peer's data plane, in KiB per second.
+pub const INCOMING: &str = "rfs.netin_bandwidth";
+/// What goes to the peer's data plane, in KiB per second.
+pub const OUTGOING: &str = "rfs.netout_bandwidth";
+
 /// Classes of which only the module itself speaks.
 const OWN_CLASSES: [&str; 3] = ["state", "heartbeat", "heart"];
 /// Resources of which only the module itself speaks; the last is the witness's word, not a checker's.
-const OWN_NAMES: [&str; 9] = [
+const OWN_NAMES: [&str; 12] = [
+    REPLICATION,
+    INCOMING,
+    OUTGOING,
     "usersetting.boot",
     "usersetting.failover",
     "rfs.uptodate",
@@ -170,7 +180,14 @@ mod tests {
 
     #[test]
     fn what_the_module_says_itself_cannot_be_set_from_outside() {
-        for name in ["state.local", "rfs.uptodate", "heart.maxloop", "heartbeat.flow", "splitbrain.uptodate"] {
+        for name in [
+            "state.local",
+            "rfs.uptodate",
+            "rfs.netin_bandwidth",
+            "heart.maxloop",
+            "heartbeat.flow",
+            "splitbrain.uptodate",
+        ] {
             assert!(check_foreign(name, &Up).is_err(), "{name}");
         }
         assert!(check_foreign("custom.web", &Up).is_ok());

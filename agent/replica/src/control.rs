@@ -211,6 +211,12 @@ pub struct Stats {
     pub ack_p99_us: u64,
     /// Changes whose answer is held back now, waiting for the peer or for a decision.
     pub held_back: u64,
+    /// Bytes on the wire to the peer, encryption, resync and acknowledgements included.
+    #[serde(default)]
+    pub sent_per_s: u64,
+    /// The same from the peer.
+    #[serde(default)]
+    pub received_per_s: u64,
 }
 
 /// Why a control message could not be sent or understood.

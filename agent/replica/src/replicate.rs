@@ -1,6 +1,6 @@
 //! Where `front` and `stream` meet: a change is submitted, applied locally, and answered when it is safe.
 
-use crate::op::Op;
+use crate::op::{FileId, Op};
 
 /// What becomes of a submitted change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,4 +41,10 @@ pub trait Replicate: Send + Sync + 'static {
     /// Whether `id` was bound (or created) in the present session; if not, the front submits [`Op::Bind`] first. The
     /// number changes with each session and is 0 while nobody follows (nothing needs binding).
     fn session(&self) -> u64;
+
+    /// Whether the object was made in the present session: the peer has had it, by all its names, from its first moment.
+    fn is_fresh(&self, id: FileId) -> bool {
+        let _ = id;
+        false
+    }
 }

@@ -102,6 +102,7 @@ pub(crate) fn run(serve: &Serve, attached: Attached, opening: Opening) {
         Ok(workers) => workers,
         Err(error) => {
             count.stop();
+            inodes.watch_touched(false);
             let text =
                 format!("cannot start the threads of the resync: {error}; too many processes run on the primary");
             return sender.lose(attached.epoch, &text);
@@ -110,6 +111,8 @@ pub(crate) fn run(serve: &Serve, attached: Attached, opening: Opening) {
     let marks = marks::Marks::new(limits.mark_period, (attached.session, base), since);
     let mut walk = walk::Walk::new(hands, (workers, limits.threads), report, marks);
     let result = walk.all(attached.session, plan);
+    // Also if it was interrupted: what was moved is nobody's concern then.
+    inodes.watch_touched(false);
     walk.report().count.stop();
     // Only counts: nothing depends on how it ended.
     let _ = counting.join();

@@ -7,7 +7,7 @@ mod channel;
 mod patience;
 pub mod pin;
 
-pub use channel::{Channel, Inbox};
+pub use channel::{Channel, Inbox, take_traffic};
 
 use rustix::net::sockopt;
 use rustls::pki_types::pem::PemObject;

@@ -109,6 +109,17 @@ impl Nodes {
         let found = compare_trees_with(&self.data(1), &self.data(2), Compare { stamped_times: false }).unwrap();
         found.iter().map(ToString::to_string).collect()
     }
+
+    /// What differs between the files themselves, below the mounts, after both ended in order.
+    fn differences_of(&self, primary: &mut Replica, secondary: &mut Replica) -> Vec<String> {
+        primary.command(C::Release { abort: false });
+        primary.expect_event(E::Released);
+        secondary.command(C::Fence);
+        secondary.expect_event(E::Fenced);
+        secondary.command(C::Release { abort: false });
+        secondary.expect_event(E::Released);
+        self.differences()
+    }
 }
 
 fn make_key(folder: &Path, name: &str) -> String {
@@ -318,15 +329,7 @@ fn every_write_survives_the_death_of_the_primary() {
     let mut one = nodes.start(1);
     follow(&mut two, &mut one, 8, SECOND);
     fill(&nodes.data(2), 300, 320);
-    two.command(C::Release { abort: false });
-    two.expect_event(E::Released);
-    one.command(C::Fence);
-    one.expect_event(E::Fenced);
-    one.command(C::Release { abort: false });
-    one.expect_event(E::Released);
-    assert_eq!(nodes.differences(), Vec::<String>::new());
-    one.close();
-    two.close();
+    release_both(&nodes, two, one);
 }
 
 /// Number of the journal in force: one more with each pairing begun, and with each saved.
@@ -386,13 +389,8 @@ fn weight(nodes: &Nodes) {
 }
 
 fn release_both(nodes: &Nodes, mut primary: Replica, mut secondary: Replica) {
-    primary.command(C::Release { abort: false });
-    primary.expect_event(E::Released);
-    secondary.command(C::Fence);
-    secondary.expect_event(E::Fenced);
-    secondary.command(C::Release { abort: false });
-    secondary.expect_event(E::Released);
-    assert_eq!(nodes.differences(), Vec::<String>::new());
+    let differences = nodes.differences_of(&mut primary, &mut secondary);
+    assert_eq!(differences, Vec::<String>::new());
     primary.close();
     secondary.close();
 }

@@ -3,29 +3,10 @@
 use super::Agent;
 use crate::engine::ToEngine;
 use anyhow::{Context, Result, anyhow};
+use holdfast_api::agent::AsideCopy;
 use holdfast_replica::control::VerifyReport;
 use holdfast_replica::setaside;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-
-/// What was set aside of a copy that diverged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AsideCopy {
-    /// Its name.
-    pub id: String,
-    /// Number of the node whose copy it was.
-    pub node: u16,
-    /// Generation of that copy.
-    pub generation: String,
-    /// When, in milliseconds since 1970.
-    pub unix_ms: u64,
-    /// Files and other objects.
-    pub entries: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The folder: `files` holds them by their paths, `manifest.json` tells each.
-    pub folder: String,
-}
 
 impl Agent {
     /// Begins a comparison of both copies, or tells how far it is. `Err(peer)` in the inner result: this node is not the
@@ -66,6 +47,7 @@ impl Agent {
             unix_ms: manifest.unix_ms,
             entries: manifest.entries.len() as u64,
             bytes: manifest.bytes,
+            whole: manifest.whole,
             folder: setaside::folder(&state).join(&manifest.id).display().to_string(),
             id: manifest.id,
         };

@@ -1,9 +1,14 @@
 //! What was set aside of a diverged copy as one zip, to be carried elsewhere: every file by its path, and the manifest.
 
+mod download;
+
+pub(super) use download::Downloads;
+
 use super::Agent;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use holdfast_replica::setaside;
 use std::fs::File;
+use std::io::{Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -37,7 +42,7 @@ fn write_zip(folder: &Path, target: &Path) -> Result<u64> {
     let shown = target.display();
     let file = File::options().write(true).create_new(true).mode(0o600).open(target);
     let file = file.with_context(|| format!("{shown} cannot be made: choose a path that does not exist yet"))?;
-    let packed = pack(folder, file).and_then(|(file, files)| {
+    let packed = pack(folder, ZipWriter::new(file)).and_then(|(file, files)| {
         file.sync_all()?;
         Ok(files)
     });
@@ -47,8 +52,8 @@ fn write_zip(folder: &Path, target: &Path) -> Result<u64> {
     })
 }
 
-fn pack(folder: &Path, file: File) -> Result<(File, u64)> {
-    let mut writer = ZipWriter::new(file);
+/// Packs the folder; the writer's inside, and the number of files.
+fn pack<W: Write + Seek>(folder: &Path, mut writer: ZipWriter<W>) -> Result<(W, u64)> {
     let (mut pending, mut files) = (vec![folder.to_owned()], 0);
     while let Some(path) = pending.pop() {
         let failed = || path.display().to_string();

@@ -53,10 +53,6 @@ const ABSENT: &[(&[&str], &str)] = &[
         &["rfssync"],
         "whatever may differ is compared by itself, and only what differs travels; after a copy made by other means (a restored backup, a disk carried over) order `holdfast second fullsync`: everything is compared, and again only what differs travels",
     ),
-    (
-        &["secondforce"],
-        "a resync compares whatever may differ, so no date is needed: `holdfast second`, or `holdfast second fullsync` to compare everything",
-    ),
     (&["swap", "nosync"], "a swap between nodes in sync copies nothing anyway: `holdfast swap`"),
     (&["lock"], "cluster configurations have versions and an older one is refused: there is nothing to lock"),
     (&["unlock"], "cluster configurations have versions and an older one is refused: there is nothing to unlock"),

@@ -34,6 +34,8 @@ pub(super) fn verb(client: &mut Client, verb: Verb) -> Result<u8> {
         Verb::Primforce(control) => command(client, control, ModuleCommand::PrimForce)?,
         Verb::Second { control, sync: None } => command(client, control, ModuleCommand::Second)?,
         Verb::Second { control, .. } => command(client, control, ModuleCommand::SecondFullSync)?,
+        // A copy that is equal costs only its reading; one that is trusted to be equal could be another.
+        Verb::Secondforce { control, .. } => command(client, control, ModuleCommand::SecondFullSync)?,
         Verb::Failover { module, value } => {
             let kind = if value == "on" { ModuleCommand::FailoverOn } else { ModuleCommand::FailoverOff };
             command(client, Control { module, identity: None }, kind)?;

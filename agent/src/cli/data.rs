@@ -2,11 +2,11 @@
 
 use super::verbs::Module;
 use super::{DONE, REFUSED, done, show, unexpected};
-use crate::agent::data::AsideCopy;
 use crate::control::client::Client;
 use crate::control::{Answer, Request};
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use holdfast_api::agent::AsideCopy;
 use holdfast_replica::control::VerifyReport;
 use std::io::Write;
 use std::path::PathBuf;

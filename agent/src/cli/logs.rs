@@ -4,10 +4,12 @@ use super::verbs::Module;
 use super::{show, unexpected};
 use crate::control::client::Client;
 use crate::control::{Answer, Request};
-use crate::logs::is_verbose;
+use crate::logs::SHOWN_LEVELS;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use holdfast_api::agent::{LOG_LINES_MAX, LogKind, LogPage};
+use holdfast_api::agent::{LOG_LINES_MAX, LogKind, LogPage, LogWanted};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,23 +83,28 @@ impl View {
         if self.app { LogKind::Application } else { LogKind::Module }
     }
 
-    /// A page with only the lines that are shown; positions are those of the whole page.
-    fn page(&self, client: &mut Client, from: Option<u64>, limit: u32) -> Result<LogPage> {
-        let request = Request::Log { module: self.module.module.clone(), which: self.which(), from, limit };
+    /// A page of the lines that are shown: from a position on, or the last ones (before a position).
+    fn page(&self, client: &mut Client, from: Option<u64>, before: Option<u64>, limit: u32) -> Result<LogPage> {
+        // Lines of the application log have no level.
+        let levels = if self.all || self.app { "" } else { SHOWN_LEVELS };
+        let wanted = LogWanted { from, before, limit, levels: levels.to_owned(), holding: String::new() };
+        let request = Request::Log { module: self.module.module.clone(), which: self.which(), wanted };
         match client.ask(request)? {
-            Answer::Log { mut page } => {
-                page.lines.retain(|line| self.all || !is_verbose(&line.level));
-                Ok(page)
-            }
+            Answer::Log { page } => Ok(page),
             other => Err(unexpected(other)),
         }
     }
 
-    /// The last lines that are shown, at most so many.
+    /// The last lines that are shown, at most so many and one page.
     fn last(&self, client: &mut Client, lines: u32) -> Result<LogPage> {
-        let mut page = self.page(client, None, if self.all { lines } else { LOG_LINES_MAX })?;
-        let surplus = page.lines.len().saturating_sub(lines as usize);
-        page.lines.drain(..surplus);
+        let limit = lines.min(LOG_LINES_MAX);
+        let mut page = self.page(client, None, None, limit)?;
+        while page.lines.len() < limit as usize && page.start > page.first {
+            let missing = limit - page.lines.len() as u32;
+            let older = self.page(client, None, Some(page.start), missing)?;
+            page.start = older.start;
+            page.lines.splice(0..0, older.lines);
+        }
         Ok(page)
     }
 }
@@ -116,7 +123,7 @@ pub(super) fn run(client: &mut Client, verb: Verb) -> Result<()> {
         Verb::Log { view, lines, json } => show::log(&view.last(client, lines)?, json),
         Verb::Logview { view, lines, json } => follow(client, &view, lines, json),
         Verb::Logsave { view, file } => save(client, &view, &file),
-        Verb::Cmdlog { lines, json } => match client.ask(Request::CommandLog { from: None, limit: lines })? {
+        Verb::Cmdlog { lines, json } => match client.ask(command_log(lines))? {
             Answer::Log { page } => show::log(&page, json),
             other => Err(unexpected(other)),
         },
@@ -130,20 +137,25 @@ fn follow(client: &mut Client, view: &View, lines: u32, json: bool) -> Result<()
         if current.next == current.end {
             std::thread::sleep(FOLLOW_PERIOD);
         }
-        current = view.page(client, Some(current.next), LOG_LINES_MAX)?;
+        current = view.page(client, Some(current.next), None, LOG_LINES_MAX)?;
     }
 }
 
-fn save(client: &mut Client, view: &View, file: &std::path::Path) -> Result<()> {
-    let mut text = String::new();
-    let mut from = 0;
+fn command_log(limit: u32) -> Request {
+    Request::CommandLog { wanted: LogWanted::last(limit) }
+}
+
+fn save(client: &mut Client, view: &View, path: &std::path::Path) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let mut page = view.page(client, Some(0), None, LOG_LINES_MAX)?;
+    let mut file = BufWriter::new(File::create(path).with_context(failed)?);
     loop {
-        let page = view.page(client, Some(from), LOG_LINES_MAX)?;
-        text.extend(page.lines.iter().map(show::log_line));
-        if page.next >= page.end {
-            break;
+        for line in &page.lines {
+            file.write_all(show::log_line(line).as_bytes()).with_context(failed)?;
         }
-        from = page.next;
+        if page.next >= page.end {
+            return file.flush().with_context(failed);
+        }
+        page = view.page(client, Some(page.next), None, LOG_LINES_MAX)?;
     }
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

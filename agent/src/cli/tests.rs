@@ -28,6 +28,8 @@ safekit prim fullsync -m a
 safekit primforce -m a
 safekit second -m a
 safekit second fullsync -m a
+safekit secondforce -d 2026-01-01 -m a
+safekit secondforce -d 2026-01-01T10:20:30Z -m a
 safekit shutdown
 safekit waitstart -m a
 safekit waitstart -m a --timeout 30
@@ -108,7 +110,6 @@ safekit -r boundcmd 5 ls -l";
 
 /// Words that mean nothing here, as long as they are no command.
 const ANSWERED: &str = "\
-safekit secondforce -d 2026-01-01 -m a
 safekit swap nosync -m a
 safekit module genkey -m a
 safekit module delkey -m a

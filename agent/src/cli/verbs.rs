@@ -29,6 +29,17 @@ pub(super) struct Control {
     pub(super) identity: Option<String>,
 }
 
+/// A date as `secondforce` takes it, with a time or without.
+fn a_date(text: &str) -> Result<String, String> {
+    let bare = text.strip_suffix('Z').unwrap_or(text);
+    match bare.parse::<jiff::civil::DateTime>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => {
+            Err("write YYYY-MM-DD, \"YYYY-MM-DD hh:mm:ss\" or YYYY-MM-DDThh:mm:ss, and Z behind it for UTC".to_owned())
+        }
+    }
+}
+
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Verb {
     /// Show what the modules are.
@@ -87,6 +98,15 @@ pub(super) enum Verb {
         /// fullsync: everything is compared, whatever is known of what may differ.
         #[arg(value_parser = ["fullsync"])]
         sync: Option<String>,
+    },
+    /// Start as secondary, whatever the date of the files: everything is compared, and only what differs travels.
+    Secondforce {
+        #[command(flatten)]
+        control: Control,
+        /// YYYY-MM-DD, "YYYY-MM-DD hh:mm:ss" or YYYY-MM-DDThh:mm:ss, with a Z for UTC. Checked only: files older than it are
+        /// compared as well, since that they are equal is nothing to rely on.
+        #[arg(short = 'd', value_name = "DATE", value_parser = a_date)]
+        date: String,
     },
     /// Let a secondary take over by itself, or only by an operator's `prim`; order it on both nodes.
     Failover {

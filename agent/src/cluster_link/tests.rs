@@ -55,6 +55,7 @@ impl Node {
             boot_id_file: dir.join("boot_id"),
             replica_bin: None,
             server: None,
+            keep_set_aside_days: None,
             node_name: Some(format!("node{number}")),
         };
         let agent = Agent::open(options).unwrap();
@@ -271,7 +272,7 @@ async fn module_and_cluster_configuration_are_exported_and_the_actor_is_named_th
     let answer = one.ask("node7", Request::Key).await;
     assert!(matches!(&answer, Answer::Refused { reason } if reason.contains("node1, node2")), "{answer:?}");
     until("node 2 has it in its command log", || async {
-        let lines = two.agent.commands.file().page(None, 50).unwrap().lines;
+        let lines = two.agent.commands.file().page(&holdfast_api::agent::LogWanted::last(50)).unwrap().lines;
         let told = |start: &str, text: &str| lines.iter().any(|l| l.text.starts_with(start) && l.text.contains(text));
         told("START", "config -m web (version 4 of another node) -u admin@node1") && told("END", "configuration 4")
     })

@@ -213,9 +213,9 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
         Request::SetResource { module, name, value } => done(agent.set_resource(&module, &name, &value, actor).await?),
         Request::Checks { module, order } => result(agent.order_checks(&module, order, actor).await),
         Request::Loop { module, order } => result(agent.order_loop(&module, order, actor).await),
-        Request::Log { module, which, from, limit } => {
+        Request::Log { module, which, wanted } => {
             let log = agent.log(&module, which).await?;
-            Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
+            Answer::Log { page: tokio::task::spawn_blocking(move || log.page(&wanted)).await?? }
         }
         Request::Print { module, error, text } => {
             let level = if error { EventLevel::Event } else { EventLevel::Info };
@@ -258,9 +258,9 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
             Answer::ClusterGiven { config: agent.cluster().await.context("this node holds no cluster configuration")? }
         }
         Request::ModuleGive { module } => Answer::ModuleGiven { config: agent.module_config(&module).await? },
-        Request::CommandLog { from, limit } => {
+        Request::CommandLog { wanted } => {
             let log = agent.commands.file();
-            Answer::Log { page: tokio::task::spawn_blocking(move || log.page(from, limit)).await?? }
+            Answer::Log { page: tokio::task::spawn_blocking(move || log.page(&wanted)).await?? }
         }
         Request::Diff { module, start } => difference(agent, &module, start).await?,
         Request::Diverged { module } => Answer::Diverged { copies: agent.set_aside(&module).await? },

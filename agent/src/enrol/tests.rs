@@ -30,6 +30,7 @@ fn options(dir: &std::path::Path, last: u8) -> Options {
         reboot_command: "true".to_owned(),
         replica_bin: None,
         server: None,
+        keep_set_aside_days: None,
         node_name: Some("node7".to_owned()),
     }
 }

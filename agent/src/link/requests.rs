@@ -54,9 +54,18 @@ async fn words(agent: &Agent, request: &Request) -> Option<(String, String)> {
             let words = switched(*which, *on).words().unwrap_or_default();
             (actor.clone(), format!("{words} -m {}", named(*module).await))
         }
+        Request::DeleteSetAside { module, id, actor } => {
+            (actor.clone(), format!("diverged -m {} delete {id}", named(*module).await))
+        }
+        // A download is one act, whatever the number of its pieces.
+        Request::ExportSetAside { module, id, first: true, actor, .. } => {
+            (actor.clone(), format!("diverged -m {} export {id}", named(*module).await))
+        }
         Request::Leave => (server, "cluster deconfig".to_owned()),
         Request::ReadLog { .. }
         | Request::ReadCommandLog { .. }
+        | Request::ListSetAside { .. }
+        | Request::ExportSetAside { .. }
         | Request::InspectPaths { .. }
         | Request::ListProcesses
         | Request::Snapshot { .. } => return None,
@@ -95,14 +104,27 @@ async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
                 Err(reason) => Answer::Refused { reason },
             }
         }
-        Request::ReadCommandLog { from, limit } => {
+        Request::ReadCommandLog { wanted } => {
             let log = agent.commands.file();
-            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
+            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(&wanted)).await??)
         }
-        Request::ReadLog { module, which, from, limit } => {
+        Request::ReadLog { module, which, wanted } => {
             let name = agent.name_of(module).await?;
             let log = agent.log(&name, which).await?;
-            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(from, limit)).await??)
+            Answer::LogPage(tokio::task::spawn_blocking(move || log.page(&wanted)).await??)
+        }
+        Request::ListSetAside { module } => {
+            let name = agent.name_of(module).await?;
+            Answer::SetAside { copies: agent.set_aside(&name).await? }
+        }
+        Request::DeleteSetAside { module, id, .. } => {
+            let name = agent.name_of(module).await?;
+            done(agent.delete_set_aside(&name, &id).await?)
+        }
+        Request::ExportSetAside { module, id, download, first, .. } => {
+            let name = agent.name_of(module).await?;
+            let (bytes, last) = agent.download_set_aside(&name, &id, download, first).await?;
+            Answer::SnapshotChunk { data: STANDARD.encode(bytes), last }
         }
         Request::InspectPaths { paths } => {
             ensure!(paths.len() <= PATHS_MAX, "at most {PATHS_MAX} paths at a time");

@@ -6,12 +6,14 @@
 //! [`REPORT_INTERVAL_MS`]. A report is a level: the whole of what the node is, so a lost one costs nothing. The one
 //! thing an agent asks of the server is the register, and only for modules whose witness it is.
 
+mod aside;
 mod logs;
 mod register;
 mod reports;
 mod requests;
 
-pub use logs::{LOG_LINES_MAX, LogKind, LogLine, LogPage};
+pub use aside::AsideCopy;
+pub use logs::{LOG_LINES_MAX, LogKind, LogLine, LogPage, LogWanted};
 pub use register::{RegisterAnswer, RegisterMatter, RegisterQuestion};
 pub(crate) use reports::finite;
 pub use reports::{

@@ -106,11 +106,24 @@ pub fn add_certificate(tx: &Transaction<'_>, node: NodeId, serial: &[u8], not_af
     Ok(())
 }
 
-/// Notes when and where from a node was heard.
-pub fn seen(tx: &Transaction<'_>, node: NodeId, address: &str, agent_version: &str) -> Outcome<()> {
+/// When, where from and with which version a node was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Which.
+    pub node: NodeId,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// Address.
+    pub address: String,
+    /// Version of its agent.
+    pub agent_version: String,
+}
+
+/// Notes that a node was heard.
+pub fn seen(tx: &Transaction<'_>, heard: &Heard) -> Outcome<()> {
     tx.execute(
         "UPDATE node SET last_seen_ms = ?2, address = ?3, agent_version = ?4 WHERE id = ?1",
-        params![node.0, now_ms(), address, agent_version],
+        params![heard.node.0, heard.at_ms, heard.address, heard.agent_version],
     )?;
     Ok(())
 }

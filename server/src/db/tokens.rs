@@ -1,6 +1,7 @@
 //! Tokens of scripts.
 
 use crate::db::now_ms;
+use crate::db::users::NOTED_MS;
 use crate::db::users::{role_of, role_text};
 use crate::error::{Failure, Outcome};
 use holdfast_api::console::{ApiTokenView, UserRole, UserView};
@@ -52,15 +53,18 @@ pub fn remove(tx: &Transaction<'_>, id: i64) -> Outcome<String> {
     name.ok_or_else(|| Failure::not_found("there is no such token"))
 }
 
-/// Who holds this token, if it stands; notes its use at most once a minute.
-pub fn holder(tx: &Transaction<'_>, hash: &[u8]) -> Outcome<Option<UserView>> {
+/// Whose token this is; and whether its use is to be noted ([`touch`]): at most once a minute.
+pub fn holder(tx: &Transaction<'_>, hash: &[u8]) -> Outcome<Option<(UserView, bool)>> {
     let found = tx.query_row(&format!("{VIEW} WHERE secret_hash = ?1"), [hash], read).optional()?;
     let Some(token) = found else {
         return Ok(None);
     };
-    let now = now_ms();
-    if now.saturating_sub(token.used_unix_ms) > 60_000 {
-        tx.execute("UPDATE api_token SET used_ms = ?2 WHERE id = ?1", params![token.id, now])?;
-    }
-    Ok(Some(UserView { name: format!("{} (token)", token.name), role: token.role }))
+    let stale = now_ms().saturating_sub(token.used_unix_ms) > NOTED_MS;
+    Ok(Some((UserView { name: format!("{} (token)", token.name), role: token.role }, stale)))
+}
+
+/// Notes that a token is used now.
+pub fn touch(tx: &Transaction<'_>, hash: &[u8]) -> Outcome<()> {
+    tx.execute("UPDATE api_token SET used_ms = ?2 WHERE secret_hash = ?1", params![hash, now_ms()])?;
+    Ok(())
 }

@@ -5,6 +5,8 @@ use crate::error::{Failure, Outcome};
 use holdfast_api::console::{SessionInfo, UserRole, UserView};
 use rusqlite::{OptionalExtension, Transaction, params};
 
+/// A use is noted again after this long.
+pub const NOTED_MS: u64 = 60_000;
 /// A session not used for this long ends.
 pub const IDLE_MS: u64 = 12 * 3_600_000;
 /// A session ends this long after login, used or not.
@@ -172,8 +174,8 @@ pub fn begin_session(tx: &Transaction<'_>, user: i64, token_hash: &[u8]) -> Outc
     })?)
 }
 
-/// Who this session is, if it stands; notes its use at most once a minute.
-pub fn session(tx: &Transaction<'_>, token_hash: &[u8]) -> Outcome<Option<UserView>> {
+/// Who this session is, if it stands; and whether its use is to be noted ([`touch_session`]): at most once a minute.
+pub fn session(tx: &Transaction<'_>, token_hash: &[u8]) -> Outcome<Option<(UserView, bool)>> {
     let now = now_ms();
     let row = tx
         .query_row(
@@ -186,10 +188,13 @@ pub fn session(tx: &Transaction<'_>, token_hash: &[u8]) -> Outcome<Option<UserVi
     let Some((name, role, used)) = row else {
         return Ok(None);
     };
-    if now.saturating_sub(used) > 60_000 {
-        tx.execute("UPDATE session SET last_used_ms = ?2 WHERE token_hash = ?1", params![token_hash, now])?;
-    }
-    Ok(Some(UserView { name, role: role_of(&role) }))
+    Ok(Some((UserView { name, role: role_of(&role) }, now.saturating_sub(used) > NOTED_MS)))
+}
+
+/// Notes that a session is used now.
+pub fn touch_session(tx: &Transaction<'_>, token_hash: &[u8]) -> Outcome<()> {
+    tx.execute("UPDATE session SET last_used_ms = ?2 WHERE token_hash = ?1", params![token_hash, now_ms()])?;
+    Ok(())
 }
 
 /// Ends a session.

@@ -26,7 +26,7 @@ pub async fn view(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Cluster
 /// All versions, newest first.
 #[utoipa::path(get, path = "/api/v1/cluster/versions", tag = "cluster", responses((status = 200, body = Vec<VersionView>)))]
 pub async fn versions(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<Vec<VersionView>>> {
-    Ok(axum::Json(app.db.call(db::cluster::versions).await?))
+    Ok(axum::Json(app.db.read(db::cluster::versions).await?))
 }
 
 /// Saves a new version and pushes it to its nodes.
@@ -76,7 +76,7 @@ pub async fn restore(
     Admin(user): Admin,
     Json(form): Json<RestoreForm>,
 ) -> Outcome<Response> {
-    let old = app.db.call(move |tx| Ok(db::cluster::get(tx, form.version)?.view())).await?;
+    let old = app.db.read(move |tx| Ok(db::cluster::get(tx, form.version)?.view())).await?;
     apply(&app, &user.name, old.form(form.expected_version), Some(form.version)).await
 }
 

@@ -41,7 +41,7 @@ pub async fn list(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Vec<Mod
 #[utoipa::path(get, path = "/api/v1/modules/{id}", tag = "modules", params(("id" = u16, Path)), responses(
     (status = 200, body = ModuleView), (status = 404, body = Problem)))]
 pub async fn get(State(app): State<Arc<App>>, _: Monitor, In(id): In<ModuleId>) -> Outcome<axum::Json<ModuleView>> {
-    Ok(axum::Json(app.db.call(move |tx| db::modules::get(tx, id)).await?))
+    Ok(axum::Json(app.db.read(move |tx| db::modules::get(tx, id)).await?))
 }
 
 async fn add(app: &App, name: String, template: String, package: &Package, author: String) -> Outcome<Response> {
@@ -131,7 +131,7 @@ pub struct VersionQuery {
 pub async fn load(app: &App, id: ModuleId, version: Option<u64>) -> Outcome<(ModuleView, u64, Package)> {
     let (module, version, bytes) = app
         .db
-        .call(move |tx| {
+        .read(move |tx| {
             let module = db::modules::get(tx, id)?;
             let version = version.unwrap_or(module.version);
             let bytes = db::modules::package(tx, id, version)?;
@@ -217,7 +217,7 @@ pub async fn save_settings(
         app.reload().await?;
     }
     if new == package {
-        return Ok(axum::Json(app.db.call(move |tx| db::modules::get(tx, id)).await?));
+        return Ok(axum::Json(app.db.read(move |tx| db::modules::get(tx, id)).await?));
     }
     Ok(axum::Json(save(&app, id, version, &new, &user.name, "settings".into()).await?))
 }
@@ -313,7 +313,7 @@ pub async fn versions(
 ) -> Outcome<axum::Json<Vec<VersionView>>> {
     let versions = app
         .db
-        .call(move |tx| {
+        .read(move |tx| {
             db::modules::get(tx, id)?;
             db::modules::versions(tx, id)
         })

@@ -41,7 +41,7 @@ pub fn name_of(app: &App, id: NodeId) -> Outcome<String> {
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", responses((status = 200, body = Vec<NodeView>)))]
 pub async fn list(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Vec<NodeView>> {
     let (desired, all) = (app.desired(), app.hub.all());
-    axum::Json(desired.nodes.iter().map(|node| node_view(&app, &desired, &all, node.id)).collect())
+    axum::Json(desired.nodes.iter().map(|node| node_view(&desired, &all, node.id)).collect())
 }
 
 /// Looks who is at an address: name, version, key, each step with its cure. Costs no attempt.
@@ -57,7 +57,7 @@ pub async fn probe(_: Admin, Json(form): Json<ProbeForm>) -> Outcome<axum::Json<
     (status = 502, body = Problem)))]
 pub async fn enrol(State(app): State<Arc<App>>, Admin(user): Admin, Json(form): Json<EnrolForm>) -> Outcome<Response> {
     let id = enrol::enrol(&app, &form, &user.name).await?;
-    let view = node_view(&app, &app.desired(), &app.hub.all(), id);
+    let view = node_view(&app.desired(), &app.hub.all(), id);
     Ok((StatusCode::CREATED, axum::Json(view)).into_response())
 }
 
@@ -215,7 +215,7 @@ pub async fn zip_of(app: &App, user: &str, node: NodeId, module: Option<ModuleId
     let about = match module {
         None => name.clone(),
         Some(id) => {
-            let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+            let module = app.db.read(move |tx| db::modules::get(tx, id)).await?;
             format!("{}_{name}", module.name)
         }
     };

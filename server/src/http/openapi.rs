@@ -1,6 +1,6 @@
 //! Route: the OpenAPI document of all routes.
 
-use crate::http::{cluster, modules, nodes, operate, register, session, settings, snapshots, users};
+use crate::http::{aside, cluster, logs, modules, nodes, operate, register, session, settings, snapshots, users};
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
@@ -62,9 +62,12 @@ use utoipa::OpenApi;
         operate::configure,
         operate::command,
         operate::checks,
-        operate::command_log,
-        operate::log,
-        operate::log_text,
+        logs::command_log,
+        logs::log,
+        logs::log_text,
+        aside::list,
+        aside::remove,
+        aside::download,
         register::view,
         register::arm,
         operate::tasks,

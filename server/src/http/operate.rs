@@ -5,8 +5,7 @@ use crate::auth::{self, Admin, Control, Monitor};
 use crate::db;
 use crate::error::{Failure, Outcome};
 use crate::http::modules::load;
-use crate::http::nodes::name_of;
-use crate::http::{Asked, In, Json, download};
+use crate::http::{In, Json};
 use crate::live::{Live, snapshot};
 use crate::modules as package_of;
 use crate::placement;
@@ -16,19 +15,16 @@ use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use holdfast_api::agent::{Answer, ChecksSwitch, LOG_LINES_MAX, LogKind, LogPage, ModuleCommand, Request};
+use holdfast_api::agent::{Answer, ChecksSwitch, ModuleCommand, Request};
 use holdfast_api::console::{
     AuditLine, ChecksForm, CommandForm, ConfigureForm, LiveSnapshot, TaskNode, TaskStarted, TaskState, TaskView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::Problem;
 use holdfast_api::state::ModuleState;
-use serde::Deserialize;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-const LOG_TIMEOUT: Duration = Duration::from_secs(15);
 /// Scripts may take their 300 s twice.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -196,7 +192,7 @@ pub async fn command(
     In(id): In<ModuleId>,
     Json(form): Json<CommandForm>,
 ) -> Outcome<Response> {
-    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let module = app.db.read(move |tx| db::modules::get(tx, id)).await?;
     if module.desired.is_none() {
         return Err(Failure::conflict(format!("{} is a draft; configure it first", module.name)));
     }
@@ -233,7 +229,7 @@ pub async fn checks(
     In(id): In<ModuleId>,
     Json(form): Json<ChecksForm>,
 ) -> Outcome<Response> {
-    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let module = app.db.read(move |tx| db::modules::get(tx, id)).await?;
     if module.desired.is_none() {
         return Err(Failure::conflict(format!("{} is a draft; configure it first", module.name)));
     }
@@ -256,7 +252,7 @@ pub async fn checks(
 }
 
 /// Who gives an order, as the nodes note it.
-fn actor(user: &str, ends: &Ends) -> String {
+pub fn actor(user: &str, ends: &Ends) -> String {
     format!("{user}@{}", ends.peer.ip().to_canonical())
 }
 
@@ -311,137 +307,6 @@ async fn give(
     Ok(task)
 }
 
-/// Query of a node's command log.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct CommandLogQuery {
-    /// Position to read from; without it, the last `limit` lines.
-    from: Option<u64>,
-    /// Most lines (500 without it, at most 2000).
-    limit: Option<u32>,
-}
-
-/// A page of a node's command log: who asked for what there, and what came of it.
-#[utoipa::path(get, path = "/api/v1/nodes/{id}/commands", tag = "operate", params(("id" = u16, Path), CommandLogQuery),
-    responses((status = 200, body = LogPage), (status = 404, body = Problem), (status = 502, body = Problem)))]
-pub async fn command_log(
-    State(app): State<Arc<App>>,
-    _: Monitor,
-    In(node): In<NodeId>,
-    Asked(query): Asked<CommandLogQuery>,
-) -> Outcome<axum::Json<LogPage>> {
-    let name = name_of(&app, node)?;
-    let limit = query.limit.unwrap_or(500).clamp(1, LOG_LINES_MAX);
-    match app.hub.ask(node, &name, Request::ReadCommandLog { from: query.from, limit }, LOG_TIMEOUT).await? {
-        Answer::LogPage(page) => Ok(axum::Json(page)),
-        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
-    }
-}
-
-/// Query of a log.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct LogQuery {
-    /// `module` or `application`.
-    #[serde(default)]
-    #[param(value_type = String)]
-    which: LogKind,
-    /// Position to read from; without it, the last `limit` lines.
-    from: Option<u64>,
-    /// Most lines (500 without it, at most 2000).
-    limit: Option<u32>,
-}
-
-async fn read_log(
-    app: &App,
-    module: ModuleId,
-    node: NodeId,
-    name: &str,
-    which: LogKind,
-    from: Option<u64>,
-    limit: u32,
-) -> Outcome<LogPage> {
-    let request = Request::ReadLog { module, which, from, limit };
-    match app.hub.ask(node, name, request, LOG_TIMEOUT).await? {
-        Answer::LogPage(page) => Ok(page),
-        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
-    }
-}
-
-/// A page of a module's log on a node.
-#[utoipa::path(get, path = "/api/v1/modules/{id}/nodes/{node}/log", tag = "operate",
-    params(("id" = u16, Path), ("node" = u16, Path), LogQuery), responses((status = 200, body = LogPage),
-    (status = 404, body = Problem), (status = 502, body = Problem)))]
-pub async fn log(
-    State(app): State<Arc<App>>,
-    _: Monitor,
-    In((id, node)): In<(ModuleId, NodeId)>,
-    Asked(query): Asked<LogQuery>,
-) -> Outcome<axum::Json<LogPage>> {
-    let name = name_of(&app, node)?;
-    app.db.call(move |tx| db::modules::get(tx, id)).await?;
-    let limit = query.limit.unwrap_or(500).clamp(1, LOG_LINES_MAX);
-    Ok(axum::Json(read_log(&app, id, node, &name, query.which, query.from, limit).await?))
-}
-
-/// The lines of a page as text.
-fn log_lines(page: &LogPage) -> String {
-    let mut text = String::new();
-    for line in &page.lines {
-        if line.unix_ms > 0 {
-            let stamp = i64::try_from(line.unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-            let stamp = stamp.unwrap_or_default().strftime("%Y-%m-%d %H:%M:%S%.3fZ");
-            let _ = write!(text, "{stamp} ");
-        }
-        if !line.level.is_empty() {
-            let _ = write!(text, "{} ", line.level);
-        }
-        text.push_str(&line.text);
-        text.push('\n');
-    }
-    text
-}
-
-/// A whole log as a text file, streamed from the node.
-#[utoipa::path(get, path = "/api/v1/modules/{id}/nodes/{node}/log.txt", tag = "operate",
-    params(("id" = u16, Path), ("node" = u16, Path), LogQuery), responses((status = 200, content_type = "text/plain"),
-    (status = 404, body = Problem), (status = 502, body = Problem)))]
-pub async fn log_text(
-    State(app): State<Arc<App>>,
-    _: Monitor,
-    In((id, node)): In<(ModuleId, NodeId)>,
-    Asked(query): Asked<LogQuery>,
-) -> Outcome<Response> {
-    let name = name_of(&app, node)?;
-    let module = app.db.call(move |tx| db::modules::get(tx, id)).await?;
-    let which = query.which;
-    // The first page is read before answering, so that a node that is away is a problem and not a broken file.
-    let first = read_log(&app, id, node, &name, which, Some(0), LOG_LINES_MAX).await?;
-    let kind = match which {
-        LogKind::Module => "",
-        LogKind::Application => "_application",
-    };
-    let date = jiff::Timestamp::now().strftime("%Y-%m-%d");
-    let file = format!("{}_{name}{kind}_{date}.txt", module.name);
-    let end = first.end;
-    let pages = futures_util::stream::unfold(Some(first), move |page| {
-        let (app, name) = (Arc::clone(&app), name.clone());
-        async move {
-            let page = page?;
-            let text = log_lines(&page);
-            if page.next >= end || page.lines.is_empty() {
-                return Some((Ok(text), None));
-            }
-            match read_log(&app, id, node, &name, which, Some(page.next), LOG_LINES_MAX).await {
-                Ok(next) if next.next > page.next => Some((Ok(text), Some(next))),
-                Ok(_) => Some((Ok(text), None)),
-                Err(failure) => Some((Err(std::io::Error::other(failure.0.detail)), None)),
-            }
-        }
-    });
-    Ok(download(&file, "text/plain; charset=utf-8", axum::body::Body::from_stream(pages)))
-}
-
 /// Tasks that go on, and the latest ended ones, newest first.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "operate", responses((status = 200, body = Vec<TaskView>)))]
 pub async fn tasks(State(app): State<Arc<App>>, _: Monitor) -> axum::Json<Vec<TaskView>> {
@@ -459,7 +324,7 @@ pub async fn task(State(app): State<Arc<App>>, _: Monitor, In(id): In<u64>) -> O
 /// Who did what: the latest 500 lines, newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "operate", responses((status = 200, body = Vec<AuditLine>)))]
 pub async fn audit(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<Vec<AuditLine>>> {
-    Ok(axum::Json(app.db.call(|tx| db::records::audit_lines(tx, 500)).await?))
+    Ok(axum::Json(app.db.read(|tx| db::records::audit_lines(tx, 500)).await?))
 }
 
 /// The live socket (WebSocket): a full snapshot on connecting, at every change and every few seconds.

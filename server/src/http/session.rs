@@ -17,7 +17,7 @@ use std::sync::Arc;
 async fn session_view(app: &App, user: Option<UserView>) -> Outcome<SessionView> {
     Ok(SessionView {
         user,
-        setup_needed: app.db.call(db::users::none).await?,
+        setup_needed: app.db.read(db::users::none).await?,
         server_version: VERSION.to_owned(),
         console_build: app.console.build(),
         ca_fingerprint: app.tls.ca_fingerprint(),
@@ -31,7 +31,7 @@ pub async fn view(State(app): State<Arc<App>>, headers: HeaderMap) -> Outcome<ax
         None => None,
         Some(token) => {
             let hash = auth::token_hash(token);
-            app.db.call(move |tx| db::users::session(tx, &hash)).await?
+            auth::session_user(&app, hash).await?
         }
     };
     Ok(axum::Json(session_view(&app, user).await?))
@@ -58,7 +58,7 @@ async fn log_in(app: &App, user: i64) -> Outcome<Response> {
 pub async fn login(State(app): State<Arc<App>>, ends: Ends, Json(login): Json<Login>) -> Outcome<Response> {
     app.gate.guess(ends.peer.ip(), &login.user)?;
     let name = login.user.clone();
-    let found = app.db.call(move |tx| db::users::password(tx, &name)).await?;
+    let found = app.db.read(move |tx| db::users::password(tx, &name)).await?;
     let (id, hash) = found.map_or((0, None), |(id, hash)| (id, Some(hash)));
     if !app.gate.verify(login.password, hash).await? {
         let detail = "user or password is wrong";
@@ -116,7 +116,7 @@ pub fn first_admin(tx: &rusqlite::Transaction<'_>, name: &str, hash: &str) -> Ou
 /// The users.
 #[utoipa::path(get, path = "/api/v1/users", tag = "session", responses((status = 200, body = Vec<UserView>)))]
 pub async fn users(State(app): State<Arc<App>>, _: Admin) -> Outcome<axum::Json<Vec<UserView>>> {
-    Ok(axum::Json(app.db.call(db::users::list).await?))
+    Ok(axum::Json(app.db.read(db::users::list).await?))
 }
 
 /// Adds a user.

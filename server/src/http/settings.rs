@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The server's settings.
 #[utoipa::path(get, path = "/api/v1/settings", tag = "settings", responses((status = 200, body = ServerSettings)))]
 pub async fn view(State(app): State<Arc<App>>, _: Monitor) -> Outcome<axum::Json<ServerSettings>> {
-    let retention = app.db.call(db::settings::retention).await?;
+    let retention = app.db.read(db::settings::retention).await?;
     let certificate = app.tls.shown().map_err(Failure::internal)?;
     Ok(axum::Json(ServerSettings { certificate, retention }))
 }
@@ -34,7 +34,7 @@ pub async fn set_certificate(
     // HTTP/2 names the host in the address, HTTP/1.1 in a header.
     let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = uri.authority().map(|authority| authority.as_str()).or(named);
-    let reached = own::reached(host, app.tls.extra_names());
+    let reached = own::reached(host, app.tls.reached());
     let certified = own::check(&form, &reached).map_err(Failure::invalid)?;
     let view = app.tls.set_own(&form, certified).map_err(Failure::internal)?;
     let text = format!("gave the console the certificate of {} (SHA-256 {})", view.subject, view.fingerprint);
@@ -89,7 +89,7 @@ pub async fn set_retention(
 pub async fn sweep(app: &App) -> Outcome<()> {
     let now = db::now_ms();
     let before = move |days: u32| (days > 0).then(|| now.saturating_sub(u64::from(days) * 86_400_000));
-    let retention = app.db.call(db::settings::retention).await?;
+    let retention = app.db.read(db::settings::retention).await?;
     if let Some(before) = before(retention.audit_days) {
         app.db.call(move |tx| db::records::forget_audit(tx, before)).await?;
     }

@@ -28,10 +28,10 @@ pub async fn make(
 ) -> Outcome<Response> {
     let nodes = targets(&app, &form.nodes)?;
     let about = match form.module {
-        Some(id) => app.db.call(move |tx| db::modules::get(tx, id)).await?.name,
+        Some(id) => app.db.read(move |tx| db::modules::get(tx, id)).await?.name,
         None => "the nodes".to_owned(),
     };
-    let most = app.db.call(db::settings::retention).await?.snapshots;
+    let most = app.db.read(db::settings::retention).await?.snapshots;
     if found(&app).await?.len() + nodes.len() > most as usize {
         return Err(Failure::conflict(format!(
             "the server keeps at most {most} snapshots: delete old ones first, or let it keep more (Settings)"

@@ -58,7 +58,7 @@ pub async fn password(
     let own = auth::token_of(&headers).map(auth::token_hash).ok_or_else(Failure::unauthorized)?;
     app.gate.guess(ends.peer.ip(), &user.name)?;
     let name = user.name.clone();
-    let known = app.db.call(move |tx| db::users::password(tx, &name)).await?.map(|(_, hash)| hash);
+    let known = app.db.read(move |tx| db::users::password(tx, &name)).await?.map(|(_, hash)| hash);
     if !app.gate.verify(form.old, known).await? {
         return Err(Failure::field("old", "this is not your password"));
     }
@@ -84,7 +84,7 @@ pub async fn sessions(
     headers: HeaderMap,
 ) -> Outcome<axum::Json<Vec<SessionInfo>>> {
     let own = auth::token_of(&headers).map(auth::token_hash).unwrap_or_default();
-    Ok(axum::Json(app.db.call(move |tx| db::users::sessions(tx, &own)).await?))
+    Ok(axum::Json(app.db.read(move |tx| db::users::sessions(tx, &own)).await?))
 }
 
 /// Ends a session.
@@ -103,7 +103,7 @@ pub async fn end_session(State(app): State<Arc<App>>, Admin(by): Admin, In(id): 
 /// The tokens of scripts.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "users", responses((status = 200, body = Vec<ApiTokenView>)))]
 pub async fn tokens(State(app): State<Arc<App>>, _: Admin) -> Outcome<axum::Json<Vec<ApiTokenView>>> {
-    Ok(axum::Json(app.db.call(db::tokens::list).await?))
+    Ok(axum::Json(app.db.read(db::tokens::list).await?))
 }
 
 /// Makes a token for scripts, which is shown this once: send it as `Authorization: Bearer TOKEN`, without cookie.

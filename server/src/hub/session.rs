@@ -45,7 +45,7 @@ pub async fn upgrade(
     socket: WebSocketUpgrade,
 ) -> Outcome<Response> {
     let fingerprint = certificate.fingerprint.clone();
-    let node = app.db.call(move |tx| db::nodes::by_fingerprint(tx, &fingerprint)).await?;
+    let node = app.db.read(move |tx| db::nodes::by_fingerprint(tx, &fingerprint)).await?;
     let node = node.ok_or_else(|| {
         Failure::forbidden("this node is not enrolled here (any more); open pairing on it and enrol it again")
     })?;
@@ -103,19 +103,14 @@ async fn serve(
         register_life: app.register.life(),
     };
     send(&mut socket, &welcome).await?;
-    let (address, version) = (ends.peer.ip().to_string(), hello.version.clone());
-    app.db.call(move |tx| db::nodes::seen(tx, node.id, &address, &version)).await?;
-    let (handle, queue) = app.hub.begin(node.id, &hello);
-    app.reload().await?;
+    let (handle, queue) = app.hub.begin(node.id, &hello, ends.peer.ip());
+    app.live.changed();
     tracing::info!("{} ({}) is connected from {}", node.name, node.id, ends.peer);
     let outcome = tokio::select! {
         outcome = carry(app, &node, &handle, queue, &mut socket) => outcome,
         () = push(app, &node) => Ok(()),
     };
     app.hub.end(node.id, handle.id);
-    let (address, version) = (ends.peer.ip().to_string(), hello.version);
-    app.db.call(move |tx| db::nodes::seen(tx, node.id, &address, &version)).await?;
-    app.reload().await?;
     outcome
 }
 
@@ -215,8 +210,9 @@ async fn take(
     match serde_json::from_str(text).context("a frame of the agent cannot be read")? {
         FromAgent::Hello(_) => bail!("a second hello came"),
         FromAgent::Report(report) => {
-            app.hub.report(node, report);
-            app.live.changed();
+            if app.hub.report(node, report) {
+                app.live.changed();
+            }
         }
         FromAgent::Answer { id, answer } => {
             let more = matches!(answer, Answer::SnapshotChunk { last: false, .. });
@@ -270,7 +266,7 @@ async fn push_one(app: &Arc<App>, node: &NodeRow, thing: Thing) -> Outcome<Strin
         Thing::Module(id, version) => {
             let (name, package) = app
                 .db
-                .call(move |tx| Ok((db::modules::get(tx, id)?.name, db::modules::package(tx, id, version)?)))
+                .read(move |tx| Ok((db::modules::get(tx, id)?.name, db::modules::package(tx, id, version)?)))
                 .await?;
             let package = base64::engine::general_purpose::STANDARD.encode(package);
             Request::PushModule { config: ModuleConfig { id, name, version, package } }
@@ -288,16 +284,16 @@ fn settle(app: &App, node: NodeId, thing: Thing, outcome: Outcome<String>) {
     app.hub.update(node, |live| {
         live.pushing = None;
         match (&outcome, thing) {
-            (Ok(_), Thing::Cluster(version)) => live.held.cluster = version,
+            (Ok(_), Thing::Cluster(version)) => Arc::make_mut(&mut live.held).cluster = version,
             (Ok(_), Thing::Module(id, version)) => {
                 let name =
                     app.desired().modules.iter().find(|module| module.id == id).map(|module| module.name.clone());
-                live.held.modules.insert(id, (name.unwrap_or_default(), version));
+                Arc::make_mut(&mut live.held).modules.insert(id, (name.unwrap_or_default(), version));
             }
             (Ok(_), Thing::Removal(id)) => {
-                live.held.modules.remove(&id);
+                Arc::make_mut(&mut live.held).modules.remove(&id);
                 if let Some(report) = &mut live.report {
-                    report.modules.retain(|module| module.id != id);
+                    Arc::make_mut(report).modules.retain(|module| module.id != id);
                 }
             }
             (Err(failure), _) => {

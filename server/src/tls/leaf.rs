@@ -1,6 +1,7 @@
 //! The server's certificate: the one its own authority makes, and what browsers and agents are shown.
 
-use super::{names, new_serial, set_validity, write_private};
+use super::names::{self, Names};
+use super::{new_serial, set_validity, write_private};
 use anyhow::{Context, bail};
 use holdfast_api::agent::JOIN_SNI;
 use rcgen::{
@@ -79,7 +80,7 @@ fn certified(leaf: CertificateDer<'static>, ca: &CertificateDer<'static>, key: &
 }
 
 /// The saved certificate; fails, with the reason, if a new one is needed.
-pub fn load(folder: &Path, extra: &[String], ca: &CertificateDer<'static>) -> anyhow::Result<CertifiedKey> {
+pub fn load(folder: &Path, reached: &Names, ca: &CertificateDer<'static>) -> anyhow::Result<CertifiedKey> {
     let pem = std::fs::read_to_string(folder.join("server.pem")).context("there is none yet")?;
     let key = std::fs::read_to_string(folder.join("server.key")).context("its key is missing")?;
     let leaf = CertificateDer::from_pem_slice(pem.as_bytes()).context("server.pem holds no certificate")?;
@@ -91,7 +92,7 @@ pub fn load(folder: &Path, extra: &[String], ca: &CertificateDer<'static>) -> an
         bail!("its end is near");
     }
     let held = held_names(&parsed);
-    if let Some(missing) = names::certificate_names(extra).iter().find(|name| !held.contains(name)) {
+    if let Some(missing) = names::certificate_names(reached).iter().find(|name| !held.contains(name)) {
         bail!("it lacks the name {missing}");
     }
     let leaf = leaf.clone();
@@ -115,14 +116,14 @@ pub fn held_names(certificate: &x509_parser::certificate::X509Certificate<'_>) -
     names.value.general_names.iter().filter_map(text).collect()
 }
 
-/// Makes and saves a certificate for this host's names and addresses and `extra`.
+/// Makes and saves a certificate for the names by which the server is reached.
 pub fn make(
     folder: &Path,
-    extra: &[String],
+    reached: &Names,
     issuer: &Issuer<'static, KeyPair>,
     ca: &CertificateDer<'static>,
 ) -> anyhow::Result<CertifiedKey> {
-    let names = names::certificate_names(extra);
+    let names = names::certificate_names(reached);
     let mut params = CertificateParams::new(names.clone())?;
     set_validity(&mut params, LEAF_DAYS)?;
     params.distinguished_name = DistinguishedName::new();

@@ -4,13 +4,30 @@ use holdfast_api::agent::{AGENT_SNI, JOIN_SNI};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Everything that goes into the certificate: `extra` first, then host name, `localhost` and the host's addresses.
-pub fn certificate_names(extra: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = extra.iter().map(|name| bare_host(name).to_owned()).collect();
-    names.extend(host_name());
-    names.push("localhost".into());
-    names.extend(["127.0.0.1".into(), "::1".into()]);
-    names.extend(addresses().iter().map(IpAddr::to_string));
+/// How the server is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Names and addresses that an administrator gave (also `host:port`), most preferred first.
+    pub given: Vec<String>,
+    /// No others: not this machine's own name and addresses, so that nothing changes on another machine.
+    pub only_given: bool,
+}
+
+impl Names {
+    /// This machine's own name and addresses, as far as they count.
+    pub fn of_machine(&self) -> Vec<String> {
+        if self.only_given {
+            return Vec::new();
+        }
+        host_name().into_iter().chain(addresses().iter().map(IpAddr::to_string)).collect()
+    }
+}
+
+/// Everything that goes into the certificate: the given names first, then `localhost`, and this machine's.
+pub fn certificate_names(reached: &Names) -> Vec<String> {
+    let mut names: Vec<String> = reached.given.iter().map(|name| bare_host(name).to_owned()).collect();
+    names.extend(reached.of_machine());
+    names.extend(["localhost".into(), "127.0.0.1".into(), "::1".into()]);
     names.extend([AGENT_SNI.into(), JOIN_SNI.into()]);
     let mut seen = BTreeSet::new();
     names.retain(|name| holdfast_api::config::check_address(name).is_ok() && seen.insert(name.clone()));
@@ -79,6 +96,16 @@ mod tests {
         let inet6 =
             "fd000000000000000000000000000001 02 40 00 80 eth0\nfe800000000000000000000000000001 02 40 20 80 eth0\n";
         assert_eq!(local_v6(inet6), ["fd00::1".parse::<Ipv6Addr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_server_that_moves_has_the_names_that_were_given_and_no_other() {
+        let given = vec!["192.0.2.10:9453".to_owned(), "console.example.org".to_owned()];
+        let names = certificate_names(&Names { given: given.clone(), only_given: true });
+        let local = ["localhost", "127.0.0.1", "::1", AGENT_SNI, JOIN_SNI];
+        assert_eq!(names, [["192.0.2.10", "console.example.org"].as_slice(), &local].concat());
+        let all = certificate_names(&Names { given, only_given: false });
+        assert!(host_name().is_none_or(|name| all.contains(&name)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A certificate that an administrator gives for browsers: checked before anything is changed, kept in one file.
 
 use super::leaf::held_names;
-use super::{names, sha256_hex, write_private};
+use super::names::{self, Names};
+use super::{sha256_hex, write_private};
 use anyhow::Context;
 use holdfast_api::agent::{AGENT_SNI, JOIN_SNI};
 use holdfast_api::console::{CertificateForm, CertificateView};
@@ -167,10 +168,10 @@ pub fn view(certificate: &CertifiedKey, own: bool) -> anyhow::Result<Certificate
 }
 
 /// Names by which browsers reach this server: the one they use now (`host`), those of the command line, the host's.
-pub fn reached(host: Option<&str>, extra: &[String]) -> Vec<String> {
+pub fn reached(host: Option<&str>, server: &Names) -> Vec<String> {
     let local = ["localhost", "127.0.0.1", "::1", AGENT_SNI, JOIN_SNI];
     let mut found: Vec<String> = host.map(|host| names::bare_host(host).to_owned()).into_iter().collect();
-    found.extend(names::certificate_names(extra).into_iter().filter(|name| !local.contains(&name.as_str())));
+    found.extend(names::certificate_names(server).into_iter().filter(|name| !local.contains(&name.as_str())));
     let mut seen = std::collections::BTreeSet::new();
     found.retain(|name| seen.insert(name.clone()));
     found

@@ -11,13 +11,15 @@ fn request(name: &str) -> (KeyPair, String) {
 #[test]
 fn the_authority_and_the_certificate_are_kept_and_a_new_name_renews() {
     let folder = tempfile::tempdir().unwrap();
-    let first = Tls::open(folder.path(), &[], &[]).unwrap();
+    let first = Tls::open(folder.path(), &Names::default(), &[]).unwrap();
     let pem = std::fs::read(folder.path().join("server.pem")).unwrap();
     assert!(!first.renew().unwrap());
-    let second = Tls::open(folder.path(), &[], &[]).unwrap();
+    let second = Tls::open(folder.path(), &Names::default(), &[]).unwrap();
     assert_eq!(first.ca_pem, second.ca_pem);
     assert_eq!(pem, std::fs::read(folder.path().join("server.pem")).unwrap());
-    let third = Tls::open(folder.path(), &["holdfast.example.org".into()], &[]).unwrap();
+    let third =
+        Tls::open(folder.path(), &Names { given: vec!["holdfast.example.org".into()], ..Names::default() }, &[])
+            .unwrap();
     assert_eq!(first.ca_pem, third.ca_pem);
     assert_ne!(pem, std::fs::read(folder.path().join("server.pem")).unwrap());
 }
@@ -25,7 +27,7 @@ fn the_authority_and_the_certificate_are_kept_and_a_new_name_renews() {
 #[test]
 fn a_lost_certificate_is_made_again_while_running() {
     let folder = tempfile::tempdir().unwrap();
-    let tls = Tls::open(folder.path(), &[], &[]).unwrap();
+    let tls = Tls::open(folder.path(), &Names::default(), &[]).unwrap();
     std::fs::remove_file(folder.path().join("server.pem")).unwrap();
     assert!(tls.renew().unwrap());
 }
@@ -33,7 +35,7 @@ fn a_lost_certificate_is_made_again_while_running() {
 #[test]
 fn a_request_is_signed_for_its_own_key_only() {
     let folder = tempfile::tempdir().unwrap();
-    let tls = Tls::open(folder.path(), &[], &[]).unwrap();
+    let tls = Tls::open(folder.path(), &Names::default(), &[]).unwrap();
     let (_, csr) = request("node1");
     let (signed, fingerprint) = tls.sign_request(&csr, "node1", None).unwrap();
     let certificate = CertificateDer::from_pem_slice(signed.pem.as_bytes()).unwrap();
@@ -47,6 +49,6 @@ fn a_request_is_signed_for_its_own_key_only() {
 #[test]
 fn a_revocation_list_can_be_used() {
     let folder = tempfile::tempdir().unwrap();
-    let tls = Tls::open(folder.path(), &[], &[]).unwrap();
+    let tls = Tls::open(folder.path(), &Names::default(), &[]).unwrap();
     tls.set_revoked(&[(new_serial(), crate::db::now_ms())]).unwrap();
 }

@@ -6,6 +6,7 @@ use holdfast_api::agent::{AGENT_SNI, Answer, FRAME_BYTES_MAX, FromAgent, FromSer
 use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
 use holdfast_server::tls::Tls;
+use holdfast_server::tls::names::Names;
 use hyper::{Method, StatusCode};
 use rcgen::KeyPair;
 use serde_json::json;
@@ -18,7 +19,7 @@ async fn a_foreign_certificate_and_no_certificate_are_refused() {
     let admin = running.admin().await;
     let node = join(&running, &admin, "node1").await;
     let folder = tempfile::tempdir().unwrap();
-    let foreign = Tls::open(folder.path(), &[], &[]).unwrap();
+    let foreign = Tls::open(folder.path(), &Names::default(), &[]).unwrap();
     let (signed, _) = foreign.sign_request(&csr(&node.key, "node1"), "node1", None).unwrap();
     for own in [None, Some((signed.pem.as_str(), &node.key))] {
         let refused = match dial(node.address, AGENT_SNI, tls_config(&node.enrolment.ca, own)).await {

@@ -4,6 +4,7 @@
 
 mod access;
 mod agents;
+mod aside;
 mod cluster;
 mod enrolment;
 mod operation;

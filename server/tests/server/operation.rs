@@ -246,10 +246,10 @@ async fn logs_come_in_pages_and_as_one_file() {
     let serve = tokio::spawn(async move {
         for _ in 0..3 {
             let (id, request) = one.request().await;
-            let Request::ReadLog { from, limit, .. } = request else { panic!("{request:?}") };
-            let from = from.unwrap_or(5000 - u64::from(limit));
-            let next = (from + u64::from(limit)).min(5000);
-            let page = LogPage { first: 0, next, end: 5000, lines: (from..next).map(line).collect() };
+            let Request::ReadLog { wanted, .. } = request else { panic!("{request:?}") };
+            let from = wanted.from.unwrap_or(5000 - u64::from(wanted.limit));
+            let next = (from + u64::from(wanted.limit)).min(5000);
+            let page = LogPage { start: from, next, end: 5000, lines: (from..next).map(line).collect(), first: 0 };
             one.answer(id, Answer::LogPage(page)).await;
         }
         one
@@ -270,6 +270,33 @@ async fn logs_come_in_pages_and_as_one_file() {
     let (id, _) = one.request().await;
     one.answer(id, Answer::LogPage(LogPage { lines: vec![line(1)], ..LogPage::default() })).await;
     assert_eq!(page.await.unwrap()["lines"][0]["text"], "line 1");
+}
+
+#[tokio::test]
+async fn lines_of_a_log_are_chosen_on_the_node_and_a_page_without_any_does_not_end_a_file() {
+    let (_running, admin, mut one, _two) = configured().await;
+    let serve = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for text in ["", "disk is full", ""] {
+            let (id, request) = one.request().await;
+            let Request::ReadLog { wanted, .. } = request else { panic!("{request:?}") };
+            let from = wanted.from.unwrap();
+            let line = LogLine { at: from, unix_ms: 0, level: "W".into(), text: text.to_owned() };
+            let lines = if text.is_empty() { vec![] } else { vec![line] };
+            one.answer(id, Answer::LogPage(LogPage { first: 0, start: from, next: from + 10, end: 30, lines })).await;
+            asked.push(wanted);
+        }
+        asked
+    });
+    let path = "/api/v1/modules/1/nodes/1/log.txt?levels=CW&holding=Disk";
+    let (status, _, text) = admin.raw(admin.request(Method::GET, path).body(Full::default()).unwrap()).await;
+    assert_eq!((status, String::from_utf8(text).unwrap().as_str()), (StatusCode::OK, "W disk is full\n"));
+    let asked = serve.await.unwrap();
+    assert_eq!(asked.iter().map(|wanted| wanted.from).collect::<Vec<_>>(), [Some(0), Some(10), Some(20)]);
+    assert!(asked.iter().all(|wanted| (wanted.levels.as_str(), wanted.holding.as_str()) == ("CW", "Disk")));
+    let path = "/api/v1/modules/1/nodes/1/log?levels=X";
+    let (status, problem) = admin.send(Method::GET, path, json!(null)).await;
+    assert_eq!((status, &problem["errors"][0]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("levels")));
 }
 
 #[tokio::test]

@@ -64,6 +64,27 @@ async fn browsers_get_the_certificate_that_was_given_and_agents_keep_theirs() {
 }
 
 #[tokio::test]
+async fn a_kept_certificate_that_cannot_be_read_is_told_to_consoles_until_it_is_settled() {
+    let running = server().await;
+    let config = holdfast_server::config::Config {
+        listen: running.server.listen,
+        ..crate::support::config(running.folder.path())
+    };
+    let (admin, folder) = (running.admin().await, running.folder);
+    drop(running.server);
+    std::fs::write(folder.path().join("data/pki/own.pem"), "torn").unwrap();
+    let restarted = eventually("the server starts again", || async { start(config.clone()).await.ok() }).await;
+    let told = admin.get("/api/v1/live/snapshot").await["server_problems"].clone();
+    assert!(told[0].as_str().is_some_and(|text| text.contains("own.pem") && text.contains("remove it")), "{told}");
+    let view = admin.get("/api/v1/settings").await["certificate"].clone();
+    assert_eq!((view["own"].as_bool(), &view["warning"]), (Some(false), &told[0]));
+    let (status, _) = admin.send(Method::DELETE, "/api/v1/settings/certificate", json!(null)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(admin.get("/api/v1/live/snapshot").await["server_problems"], json!([]));
+    drop((restarted, folder));
+}
+
+#[tokio::test]
 async fn a_certificate_that_does_not_fit_changes_nothing() {
     let running = server().await;
     let admin = running.admin().await;

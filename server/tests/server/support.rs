@@ -41,6 +41,8 @@ pub fn config(folder: &std::path::Path) -> Config {
         data_dir: folder.join("data"),
         listen: "127.0.0.1:0".parse().unwrap(),
         names: vec![],
+        only_names: false,
+        ready_file: None,
         admin_password_file: None,
         console_dir: None,
     }

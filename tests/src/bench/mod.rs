@@ -1,6 +1,7 @@
 //! Benches: each measures a thing and its baseline in the same run and prints ratios.
 
 mod burden;
+pub mod console;
 pub mod failover;
 pub mod false_failover;
 mod flips;

@@ -13,4 +13,6 @@ pub enum Name {
     Idle,
     /// Whether the shipped heartbeat raises false alarms on a machine that is saturated by other work.
     FalseFailover,
+    /// The management server with 500 nodes in session: reads, reconfiguration, restart, memory.
+    Console,
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use holdfast_tests::bench::{self, Heart, Name, failover, false_failover, idle, replication};
+use holdfast_tests::bench::{self, Heart, Name, console, failover, false_failover, idle, replication};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,6 +49,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let rows = match arguments.name {
         Name::Failover => failover::run(arguments.runs)?,
         Name::Idle => idle::run(heart)?,
+        Name::Console => console::run()?,
         Name::FalseFailover => false_failover::run(arguments.minutes, heart)?,
         Name::Replication => replication::run(&replication::Options {
             rounds: arguments.runs,

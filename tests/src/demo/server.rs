@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,16 +42,44 @@ impl Server {
         let password = random_password()?;
         let file = lab.host(CONSOLE).folder().join("password");
         std::fs::write(&file, format!("{password}\n"))?;
-        let address = SocketAddr::from((lab.network().address(CONSOLE), PORT));
-        let relay = Relay::start(outside, address, lab.network().connector())?;
         run(lab, &file)?;
         let authority = lab.host(CONSOLE).folder().join("data/pki/ca.pem");
-        let tls = wait_for("the server's certificate authority", PATIENCE, || trust(&authority).map(Some))
-            .with_context(|| log(lab))?;
+        Self::attach(lab, outside, lab.network().address(CONSOLE), &authority, &password).with_context(|| log(lab))
+    }
+
+    /// Logs in at the server at an address in the lab, however it was started; `authority` is its `ca.pem`.
+    ///
+    /// # Errors
+    /// It does not answer or does not let us in.
+    pub fn attach(lab: &Lab, outside: SocketAddr, inside: Ipv4Addr, authority: &Path, password: &str) -> Result<Self> {
+        let address = SocketAddr::from((inside, PORT));
         let connect = lab.network().connector();
-        let mut server = Self { address, connect, tls, cookie: None, password, relay };
-        wait_until("the server to let us in", PATIENCE, || server.log_in().map(|()| true)).with_context(|| log(lab))?;
+        let relay = Relay::start(outside, address, Arc::clone(&connect))?;
+        let tls = wait_for("the server's certificate authority", PATIENCE, || trust(authority).map(Some))?;
+        let mut server = Self { address, connect, tls, cookie: None, password: password.to_owned(), relay };
+        wait_until("the server to let us in", PATIENCE, || server.log_in().map(|()| true))?;
         Ok(server)
+    }
+
+    /// The certificate that the server shows (DER); it must be of its authority and for its address.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn certificate(&self) -> Result<Vec<u8>> {
+        let mut stream = self.dial()?;
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        let shown = stream.conn.peer_certificates().and_then(|chain| chain.first());
+        Ok(shown.context("no certificate was shown")?.to_vec())
+    }
+
+    fn dial(&self) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+        let stream = (self.connect)(self.address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let session = ClientConnection::new(Arc::clone(&self.tls), ServerName::from(self.address.ip()))?;
+        Ok(StreamOwned::new(session, stream))
     }
 
     /// Starts the server's program again after it was killed; the session lives on in its database.
@@ -98,10 +126,6 @@ impl Server {
     }
 
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(Vec<(String, String)>, Value)> {
-        let stream = (self.connect)(self.address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        let session = ClientConnection::new(Arc::clone(&self.tls), ServerName::from(self.address.ip()))?;
         let host = self.address.to_string();
         let origin = format!("https://{host}");
         let mut headers = vec![("Host", host.as_str()), ("Origin", origin.as_str()), ("Connection", "close")];
@@ -113,8 +137,7 @@ impl Server {
             headers.push(("Content-Type", "application/json"));
         }
         let path = format!("/api/v1{path}");
-        let response =
-            Client::over(StreamOwned::new(session, stream)).request_with(method, &path, &headers, text.as_bytes())?;
+        let response = Client::over(self.dial()?).request_with(method, &path, &headers, text.as_bytes())?;
         if !(200..300).contains(&response.status) {
             bail!("{method} {path} answered {}: {}", response.status, response.text());
         }
@@ -157,7 +180,15 @@ impl Server {
     /// # Errors
     /// The server or a node refuses.
     pub fn configure(&self, plan: &ModulePlan) -> Result<u64> {
-        let module = self.send("POST", "/modules", &json!({ "template": "mirror.safe", "name": plan.name }))?;
+        self.configure_from("mirror.safe", plan)
+    }
+
+    /// Like [`Server::configure`], from another template.
+    ///
+    /// # Errors
+    /// As [`Server::configure`].
+    pub fn configure_from(&self, template: &str, plan: &ModulePlan) -> Result<u64> {
+        let module = self.send("POST", "/modules", &json!({ "template": template, "name": plan.name }))?;
         let id = module["id"].as_u64().context("no number")?;
         let changes: Vec<Value> =
             plan.files()?.into_iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
@@ -233,7 +264,11 @@ fn trust(file: &Path) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-fn random_password() -> Result<String> {
+/// A password that nobody knows.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn random_password() -> Result<String> {
     let mut bytes = [0; 9];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -63,12 +63,27 @@ struct Running {
     init: i32,
     /// systemd, in process, mount and cgroup namespaces of its own below `init`'s.
     systemd: Option<i32>,
+    /// Devices of the FUSE mounts that it began with: copies of this machine's, somebody else's for as long as it runs
+    /// (a copy keeps its device's number from being given again, even when the original is gone).
+    foreign: Vec<String>,
 }
 
 impl Running {
     /// The first process where the host's programs live: systemd on a host that has it.
     fn first_process(&self) -> i32 {
         self.systemd.unwrap_or(self.init)
+    }
+
+    /// Lines of mountinfo that are FUSE file systems (not the control file system) of the host's own.
+    fn mount_lines(&self) -> Vec<String> {
+        let own = |line: &String| device(line).is_some_and(|device| !self.foreign.iter().any(|other| other == device));
+        fuse_lines(self.first_process()).into_iter().filter(own).collect()
+    }
+
+    /// Connection numbers (minor device numbers) of those.
+    fn fuse_connections(&self) -> Vec<String> {
+        let minor = |line: &String| Some(device(line)?.split_once(':')?.1.to_owned());
+        self.mount_lines().iter().filter_map(minor).collect()
     }
 }
 
@@ -178,7 +193,8 @@ impl Host {
             let up = std::fs::read_to_string(&log)?.matches("up\n").count() >= boots;
             Ok(up.then(|| process::children_of(id).first().map(|child| child.pid)).flatten())
         })?;
-        Ok(Running { unshare, init, systemd: None })
+        let foreign = fuse_lines(init).iter().filter_map(|line| device(line).map(str::to_owned)).collect();
+        Ok(Running { unshare, init, systemd: None, foreign })
     }
 
     /// Ends every process of the host at once; mounts, network and connections end with them.
@@ -186,7 +202,7 @@ impl Host {
         let Some(mut running) = self.running.take() else {
             return Ok(());
         };
-        let mounts = fuse_connections(running.first_process());
+        let mounts = running.fuse_connections();
         let init = Process { pid: running.init, name: "init".into(), words: Vec::new() };
         init.signal(Signal::KILL)?;
         let mut gone = |seconds| {
@@ -325,17 +341,14 @@ impl Host {
         let Some(running) = &self.running else {
             return Vec::new();
         };
-        mount_lines(running.first_process())
-            .iter()
-            .filter_map(|line| Some(line.split_whitespace().nth(4)?.to_owned()))
-            .collect()
+        running.mount_lines().iter().filter_map(|line| Some(line.split_whitespace().nth(4)?.to_owned())).collect()
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(running) = &self.running {
-            abort(&fuse_connections(running.first_process()));
+            abort(&running.fuse_connections());
         }
         if let Err(error) = self.power_off() {
             let _ = writeln!(std::io::stderr(), "{error:#}");
@@ -343,31 +356,18 @@ impl Drop for Host {
     }
 }
 
-/// Lines of mountinfo that are FUSE file systems (not the control file system) of the host's own: it began with a copy of
-/// this machine's mounts, which are somebody else's.
-fn mount_lines(pid: i32) -> Vec<String> {
-    let outside: Vec<String> = fuse_lines("self").iter().filter_map(|line| device(line).map(str::to_owned)).collect();
-    let foreign = |line: &String| device(line).is_some_and(|device| outside.iter().any(|other| other == device));
-    fuse_lines(&pid.to_string()).into_iter().filter(|line| !foreign(line)).collect()
-}
-
 /// Number of the device that a line of mountinfo is about.
 fn device(line: &str) -> Option<&str> {
     line.split_whitespace().nth(2)
 }
 
-fn fuse_lines(process: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+/// Lines of mountinfo that are FUSE file systems (not the control file system), seen by this process.
+fn fuse_lines(pid: i32) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     let is_fuse = |line: &&str| {
         line.split_once(" - ").is_some_and(|(_, rest)| rest.starts_with("fuse ") || rest.starts_with("fuse."))
     };
     text.lines().filter(is_fuse).map(str::to_owned).collect()
-}
-
-/// Connection numbers (minor device numbers) of the FUSE mounts that `pid` sees.
-fn fuse_connections(pid: i32) -> Vec<String> {
-    let minor = |line: &String| Some(device(line)?.split_once(':')?.1.to_owned());
-    mount_lines(pid).iter().filter_map(minor).collect()
 }
 
 fn abort(connections: &[String]) {

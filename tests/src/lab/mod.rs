@@ -20,7 +20,7 @@ pub mod node;
 pub mod package;
 pub mod process;
 pub mod relay;
-mod systemd;
+pub(crate) mod systemd;
 pub mod trees;
 pub mod wait;
 
@@ -31,7 +31,8 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// Programs that hosts find in /opt/holdfast/bin.
-const PROGRAMS: [&str; 5] = ["holdfast-agent", "holdfast-replica", "holdfast", "holdfast-bank", "holdfast-server"];
+pub(crate) const PROGRAMS: [&str; 5] =
+    ["holdfast-agent", "holdfast-replica", "holdfast", "holdfast-bank", "holdfast-server"];
 
 /// Number of the management server's host.
 pub const CONSOLE: u8 = 100;

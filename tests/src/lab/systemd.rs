@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What the tree holds beside the essential packages.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,python3";
 
 /// Changes when the tree has to be made anew.
-const TREE: &str = "debian-tree-1";
+pub(crate) const TREE: &str = "debian-tree-3";
 
 /// Runs inside the host's network, becomes systemd. `$1` the host's folder, `$2` the lab's, `$3` the tree, `$4` the
 /// programs.
@@ -48,16 +48,24 @@ umount -l /.before
 exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init </dev/null
 "#;
 
+/// Where what takes long to make is kept.
+///
+/// # Errors
+/// HOME is not set.
+pub(crate) fn cache_folder() -> Result<PathBuf> {
+    let cache = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+    };
+    Ok(cache.join("holdfast"))
+}
+
 /// The folder of the Debian tree, made if it is not there.
 ///
 /// # Errors
 /// mmdebstrap is missing or failed.
 pub(crate) fn tree() -> Result<PathBuf> {
-    let cache = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
-    };
-    let folder = cache.join("holdfast").join(TREE);
+    let folder = cache_folder()?.join(TREE);
     if folder.join("sbin/init").exists() {
         return Ok(folder);
     }

@@ -4,9 +4,13 @@ use crate::bench::{Bench, Scenario};
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{Lab, LabOptions};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::ffi::CString;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -20,6 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "lab_leaves_nothing_behind_when_killed", run: killed },
     Scenario { name: "lab_cuts_links_one_way_and_both_and_heals_them", run: cuts },
     Scenario { name: "lab_host_comes_back_with_its_disk_and_a_new_boot_id", run: reboots },
+    Scenario { name: "lab_host_does_not_take_a_mount_of_this_machine_for_its_own", run: foreign_mount },
 ];
 
 /// Everything of a lab that could be left: its folder and its processes.
@@ -61,6 +66,26 @@ fn dropped(_: &mut Bench) -> Result<()> {
     ensure!(lab.host(1).shell("hostname")?.trim() == "node1");
     drop(lab);
     traces.demand_none()
+}
+
+/// The mount is gone here while the host lives on with its copy.
+fn foreign_mount(_: &mut Bench) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let device = File::options().read(true).write(true).open("/dev/fuse")?;
+    let data = CString::new(format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd()))?;
+    mount("somebody", folder.path(), "fuse", MountFlags::empty(), data.as_c_str())?;
+    // Nobody answers for it, so whatever looks into it gets an error at once.
+    drop(device);
+    let lab = Lab::new("foreign");
+    unmount(folder.path(), UnmountFlags::DETACH)?;
+    let lab = lab?;
+    let copies = lab.host(1).shell("grep -c ' - fuse somebody ' /proc/self/mountinfo")?;
+    ensure!(copies.trim() == "1", "the host has no copy of the mount: {copies}");
+    for number in lab.numbers() {
+        let mounts = lab.host(number).fuse_mounts();
+        ensure!(!mounts.iter().any(|mount| Path::new(mount) == folder.path()), "taken for its own: {mounts:?}");
+    }
+    Ok(())
 }
 
 fn panicked(_: &mut Bench) -> Result<()> {

@@ -4,7 +4,7 @@ use super::{files, root};
 use std::fs;
 
 /// What is logged, its level, and words of the line.
-const CATALOGUE: [(&str, &str, &str); 22] = [
+const CATALOGUE: [(&str, &str, &str); 37] = [
     ("a person's command", "User", "start by operator"),
     ("a start at boot", "Event", "start by boot"),
     ("an automatic start", "Event", "automatic start after a stopstart"),
@@ -27,6 +27,25 @@ const CATALOGUE: [(&str, &str, &str); 22] = [
     ("the node that stays after both served", "Warning", "this node stays primary"),
     ("the node that gives way after both served", "Error", "both nodes served apart from each other and "),
     ("writes that are held back", "Warning", "writes are held back: "),
+    (
+        "a node that may not be the newest, and what an operator can do",
+        "Warning",
+        ", which has served after this node: start ",
+    ),
+    ("a peer that may be newer and is silent", "Warning", ", which is silent and may have served after this node: "),
+    ("a first start, which needs a choice", "Warning", "an operator to choose the reference: order `prim`"),
+    ("a copy that is no longer complete", "Event", "this copy is inconsistent from then on"),
+    ("a directory whose disk is not mounted", "Warning", ", which must be there before replication starts"),
+    ("a resync that begins", "Event", "resync from it"),
+    ("a resync that has ended", "Event", "resync complete: up to date"),
+    ("a resync that broke", "Info", "to offer a resync again"),
+    ("a peer heard for the first time", "Event", "(was unknown)"),
+    ("a witness that hides", "Warning", "so this node is the isolated one"),
+    ("a register that cannot be asked", "Warning", "the register, which cannot be asked: "),
+    ("addresses taken away until it is sure", "Warning", "the virtual addresses are released until "),
+    ("addresses that are back", "Event", "the virtual addresses are set again"),
+    ("what both served and where it is", "Warning", "set aside in "),
+    ("a machine that stood still", "Warning", "this node did nothing for "),
 ];
 
 #[test]

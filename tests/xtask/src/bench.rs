@@ -44,7 +44,7 @@ fn peers(name: Name) -> Vec<&'static str> {
     match name {
         Name::Failover => install::PEERS.to_vec(),
         Name::Replication => [install::PASSTHROUGH, install::POSTGRESQL].concat(),
-        Name::Idle | Name::FalseFailover => Vec::new(),
+        Name::Idle | Name::FalseFailover | Name::Console => Vec::new(),
     }
 }
 

@@ -9,6 +9,8 @@ use std::process::Command;
 pub const LAB: &[&str] = &["iproute2", "nftables", "procps", "util-linux", "hostname"];
 /// What the tree of the hosts with systemd is made by.
 pub const TREE: &[&str] = &["mmdebstrap"];
+/// What emulated machines are made by.
+pub const MACHINES: &[&str] = &["qemu-system-x86", "busybox-static", "e2fsprogs", "util-linux"];
 /// What the register witness in etcd is tried with.
 pub const ETCD: &[&str] = &["etcd-server"];
 /// What tries the mount as programs do.

@@ -5,7 +5,7 @@ use crate::{bench, build_console, command, demo, install, modules, sim};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,11 +43,22 @@ pub enum Ring {
     Namespaces,
     /// The console in a real browser.
     Browser,
+    /// Emulated machines with Debian's stock kernel (only by name or with --long).
+    Machines,
 }
 
 /// Cheap ones first, so that a slip costs a minute and not twenty.
-const RINGS: [Ring; 8] =
-    [Ring::Fmt, Ring::Clippy, Ring::Tidy, Ring::Unit, Ring::Golden, Ring::Simulation, Ring::Namespaces, Ring::Browser];
+const RINGS: [Ring; 9] = [
+    Ring::Fmt,
+    Ring::Clippy,
+    Ring::Tidy,
+    Ring::Unit,
+    Ring::Golden,
+    Ring::Simulation,
+    Ring::Namespaces,
+    Ring::Browser,
+    Ring::Machines,
+];
 
 /// What became of a ring.
 struct Outcome {
@@ -63,8 +74,7 @@ struct Outcome {
 /// # Errors
 /// None of its own: what goes wrong is a failed ring with its reason.
 pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
-    let wanted: Vec<Ring> =
-        RINGS.into_iter().filter(|ring| arguments.only.is_empty() || arguments.only.contains(ring)).collect();
+    let wanted = wanted(arguments);
     let began = Instant::now();
     let prepared = prepare(root, &wanted).map_err(|error| format!("{error:#}"));
     let mut outcomes = Vec::new();
@@ -84,6 +94,16 @@ pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
     Ok(report(&outcomes, began.elapsed()))
 }
 
+/// Those named; else all, the slowest only in a long run.
+fn wanted(arguments: &TestArguments) -> Vec<Ring> {
+    let asked = |ring: &Ring| match ring {
+        _ if !arguments.only.is_empty() => arguments.only.contains(ring),
+        Ring::Machines => arguments.long,
+        _ => true,
+    };
+    RINGS.into_iter().filter(asked).collect()
+}
+
 /// Builds what several rings share, once and before any of them is timed.
 fn prepare(root: &Path, wanted: &[Ring]) -> Result<()> {
     if !wanted.iter().copied().any(needs_programs) {
@@ -98,7 +118,7 @@ fn prepare(root: &Path, wanted: &[Ring]) -> Result<()> {
 }
 
 fn needs_programs(ring: Ring) -> bool {
-    matches!(ring, Ring::Namespaces | Ring::Browser)
+    matches!(ring, Ring::Namespaces | Ring::Browser | Ring::Machines)
 }
 
 /// What goes on for hours where a ring has more to try.
@@ -107,6 +127,9 @@ fn run_long(root: &Path, ring: Ring, minutes: u64) -> Result<()> {
         Ring::Namespaces => return bench::steady(root),
         Ring::Unit => (sim::program(root, "holdfast-fuzz")?, "fuzz"),
         Ring::Simulation => (sim::program(root, "holdfast-sim")?, "simulation"),
+        Ring::Machines => {
+            return machines(root, &["power", "--rounds", "0", "--for-minutes", &minutes.to_string()], None);
+        }
         _ => return Ok(()),
     };
     let folder = modules::target_directory(root).join("long");
@@ -154,7 +177,34 @@ fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
             install::npm(&root.join("tests/browser"), "The browser ring")?;
             cargo(&["test", "--test", "browser"])
         }
+        Ring::Machines => {
+            install::packages(&[install::MACHINES, install::TREE].concat(), "The machines ring")?;
+            let tests = test_program(root, "holdfast_replica")?;
+            machines(root, &["kernel", &tests.display().to_string()], Some(counts))?;
+            machines(root, &["power"], Some(counts))
+        }
     }
+}
+
+/// Runs something on emulated machines; it goes on where its last run was (target/machines).
+fn machines(root: &Path, words: &[&str], counts: Option<&mut Counts>) -> Result<()> {
+    let mut program = sim::program(root, "holdfast-machines")?;
+    program.arg("--folder").arg(modules::target_directory(root).join("machines")).args(words);
+    match counts {
+        Some(counts) => counted(&mut program, counts),
+        None => command::run(&mut program),
+    }
+}
+
+/// The test program of a library, built if need be.
+fn test_program(root: &Path, library: &str) -> Result<PathBuf> {
+    let words = ["test", "--lib", "--bins", "--test", "replica", "--no-run", "--message-format", "json"];
+    let built = command::cargo(root, &words).stderr(Stdio::inherit()).output()?;
+    let lines = built.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let program = lines
+        .filter(|line: &serde_json::Value| line["target"]["name"] == library && line["profile"]["test"] == true)
+        .find_map(|line| Some(PathBuf::from(line["executable"].as_str()?)));
+    program.with_context(|| format!("cargo built no tests of {library}"))
 }
 
 fn need_root(ring: &str) -> Result<()> {

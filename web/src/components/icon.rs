@@ -33,6 +33,7 @@ pub enum Icon {
     Remove,
     Restart,
     Secondary,
+    Settings,
     Spinner,
     Start,
     Stop,
@@ -50,6 +51,7 @@ impl Icon {
         match self {
             Self::Add => "M12 5v14M5 12h14",
             Self::Alert => "M12 4 3 19.5h18L12 4ZM12 10v4.5M12 17.2v.1",
+            Self::Settings => "M4 7h9M17 7h3M13 4.5v5M4 17h3M11 17h9M11 14.5v5",
             Self::Back => "M19 12H5M11 6l-6 6 6 6",
             Self::Globe => {
                 "M12 3.5a8.5 8.5 0 1 1 0 17 8.5 8.5 0 0 1 0-17ZM3.5 12h17M12 3.5c5 5 5 12 0 17M12 3.5c-5 5-5 12 0 17"

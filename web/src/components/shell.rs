@@ -57,6 +57,7 @@ fn Rail() -> impl IntoView {
                 {rail_link("/troubleshooting", Icon::Wrench, t!("Troubleshooting"))}
                 {rail_link("/support", Icon::Support, t!("Support"))}
                 <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/users", Icon::User, t!("Users"))}</Show>
+                <Show when=move || console.role().may(UserRole::Admin)>{rail_link("/settings", Icon::Settings, t!("Settings"))}</Show>
             </nav>
             <p class="rail-foot">{version}</p>
         </aside>

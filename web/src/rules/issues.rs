@@ -32,7 +32,8 @@ pub struct Issue {
 
 /// Everything that is wrong, worst first. `clock` writes a time of day.
 pub fn issues(snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -> String) -> Vec<Issue> {
-    let mut found = Vec::new();
+    let own = |problem: &String| issue(Tone::Bad, t!("The management server needs attention"), problem, "");
+    let mut found: Vec<Issue> = snapshot.server_problems.iter().map(own).collect();
     for node in snapshot.nodes.iter().filter(|node| node.in_cluster) {
         of_node(node, snapshot, clock, &mut found);
     }
@@ -402,6 +403,7 @@ mod tests {
                 facts: Some(facts),
                 register: None,
             }],
+            server_problems: Vec::new(),
             tasks: Vec::new(),
         }
     }

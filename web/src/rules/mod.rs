@@ -11,6 +11,7 @@ pub mod issues;
 pub mod links;
 pub mod marks;
 pub mod merge;
+pub mod settings;
 pub mod text;
 pub mod tone;
 pub mod witness;

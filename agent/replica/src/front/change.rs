@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLockReadGuard};
 
 use rustix::io::Errno;
 
-use super::inodes::{Inode, OrderGuard, lock_orders};
+use super::inode::{Inode, OrderGuard, lock_orders};
 use super::reply::Reply;
 use super::session::Connection;
 use crate::crash;

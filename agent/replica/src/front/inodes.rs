@@ -11,198 +11,23 @@
 //! inodes.read_at(&child, &mut buffer, offset)?;
 //! ```
 
-use std::fmt;
-use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::inode::{Held, Inode, OrderGuard};
 use super::places::{FIRST_ID, Table, handles_work, identify};
 use super::roots::{DIRECTORIES_MAX, OpenError, RootDirectory, open_root, raise_file_limit, refuse_nested};
 use super::touched::{Touched, TouchedList};
 use super::{lock, wait_read, wait_write};
 use crate::filter::{Filter, join};
-use crate::keep::{Keep, Slot};
+use crate::keep::Keep;
 use crate::op::{FileId, FileKind};
-use crate::tree::{Backing, Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
-
-/// One object of a replicated directory.
-pub struct Inode {
-    id: FileId,
-    kind: FileKind,
-    backing: Arc<Backing>,
-    order: Mutex<()>,
-    bound: AtomicU64,
-    removed: AtomicBool,
-    /// It is this node's own: nothing of it travels.
-    excluded: AtomicBool,
-    /// Who has it open, and whether its modification time has still to be sent.
-    pub(super) use_count: Mutex<UseCount>,
-    /// Where it is kept for the next process, while the kernel knows it.
-    pub(super) slot: Mutex<Option<Slot>>,
-    /// Its descriptor is held for the next process.
-    pub(super) pinned_outside: AtomicBool,
-}
-
-/// Opens of a file through the mount.
-#[derive(Debug, Default)]
-pub(super) struct UseCount {
-    pub(super) opens: u32,
-    pub(super) writers: u32,
-    pub(super) written: bool,
-}
-
-/// The order lock of one object: while it is held nobody else changes it, so what is submitted meanwhile has its place
-/// in the stream. Take several only through [`lock_orders`].
-#[must_use]
-pub struct OrderGuard<'a>(#[allow(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
-
-impl Inode {
-    pub(super) fn new(id: FileId, kind: FileKind, backing: Arc<Backing>, excluded: bool) -> Inode {
-        Inode {
-            id,
-            kind,
-            backing,
-            order: Mutex::new(()),
-            bound: AtomicU64::new(0),
-            removed: AtomicBool::new(false),
-            excluded: AtomicBool::new(excluded),
-            use_count: Mutex::new(UseCount::default()),
-            slot: Mutex::default(),
-            pinned_outside: AtomicBool::new(false),
-        }
-    }
-
-    pub(super) fn mark_removed(&self) {
-        self.removed.store(true, Ordering::Release);
-    }
-
-    pub(super) fn bound_session(&self) -> u64 {
-        self.bound.load(Ordering::Acquire)
-    }
-
-    /// Its id.
-    pub fn id(&self) -> FileId {
-        self.id
-    }
-
-    /// Its kind.
-    pub fn kind(&self) -> FileKind {
-        self.kind
-    }
-
-    /// Takes the order lock. Hold it briefly (one extent, one directory page): the application's writes wait for it.
-    pub fn lock_order(&self) -> OrderGuard<'_> {
-        OrderGuard(lock(&self.order))
-    }
-
-    /// Whether the peer knows this id in session `session` ([`Replicate::session`]); 0 needs no binding.
-    pub fn is_bound(&self, session: u64) -> bool {
-        session == 0 || self.is_root() || self.bound.load(Ordering::Acquire) == session
-    }
-
-    /// Marks the id as known to the peer in `session` (0: not known). To be called with the order lock held.
-    pub fn mark_bound(&self, session: u64) {
-        self.bound.store(session, Ordering::Release);
-    }
-
-    /// Whether it was written since its modification time was last sent to the peer.
-    pub fn has_unsent_time(&self) -> bool {
-        lock(&self.use_count).written
-    }
-
-    /// How often it is open, and how often for writing.
-    pub(super) fn uses(&self) -> (u32, u32) {
-        let uses = lock(&self.use_count);
-        (uses.opens, uses.writers)
-    }
-
-    /// Whether it is this node's own (`<notreplicated>`): its changes stay here, and nobody compares it.
-    pub fn is_excluded(&self) -> bool {
-        self.excluded.load(Ordering::Acquire)
-    }
-
-    /// It was met by a name that is replicated.
-    pub(super) fn mark_replicated(&self) {
-        self.excluded.store(false, Ordering::Release);
-    }
-
-    /// Whether its last name is gone (it lives on while it is open).
-    pub fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Acquire)
-    }
-
-    /// Whether it is the root of a replicated directory (known to the peer by its number).
-    pub fn is_root(&self) -> bool {
-        self.id.0 < FIRST_ID
-    }
-
-    pub(super) fn backing(&self) -> &Arc<Backing> {
-        &self.backing
-    }
-}
-
-impl fmt::Debug for Inode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inode").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
-    }
-}
-
-/// Takes the order locks of several objects, in the one order that cannot deadlock (by id; the same object once).
-pub fn lock_orders<'a>(objects: &[&'a Inode]) -> Vec<OrderGuard<'a>> {
-    let mut sorted = objects.to_vec();
-    sorted.sort_by_key(|inode| inode.id);
-    sorted.dedup_by_key(|inode| inode.id);
-    sorted.into_iter().map(Inode::lock_order).collect()
-}
-
-/// An object kept in the table while this lives.
-pub struct Held {
-    inodes: Arc<Inodes>,
-    inode: Arc<Inode>,
-}
-
-impl Deref for Held {
-    type Target = Inode;
-    fn deref(&self) -> &Inode {
-        &self.inode
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inode.fmt(f)
-    }
-}
-
-impl Clone for Held {
-    fn clone(&self) -> Held {
-        self.inodes.refer(self.inode.id, 1);
-        Held { inodes: self.inodes.clone(), inode: self.inode.clone() }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.inodes.unrefer(self.inode.id, 1);
-    }
-}
-
-impl Held {
-    pub(super) fn adopt(inodes: &Arc<Inodes>, inode: Arc<Inode>) -> Held {
-        Held { inodes: inodes.clone(), inode }
-    }
-
-    /// Turns the hold into one that the kernel has (ended by its FORGET).
-    pub(super) fn into_kernel(self) -> Arc<Inode> {
-        self.inodes.known_to_kernel(self.inode.id);
-        self.inode.clone()
-    }
-}
+use crate::tree::{Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
 
 /// The table of all objects in use, over all replicated directories of the process.
 pub struct Inodes {
@@ -348,16 +173,16 @@ impl Inodes {
         }
         parent.is_excluded()
             || self
-                .path_below(parent.id)
+                .path_below(parent.id())
                 .is_some_and(|(root, path)| self.filter.excludes(root, &join(&path, name), directory))
     }
 
     /// Whether renaming this replicated directory could change what is excluded below it.
     pub(super) fn is_tied(&self, directory: &Inode, (parent, name): (&Inode, &[u8])) -> bool {
-        if self.filter.is_empty() || directory.kind != FileKind::Directory {
+        if self.filter.is_empty() || directory.kind() != FileKind::Directory {
             return false;
         }
-        match (self.path_below(directory.id), self.path_below(parent.id)) {
+        match (self.path_below(directory.id()), self.path_below(parent.id())) {
             (Some((root, from)), Some((_, to))) => self.filter.ties(root, &from, &join(&to, name)),
             _ => true,
         }
@@ -393,7 +218,7 @@ impl Inodes {
     /// The object `id`, if it is in use.
     pub fn get(self: &Arc<Self>, id: FileId) -> Option<Held> {
         let inode = lock(&self.table).refer(id, 1)?;
-        Some(Held { inodes: self.clone(), inode })
+        Some(Held::adopt(self, inode))
     }
 
     /// The object called `name` in `parent`, without the kernel asking for it. Takes the order lock of `parent` for a
@@ -419,11 +244,11 @@ impl Inodes {
         if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
             return Err(Errno::INVAL);
         }
-        let directory = self.descriptors.get(&parent.backing, Level::Path)?;
+        let directory = self.descriptors.get(parent.backing(), Level::Path)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&*directory, name, flags, Mode::empty())?;
         let status = Status::of(&fd)?;
-        let held = self.register((parent.id, name), &status, fd, Level::Path)?;
+        let held = self.register((parent.id(), name), &status, fd, Level::Path)?;
         Ok((held, status))
     }
 
@@ -432,7 +257,7 @@ impl Inodes {
     /// # Errors
     /// `ESTALE` if it is gone.
     pub fn status(&self, inode: &Inode) -> Result<Status> {
-        Status::of(&*self.descriptors.get(&inode.backing, Level::Path)?)
+        Status::of(&*self.descriptors.get(inode.backing(), Level::Path)?)
     }
 
     /// A descriptor of the object in the backing directory, good for `level`.
@@ -440,7 +265,7 @@ impl Inodes {
     /// # Errors
     /// `ESTALE` if it is gone; what `open` says.
     pub fn open_backing(&self, inode: &Inode, level: Level) -> Result<Arc<OwnedFd>> {
-        self.descriptors.get(&inode.backing, level)
+        self.descriptors.get(inode.backing(), level)
     }
 
     /// Reads a file at `offset` until `buffer` is full or the file ends; answers the bytes read.
@@ -461,7 +286,7 @@ impl Inodes {
         if self.filter.is_empty() {
             return Ok(entries);
         }
-        let Some((root, path)) = self.path_below(directory.id).filter(|_| !directory.is_excluded()) else {
+        let Some((root, path)) = self.path_below(directory.id()).filter(|_| !directory.is_excluded()) else {
             return Ok(Vec::new());
         };
         entries.retain(|entry| {
@@ -526,6 +351,23 @@ impl Inodes {
     /// What was moved or linked into a directory since the last call, for a resync that may have passed there already.
     pub fn take_touched(&self) -> Touched {
         self.touched.take()
+    }
+
+    /// A resync has met the object by one of several names: its id lives as long as it has one, or until the resync ends.
+    pub(crate) fn keep_met(&self, object: Held) {
+        self.touched.keep_met(object);
+    }
+
+    /// Whether the object lost a name, not the last, since the peer was last told of one: that may have been the only one
+    /// that the peer had, so that it is empty there when it comes back by another.
+    pub(crate) fn is_bereft(&self, id: FileId) -> bool {
+        self.touched.is_bereft(id)
+    }
+
+    /// The peer was just told of a name of the object; whether it was bereft. The caller holds the order lock of the
+    /// directory, so that it cannot lose this name meanwhile.
+    pub(crate) fn found_again(&self, id: FileId) -> bool {
+        self.touched.found_again(id)
     }
 }
 

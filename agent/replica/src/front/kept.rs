@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::inodes::{Inode, Inodes};
+use super::inode::Inode;
+use super::inodes::Inodes;
 use super::mount::{Mount, MountError};
 use super::places::{Key, Table};
 use super::pool::Pool;
@@ -116,7 +117,8 @@ impl Inodes {
         }
     }
 
-    /// Puts what the kernel knows into the (empty) table.
+    /// Puts what the kernel knows into the (empty) table. Answers the ids of what is held though the kernel never heard of
+    /// it: the process that made it ended before it told.
     ///
     /// # Errors
     /// Something of it cannot be reached from here.
@@ -124,7 +126,7 @@ impl Inodes {
         &self,
         known: Vec<(Slot, Known)>,
         mut pinned: HashMap<u64, (OwnedFd, bool)>,
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<Vec<u64>, String> {
         let mut table = lock(&self.table);
         let (mut names, mut own) = (Vec::new(), Vec::new());
         for (slot, object) in known {
@@ -170,7 +172,7 @@ impl Inodes {
                 inode.mark_replicated();
             }
         }
-        Ok(())
+        Ok(pinned.into_keys().collect())
     }
 }
 

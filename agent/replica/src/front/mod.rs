@@ -8,6 +8,7 @@
 pub mod alone;
 mod change;
 mod flusher;
+pub mod inode;
 pub mod inodes;
 mod kept;
 mod mount;
@@ -32,7 +33,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use alone::Alone;
-pub use inodes::{Held, Inode, Inodes, OrderGuard, lock_orders};
+pub use inode::{Held, Inode, OrderGuard, lock_orders};
+pub use inodes::Inodes;
 pub(crate) use mount::end_mount;
 pub use mount::{MountError, UnmountError};
 pub use roots::{DIRECTORIES_MAX, OpenError};

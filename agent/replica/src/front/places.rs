@@ -7,7 +7,8 @@ use std::sync::{Arc, MutexGuard};
 
 use rustix::io::Errno;
 
-use super::inodes::{Held, Inode, Inodes};
+use super::inode::{Held, Inode};
+use super::inodes::Inodes;
 use super::lock;
 use crate::op::{FileId, FileKind, Op};
 use crate::replicate::Replicate;
@@ -294,21 +295,43 @@ impl Inodes {
         lock(&self.table).has_place(id, parent, name)
     }
 
+    /// A name by which `id` is known other than this one.
+    pub(super) fn other_place(&self, id: FileId, (parent, name): (FileId, &[u8])) -> Option<(FileId, Vec<u8>)> {
+        let mut table = lock(&self.table);
+        let mut places = table.entry(id)?.places.iter();
+        let other = places.find(|(p, n)| *p != parent || **n != *name)?;
+        Some((other.0, other.1.to_vec()))
+    }
+
     /// `inode` got the name (link). The caller holds both order locks.
-    pub(super) fn placed(&self, inode: &Inode, parent: FileId, name: &[u8]) {
+    pub(super) fn placed(self: &Arc<Self>, inode: &Inode, parent: FileId, name: &[u8]) {
         let mut gone = Vec::new();
         let mut table = lock(&self.table);
         table.add_place(inode.id(), parent, name, &mut gone);
         self.keep_place(&mut table, inode.id());
         drop(table);
         self.dispose(gone);
-        self.note_touched(parent, inode);
+        let held = self.get(inode.id()).filter(|held| self.touched.is_watching() && !held.is_excluded());
+        if held.is_some_and(|held| self.touched.keep_linked(held)) {
+            self.touched.sift_linked(|held| self.status(held).is_ok_and(|status| status.links > 1));
+        }
     }
 
-    /// A resync looks again at what came into a directory, unless it is this node's own.
-    fn note_touched(&self, directory: FileId, inode: &Inode) {
+    /// A resync looks again at what came into a directory, unless it is this node's own. Before the peer is told.
+    pub(super) fn came_into(self: &Arc<Self>, directory: FileId, inode: &Inode) {
+        if self.touched.is_watching()
+            && !inode.is_excluded()
+            && let Some(held) = self.get(inode.id())
+        {
+            self.touched.note(directory, held);
+        }
+    }
+
+    /// `inode` lost a name, not the last, of which the peer has to be told yet: a resync looks whether the peer has
+    /// another. The caller holds both order locks.
+    pub(super) fn bereft(&self, inode: &Inode) {
         if !inode.is_excluded() {
-            self.touched.note(directory, inode.id());
+            self.touched.note_bereft(inode.id());
         }
     }
 
@@ -330,6 +353,9 @@ impl Inodes {
         self.keep_place(&mut table, inode.id());
         drop(table);
         self.dispose(gone);
+        if last {
+            self.touched.removed(inode.id());
+        }
     }
 
     /// `inode` was renamed. The caller holds the order locks.
@@ -338,7 +364,6 @@ impl Inodes {
         lock(&self.table).add_place(inode.id(), to.0, to.1, &mut gone);
         self.dispose(gone);
         self.unplaced(inode, from.0, from.1, false);
-        self.note_touched(to.0, inode);
     }
 }
 

@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 
-use super::inodes::{Inode, Inodes};
+use super::inode::Inode;
+use super::inodes::Inodes;
 use super::lock;
 use super::ops::dir::Listings;
 use super::pool::Pool;

@@ -1,6 +1,7 @@
 //! The front's word to the tracker: before each change, what it touches.
 
-use super::inodes::{Inode, Inodes};
+use super::inode::Inode;
+use super::inodes::Inodes;
 use crate::op::FileId;
 use crate::track::{Locate, Object, Place, Touch, Tracker};
 use crate::tree::{Level, Result};
@@ -53,6 +54,25 @@ impl Inodes {
     /// As [`Inodes::before`], for a name in a directory.
     pub(super) fn before_name(&self, parent: &Inode, name: &CStr, directory: bool) -> Result<()> {
         self.before(parent, Touch::Name { name: name.to_bytes(), directory })
+    }
+
+    /// `inode` is about to lose this name and to have one other: what was noted of it by this name is by that one then. The
+    /// caller holds its order lock.
+    pub(super) fn before_only_name(&self, inode: &Inode, (parent, name): (&Inode, &CStr)) -> Result<()> {
+        let Some(tracker) = self.tracker.get() else { return Ok(()) };
+        if !tracker.has_inside(inode.id(), &Here { inodes: self, tracker, inode }) {
+            return Ok(());
+        }
+        let other = self.other_place(inode.id(), (parent.id(), name.to_bytes()));
+        let other = other.and_then(|(directory, name)| Some((self.find(directory)?, name)));
+        match other {
+            Some((directory, name)) => self.before(&directory, Touch::Name { name: &name, directory: false }),
+            // Nobody has met it.
+            None => tracker.nothing_known().map_err(|error| {
+                tracing::error!(%error, "a change is refused");
+                Errno::IO
+            }),
+        }
     }
 
     /// `id` was made, under a name that was told just before or without one.

@@ -155,6 +155,8 @@ impl Holder {
                     bail!("a data plane serves the mount");
                 }
                 let Some(held) = &self.held else { return Ok(None) };
+                // One that hangs is not to keep the mounts beyond their time.
+                sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(GREETING))?;
                 give(&socket, held)?;
                 sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, None)?;
                 Ok(Some(socket))

@@ -8,22 +8,25 @@ use super::right::{self, Right};
 use crate::op::FileId;
 use crate::stream::lock;
 use rustix::fs::MemfdFlags;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Layout version; another is refused, and the replica begins anew on a new mount.
-const MAGIC: &[u8; 8] = b"HFkeep\x00\x01";
+const MAGIC: &[u8; 8] = b"HFkeep\x00\x02";
 /// The kernel marks a request it hands out again by this bit of its number.
 pub(crate) const RESENT: u64 = 1 << 63;
 
 const RIGHT_AT: u64 = 512;
 const IDS_AT: u64 = 1024;
 const BEGUN_AT: u64 = 4096;
-/// Requests begun are noted here by their number: so many may be under way at once.
-const BEGUN_COUNT: u64 = 4096;
+/// Requests begun are noted here in a ring, in the order in which they began: one that waits for the peer is found again
+/// as long as not so many have begun after it, whatever numbers other requests have used up meanwhile.
+const BEGUN_COUNT: u64 = 16384;
 const BEGUN_SIZE: u64 = 32;
 const SLOTS_AT: u64 = BEGUN_AT + BEGUN_COUNT * BEGUN_SIZE;
 /// Ids are set aside in lots of this size.
@@ -40,6 +43,10 @@ pub(crate) struct Slot(u32);
 pub(crate) struct Store {
     file: File,
     slots: Mutex<Slots>,
+    /// Requests begun, here and by processes that are gone.
+    begun_count: AtomicU64,
+    /// What processes that are gone had noted of requests begun.
+    begun: HashMap<u64, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +71,7 @@ impl Store {
     pub(crate) fn new() -> io::Result<Store> {
         let file = File::from(rustix::fs::memfd_create("holdfast-keep", MemfdFlags::CLOEXEC)?);
         file.write_all_at(MAGIC, 0)?;
-        Ok(Store { file, slots: Mutex::default() })
+        Ok(Store { file, slots: Mutex::default(), begun_count: AtomicU64::new(0), begun: HashMap::new() })
     }
 
     /// One that another process has written.
@@ -105,7 +112,9 @@ impl Store {
             }
         }
         let first_id = slots.ids.max(known.iter().map(|(_, object)| object.identity.id.0 + 1).max().unwrap_or(0));
-        Ok(Opened { store: Store { file, slots: Mutex::new(slots) }, known, first_id })
+        let (begun, count) = read_begun(&file)?;
+        let store = Store { file, slots: Mutex::new(slots), begun_count: AtomicU64::new(count), begun };
+        Ok(Opened { store, known, first_id })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -187,27 +196,36 @@ impl Store {
 
     /// A request whose effect cannot be told from the tree alone is begun; `fact`: what tells later whether it was done.
     pub(crate) fn begin(&self, unique: u64, fact: u64) {
+        let count = self.begun_count.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; BEGUN_SIZE as usize];
-        bytes[..8].copy_from_slice(&(unique & !RESENT).to_le_bytes());
-        bytes[8..16].copy_from_slice(&fact.to_le_bytes());
-        let sum = crc32fast::hash(&bytes[..16]);
-        bytes[16..20].copy_from_slice(&sum.to_le_bytes());
-        self.write(&bytes, begun_at(unique));
+        for (at, value) in [(0, unique & !RESENT), (8, fact), (16, count)] {
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        let sum = crc32fast::hash(&bytes[..24]);
+        bytes[24..28].copy_from_slice(&sum.to_le_bytes());
+        self.write(&bytes, BEGUN_AT + count % BEGUN_COUNT * BEGUN_SIZE);
     }
 
-    /// The fact noted when this request was begun, if it was.
+    /// The fact that a process which is gone noted when it began this request, if it did.
     pub(crate) fn begun(&self, unique: u64) -> Option<u64> {
-        let mut bytes = [0; BEGUN_SIZE as usize];
-        self.file.read_exact_at(&mut bytes, begun_at(unique)).ok()?;
-        let word = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).ok();
-        let whole = bytes[16..20] == crc32fast::hash(&bytes[..16]).to_le_bytes();
-        (whole && word(0)? == unique & !RESENT).then(|| word(8)).flatten()
+        self.begun.get(&(unique & !RESENT)).copied()
     }
 }
 
-/// The kernel counts its requests in steps of two.
-fn begun_at(unique: u64) -> u64 {
-    BEGUN_AT + ((unique & !RESENT) / 2 % BEGUN_COUNT) * BEGUN_SIZE
+/// The facts noted of requests begun, and how many had begun.
+fn read_begun(file: &File) -> io::Result<(HashMap<u64, u64>, u64)> {
+    let mut ring = vec![0; (BEGUN_COUNT * BEGUN_SIZE) as usize];
+    crate::tree::descriptors::read_at(file, &mut ring, BEGUN_AT)?;
+    let (mut begun, mut next) = (HashMap::new(), 0);
+    for record in ring.chunks_exact(BEGUN_SIZE as usize) {
+        let number = |at: usize| record[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+        if record[24..28] != crc32fast::hash(&record[..24]).to_le_bytes() {
+            continue; // never used
+        }
+        begun.insert(number(0), number(8));
+        next = next.max(number(16) + 1);
+    }
+    Ok((begun, next))
 }
 
 #[cfg(test)]
@@ -241,9 +259,24 @@ mod tests {
     }
 
     #[test]
+    fn a_request_begun_is_found_again_whatever_numbers_others_have_used_up_since() {
+        let store = Store::new().unwrap();
+        let (waits, others) = (42, [42 + 2 * 4096, 42 + 2 * BEGUN_COUNT, 42 + 8 * BEGUN_COUNT]);
+        store.begin(waits, 7);
+        others.iter().for_each(|other| store.begin(*other, 8));
+        let again = Store::open(store.file.try_clone().unwrap().into()).unwrap().store;
+        assert_eq!(again.begun(waits | RESENT), Some(7));
+        // The next process goes on where this one ended.
+        again.begin(44, 9);
+        let last = Store::open(again.file.into()).unwrap().store;
+        assert_eq!([waits, 44].map(|unique| last.begun(unique)), [Some(7), Some(9)]);
+        assert_eq!(others.map(|other| last.begun(other)), [Some(8); 3]);
+    }
+
+    #[test]
     fn what_another_version_wrote_is_refused() {
         let store = Store::new().unwrap();
-        store.file.write_all_at(b"HFkeep\x00\x02", 0).unwrap();
+        store.file.write_all_at(b"HFkeep\x00\x03", 0).unwrap();
         assert!(Store::open(store.file.into()).is_err());
     }
 }

@@ -101,3 +101,22 @@ fn what_nobody_will_take_is_abandoned_at_once() {
     abandon(&folder.path().join("door"));
     holder.join().unwrap();
 }
+
+#[test]
+fn one_that_hangs_while_it_takes_over_does_not_keep_the_mounts_for_ever() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let (keep, holder) = start(folder.path());
+    hold(&keep, folder.path(), Duration::from_millis(50));
+    let unnamed = tempfile::tempfile_in("/tmp").unwrap();
+    // More than a socket has room for.
+    (70_000..70_500).for_each(|id| keep.pin(id, unnamed.as_fd(), true));
+    drop(keep);
+    let hangs = reach(&folder.path().join("door")).unwrap();
+    send(&hangs, &Message::Take, &[]).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holder.is_finished() {
+        assert!(Instant::now() < end, "it waits for one that hangs");
+        std::thread::sleep(LOOK);
+    }
+    drop(hangs);
+}

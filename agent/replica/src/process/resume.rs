@@ -79,8 +79,9 @@ impl Replica {
         self.track(&handles.map_err(|error| error.to_string())?, Some(covered))?;
         let inodes = self.table()?;
         let (objects, unnamed) = (taken.known.len(), taken.pinned.len());
-        inodes.restore(taken.known, taken.pinned)?;
+        let unheard_of = inodes.restore(taken.known, taken.pinned)?;
         let keep = Arc::new(taken.keep);
+        unheard_of.into_iter().for_each(|id| keep.unpin(id));
         inodes.set_keep(&keep);
         let sender = Sender::taken_over(self.local.clone(), right, self.events.clone());
         sender.set_keep(keep.clone(), right.negotiated);

@@ -2,7 +2,7 @@
 
 use super::agents::{Agents, Next, Order, Outbox};
 use super::{Role, Step, plan};
-use crate::control::{self, Configure, FromReplica, PROTOCOL, ToReplica, VerifyReport};
+use crate::control::{self, Configure, FromReplica, PROTOCOL, Stats, ToReplica, VerifyReport};
 use crate::filter::Filter;
 use crate::front::{Alone, Front, Inodes, Mode, MountError};
 use crate::inspect::Count;
@@ -14,7 +14,7 @@ use crate::stream::follower::{Follow, Follower};
 use crate::stream::sender::Sender;
 use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local, lock};
-use crate::tls::Protection;
+use crate::tls::{Protection, take_traffic};
 use crate::track::{Moment, Tracker, Watch, keeper::Keeper};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
@@ -49,14 +49,15 @@ pub fn run(socket: UnixStream) -> anyhow::Result<()> {
     });
     match begun {
         Ok(mut replica) => {
+            let orphan = replica.configure.orphan.clone();
+            // An agent that is told of this replica may want to end it by its door.
+            let (mut agents, orders) = Agents::new(socket, outbox.clone(), orphan)?;
             if resumes {
                 outbox.send(FromReplica::Found(replica.plane()));
                 replica.tell_what_was_lost();
             }
-            let (measured, figures) = (replica.measured.clone(), outbox.clone());
+            let (measured, figures) = (replica.measured.clone(), outbox);
             std::thread::spawn(move || measure(&measured, &figures));
-            let orphan = replica.configure.orphan.clone();
-            let (mut agents, orders) = Agents::new(socket, outbox, orphan)?;
             replica.serve(&mut agents, &orders);
         }
         Err(reason) => {
@@ -104,6 +105,7 @@ enum Measured {
 fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
     loop {
         std::thread::sleep(STATS_PERIOD);
+        let (sent_per_s, received_per_s) = take_traffic();
         let stats = match &*lock(measured) {
             Measured::Nothing => continue,
             Measured::Sender(sender) => sender.take_stats(),
@@ -113,7 +115,7 @@ fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
                 Err(_) => continue,
             },
         };
-        outbox.send(FromReplica::Stats(stats));
+        outbox.send(FromReplica::Stats(Stats { sent_per_s, received_per_s, ..stats }));
     }
 }
 

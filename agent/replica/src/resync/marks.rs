@@ -72,8 +72,8 @@ impl Walk {
             return Ok(());
         };
         let (base, flush) = match self.marks.base {
-            // Saved before it is asked for: the secondary may be one mark ahead.
-            Some(base) => (base, self.saved(tracker.ask_flush())?),
+            // Saved before it is asked for: the secondary may be one mark ahead, and then names nothing any more.
+            Some(base) => (base, self.saved(tracker.ask_mark(since, &left))?),
             None => (self.marks.fresh, 1),
         };
         let request = self.sender.ask(self.epoch, |request| ResyncStep::Mark { request, base, flush })?;

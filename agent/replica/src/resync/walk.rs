@@ -9,6 +9,7 @@ use super::{Fault, Plan, Report};
 use crate::frame::ResyncStep;
 use crate::front::Held;
 use crate::op::{Attributes, FileId, FileKind, Op};
+use crate::replicate::Replicate;
 use crate::stream::applier::EXTENT;
 use crate::track::{Inside, Tracker};
 use crate::tree::Status;
@@ -43,8 +44,6 @@ pub(super) struct Walk {
     listed: HashSet<FileId>,
     /// Asked for, or exact from the beginning of the session.
     done: HashSet<FileId>,
-    /// Objects with several names keep their ids to the end, so that each further name is known to be the same object.
-    linked: Vec<Held>,
     /// What was moved while only named things are compared.
     again: Vec<Held>,
 }
@@ -73,7 +72,6 @@ impl Walk {
             insides: Vec::new(),
             listed: HashSet::new(),
             done: HashSet::new(),
-            linked: Vec::new(),
             again: Vec::new(),
         }
     }
@@ -117,8 +115,9 @@ impl Walk {
             if let Some(tracker) = self.inodes.tracker() {
                 self.sender.set_pair_round(tracker.next_round());
             }
-            drop(paused);
+            // Before another session can begin, which watches on its own.
             self.inodes.watch_touched(false);
+            drop(paused);
             return Ok(());
         }
     }
@@ -178,17 +177,27 @@ impl Walk {
             return Ok(true);
         }
         let by_names = self.sender.is_covered();
+        if by_names && !touched.bereft.is_empty() {
+            // It may have been known by the name it lost: that its other names mean the same was not looked at.
+            self.restart()?;
+            return Ok(true);
+        }
         for (directory, object) in touched.entries {
             // What is exact already stays so: its names travel exactly.
-            if self.done.contains(&object) || self.listed.contains(&object) || self.sender.is_fresh(object) {
+            if self.listed.contains(&object.id()) || self.is_exact(object.id()) || object.is_removed() {
                 continue;
             }
-            if by_names && let Some(moved) = self.inodes.get(object) {
-                if moved.is_excluded() {
+            if by_names {
+                if object.is_excluded() {
                     continue;
                 }
+                if self.sender.cover(|cover| cover.is_apart(object.id())) && self.has_several_names(&object) {
+                    // Which of them are one file on the secondary cannot be told from this one.
+                    self.restart()?;
+                    return Ok(true);
+                }
                 // It may have come from a name that was still to be compared: it is looked at where it is now.
-                self.again.push(moved);
+                self.again.push(object);
                 continue;
             }
             match self.inodes.get(directory) {
@@ -196,7 +205,6 @@ impl Walk {
                     self.listed.remove(&directory);
                     self.stack.push(held);
                 }
-                None if self.inodes.get(object).is_none() => {}
                 None => {
                     // Its directory is not known any more under this id (it was removed, or forgotten and met again).
                     self.restart()?;
@@ -205,6 +213,10 @@ impl Walk {
             }
         }
         Ok(!self.stack.is_empty() || !self.again.is_empty())
+    }
+
+    fn has_several_names(&self, object: &Held) -> bool {
+        object.kind() != FileKind::Directory && self.inodes.status(object).is_ok_and(|status| status.links > 1)
     }
 
     /// One directory: its names under its order lock, its attributes with them, then what is behind the names.
@@ -241,6 +253,9 @@ impl Walk {
             self.send_listing(directory, &children, &|_, _| false)?;
             for (_, child, _) in &children {
                 child.mark_bound(self.epoch);
+                if self.hands.inodes.found_again(child.id()) {
+                    self.done.remove(&child.id());
+                }
             }
             self.sender.cover(|cover| cover.compared(directory.id()));
             self.settle(directory)?;
@@ -283,14 +298,19 @@ impl Walk {
 
     fn child(&mut self, child: Held, status: &Status) -> Result<(), Fault> {
         if child.kind() != FileKind::Directory && status.links > 1 {
-            self.linked.push(child.clone());
+            self.inodes.keep_met(child.clone());
         }
-        // What was made in this session was exact from its first moment.
-        let exact = child.kind() != FileKind::Directory && self.sender.is_fresh(child.id());
-        if exact || self.done.contains(&child.id()) {
+        if child.kind() != FileKind::Directory && self.is_exact(child.id()) {
             return Ok(());
         }
         self.object(child)
+    }
+
+    /// Whether the secondary has all of an object, or gets it with what is under way. What was made in this session was
+    /// exact from its first moment, by all its names. What lost a name since it was compared may have been known by that
+    /// one only: then it is empty by the next one.
+    fn is_exact(&self, id: FileId) -> bool {
+        self.sender.is_fresh(id) || (self.done.contains(&id) && !self.inodes.is_bereft(id))
     }
 
     /// What is behind a name, with everything below.

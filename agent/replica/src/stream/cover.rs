@@ -9,6 +9,8 @@ pub(crate) struct Cover {
     directories: HashMap<FileId, Names>,
     /// Directories whose names, and everything below, are not compared yet.
     trees: HashSet<FileId>,
+    /// Files that were bound by a name that was not exact: there they may be other files than by their other names.
+    apart: HashSet<FileId>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +51,11 @@ impl Cover {
         self.trees.contains(&directory)
     }
 
+    /// Whether an object may be another one on the secondary by some of its names than by others.
+    pub(crate) fn is_apart(&self, object: FileId) -> bool {
+        self.apart.contains(&object)
+    }
+
     /// `op` with the word whether its name is exact. What is bound by a name that is not, is not exact below either.
     pub(crate) fn judge(&mut self, op: &Op) -> Op {
         let Op::Bind { id, parent, name, kind, .. } = op else { return op.clone() };
@@ -58,8 +65,8 @@ impl Cover {
             .get(parent)
             .is_some_and(|names| names.names.contains(name.as_slice()) || (names.all_files && !directory));
         let exact = !named && !self.trees.contains(parent);
-        if !exact && directory {
-            self.trees.insert(*id);
+        if !exact {
+            if directory { &mut self.trees } else { &mut self.apart }.insert(*id);
         }
         Op::Bind { id: *id, parent: *parent, name: name.clone(), kind: *kind, exact }
     }
@@ -83,8 +90,10 @@ mod tests {
         assert!(!exact(&mut cover, 11, 10, "below", FileKind::Directory));
         assert!(!exact(&mut cover, 12, 11, "further below", FileKind::File));
         assert!(!exact(&mut cover, 13, 1, "file", FileKind::File));
+        assert!(cover.is_apart(FileId(13)));
         assert!(exact(&mut cover, 14, 1, "directory", FileKind::Directory));
         assert!(exact(&mut cover, 15, 14, "below", FileKind::File));
+        assert!(!cover.is_apart(FileId(15)));
         cover.compared(FileId(1));
         cover.compared(FileId(10));
         assert!(exact(&mut cover, 16, 1, "a", FileKind::File));

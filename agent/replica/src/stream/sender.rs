@@ -24,6 +24,7 @@ use holdfast_core::replica::{Plane, ReplicaEvent};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often a broken or slow stream is looked at, and the longest time that what nobody waits for stays here.
@@ -49,6 +50,8 @@ pub struct Sender {
     /// While only what is named is compared: which names are not exact yet. Without it none is.
     cover: Mutex<Option<Cover>>,
     pair_round: AtomicU64,
+    /// The thread of the latest resync.
+    resync: Mutex<Option<JoinHandle<()>>>,
     /// Where the right to acknowledge is noted for the next process, and what the kernel agreed to.
     keep: OnceLock<(Arc<Keep>, u64)>,
 }
@@ -113,6 +116,7 @@ impl Sender {
             fresh: Mutex::default(),
             cover: Mutex::default(),
             pair_round: AtomicU64::new(0),
+            resync: Mutex::default(),
             keep: OnceLock::new(),
         });
         let watched = Arc::downgrade(&sender);
@@ -191,6 +195,7 @@ impl Sender {
             ack_p50_us,
             ack_p99_us,
             held_back: state.table.held_back(),
+            ..Stats::default()
         }
     }
 
@@ -413,5 +418,9 @@ impl Replicate for Sender {
 
     fn session(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    fn is_fresh(&self, id: FileId) -> bool {
+        lock(&self.fresh).contains(&id)
     }
 }

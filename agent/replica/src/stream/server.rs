@@ -98,7 +98,7 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
             let greeted = greet(socket, &serve);
             greeting.fetch_sub(1, Ordering::AcqRel);
             match greeted {
-                Ok(Some((channel, reader, attached, opening))) => read(&channel, reader, (attached, opening), &serve),
+                Ok(Some((channel, reader, attached))) => read(&channel, reader, attached, &serve),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, ?peer, "a replication connection was refused"),
             }
@@ -106,7 +106,7 @@ fn accept(listener: &TcpListener, stop: &AtomicBool, serve: &Serve) {
     }
 }
 
-type Greeted = (Arc<Channel>, FrameReader, Attached, Opening);
+type Greeted = (Arc<Channel>, FrameReader, Attached);
 
 /// How a session begins.
 pub(crate) struct Opening {
@@ -139,18 +139,15 @@ fn greet(socket: TcpStream, serve: &Serve) -> io::Result<Option<Greeted>> {
     channel.greeted()?;
     let attached = match serve.sender.judge(&hello) {
         Greeting::Refused(reason) => return Err(refuse(reason)),
-        Greeting::Resumes(_) => serve
-            .sender
-            .attach(&channel, &hello)
-            .map(|attached| (attached, Opening { plan: Plan::Full, base: None, since: None })),
+        Greeting::Resumes(_) => serve.sender.attach(&channel, &hello),
         Greeting::Opens => {
+            // What the last one still does, with what it found before its session ended, is not this one's.
+            serve.sender.wait_for_resync();
             let known = known(&channel, &mut reader, &hello, serve)?;
-            open(&channel, &hello, serve, known)
+            open(&channel, &hello, serve, known).map(|(attached, opening)| begin(serve, attached, opening))
         }
     };
-    attached
-        .map(|(attached, opening)| Some((channel.clone(), reader, attached, opening)))
-        .map_err(|lost| refuse(lost.0))
+    attached.map(|attached| Some((channel.clone(), reader, attached))).map_err(|lost| refuse(lost.0))
 }
 
 /// What both nodes name, looked up here.
@@ -228,6 +225,9 @@ fn open(
     let tracker = serve.inodes.tracker();
     let base = base.filter(|_| union.is_some());
     let attached = serve.sender.attach(channel, hello);
+    if attached.is_err() {
+        serve.inodes.watch_touched(false);
+    }
     // What is changed from here on may be told again at a mark; what was before is compared.
     let since = tracker.map(|tracker| tracker.next_round());
     drop(paused);
@@ -235,14 +235,15 @@ fn open(
     attached.map(|attached| (attached, Opening { plan, base, since }))
 }
 
-fn read(channel: &Arc<Channel>, mut reader: FrameReader, (attached, opening): (Attached, Opening), serve: &Serve) {
-    if attached.first {
-        (serve.events)(ReplicaEvent::PeerConnected { session: attached.session });
-        let serve = serve.clone();
-        std::thread::spawn(move || {
-            crate::resync::run(&serve, attached, opening);
-        });
-    }
+/// Has the peer of a session that was just opened resynced.
+fn begin(serve: &Serve, attached: Attached, opening: Opening) -> Attached {
+    (serve.events)(ReplicaEvent::PeerConnected { session: attached.session });
+    let run = serve.clone();
+    serve.sender.resync_by(std::thread::spawn(move || crate::resync::run(&run, attached, opening)));
+    attached
+}
+
+fn read(channel: &Arc<Channel>, mut reader: FrameReader, attached: Attached, serve: &Serve) {
     let mut inbox = Inbox::default();
     let reason = loop {
         match reader.next_frame() {

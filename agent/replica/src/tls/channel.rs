@@ -7,6 +7,7 @@ use rustix::net::RecvFlags;
 use rustls::Connection;
 use std::io::{self, BufRead, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,20 @@ const RECEIVE: usize = 256 << 10;
 
 /// What is encrypted and sent together: the peer decrypts one piece while the next is encrypted here.
 const PIECE: usize = 64 << 10;
+
+/// What this process has sent to its peer and received from it since [`take_traffic`] was last called, in bytes on the
+/// wire: one process serves one module, so its figures are the module's.
+static TRAFFIC: Traffic = Traffic { sent: AtomicU64::new(0), received: AtomicU64::new(0) };
+
+struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+/// Bytes sent and received by all connections since the last call, encryption included.
+pub fn take_traffic() -> (u64, u64) {
+    (TRAFFIC.sent.swap(0, Ordering::Relaxed), TRAFFIC.received.swap(0, Ordering::Relaxed))
+}
 
 /// One end of a connection between two replicas.
 ///
@@ -40,7 +55,7 @@ impl Channel {
 
     /// Sends all of `bytes`, encrypted into `scratch` first. After an error the channel is of no more use.
     pub fn send(&self, bytes: &[u8], scratch: &mut Vec<u8>) -> io::Result<()> {
-        let Some(tls) = &self.tls else { return (&self.socket).write_all(bytes) };
+        let Some(tls) = &self.tls else { return self.write(bytes) };
         for piece in bytes.chunks(PIECE) {
             scratch.clear();
             {
@@ -50,8 +65,14 @@ impl Channel {
                     tls.write_tls(scratch)?;
                 }
             }
-            (&self.socket).write_all(scratch)?;
+            self.write(scratch)?;
         }
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.socket).write_all(bytes)?;
+        TRAFFIC.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -87,8 +108,15 @@ impl Channel {
         }
     }
 
-    /// Waits for bytes on the socket: looking as long as [`Patience`] says, then asleep.
+    /// Waits for bytes on the socket.
     fn read(&self, raw: &mut [u8], patience: &mut Patience) -> io::Result<usize> {
+        let count = self.wait(raw, patience)?;
+        TRAFFIC.received.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    /// Looks as long as [`Patience`] says, then sleeps until bytes are there.
+    fn wait(&self, raw: &mut [u8], patience: &mut Patience) -> io::Result<usize> {
         let began = Instant::now();
         let mut before = began;
         let mut looks = patience.looks(began);

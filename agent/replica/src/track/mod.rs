@@ -19,8 +19,8 @@
 //! path is covered; or it is not, then a step further up was changed in the maker's tree, with the same consequence.
 //! If no step means another object, then its inside was changed, and named: in the maker's tree the object is at this
 //! very path (covered), or a step of the path was changed there (covered, as before). So there is no such path. An object
-//! whose only name is not the one it was noted under needs nothing: it was renamed, and then (directory, new name) was
-//! noted no earlier. One with several names, or found nowhere, makes everything compared.
+//! whose only name is not the one it was noted under needs nothing: it was renamed, or lost its other name, and then
+//! (directory, only name) was noted no earlier. One with several names, or found nowhere, makes everything compared.
 //!
 //! **When names are forgotten.** Flush *f*: no change is half-way, a new round begins, the asking is saved, the peer and
 //! this node sync their file systems, the peer saves *f*, then everything not touched since the round began is forgotten.
@@ -227,6 +227,15 @@ impl Tracker {
         Ok(())
     }
 
+    /// Whether something inside the object is noted. The caller holds its order lock.
+    pub(crate) fn has_inside(&self, id: FileId, locate: &dyn Locate) -> bool {
+        let state = lock(&self.state);
+        match state.ids.get(&id) {
+            Some(object) => state.table.has_inside(object),
+            None => locate.object().is_some_and(|object| state.table.has_inside(&object)),
+        }
+    }
+
     /// Something on a file system of its own: only "everything" covers it.
     fn unknown_object(&self) -> std::io::Result<()> {
         // As told in this round: an older word is forgotten with its round.
@@ -377,9 +386,26 @@ impl Tracker {
         })
     }
 
+    /// (Serving) a resync is about to be marked, with `left` still to be compared: the part of it that only the peer named
+    /// is named here before the peer forgets it. Answers the mark's number, which counts from the base.
+    pub(crate) fn ask_mark(&self, round: u64, left: &[Record]) -> std::io::Result<u64> {
+        let mut asked = 0;
+        self.change(|state| {
+            if !state.table.broken.forgets_left {
+                left.iter().for_each(|record| state.table.learn_of(record.clone(), round));
+            }
+            state.standing.asked = state.standing.flushed + 1;
+            asked = state.standing.asked;
+        })?;
+        Ok(asked)
+    }
+
     /// (Serving) a resync that goes on has compared everything but what `left` tells and what was touched after `round`;
     /// the rest is on both disks, and the peer has saved the mark.
     pub(crate) fn marked(&self, mark: (u64, u64), round: u64, left: Vec<Record>) -> std::io::Result<()> {
+        if lock(&self.state).table.broken.loses_marks {
+            return Err(std::io::Error::other("this node dies"));
+        }
         self.change(|state| {
             state.table.forget(round);
             let all = !state.table.broken.forgets_left;

@@ -109,15 +109,16 @@ impl Roots {
         if status.links == 0 {
             return Whereabouts::Elsewhere;
         }
-        let Some(place) = place else { return Whereabouts::Unknown };
+        // Of several names the other node may have changed the one that would be told.
+        let Some(place) = place.filter(|_| status.links == 1) else { return Whereabouts::Unknown };
         if let Whereabouts::At(mut path) = self.find(&place.directory, None) {
             path.steps.push(place.name.clone());
             if self.leads_to(&path, &status) {
                 return Whereabouts::At(path);
             }
         }
-        // Its only name is another now: that one was noted when it got it.
-        if status.links == 1 { Whereabouts::Elsewhere } else { Whereabouts::Unknown }
+        // Its only name is another now: that one was noted when it got it, or when it became the only one.
+        Whereabouts::Elsewhere
     }
 
     fn find_directory(&self, fd: &OwnedFd, status: &Status) -> Whereabouts {

@@ -48,6 +48,8 @@ pub struct BrokenTrack {
     pub loses_bits: bool,
     /// A mark of a resync forgets every second thing that is left.
     pub forgets_left: bool,
+    /// A mark that the peer has saved is not saved here, as if this node died right then.
+    pub loses_marks: bool,
 }
 
 /// A touch of the past: in which round last, and whether the journal names it.
@@ -131,6 +133,10 @@ impl Table {
     pub(super) fn mark_everything(&mut self) {
         let (round, broken) = (self.round, self.broken);
         *self = Self { round, broken, everything: round, ..Self::default() };
+    }
+
+    pub(super) fn has_inside(&self, object: &Object) -> bool {
+        self.insides.contains_key(object)
     }
 
     /// Notes a touch; answers the record that must be durable before the change is made, if it is not hot. `place` is

@@ -292,19 +292,6 @@ fn killed(at: &Kill) -> bool {
     true
 }
 
-impl Nodes {
-    /// What differs between the files themselves, below the mounts, after both ended in order.
-    fn differences_of(&self, primary: &mut Replica, secondary: &mut Replica) -> Vec<String> {
-        primary.command(C::Release { abort: false });
-        primary.expect_event(E::Released);
-        secondary.command(C::Fence);
-        secondary.expect_event(E::Fenced);
-        secondary.command(C::Release { abort: false });
-        secondary.expect_event(E::Released);
-        self.differences()
-    }
-}
-
 #[test]
 fn a_kill_at_any_point_loses_nothing_acknowledged_and_both_copies_are_equal_again() {
     let (mut runs, missed) = (Vec::new(), Mutex::new(Vec::new()));

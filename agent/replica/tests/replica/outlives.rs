@@ -286,3 +286,50 @@ fn a_mount_that_nobody_takes_over_in_time_is_taken_away() {
     assert!(file.write_at(b"x", 0).is_err(), "nobody is there to write it");
     eventually("the mount is gone", || fs::read_dir(nodes.data(1)).is_ok_and(|entries| entries.count() == 1));
 }
+
+/// Files without a name that the holders keep for data of this node.
+fn held_without_a_name(nodes: &Nodes) -> usize {
+    let below = nodes.data(1);
+    let holds = |process: &Path| {
+        let command = fs::read(process.join("cmdline")).unwrap_or_default();
+        command.split(|byte| *byte == 0).any(|word| word == b"--hold")
+    };
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let descriptors =
+        processes.filter(|process| holds(process)).filter_map(|process| fs::read_dir(process.join("fd")).ok());
+    let targets = descriptors.flatten().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.starts_with(&below) && target.to_string_lossy().ends_with("(deleted)")).count()
+}
+
+#[test]
+fn a_file_without_a_name_that_nobody_heard_of_is_not_held() {
+    let nodes = Nodes::new();
+    let mut one = serve(&nodes, Some("front-made"));
+    let folder = nodes.data(1);
+    let making = std::thread::spawn(move || {
+        use std::os::unix::fs::OpenOptionsExt;
+        fs::File::options().write(true).custom_flags(libc::O_TMPFILE).open(folder)
+    });
+    eventually("the kill", || one.socket_has_ended());
+    let _ = one.child.wait();
+    assert_eq!(held_without_a_name(&nodes), 1, "what was made and not told");
+    let next = resume(&nodes);
+    let made = making.join().unwrap().unwrap();
+    eventually("only the one that the application has is held", || held_without_a_name(&nodes) == 1);
+    made.write_all_at(b"x", 0).unwrap();
+    drop(made);
+    eventually("its room is given back", || held_without_a_name(&nodes) == 0);
+    release(next);
+}
+
+#[test]
+fn a_replica_that_has_told_that_it_took_over_hears_whoever_wants_to_end_it() {
+    let nodes = Nodes::new();
+    let mut one = serve(&nodes, None);
+    for _ in 0..10 {
+        kill(&mut one);
+        one = resume(&nodes);
+        UnixStream::connect(nodes.base.path().join("agents")).unwrap();
+    }
+    release(one);
+}

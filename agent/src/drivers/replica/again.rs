@@ -2,9 +2,9 @@
 
 use super::found::Found;
 use super::{Orders, Running, Setting, Told, not_compared, read_events, resolve, start, write_commands};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use holdfast_core::input::Input;
-use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
+use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use holdfast_replica::control::{Configure, FromReplica, Orphan, ToReplica};
 use holdfast_replica::keep;
 use std::collections::VecDeque;
@@ -18,7 +18,8 @@ use tokio::time::Instant;
 const TAKEN_OVER_MAX: usize = 8;
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Longest time a data plane may take to take mounts over.
+/// Longest time in which mounts are to be taken over: a disk that hangs would hold the application, and the module on
+/// this node, for as long as it likes. The peer can do better.
 const TAKING_OVER: Duration = Duration::from_secs(5);
 
 /// Whether what a data plane that ended has mounted is held.
@@ -35,33 +36,54 @@ pub(super) async fn abandon(orphan: &Orphan) {
 
 /// Starts a data plane that takes over what an earlier agent's had mounted; `None`: it cannot, and nothing is mounted.
 pub(super) async fn take_over(program: &Path, configure: &Configure) -> Option<Found> {
-    let taking = tokio::time::timeout(TAKING_OVER, begin(program, configure)).await;
-    match taking.context("it does not answer").and_then(|taken| taken) {
+    match begin(program, configure, TAKING_OVER).await {
         Ok(found) => Some(found),
         Err(error) => {
             tracing::warn!("the mounts of a data plane that ended are not taken over: {error:#}");
+            if let Some(orphan) = &configure.orphan {
+                abandon(orphan).await;
+            }
             None
         }
     }
 }
 
-async fn begin(program: &Path, configure: &Configure) -> Result<Found> {
+/// Starts a data plane that takes mounts over. One that has not done so within `limit` is killed: nobody would command
+/// it, and it is not to serve later by a right that its agent believes to be over.
+async fn begin(program: &Path, configure: &Configure, limit: Duration) -> Result<Found> {
     let mut running = start(program, configure, ToReplica::Resume(Box::new(configure.clone())))?;
+    let told = tokio::time::timeout(limit, what_was_found(&mut running)).await;
+    match told.unwrap_or_else(|_| {
+        Err(anyhow!(
+            "the next data plane has not taken them over within {} s: does the disk answer?",
+            limit.as_secs_f32()
+        ))
+    }) {
+        Ok(plane) => {
+            let socket = running.reader.reunite(running.writer)?;
+            Ok(Found { plane, socket, decoder: running.decoder, process: running.process })
+        }
+        Err(error) => {
+            running.process.kill();
+            tokio::spawn(async move { running.process.ended().await });
+            Err(error)
+        }
+    }
+}
+
+async fn what_was_found(running: &mut Running) -> Result<Plane> {
     running.writer.write_all(&running.first).await?;
     let mut buffer = vec![0; 16 * 1024];
     loop {
         while let Some(message) = running.decoder.next_message::<FromReplica>()? {
             match message {
-                FromReplica::Found(plane) => {
-                    let socket = running.reader.reunite(running.writer)?;
-                    return Ok(Found { plane, socket, decoder: running.decoder, process: running.process });
-                }
+                FromReplica::Found(plane) => return Ok(plane),
                 FromReplica::Event(ReplicaEvent::Failed { reason }) => bail!(reason),
                 _ => {}
             }
         }
         match running.reader.read(&mut buffer).await? {
-            0 => bail!("it has ended"),
+            0 => bail!("the next data plane ended before it had taken them over"),
             length => running.decoder.push(&buffer[..length]),
         }
     }
@@ -88,7 +110,17 @@ pub(super) async fn attend(mut running: Running, setting: Setting, orders: Order
             // All of its threads but one that waits for its own mount have ended, or do now.
             process.kill();
         }
-        if held && let Some(next) = follow(&setting, &mut taken_over).await {
+        let (mut next, mut failed) = (None, None);
+        if held {
+            match follow(&setting, &mut taken_over).await {
+                Ok(running) => next = Some(running),
+                Err(error) => {
+                    tracing::error!("no other data plane takes the mounts over: {error:#}");
+                    failed = Some(format!("its mounts are not taken over: {error:#}"));
+                }
+            }
+        }
+        if let Some(next) = next {
             writing.abort();
             let _ = writing.await;
             answer_what_was_done(&orders, &told).await;
@@ -101,29 +133,41 @@ pub(super) async fn attend(mut running: Running, setting: Setting, orders: Order
         }
         let how = process.ended().await;
         writing.abort();
-        let reason = trouble.map_or(how.clone(), |trouble| format!("{how}; {trouble}"));
+        let reason = [Some(how), trouble, failed].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let _ = told.inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
         return;
     }
 }
 
-/// Another data plane, unless too many have ended.
-async fn follow(setting: &Setting, taken_over: &mut VecDeque<Instant>) -> Option<Running> {
-    let now = Instant::now();
-    taken_over.retain(|at| now - *at < TAKEN_OVER_WITHIN);
-    if taken_over.len() >= TAKEN_OVER_MAX {
-        tracing::error!(
-            "{TAKEN_OVER_MAX} data planes have ended within a minute: the module does not go on with another"
-        );
-        return None;
+/// Another data plane that has taken the mounts over.
+///
+/// # Errors
+/// Too many have ended, or this one cannot: the mounts are to be taken away.
+async fn follow(setting: &Setting, taken_over: &mut VecDeque<Instant>) -> Result<Running> {
+    let orphan = setting.configure.orphan.as_ref().context("nothing is held")?;
+    let end = Instant::now() + TAKING_OVER;
+    loop {
+        let now = Instant::now();
+        taken_over.retain(|at| now - *at < TAKEN_OVER_WITHIN);
+        if taken_over.len() >= TAKEN_OVER_MAX {
+            bail!("{TAKEN_OVER_MAX} data planes have ended within a minute: the module does not go on with another");
+        }
+        taken_over.push_back(now);
+        tracing::warn!("the data plane has ended: another one takes its mounts over");
+        let configure = resolve(setting).await?;
+        match begin(&setting.program, &configure, end.saturating_duration_since(now)).await {
+            Ok(found) => {
+                let (reader, writer) = found.socket.into_split();
+                let (process, decoder) = (found.process, found.decoder);
+                return Ok(Running { process, reader, decoder, writer, first: Vec::new() });
+            }
+            // It was killed itself, and left them as they were.
+            Err(error) if Instant::now() < end && is_held(orphan).await => {
+                tracing::warn!("the mounts are not taken over yet: {error:#}");
+            }
+            Err(error) => return Err(error),
+        }
     }
-    taken_over.push_back(now);
-    tracing::warn!("the data plane has ended: another one takes its mounts over");
-    let started = match resolve(setting).await {
-        Ok(configure) => start(&setting.program, &configure, ToReplica::Resume(Box::new(configure.clone()))),
-        Err(error) => Err(error),
-    };
-    started.inspect_err(|error| tracing::error!("another data plane cannot be started: {error:#}")).ok()
 }
 
 /// Of all orders that may be given twice, those that would be refused: what is held was mounted; and a resync that was to
@@ -139,5 +183,50 @@ async fn answer_what_was_done(orders: &Orders, told: &Told) {
     };
     for _ in 0..served {
         let _ = told.inbox.send(Input::Replica(ReplicaEvent::Serving)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn configure(folder: &Path) -> Configure {
+        let folder = folder.display().to_string();
+        serde_json::from_value(serde_json::json!({
+            "protocol": holdfast_replica::control::PROTOCOL,
+            "module": "shop",
+            "module_id": 1,
+            "directories": [],
+            "listen": "127.0.0.1:1",
+            "peer": "127.0.0.1:2",
+            "node": 1,
+            "peer_node": 2,
+            "key_file": "",
+            "certificate_file": "",
+            "peer_fingerprint": "",
+            "encryption": false,
+            "state_dir": folder,
+            "boot_id": "",
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_data_plane_that_hangs_while_it_takes_over_is_given_up_and_does_not_live_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, number) = (folder.path().join("hangs"), folder.path().join("number"));
+        let text = format!("#!/bin/sh\necho $$ > {0}.new && mv {0}.new {0}\nexec sleep 600\n", number.display());
+        std::fs::write(&program, text).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let taken = begin(&program, &configure(folder.path()), Duration::from_millis(500)).await;
+        assert!(taken.unwrap_err().to_string().contains("not taken them over"));
+        let Ok(number) = std::fs::read_to_string(&number) else { return };
+        let process = std::path::PathBuf::from("/proc").join(number.trim());
+        let end = Instant::now() + Duration::from_secs(60);
+        while process.exists() {
+            assert!(Instant::now() < end, "it lives on");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }

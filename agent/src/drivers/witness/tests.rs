@@ -198,7 +198,7 @@ async fn a_register_that_cannot_be_asked_is_in_the_module_log_once_until_it_chan
     }
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let lines = loop {
-        let lines = lab.log.page(None, 100).unwrap().lines;
+        let lines = lab.log.page(&holdfast_api::agent::LogWanted::last(100)).unwrap().lines;
         if !lines.is_empty() || tokio::time::Instant::now() > deadline {
             break lines;
         }

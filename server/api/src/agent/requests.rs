@@ -1,6 +1,6 @@
 //! What a server asks of an agent, and the answers.
 
-use super::{LogKind, LogPage};
+use super::{AsideCopy, LogKind, LogPage, LogWanted};
 use crate::config::{ClusterConfig, ModuleConfig};
 use crate::ids::ModuleId;
 use serde::{Deserialize, Serialize};
@@ -53,10 +53,9 @@ pub enum Request {
     },
     /// Read a page of the node's command log. Answered by `LogPage` or `Refused`.
     ReadCommandLog {
-        /// Position to read from (see [`LogPage`]); none: the last `limit` lines.
-        from: Option<u64>,
-        /// Most lines, at most [`super::LOG_LINES_MAX`].
-        limit: u32,
+        /// Which lines.
+        #[serde(flatten)]
+        wanted: LogWanted,
     },
     /// Read a page of a log. Answered by `LogPage` or `Refused`.
     ReadLog {
@@ -64,10 +63,37 @@ pub enum Request {
         module: ModuleId,
         /// Which log.
         which: LogKind,
-        /// Position to read from (see [`LogPage`]); none: the last `limit` lines.
-        from: Option<u64>,
-        /// Most lines, at most [`super::LOG_LINES_MAX`].
-        limit: u32,
+        /// Which lines.
+        #[serde(flatten)]
+        wanted: LogWanted,
+    },
+    /// List what was set aside of a module's copies that diverged. Answered by `SetAside` or `Refused`.
+    ListSetAside {
+        /// Which module.
+        module: ModuleId,
+    },
+    /// Delete what was set aside under this name. Answered by `Done` or `Refused`.
+    DeleteSetAside {
+        /// Which module.
+        module: ModuleId,
+        /// As listed.
+        id: String,
+        /// Who asks, as the node notes it.
+        actor: String,
+    },
+    /// Send the next piece of the zip of what was set aside under this name. Answered by one `SnapshotChunk` or `Refused`:
+    /// each piece is asked for, so the slowest reader sets the pace and nothing piles up.
+    ExportSetAside {
+        /// Which module.
+        module: ModuleId,
+        /// As listed.
+        id: String,
+        /// Number of the download, drawn at its beginning.
+        download: u64,
+        /// The first piece; it begins the download.
+        first: bool,
+        /// Who asks, as the node notes it.
+        actor: String,
     },
     /// Look at paths, for the wizard. Answered by `Paths`.
     InspectPaths {
@@ -102,6 +128,11 @@ pub enum Answer {
     },
     /// A page of a log.
     LogPage(LogPage),
+    /// What was set aside.
+    SetAside {
+        /// Oldest first.
+        copies: Vec<AsideCopy>,
+    },
     /// What is at the paths, in the order asked.
     Paths {
         /// One for each path.
@@ -112,7 +143,7 @@ pub enum Answer {
         /// Sorted by name, at most 5000.
         processes: Vec<ProcessFacts>,
     },
-    /// A piece of a snapshot, in order.
+    /// A piece of a zip, in order.
     SnapshotChunk {
         /// Base64.
         data: String,

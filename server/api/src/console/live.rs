@@ -25,6 +25,9 @@ pub struct LiveSnapshot {
     pub nodes: Vec<NodeView>,
     /// Modules, by number.
     pub modules: Vec<ModuleLive>,
+    /// What is wrong with the management server itself, each with what to do.
+    #[serde(default)]
+    pub server_problems: Vec<String>,
     /// Tasks that go on, and the latest ended ones, newest first (at most 20).
     pub tasks: Vec<TaskView>,
 }

@@ -149,13 +149,6 @@ impl Attribute {
         Self { name, kind, preset, meaning: "", effect: Effect::None(why), dynamic: true }
     }
 
-    /// Not available in this version.
-    pub(super) const fn refused(name: &'static str, cure: &'static str) -> Self {
-        let preset = Preset::Absent { means: "", sample: "" };
-        let effect = Effect::Refused(cure);
-        Self { name, kind: Kind::Free { max: 4096 }, preset, meaning: "", effect, dynamic: false }
-    }
-
     /// It changes only while the module is stopped.
     pub(super) const fn fixed(self) -> Self {
         Self { dynamic: false, ..self }

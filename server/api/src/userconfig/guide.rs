@@ -82,7 +82,7 @@ fn section(out: &mut String, element: &Element, path: &str) {
         };
         let remark = match child.element.effect {
             Effect::Used => "",
-            Effect::None(why) => why,
+            Effect::None(why) => &format!("does nothing here: {why}"),
             Effect::Refused(cure) => &format!("not available in this version; {cure}"),
         };
         let _ = writeln!(out, "| `<{}>` | {many} | {} |", child.element.name, prose(remark));

@@ -2,6 +2,7 @@
 
 mod definitions;
 mod features;
+mod table;
 
 use super::{Acknowledge, ProcAction, UserConfig, UserConfigError};
 use proptest::prelude::*;
@@ -114,16 +115,23 @@ fn directories_are_absolute_plain_and_apart() {
 fn what_this_version_cannot_do_is_refused_not_ignored() {
     for (good, bad) in [
         (r#"mode="mirror""#, r#"mode="farm""#),
-        (r#"mode="read_only""#, r#"mode="read_write""#),
-        (r#"<rfs"#, r#"<rfs syncdelta="10m""#),
-        (r#"<rfs"#, r#"<rfs syncat="0 3 * * *""#),
         (r#"<rfs"#, r#"<rfs scripts="on""#),
         ("</service>", "<vhost/></service>"),
-        ("<heartbeat", "<heartbeat name=\"x\"><server addr=\"n1\"/></heartbeat><heartbeat"),
     ] {
         let error = refused(&EXAMPLE.replacen(good, bad, 1));
         assert!(error.problem.contains("not available"), "{error}");
     }
+}
+
+#[test]
+fn old_or_scheduled_copies_are_noted_as_what_this_replication_needs_not() {
+    for (attribute, why) in
+        [("syncdelta=\"10m\"", "would lose what was acknowledged"), ("syncat=\"0 3 * * *\"", "backups")]
+    {
+        let config = UserConfig::parse(&EXAMPLE.replacen("<rfs", &format!("<rfs {attribute}"), 1)).unwrap();
+        assert!(config.notes.iter().any(|note| note.text.contains(why)), "{attribute}: {:?}", config.notes);
+    }
+    refused(&EXAMPLE.replacen("<rfs", "<rfs syncdelta=\"soon\"", 1));
 }
 
 #[test]

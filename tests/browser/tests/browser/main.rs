@@ -2,6 +2,7 @@
 
 mod appearance;
 mod editing;
+mod keeping;
 
 use anyhow::{Context, Result, ensure};
 use holdfast_browser::accessibility;
@@ -14,8 +15,17 @@ use std::time::Duration;
 const PASSWORD: &str = "correct horse battery";
 const MODULE: &str = "bank";
 /// The screens of the rail, as their links are called.
-const SCREENS: [&str; 8] =
-    ["control", "configuration", "cluster", "monitoring", "troubleshooting", "support", "users", "advanced"];
+const SCREENS: [&str; 9] = [
+    "control",
+    "configuration",
+    "cluster",
+    "monitoring",
+    "troubleshooting",
+    "support",
+    "users",
+    "settings",
+    "advanced",
+];
 /// A failover or resync on a busy machine.
 const SLOW: Duration = Duration::from_secs(120);
 
@@ -38,6 +48,7 @@ async fn the_story_from_set_up_to_a_failover_with_its_logs_saved() -> Result<()>
 async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Result<()> {
     set_up_and_log_in(stage, browser).await?;
     enter_the_nodes(stage, browser).await?;
+    keeping::cluster_history(browser).await?;
     configure_the_module(browser, plan).await?;
     start_in_the_right_direction(browser).await?;
     ensure!(
@@ -50,6 +61,7 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     look_into_it(browser).await?;
     keep_users(browser).await?;
     look_at_logs_and_snapshots(browser).await?;
+    keeping::server_settings(stage.lab.folder(), browser).await?;
     editing::edit_files(browser).await?;
     appearance::by_keyboard(browser).await?;
     appearance::dark_and_narrow(browser).await?;

@@ -110,6 +110,7 @@ pub fn console_samples() -> Vec<Vec<u8>> {
         },
         nodes: Vec::new(),
         modules: Vec::new(),
+        server_problems: vec!["expires soon".to_owned()],
         tasks: Vec::new(),
     };
     let node = console::ClusterNodeForm {

@@ -1,23 +1,27 @@
 //! Attributes: getattr, and setattr (truncate, chmod, chown, utimens).
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
+use rustix::io::Errno;
 
 use super::data::{clear_suid_bits, without_suid};
 use crate::front::change::Change;
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::lock;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;
 use crate::front::wire::{SetAttr, valid};
 use crate::op::{Attributes, FileKind, Op};
 use crate::track::Touch;
-use crate::tree::{Level, Result, Status, handle};
+use crate::tree::{Level, Result, Status, handle, xattr};
 
 /// The kernel marks a request like this when it hands it out again, the process that had read it being gone.
 const RESENT: u64 = 1 << 63;
+/// What a program may do without being root.
+const CAPABILITIES: &CStr = c"security.capability";
 /// Shrinking by more than this takes the file system a while: not on a reader thread.
 const LONG_TRUNCATE: u64 = 16 << 20;
 
@@ -52,6 +56,8 @@ impl Connection {
         let prepared = change.prepare(&[inode]);
         self.inodes.before(inode, if truncates { Touch::Whole } else { Touch::Attributes })?;
         let before = Status::of(&*fd)?;
+        let chowns = wanted.valid & (valid::UID | valid::GID) != 0;
+        let had_capabilities = chowns && xattr::get_size(&*fd, CAPABILITIES).is_ok();
         change.made_here();
         let applied = apply(&fd, wanted, inode.kind());
         // Also after a failure: some of it may have been done.
@@ -59,6 +65,14 @@ impl Connection {
         let attributes = result_of(wanted, (&before, unique & RESENT != 0), &now);
         if prepared.replicable && attributes != Attributes::default() {
             change.submit(&Op::SetAttributes { id: inode.id(), attributes }, &[]);
+        }
+        // An owner set anew takes them away, even if it is the same; the peer, which sets another one only, is told.
+        if prepared.replicable
+            && had_capabilities
+            && (attributes.uid, attributes.gid) == (None, None)
+            && xattr::get_size(&*fd, CAPABILITIES) == Err(Errno::NODATA)
+        {
+            change.submit(&Op::RemoveXattr { id: inode.id(), name: CAPABILITIES.to_bytes().to_vec() }, &[]);
         }
         if attributes.modified.is_some() {
             lock(&inode.use_count).written = false;

@@ -8,7 +8,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use crate::front::change::{Change, Prepared, complete};
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::kept::is_resent;
 use crate::front::lock;
 use crate::front::reply::{FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, Reply};

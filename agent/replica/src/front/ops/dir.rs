@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::lock;
 use crate::front::reply::{FOPEN_CACHE_DIR, FOPEN_KEEP_CACHE, Reply};
 use crate::front::session::Connection;

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::namespace::TRIES_MAX;
 use crate::front::change::Change;
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;
 use crate::op::{FileKind, Op};
@@ -46,6 +46,8 @@ impl Connection {
                 let (here, there) = ((parent.id(), name.to_bytes()), (other_parent.id(), other_name.to_bytes()));
                 self.inodes.moved(&one, here, there);
                 self.inodes.moved(&other, there, here);
+                self.came_into(other_parent, &one);
+                self.came_into(parent, &other);
                 if prepared.replicable {
                     let (name, other_name) = (here.1.to_vec(), there.1.to_vec());
                     let (id, parent, other, other_parent) = (one.id(), here.0, other.id(), there.0);

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::crash;
 use crate::front::change::Change;
-use crate::front::inodes::{Held, Inode};
+use crate::front::inode::{Held, Inode};
 use crate::front::lock;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;
@@ -248,12 +248,17 @@ impl Connection {
         }
         change.made_here();
         self.inodes.placed(object, parent.id(), name.to_bytes());
+        self.came_into(parent, object);
         let status = Status::of(&*source)?;
         if prepared.replicable {
             let (id, name) = (object.id(), name.to_bytes().to_vec());
             change.submit(&Op::Link { id, parent: parent.id(), name }, &[]);
         } else {
             self.submit_first_name(&mut change, object, parent, name, &status)?;
+            if status.links > 1 && !object.is_excluded() {
+                // It has names that nobody has met: what was told is not all of it.
+                self.inodes.touched.overflow();
+            }
         }
         drop(prepared);
         let held = self.inodes.get(object.id()).ok_or(Errno::STALE)?;
@@ -280,11 +285,11 @@ impl Connection {
             }
             let fd = self.inodes.open_backing(parent, Level::Path)?;
             self.inodes.before_name(parent, name, directory)?;
+            let last = self.keep_if_used(&child, (parent, name))?;
             self.begin(unique, 0);
-            let last = self.keep_if_used(&child)?;
             let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(&*fd, name, flags)?;
-            self.inodes.unplaced(&child, parent.id(), name.to_bytes(), last);
+            self.unlinked(&child, (parent, name), last);
             if prepared.replicable && !self.inodes.excludes(parent, name.to_bytes(), directory) {
                 let (id, parent, name) = (child.id(), parent.id(), name.to_bytes().to_vec());
                 let op =
@@ -401,7 +406,7 @@ impl Connection {
         let from = self.inodes.open_backing(parent, Level::Path)?;
         let to = self.inodes.open_backing(new_parent, Level::Path)?;
         let last = match replaced {
-            Some(replaced) => self.keep_if_used(replaced)?,
+            Some(replaced) => self.keep_if_used(replaced, (new_parent, new_name))?,
             None => false,
         };
         match rustix::fs::renameat_with(&*from, name, &*to, new_name, flags) {
@@ -412,10 +417,11 @@ impl Connection {
             done => done?,
         }
         if let Some(replaced) = replaced {
-            self.inodes.unplaced(replaced, new_parent.id(), new_name.to_bytes(), last);
+            self.unlinked(replaced, (new_parent, new_name), last);
             self.let_go(replaced, last);
         }
         self.inodes.moved(child, (parent.id(), name.to_bytes()), (new_parent.id(), new_name.to_bytes()));
+        self.came_into(new_parent, child);
         Ok(())
     }
 
@@ -438,15 +444,35 @@ impl Connection {
         self.inodes.is_at(child.id(), parent.id(), name.to_bytes())
     }
 
-    /// An object in use that is about to lose its last name stays reachable for those who use it. Answers whether it
-    /// is the last name.
-    fn keep_if_used(&self, child: &Inode) -> Result<bool> {
-        let last = child.kind() == FileKind::Directory || self.inodes.status(child)?.links <= 1;
+    /// An object in use that is about to lose its last name stays reachable for those who use it; one that is about to
+    /// lose its last but one is noted by the other. Answers whether it is the last name.
+    fn keep_if_used(&self, child: &Inode, name: (&Inode, &CStr)) -> Result<bool> {
+        let links = if child.kind() == FileKind::Directory { 1 } else { self.inodes.status(child)?.links };
+        let last = links <= 1;
+        if links == 2 {
+            self.inodes.before_only_name(child, name)?;
+        }
         if last && lock(&child.use_count).opens > 0 {
             self.inodes.descriptors.pin(child.backing())?;
             self.inodes.pin_outside(child);
         }
         Ok(last)
+    }
+
+    /// An object came into a directory. The peer is not told yet. What was made in this session needs no second look: it is
+    /// exact wherever it goes.
+    pub(super) fn came_into(&self, directory: &Inode, object: &Inode) {
+        if !self.replicate.is_fresh(object.id()) {
+            self.inodes.came_into(directory.id(), object);
+        }
+    }
+
+    /// An object lost a name for good; `last`: it has no other. The peer is not told yet.
+    fn unlinked(&self, child: &Inode, (parent, name): (&Inode, &CStr), last: bool) {
+        if !last && !self.replicate.is_fresh(child.id()) {
+            self.inodes.bereft(child);
+        }
+        self.inodes.unplaced(child, parent.id(), name.to_bytes(), last);
     }
 
     /// What is removed and not in use gives its room back at once.

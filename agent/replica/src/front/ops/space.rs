@@ -7,7 +7,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use crate::front::change::Change;
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::lock;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;

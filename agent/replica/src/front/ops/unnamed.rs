@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use super::namespace::ACL_ACCESS;
 use super::space::submit_range;
 use crate::front::change::Change;
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::lock;
 use crate::front::session::Connection;
 use crate::op::{Attributes, FileKind, Op};

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::attr::clear_sgid;
 use crate::front::change::Change;
-use crate::front::inodes::Inode;
+use crate::front::inode::Inode;
 use crate::front::reply::Reply;
 use crate::front::session::Connection;
 use crate::op::{Attributes, Op};

@@ -47,8 +47,14 @@ impl Recording {
         self.session.store(session, Ordering::SeqCst);
     }
 
+    /// What was submitted. The kernel forgets when it likes (others on this machine have it do so): that is no change.
     pub(super) fn changes(&self) -> Vec<(Op, Vec<u8>)> {
-        lock(&self.state).changes.clone()
+        lock(&self.state).changes.iter().filter(|(op, _)| !matches!(op, Op::Forget { .. })).cloned().collect()
+    }
+
+    /// Whether the peer was told that an id is not used any more.
+    pub(super) fn forgot(&self) -> bool {
+        lock(&self.state).changes.iter().any(|(op, _)| matches!(op, Op::Forget { .. }))
     }
 
     pub(super) fn ops(&self) -> Vec<Op> {

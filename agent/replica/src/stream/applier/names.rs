@@ -9,7 +9,7 @@
 use super::objects::{Found, key, look_up};
 use super::{Applier, ApplyError};
 use crate::op::{FileId, FileKind, Op};
-use crate::tree::{Level, Status, list};
+use crate::tree::{Level, Status, list, xattr};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -74,7 +74,10 @@ impl Applier {
         {
             self.remove_tree(&directory, name, &found.status)?;
         }
-        let made = make(&directory, name, kind, device, payload)?;
+        let mut made = make(&directory, name, kind, device, payload)?;
+        if self.resyncing && kind != FileKind::Symlink && disinherit(&made.fd)? {
+            made.status = Status::of(&made.fd)?;
+        }
         let given = (made.status.uid, made.status.gid);
         if given != owner {
             super::attributes::set_owner(&made.fd, Some(owner.0), Some(owner.1))?;
@@ -140,9 +143,17 @@ impl Applier {
         self.link_object(id, &directory, name)
     }
 
-    fn link_object(&self, id: FileId, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-        let object = self.objects.open(id, Level::Path)?;
-        rustix::fs::linkat(&*object, c"", directory, name, AtFlags::EMPTY_PATH)
+    fn link_object(&mut self, id: FileId, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        let object = self.objects.open(id, Level::Path);
+        match object.and_then(|fd| rustix::fs::linkat(&*fd, c"", directory, name, AtFlags::EMPTY_PATH)) {
+            // It lost its last name here, while it has others there that are not compared yet: it is compared anew.
+            Err(Errno::NOENT | Errno::STALE) if self.resyncing => {
+                let kind = self.objects.kind_of(id).ok_or(Errno::BADF)?;
+                let fresh = make(directory, name, kind, 0, b"unknown until its directory is compared")?;
+                self.objects.bind(id, fresh)
+            }
+            linked => linked,
+        }
     }
 
     pub(super) fn unlink(&mut self, parent: FileId, name: &[u8], directory_wanted: bool) -> Result<(), Errno> {
@@ -278,6 +289,23 @@ impl Applier {
     pub(super) fn error(&self, what: &'static str, parent: FileId, name: &[u8], errno: Errno) -> ApplyError {
         ApplyError::new(what, errno, self.objects.describe(parent, name))
     }
+}
+
+/// Takes away the rights that a new object got from its directory, which may have others on the primary until it is
+/// compared; what it got there is told next. Whether there were any.
+fn disinherit(fd: &OwnedFd) -> Result<bool, Errno> {
+    let mut any = false;
+    for inherited in [c"system.posix_acl_access", c"system.posix_acl_default"] {
+        match xattr::get_size(fd, inherited) {
+            Ok(_) => {
+                xattr::remove(fd, inherited)?;
+                any = true;
+            }
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(any)
 }
 
 /// Opens a directory for listing, on the same mount, without following links.

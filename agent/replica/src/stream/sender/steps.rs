@@ -2,16 +2,17 @@
 
 use super::{Haste, LOOK, Sender, over};
 use crate::frame::{Message, ResyncStep, encode};
-use crate::op::{FileId, Op};
+use crate::op::Op;
 use crate::stream::cover::Cover;
 use crate::stream::table::{Mode, Reply};
 use crate::stream::{Lost, lock};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 impl Sender {
-    /// From here on these names only may mean something else on the secondary; `None`: any may.
+    /// From here on these names only may mean something else on the secondary; `None`: any may, and everything is compared.
     pub(crate) fn set_cover(&self, cover: Option<Cover>) {
         *lock(&self.cover) = cover;
     }
@@ -29,6 +30,20 @@ impl Sender {
     /// (Resync) sends a binding.
     pub(crate) fn resync_bind(&self, epoch: u64, op: &Op) -> Result<(), Lost> {
         self.resync_send(epoch, &Message::Op(self.judged(op)), &[])
+    }
+
+    /// The session's resync runs in this thread.
+    pub(crate) fn resync_by(&self, thread: JoinHandle<()>) {
+        *lock(&self.resync) = Some(thread);
+    }
+
+    /// Waits until the last resync has ended, which it does once its session is over.
+    pub(crate) fn wait_for_resync(&self) {
+        let last = lock(&self.resync).take();
+        if let Some(thread) = last {
+            // A panic of that thread has ended the process already.
+            let _ = thread.join();
+        }
     }
 
     /// The round of the tracker that ended when every change began to wait for the peer.
@@ -105,7 +120,8 @@ impl Sender {
         }
     }
 
-    /// (Resync) all is copied: from now every new write waits for the peer.
+    /// (Resync) all is copied: from now every new write waits for the peer, and every name is exact there. (Until it
+    /// hears that all is copied the peer would take any other for one of a file that is not compared yet.)
     pub(crate) fn pair(&self, epoch: u64) -> Result<(), Lost> {
         {
             let mut state = lock(&self.state);
@@ -115,7 +131,7 @@ impl Sender {
             self.keep_right(&state.table);
         }
         *lock(&self.fresh) = HashSet::new();
-        self.set_cover(None);
+        self.set_cover(Some(Cover::default()));
         Ok(())
     }
 
@@ -123,11 +139,6 @@ impl Sender {
     pub(crate) fn paired(&self) -> Option<u64> {
         let state = lock(&self.state);
         (state.table.mode == Mode::Paired).then(|| state.table.epoch())
-    }
-
-    /// (Resync) whether the object was made in this session.
-    pub(crate) fn is_fresh(&self, id: FileId) -> bool {
-        lock(&self.fresh).contains(&id)
     }
 
     /// (Resync) what was made in this session is compared, too.

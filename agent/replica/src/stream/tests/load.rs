@@ -117,6 +117,68 @@ fn unnamed(dice: &mut Dice, root: &Path, path: &Path) -> std::io::Result<()> {
     file.write_all_at(b"after it was named", dice.roll(2 << 20))
 }
 
+/// What applications do to files they keep open, names or none, and to what others have open; and the kernel, which
+/// forgets what nobody uses.
+fn rough(dice: &mut Dice, root: &Path, open: &mut Vec<fs::File>) -> std::io::Result<()> {
+    let path = dice.path(root);
+    let kept = dice.roll(open.len().max(1) as u64) as usize;
+    match dice.roll(14) {
+        0..3 => {
+            if open.len() >= OPEN_MAX {
+                open.swap_remove(kept);
+            }
+            open.push(fs::OpenOptions::new().read(true).write(true).open(&path)?);
+            if dice.roll(2) == 0 { fs::remove_file(&path) } else { Ok(()) }
+        }
+        3..5 => open.get(kept).map_or(Ok(()), |file| file.write_all_at(&dice.content(), dice.roll(1 << 20))),
+        5 => open.get(kept).map_or(Ok(()), |file| file.set_len(dice.roll(2 << 20))),
+        6 => open.get(kept).map_or(Ok(()), |file| named_again(file, &path)),
+        7..9 => fs::hard_link(&path, dice.path(root)),
+        9 => {
+            // As mail is delivered.
+            let made = root.join(format!("made{}", dice.roll(1 << 40)));
+            fs::write(&made, dice.content())?;
+            let linked = fs::hard_link(&made, &path);
+            fs::remove_file(made).and(linked)
+        }
+        10 => {
+            use rustix::fs::{CWD, FileType, Mode, mknodat};
+            let (kind, device) =
+                if dice.roll(2) == 0 { (FileType::Socket, 0) } else { (FileType::CharacterDevice, 259) };
+            Ok(mknodat(CWD, &path, kind, Mode::from_raw_mode(0o640), device)?)
+        }
+        11 => inherited(dice, &path),
+        12 => fs::rename(root.join(format!("d{}", dice.roll(5))), dice.path(root)),
+        _ if dice.roll(8) == 0 => super::support::forget_unused(root),
+        _ => Ok(()),
+    }
+}
+
+/// Files that a thread keeps open.
+const OPEN_MAX: usize = 12;
+
+fn named_again(file: &fs::File, path: &Path) -> std::io::Result<()> {
+    use rustix::fs::{AtFlags, CWD};
+    let link = crate::tree::handle::proc_path(std::os::fd::AsFd::as_fd(file));
+    Ok(rustix::fs::linkat(CWD, link.as_c_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Gives a directory rights that what is made in it inherits, or takes them away.
+fn inherited(dice: &mut Dice, path: &Path) -> std::io::Result<()> {
+    const NAME: &str = "system.posix_acl_default";
+    if dice.roll(2) == 0 {
+        return Ok(rustix::fs::removexattr(path, NAME)?);
+    }
+    // An owner, one user, the group, the mask, others.
+    let entries = [(1u16, u32::MAX), (2, dice.roll(3) as u32), (4, u32::MAX), (16, u32::MAX), (32, u32::MAX)];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, id) in entries {
+        list.extend([tag.to_le_bytes(), (dice.roll(8) as u16).to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    Ok(rustix::fs::setxattr(path, NAME, &list, rustix::fs::XattrFlags::empty())?)
+}
+
 /// Fills a tree at random.
 pub(super) fn scramble(root: &Path, seed: u64, changes: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -148,8 +210,13 @@ impl Load {
             let (root, stop, operations) = (root.to_owned(), stop.clone(), operations.clone());
             std::thread::spawn(move || {
                 let mut dice = Dice((seed * 1000 + thread + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+                let mut open = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    if let Err(error) = change(&mut dice, &root, true) {
+                    let done = match dice.roll(3) {
+                        0 => rough(&mut dice, &root, &mut open),
+                        _ => change(&mut dice, &root, true),
+                    };
+                    if let Err(error) = done {
                         assert_ne!(error.raw_os_error(), Some(5), "no change may be refused");
                     }
                     operations.fetch_add(1, Ordering::Relaxed);

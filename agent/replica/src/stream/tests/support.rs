@@ -58,8 +58,9 @@ pub(super) struct Pair {
     pub(super) trackers: Option<[Arc<Tracker>; 2]>,
     keeper: Option<Keeper>,
     server: Option<Server>,
+    serve: Serve,
     front: Option<Arc<Front>>,
-    inodes: Arc<Inodes>,
+    pub(super) inodes: Arc<Inodes>,
     pub(super) sender: Arc<Sender>,
     pub(super) primary_events: Seen,
     pub(super) secondary_events: Seen,
@@ -150,13 +151,14 @@ impl Pair {
             events: primary_events.sink(),
             limits,
         };
-        let server = Server::start("127.0.0.1:0".parse().unwrap(), serve).unwrap();
+        let server = Server::start("127.0.0.1:0".parse().unwrap(), serve.clone()).unwrap();
         Self {
             _watch: watch(&front),
             follower: None,
             trackers,
             keeper,
             server: Some(server),
+            serve,
             front: Some(front),
             inodes,
             sender,
@@ -177,6 +179,12 @@ impl Pair {
 
     pub(super) fn b(&self) -> PathBuf {
         self.base.path().join("b")
+    }
+
+    /// The next resync keeps to these limits.
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.serve.limits = limits;
+        self.server = Some(Server::start("127.0.0.1:0".parse().unwrap(), self.serve.clone()).unwrap());
     }
 
     pub(super) fn follower(&self) -> &Follower {
@@ -218,6 +226,11 @@ impl Pair {
         ));
     }
 
+    /// Objects that the primary knows.
+    pub(super) fn known(&self) -> usize {
+        self.inodes.len()
+    }
+
     /// Compares both copies as they are.
     pub(super) fn verify(&self) -> crate::control::VerifyReport {
         let last = Mutex::default();
@@ -228,6 +241,11 @@ impl Pair {
     /// A whole session up to UpToDate.
     pub(super) fn resync(&mut self, session: u64) {
         self.begin(session);
+        self.end_resync(session);
+    }
+
+    /// What is left of a session that has begun, up to UpToDate.
+    pub(super) fn end_resync(&mut self, session: u64) {
         let (primary, secondary) = (self.primary_events.clone(), self.secondary_events.clone());
         let wait = |what: &str, seen: &Seen, event: ReplicaEvent| {
             eventually(what, || {
@@ -332,6 +350,11 @@ fn watch(front: &Arc<Front>) -> mpsc::Sender<()> {
         }
     });
     done
+}
+
+/// Has the kernel forget what nobody uses of a mount: to change a mount it lets go of all names.
+pub(super) fn forget_unused(mount: &Path) -> std::io::Result<()> {
+    Ok(rustix::mount::mount_remount(mount, rustix::mount::MountFlags::empty(), c"")?)
 }
 
 /// Polls until `condition` holds.

@@ -285,6 +285,35 @@ fn a_file_in_use_whose_remaining_name_nobody_has_met_is_found() {
 }
 
 #[test]
+fn what_was_written_by_a_name_that_is_gone_is_compared_by_the_other_name() {
+    for met in [true, false] {
+        let mut pair = Pair::tracked(|a, b| {
+            for tree in [a, b] {
+                fs::write(tree.join("one"), "one file").unwrap();
+                fs::hard_link(tree.join("one"), tree.join("other")).unwrap();
+            }
+        });
+        pair.resync(1);
+        pair.look(true);
+        let copy = pair.b().with_extension("synced");
+        save(&pair.b(), &copy);
+        fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+        let file = fs::OpenOptions::new().write(true).open(pair.a().join("one")).unwrap();
+        file.write_all_at(b"ONE", 0).unwrap();
+        drop(file);
+        if met {
+            fs::metadata(pair.a().join("other")).unwrap();
+        }
+        fs::remove_file(pair.a().join("one")).unwrap();
+        pair.crash_secondary();
+        take_back(&pair.b(), &copy);
+        pair.resync(2);
+        pair.stop();
+        assert_eq!(differences(&pair), Vec::<String>::new(), "the other name was met: {met}");
+    }
+}
+
+#[test]
 fn a_comparison_that_finds_something_has_everything_compared_next() {
     let mut pair = Pair::tracked(weight);
     pair.resync(1);

@@ -1,6 +1,6 @@
 //! `<rfs>`: the replication.
 
-use super::super::define::{Attribute, Child, DAY, Element, HOUR, Kind, SECOND, SWITCH};
+use super::super::define::{Attribute, Child, DAY, Element, HOUR, Kind, MINUTE, SECOND, SWITCH};
 use super::super::value::Parsed;
 use super::super::value::Value;
 use super::super::{Acknowledge, Excluded, Exclusion, Heart, Rfs, compile};
@@ -11,9 +11,15 @@ use roxmltree::Node;
 const COUNT: Kind = Kind::Number { min: 0, max: u32::MAX as u64 };
 const TIME_S: Kind = Kind::Time { unit_ms: SECOND, min_ms: 0, max_ms: 7 * DAY };
 const TIME_MS: Kind = Kind::Time { unit_ms: 1, min_ms: 0, max_ms: 7 * DAY };
+const TIME_M: Kind = Kind::Time { unit_ms: MINUTE, min_ms: 0, max_ms: 7 * DAY };
 const WORD: Kind = Kind::Free { max: 255 };
 const WINDOWS: &str = "it is for Windows";
 const ITSELF: &str = "this replication finds the right value itself";
+const NEVER_OUTDATED: &str = "an outdated copy never becomes primary by itself, however young: it would lose what was acknowledged \
+    since. A node that was up to date serves alone after a power failure of both when its witness is a register; \
+    `holdfast primforce` is an operator's way out";
+const ALWAYS_IN_SYNC: &str = "data is replicated while it is written, so nothing is left to be copied at set times. A secondary that \
+    lags behind on purpose does not exist here: keep backups for that";
 const NO_NFS: &str = "no NFS is used here";
 
 /// `<rfs>`.
@@ -30,7 +36,13 @@ pub(in super::super) static RFS: Element = Element::new(
              and safe when both lose power at once).",
         )
         .fixed(),
-        Attribute::preset("encryption", SWITCH, "on", "Encrypt what travels between the nodes; off only on a trusted link.").fixed(),
+        Attribute::preset(
+            "encryption",
+            SWITCH,
+            "on",
+            "Encrypt what travels between the nodes; off only on a trusted link.",
+        )
+        .fixed(),
         Attribute::preset(
             "sendtimeout",
             Kind::Time { unit_ms: SECOND, min_ms: 100, max_ms: HOUR },
@@ -53,7 +65,12 @@ pub(in super::super) static RFS: Element = Element::new(
         Attribute::unused("packetsize", COUNT, "1048576", NO_NFS),
         Attribute::unused("locktimeout", TIME_S, "100s", "sendtimeout and the timeout of <heart> bound every request"),
         Attribute::unused("reitimeout", TIME_S, "150s", "sendtimeout and the timeout of <heart> bound every request"),
-        Attribute::unused("reicommit", COUNT, "0", "the secondary's disk is synced once, before it counts as up to date"),
+        Attribute::unused(
+            "reicommit",
+            COUNT,
+            "0",
+            "the secondary's disk is synced once, before it counts as up to date",
+        ),
         Attribute::unused("reidetail", SWITCH, "off", "progress of a resync is shown always"),
         Attribute::optional(
             "reiallowedbw",
@@ -71,15 +88,8 @@ pub(in super::super) static RFS: Element = Element::new(
         Attribute::unused("roflags", WORD, "0x10", WINDOWS),
         Attribute::unused("nfsbox_options", WORD, "cross", WINDOWS),
         Attribute::preset("scripts", Kind::Only(&["off"]), "off", "Call scripts of the replication's own.").fixed(),
-        Attribute::preset(
-            "syncdelta",
-            Kind::Only(&["0", "0m", "1", "1m"]),
-            "0m",
-            "Age up to which outdated data may become primary alone. Only up-to-date data does here; `holdfast primforce` \
-             is an operator's way out.",
-        )
-        .fixed(),
-        Attribute::refused("syncat", "remove it: data is replicated always, not at set times"),
+        Attribute::unused("syncdelta", TIME_M, "0m", NEVER_OUTDATED),
+        Attribute::unused("syncat", WORD, "0 3 * * *", ALWAYS_IN_SYNC),
     ],
     &[Child::some(&REPLICATED, DIRECTORIES_MAX), Child::once(&FLOW)],
 );
@@ -91,9 +101,9 @@ static REPLICATED: Element = Element::new(
         Attribute::required("dir", Kind::Directory, "/srv/data", "Its absolute path.").fixed(),
         Attribute::preset(
             "mode",
-            Kind::Only(&["read_only"]),
+            Kind::OneOf(&["read_only", "read_write"]),
             "read_only",
-            "Nobody writes into the secondary's copy; so it is always.",
+            "Nobody writes into the secondary's copy; so it is always, whatever is written here.",
         )
         .fixed(),
     ],
@@ -195,6 +205,9 @@ impl<'d> Reader<'d> {
     fn replicated(&mut self, node: Node<'d, 'd>, rfs: &mut Rfs) -> Parsed<()> {
         let fields = self.fields(node, &REPLICATED)?;
         let children = self.children(node, &REPLICATED)?;
+        if let Some(mode) = fields.get("mode").filter(|mode| mode.text != "read_only") {
+            self.unused(mode, "nobody writes into the secondary's copy, which would no longer be one");
+        }
         let dir = fields.text("dir")?.trim_end_matches('/').to_owned();
         if let Some(other) = rfs.directories.iter().find(|other| is_within(&dir, other) || is_within(other, &dir)) {
             return Err(self.error(node, format!("{dir} and {other} overlap"), "keep the outer one only"));

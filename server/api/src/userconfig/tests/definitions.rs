@@ -5,7 +5,7 @@ use super::super::read::SAFE;
 use super::super::{UserConfig, UserConfigError};
 
 /// The way from `<safe>` to an element.
-type Path = Vec<&'static Element>;
+pub(super) type Path = Vec<&'static Element>;
 
 fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) {
     visit(path);
@@ -18,7 +18,7 @@ fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) {
 }
 
 /// What one attribute needs beside it, or another sample than the element's first.
-fn beside(element: &Element, attribute: &str) -> &'static [(&'static str, &'static str)] {
+pub(super) fn beside(element: &Element, attribute: &str) -> &'static [(&'static str, &'static str)] {
     match (element.name, attribute) {
         ("proc", "restart_services") => &[("service", "yes"), ("action", "restart")],
         ("notreplicated", name) if !name.contains("path") => &[("path", "x")],
@@ -75,7 +75,7 @@ fn file(path: &Path, extra: &[(&str, &str)]) -> String {
     inner.1
 }
 
-fn parse(path: &Path, extra: &[(&str, &str)]) -> Result<UserConfig, UserConfigError> {
+pub(super) fn parse(path: &Path, extra: &[(&str, &str)]) -> Result<UserConfig, UserConfigError> {
     UserConfig::parse(&file(path, extra))
 }
 

@@ -278,7 +278,7 @@ fn the_replication_accepts_all_it_knows_and_says_what_does_nothing() {
     assert_eq!((rfs.encryption, rfs.send_timeout_ms, rfs.flow.as_deref()), (false, 5000, Some("default")));
     assert_eq!(rfs.directories, ["/a", "/b c"]);
     assert_eq!((rfs.resync_threads, rfs.resync_bytes_per_s), (6, 20000 * 1024));
-    assert_eq!(config.notes.len(), 4, "{:?}", config.notes);
+    assert_eq!(config.notes.len(), 5, "{:?}", config.notes);
     refused("<rfs/>");
     refused("<rfs><flow name=\"other\"/><replicated dir=\"/a\"/></rfs>");
 }
