@@ -3,13 +3,13 @@
 
 use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, progress};
 use anyhow::{Context, Result, bail, ensure};
-use holdfast_replica::verify::{Compare, compare_trees_with};
+use holdfast_replica::verify::{Compare, compare_trees_and_holes};
 use holdfast_tests::lab::Lab;
 use holdfast_tests::lab::cluster::ModulePlan;
 use holdfast_tests::lab::wait::wait_until;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many seconds each time-bound part takes, instead of [`SECONDS`].
 const SECONDS_VARIABLE: &str = "HOLDFAST_SUITE_SECONDS";
@@ -41,15 +41,24 @@ fn suites(_: &mut Bench) -> Result<()> {
         progress(&load, 20)?;
         let lab = bench.lab()?;
         lab.host(1).shell(&format!("mkdir {MOUNT}"))?;
-        system_calls(lab)?;
-        random_operations(lab)?;
-        programs(lab)?;
+        for (name, part) in PARTS {
+            let began = Instant::now();
+            part(lab)?;
+            println!("  {name}: {:.1} s", began.elapsed().as_secs_f64());
+        }
         lab.wait_pair(MODULE, 1)?;
         progress(&load, 20)?;
         bench.finish(load)?;
-        demand_equal(bench.lab()?)
+        let began = Instant::now();
+        demand_equal(bench.lab()?)?;
+        println!("  comparing both copies: {:.1} s", began.elapsed().as_secs_f64());
+        Ok(())
     })
 }
+
+type Part = (&'static str, fn(&Lab) -> Result<()>);
+const PARTS: [Part; 4] =
+    [("pjdfstest", system_calls), ("fsx", random_operations), ("stress-ng", stress), ("programs", programs)];
 
 fn seconds() -> u32 {
     std::env::var(SECONDS_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
@@ -115,7 +124,7 @@ fn system_calls(lab: &Lab) -> Result<()> {
 
 /// fsx on one file after the other, each with its seed.
 fn random_operations(lab: &Lab) -> Result<()> {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for seed in 1.. {
         let (seed, path) = (seed.to_string(), format!("{MOUNT}/fsx{seed}"));
         let (said, fine) = ran(lab, 120, &tool("fsx")?, &["-S", &seed, "-N", "1000", "-P", "/tmp", "-q", &path])?;
@@ -128,7 +137,63 @@ fn random_operations(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Programs that people use, and what only some file systems can.
+/// What stress-ng knows of file systems. Not: mounts and what is no file (bind-mount, binderfs, eventfd, procfs, ioprio);
+/// what marks or syncs the whole machine (fanotify, io); what no FUSE file system has (chattr, inode-flags, verity,
+/// fiemap); copy-file, which takes 128 MB at least; iomix, which waits for the disk for most of half a minute.
+const STRESSORS: [&str; 36] = [
+    "access",
+    "chdir",
+    "chmod",
+    "chown",
+    "dentry",
+    "dir",
+    "dirdeep",
+    "dirmany",
+    "dnotify",
+    "dup",
+    "fallocate",
+    "fcntl",
+    "file-ioctl",
+    "filename",
+    "flock",
+    "fpunch",
+    "fsize",
+    "fstat",
+    "getdent",
+    "handle",
+    "hdd",
+    "inotify",
+    "lease",
+    "link",
+    "locka",
+    "lockf",
+    "lockofd",
+    "mknod",
+    "open",
+    "rename",
+    "seek",
+    "symlink",
+    "sync-file",
+    "touch",
+    "utime",
+    "xattr",
+];
+
+/// All of them at once.
+fn stress(lab: &Lab) -> Result<()> {
+    let (time, folder) = (format!("{}s", seconds()), format!("{MOUNT}/stress"));
+    lab.host(1).shell(&format!("mkdir {folder}"))?;
+    let ones: Vec<String> = STRESSORS.iter().flat_map(|name| [format!("--{name}"), "1".into()]).collect();
+    let sizes = "--hdd-bytes 8m --fallocate-bytes 8m --chdir-dirs 256 --dentries 512 --dirdeep-inodes 1000";
+    let how = ["-t", &time, "--verify", "--temp-path", &folder];
+    let arguments: Vec<&str> = ones.iter().map(String::as_str).chain(sizes.split(' ')).chain(how).collect();
+    let (said, fine) = ran(lab, seconds() + 120, Path::new("stress-ng"), &arguments)?;
+    ensure!(fine && !said.contains("fail:") && !said.contains("skipping"), "stress-ng: {said}");
+    println!("  stress-ng: {} stressors", STRESSORS.len());
+    Ok(())
+}
+
+/// Programs that people use, and what only some file systems can: each twice, on the mount and on the disk without us.
 fn programs(lab: &Lab) -> Result<()> {
     let lines = [
         "tar -C / -cf - etc usr/share/perl5 | tar -C . -xpf - && diff -r --no-dereference /usr/share/perl5 usr/share/perl5",
@@ -139,12 +204,17 @@ fn programs(lab: &Lab) -> Result<()> {
         "dd if=/dev/urandom of=direct bs=64k count=16 oflag=direct status=none && dd if=direct of=/dev/null bs=4k iflag=direct status=none",
         "truncate -s 1G sparse && printf end | dd of=sparse bs=1 seek=900000000 conv=notrunc status=none \
          && fallocate -l 2M holes && dd if=/dev/urandom of=holes bs=64k count=32 conv=notrunc status=none \
-         && fallocate -p -o 65536 -l 131072 holes && cp --sparse=always holes copied",
-        "touch \"$(printf 'not-\\377-utf8')\" && mkdir \"$(printf '\\001\\200')\" && ln -s \"$(printf '\\377')\" link",
+         && fallocate -p -o 65536 -l 131072 holes && cp --sparse=always holes copied && test $(du -k sparse | cut -f1) -lt 100",
+        "touch \"$(printf 'not-\\377-utf8')\" && mkdir \"$(printf '\\001\\200')\" && ln -s \"$(printf '\\377')\" link \
+         && ls | LC_ALL=C grep -qa \"$(printf 'not-\\377-utf8')\"",
+        "exec 9>locked && flock -n 9 && ! flock -n locked true && exec 9>&- && flock -n locked true",
     ];
     for line in lines {
-        let output = lab.host(1).output(120, "sh", &["-c", &format!("cd {MOUNT} && export HOME=/tmp && {line}")])?;
-        ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        for directory in [MOUNT, DISK] {
+            let script = format!("set -e; cd {directory}; export HOME=/tmp; {line}");
+            let output = lab.host(1).output(120, "sh", &["-c", &script])?;
+            ensure!(output.status.success(), "{directory}: {line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
     }
     Ok(())
 }
@@ -154,7 +224,7 @@ fn demand_equal(lab: &Lab) -> Result<()> {
     lab.host(1).shell("sync -f /srv/bank")?;
     let (left, right) = (lab.backing(1, "/srv/bank"), lab.backing(2, "/srv/bank"));
     wait_until("both copies to be equal", Duration::from_secs(30), || {
-        let found = compare_trees_with(&left, &right, Compare { stamped_times: false })?;
+        let found = compare_trees_and_holes(&left, &right, Compare { stamped_times: false })?;
         let shown: Vec<String> = found.iter().take(20).map(ToString::to_string).collect();
         if shown.is_empty() { Ok(true) } else { bail!("{} differences: {}", found.len(), shown.join("; ")) }
     })

@@ -14,7 +14,7 @@ pub const MACHINES: &[&str] = &["qemu-system-x86", "busybox-static", "e2fsprogs"
 /// What the register witness in etcd is tried with.
 pub const ETCD: &[&str] = &["etcd-server"];
 /// What tries the mount as programs do.
-pub const SUITES: &[&str] = &["git", "libacl1-dev", "gcc", "libc6-dev"];
+pub const SUITES: &[&str] = &["git", "stress-ng", "libacl1-dev", "gcc", "libc6-dev"];
 /// Suites of file systems that are programs of crates.io, at these versions.
 pub const SUITE_CRATES: &[(&str, &str)] = &[("fsx", "0.3.2"), ("pjdfstest", "0.2.2")];
 /// What the browser ring needs.
