@@ -27,6 +27,7 @@ use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::settings::Settings;
 use holdfast_replica::control::VerifyReport;
+use holdfast_replica::crash;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -324,6 +325,7 @@ impl Running {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         self.tell_addresses(&input);
         let mut output = self.engine.node.handle(clock::moment(), input);
+        let saves = output.persist.is_some();
         // Most heartbeats bring about nothing: then nothing is left, either.
         let pulse = output.send.is_some();
         let idle = !pulse && output.persist.is_none() && output.acts.is_empty() && output.replies.is_empty();
@@ -344,6 +346,9 @@ impl Running {
             }
         } else {
             self.carry_out(output).await;
+            if saves {
+                crash::point("engine-carried-out");
+            }
             if let Some(settled) = settled {
                 self.engine.record.keep(settled, pulse);
             }
@@ -363,7 +368,11 @@ impl Running {
 
     async fn save(&self, output: &mut Output) -> Result<(), String> {
         match output.persist.take() {
-            Some(durable) => self.engine.ledger.save(durable).await,
+            Some(durable) => {
+                self.engine.ledger.save(durable).await?;
+                crash::point("engine-saved");
+                Ok(())
+            }
             None => Ok(()),
         }
     }

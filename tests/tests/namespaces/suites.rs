@@ -1,7 +1,7 @@
 //! Suites and programs that know how a local file system behaves, on the mount of a pair under load and on the same disk
 //! without us: what differs is listed here, and both copies are equal afterwards.
 
-use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, progress};
+use crate::bench::{Bench, MODULE, Scenario, TIMEOUT_MS, progress, settle};
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_replica::verify::{Compare, compare_trees_and_holes};
 use holdfast_tests::lab::Lab;
@@ -220,10 +220,9 @@ fn programs(lab: &Lab) -> Result<()> {
 }
 
 fn demand_equal(lab: &Lab) -> Result<()> {
-    // Pages changed through a memory map reach the other node when they are written back.
-    lab.host(1).shell("sync -f /srv/bank")?;
     let (left, right) = (lab.backing(1, "/srv/bank"), lab.backing(2, "/srv/bank"));
     wait_until("both copies to be equal", Duration::from_secs(30), || {
+        settle(lab, 1)?;
         let found = compare_trees_and_holes(&left, &right, Compare { stamped_times: false })?;
         let shown: Vec<String> = found.iter().take(20).map(ToString::to_string).collect();
         if shown.is_empty() { Ok(true) } else { bail!("{} differences: {}", found.len(), shown.join("; ")) }
