@@ -28,6 +28,7 @@ use holdfast_core::output::{Act, EventLevel, Output};
 use holdfast_core::settings::Settings;
 use holdfast_core::view::View;
 use holdfast_replica::control::VerifyReport;
+use holdfast_replica::crash;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -328,6 +329,7 @@ impl Running {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         self.tell_addresses(&input);
         let mut output = self.engine.node.handle(clock::moment(), input);
+        let saves = output.persist.is_some();
         let (idle, pulse) = (output.is_idle(), output.send.is_some());
         let settled = if idle { None } else { self.engine.node.settled() };
         let left = if idle { Ok(()) } else { self.engine.record.leave(settled.as_ref()) };
@@ -347,6 +349,9 @@ impl Running {
             }
         } else {
             self.carry_out(output).await;
+            if saves {
+                crash::point("engine-carried-out");
+            }
             if let Some(settled) = settled {
                 self.engine.record.keep(settled, pulse);
             }
@@ -366,7 +371,11 @@ impl Running {
 
     async fn save(&self, output: &mut Output) -> Result<(), String> {
         match output.persist.take() {
-            Some(durable) => self.engine.ledger.save(durable).await,
+            Some(durable) => {
+                self.engine.ledger.save(durable).await?;
+                crash::point("engine-saved");
+                Ok(())
+            }
             None => Ok(()),
         }
     }

@@ -7,6 +7,7 @@
 use crate::files;
 use anyhow::{Context, Result, bail};
 use holdfast_core::durable::Durable;
+use holdfast_replica::crash;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -125,8 +126,11 @@ impl Ledger {
         bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&payload);
         bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+        crash::point("ledger-decided");
         self.file.write_all_at(&bytes, (sequence % 2) * SLOT as u64)?;
+        crash::point("ledger-written");
         self.file.sync_data()?;
+        crash::point("ledger-saved");
         self.sequence = sequence;
         Ok(())
     }

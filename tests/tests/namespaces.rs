@@ -9,6 +9,8 @@ mod acceptance;
 mod bench;
 #[path = "namespaces/boots.rs"]
 mod boots;
+#[path = "namespaces/caller.rs"]
+mod caller;
 #[path = "namespaces/checks.rs"]
 mod checks;
 #[path = "namespaces/cluster.rs"]
@@ -23,8 +25,12 @@ mod crashes;
 mod curl;
 #[path = "namespaces/data.rs"]
 mod data;
+#[path = "namespaces/faults.rs"]
+mod faults;
 #[path = "namespaces/journal.rs"]
 mod journal;
+#[path = "namespaces/kills.rs"]
+mod kills;
 #[path = "namespaces/ledger.rs"]
 mod ledger;
 #[path = "namespaces/links.rs"]
@@ -37,6 +43,8 @@ mod repeated;
 mod rfs;
 #[path = "namespaces/serverless.rs"]
 mod serverless;
+#[path = "namespaces/suites.rs"]
+mod suites;
 #[path = "namespaces/vip.rs"]
 mod vip;
 #[path = "namespaces/witness.rs"]
@@ -52,6 +60,8 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some(plumbing::HANG) => return plumbing::hang(),
         Some(ledger::FAULTY_DISK) => return ledger::faulty_disk(&arguments[1..]),
+        Some(caller::TIME_CALLS) => return caller::time_calls(&arguments[1..]),
+        Some(faults::SHUT_DOWN) => return faults::shut_down(&arguments[1..]),
         Some(data::WRITE_MAPPED) => return data::write_mapped(&arguments[1..]),
         _ => {}
     }
@@ -63,6 +73,7 @@ fn main() -> ExitCode {
         acceptance::SCENARIOS,
         commands::SCENARIOS,
         crashes::SCENARIOS,
+        kills::SCENARIOS,
         links::SCENARIOS,
         serverless::SCENARIOS,
         console::SCENARIOS,
@@ -70,6 +81,8 @@ fn main() -> ExitCode {
         boots::SCENARIOS,
         journal::SCENARIOS,
         data::SCENARIOS,
+        suites::SCENARIOS,
+        faults::SCENARIOS,
         rfs::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,

@@ -38,6 +38,8 @@ pub enum Step {
         /// Whether users are cut off.
         abort: bool,
     },
+    /// Keep no handle of the directories.
+    LetGo,
     /// Mount read-write, acknowledge alone under the generation, open the door for the peer.
     StartServing(Generation),
     /// Mount read-only if that is not so.
@@ -94,7 +96,8 @@ pub fn plan(role: Role, command: &ReplicaCommand) -> Result<(Role, Vec<Step>), S
         (C::Release { abort }, role) => {
             // Readers of a secondary never keep it from being released.
             let abort = *abort || role != Serving;
-            (Idle, vec![Step::EndFollower, Step::Unmount { abort }, Step::Tell(ReplicaEvent::Released)])
+            let steps = [Step::EndFollower, Step::Unmount { abort }, Step::LetGo, Step::Tell(ReplicaEvent::Released)];
+            (Idle, steps.into())
         }
         (command, role) => return Err(refusal(command, role)),
     })

@@ -1,8 +1,10 @@
-//! Comparing two directory trees completely: names, kinds, contents, owners, modes, times, targets, extended attributes
-//! and which names are the same file.
+//! Comparing two directory trees completely: names, kinds, contents, owners, modes, times, targets, extended attributes,
+//! which names are the same file, and (if wanted) where files have holes.
+
+mod data;
 
 use crate::op::FileKind;
-use crate::tree::{Status, descriptors, list, xattr};
+use crate::tree::{Status, list, xattr};
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -54,27 +56,16 @@ pub fn compare_trees(a: &Path, b: &Path) -> io::Result<Vec<Difference>> {
 /// # Errors
 /// What cannot be read, with its path.
 pub fn compare_trees_with(a: &Path, b: &Path, compare: Compare) -> io::Result<Vec<Difference>> {
-    let mut run = Run { compare, differences: Vec::new(), first: HashMap::new(), second: HashMap::new() };
-    let open = |path: &Path| -> io::Result<OwnedFd> { Ok(rustix::fs::open(path, DIRECTORY, Mode::empty())?) };
-    let mut pending = vec![(PathBuf::new(), open(a)?, open(b)?)];
-    run.metadata(Path::new(""), &Status::of(&pending[0].1)?, &Status::of(&pending[0].2)?);
-    while let Some((path, a, b)) = pending.pop() {
-        for (name, kinds) in names(&a, &b)? {
-            let path = path.join(OsStr::from_bytes(&name));
-            let located = |error| io::Error::other(format!("{}: {error}", path.display()));
-            match kinds {
-                (true, true) => {
-                    if let Some((a, b)) = run.entry(&path, (&a, &b), &name).map_err(located)? {
-                        pending.push((path, a, b));
-                    }
-                }
-                (true, false) => run.differ(&path, "only in the first tree"),
-                _ => run.differ(&path, "only in the second tree"),
-            }
-        }
-    }
-    run.differences.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(run.differences)
+    Run { compare, ..Run::default() }.trees(a, b)
+}
+
+/// As [`compare_trees_with`], and where files have holes: for file systems of one kind. Files are synced and dropped from
+/// the page cache for it, since what is cached of space that was only reserved counts as data.
+///
+/// # Errors
+/// What cannot be read, with its path.
+pub fn compare_trees_and_holes(a: &Path, b: &Path, compare: Compare) -> io::Result<Vec<Difference>> {
+    Run { compare, holes: true, ..Run::default() }.trees(a, b)
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -95,8 +86,10 @@ fn names(a: &OwnedFd, b: &OwnedFd) -> crate::tree::Result<Names> {
     Ok(all)
 }
 
+#[derive(Default)]
 struct Run {
     compare: Compare,
+    holes: bool,
     differences: Vec<Difference>,
     /// Of files with several names: the first path seen, in each tree.
     first: HashMap<(u64, u64), PathBuf>,
@@ -104,6 +97,29 @@ struct Run {
 }
 
 impl Run {
+    fn trees(mut self, a: &Path, b: &Path) -> io::Result<Vec<Difference>> {
+        let open = |path: &Path| -> io::Result<OwnedFd> { Ok(rustix::fs::open(path, DIRECTORY, Mode::empty())?) };
+        let mut pending = vec![(PathBuf::new(), open(a)?, open(b)?)];
+        self.metadata(Path::new(""), &Status::of(&pending[0].1)?, &Status::of(&pending[0].2)?);
+        while let Some((path, a, b)) = pending.pop() {
+            for (name, kinds) in names(&a, &b)? {
+                let path = path.join(OsStr::from_bytes(&name));
+                let located = |error| io::Error::other(format!("{}: {error}", path.display()));
+                match kinds {
+                    (true, true) => {
+                        if let Some((a, b)) = self.entry(&path, (&a, &b), &name).map_err(located)? {
+                            pending.push((path, a, b));
+                        }
+                    }
+                    (true, false) => self.differ(&path, "only in the first tree"),
+                    _ => self.differ(&path, "only in the second tree"),
+                }
+            }
+        }
+        self.differences.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(self.differences)
+    }
+
     fn differ(&mut self, path: &Path, what: impl Into<String>) {
         self.differences.push(Difference { path: path.into(), what: what.into() });
     }
@@ -184,19 +200,15 @@ impl Run {
     fn content(&mut self, path: &Path, a: &OwnedFd, b: &OwnedFd, size: u64) -> crate::tree::Result<()> {
         let open = |fd: &OwnedFd| crate::tree::handle::reopen(fd, OFlags::RDONLY | OFlags::NOATIME);
         let (a, b) = (open(a)?, open(b)?);
-        let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-        let mut at = 0;
-        while at < size {
-            let (ca, cb) = (descriptors::read_at(&a, &mut left, at)?, descriptors::read_at(&b, &mut right, at)?);
-            let both = ca.min(cb);
-            if let Some(offset) = (0..both).find(|i| left[*i] != right[*i]) {
-                self.differ(path, format!("content from byte {}", at + offset as u64));
-                return Ok(());
-            }
-            if both == 0 {
-                return Ok(());
-            }
-            at += both as u64;
+        if self.holes {
+            data::forget(&a)?;
+            data::forget(&b)?;
+        }
+        let (left, right) = (data::ranges(&a, size)?, data::ranges(&b, size)?);
+        if let Some(offset) = data::first_difference(&a, &b, &data::union(&left, &right))? {
+            self.differ(path, format!("content from byte {offset}"));
+        } else if self.holes && left != right {
+            self.differ(path, format!("data at {left:?} / {right:?}"));
         }
         Ok(())
     }
@@ -271,5 +283,28 @@ mod tests {
         fs::hard_link(a.join("x"), a.join("y")).unwrap();
         fs::hard_link(b.join("g"), b.join("y")).unwrap();
         assert!(compared(&a, &b).iter().any(|d| d.contains("is the same file as")));
+    }
+
+    #[test]
+    fn huge_sparse_files_are_compared_by_their_data_and_holes_are_told_if_wanted() {
+        use std::os::unix::fs::FileExt;
+        let (_base, a, b) = pair();
+        for tree in [&a, &b] {
+            let file = fs::File::create(tree.join("sparse")).unwrap();
+            file.set_len(1 << 42).unwrap();
+            file.write_all_at(b"far away", 1 << 41).unwrap();
+            file.set_times(fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH)).unwrap();
+        }
+        let with_holes = || compare_trees_and_holes(&a, &b, Compare { stamped_times: false }).unwrap();
+        assert_eq!(with_holes(), []);
+        let file = fs::File::options().write(true).open(b.join("sparse")).unwrap();
+        file.write_all_at(&[0; 65536], 1 << 30).unwrap();
+        file.set_times(fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH)).unwrap();
+        assert_eq!(compared(&a, &b), Vec::<String>::new());
+        let found = with_holes();
+        assert!(found.len() == 1 && found[0].what.starts_with("data at"), "{found:?}");
+        file.write_all_at(b"x", (1 << 41) + 3).unwrap();
+        file.set_times(fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH)).unwrap();
+        assert_eq!(compared(&a, &b), [format!("sparse: content from byte {}", (1_u64 << 41) + 3)]);
     }
 }

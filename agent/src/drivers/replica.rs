@@ -6,6 +6,7 @@
 
 mod again;
 mod found;
+mod reading;
 
 pub use found::Found;
 
@@ -13,7 +14,8 @@ use super::Inbox;
 use anyhow::{Context, Result};
 use holdfast_core::input::Input;
 use holdfast_core::replica::{Inventory, Plane, ReplicaCommand, ReplicaEvent};
-use holdfast_replica::control::{Configure, Decoder, FromReplica, Stats, ToReplica, VerifyReport, encode};
+use holdfast_replica::control::{Configure, Decoder, Stats, ToReplica, VerifyReport, encode};
+use holdfast_replica::crash;
 use holdfast_replica::filter::Filter;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
@@ -21,7 +23,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixStream, lookup_host};
 use tokio::process::{Child, Command};
@@ -141,7 +143,9 @@ impl Replica {
         let Some(setting) = self.setting.clone() else { return };
         let (commands, queue) = mpsc::channel(QUEUE);
         let (reader, writer) = found.socket.into_split();
-        let running = Running { process: found.process, reader, decoder: found.decoder, writer, first: Vec::new() };
+        let serves = matches!(found.plane, Plane::Serving { .. });
+        let running =
+            Running { process: found.process, reader, decoder: found.decoder, writer, first: Vec::new(), serves };
         tokio::spawn(again::attend(running, setting, Orders::new(queue), self.told()));
         self.commands = Some(commands);
     }
@@ -285,6 +289,8 @@ struct Running {
     writer: OwnedWriteHalf,
     /// What it is told before any command.
     first: Vec<u8>,
+    /// It serves already.
+    serves: bool,
 }
 
 fn start(program: &Path, configure: &Configure, first: ToReplica) -> Result<Running> {
@@ -295,13 +301,15 @@ fn start(program: &Path, configure: &Configure, first: ToReplica) -> Result<Runn
     let mut command = Command::new(program);
     command.args(["--control-fd", "0"]).stdin(OwnedFd::from(theirs));
     crate::cgroup::place_replica(&configure.module, &mut command);
+    crash::point("replica-starting");
     let child = command.spawn().with_context(|| {
         format!("cannot start {}: install it beside the agent or give --replica-bin", program.display())
     })?;
+    crash::point("replica-started");
     // The command holds the other end too; it must go, or the end of the process would not be seen.
     drop(command);
     let (reader, writer) = UnixStream::from_std(ours)?.into_split();
-    Ok(Running { process: Process::Child(child), reader, decoder: Decoder::default(), writer, first })
+    Ok(Running { process: Process::Child(child), reader, decoder: Decoder::default(), writer, first, serves: false })
 }
 
 /// Commands on their way, and those that were sent and are not carried out for all that is known.
@@ -336,6 +344,7 @@ async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, orders: Orde
     while let Some(message) = queue.recv().await {
         if let ToReplica::Command(command) = &message {
             orders.sent().push_back(command.clone());
+            crash::point("replica-ordering");
         }
         let Ok(bytes) = encode(&message) else {
             return;
@@ -343,6 +352,7 @@ async fn write_commands(mut socket: OwnedWriteHalf, first: Vec<u8>, orders: Orde
         if socket.write_all(&bytes).await.is_err() {
             return;
         }
+        crash::point("replica-ordered");
     }
     // Nobody will command it any more. An agent that is gone without a word leaves it running.
     if let Ok(bytes) = encode::<ToReplica>(&ToReplica::End) {
@@ -386,44 +396,4 @@ impl Process {
             }
         }
     }
-}
-
-/// Reads until the socket ends; then what was wrong with it, if anything was.
-async fn read_events(
-    (mut socket, mut decoder): (OwnedReadHalf, Decoder),
-    orders: &Orders,
-    told: &Told,
-) -> Option<String> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        // What came with the first answer is read already.
-        match pass_on(&mut decoder, orders, told).await {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(error) => return Some(error),
-        }
-        match socket.read(&mut buffer).await {
-            Ok(0) => return None,
-            Ok(length) => decoder.push(&buffer[..length]),
-            Err(error) => return Some(error.to_string()),
-        }
-    }
-}
-
-/// Hands whole messages on; `false` when nobody listens any more.
-async fn pass_on(decoder: &mut Decoder, orders: &Orders, told: &Told) -> Result<bool, String> {
-    while let Some(message) = decoder.next_message::<FromReplica>().map_err(|error| error.to_string())? {
-        match message {
-            FromReplica::Event(event) => {
-                if told.inbox.send(Input::Replica(event)).await.is_err() {
-                    return Ok(false);
-                }
-            }
-            FromReplica::Stats(figures) => drop(told.stats.send_replace(Some(figures))),
-            FromReplica::Verify(report) => drop(told.verify.send_replace(Some(report))),
-            FromReplica::Done => drop(orders.sent().pop_front()),
-            FromReplica::Found(_) | FromReplica::Refused(_) => {}
-        }
-    }
-    Ok(true)
 }

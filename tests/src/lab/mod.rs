@@ -194,6 +194,15 @@ impl Lab {
         self.apply_cuts()
     }
 
+    /// Of the replication stream, nothing that `from` sends reaches `to`, and neither end is told: a half-open connection.
+    ///
+    /// # Errors
+    /// nft failed.
+    pub fn cut_stream_one_way(&mut self, from: u8, to: u8) -> Result<()> {
+        self.cuts.push(Cut::Stream { from, to });
+        self.apply_cuts()
+    }
+
     /// Undoes every cut.
     ///
     /// # Errors

@@ -65,6 +65,19 @@ impl Lab {
     /// # Errors
     /// It does not start; the error holds the end of its log.
     pub fn start_agent(&self, number: u8) -> Result<()> {
+        self.start_agent_with(number, &[])
+    }
+
+    /// Like [`Lab::start_agent`], on a host without systemd; the agent kills itself at this named point (`NAME` or
+    /// `NAME:PASSAGE`).
+    ///
+    /// # Errors
+    /// As `start_agent`.
+    pub fn start_agent_killed_at(&self, number: u8, point: &str) -> Result<()> {
+        self.start_agent_with(number, &["env", &format!("{}={point}", holdfast_replica::crash::VARIABLE)])
+    }
+
+    fn start_agent_with(&self, number: u8, before: &[&str]) -> Result<()> {
         let host = self.host(number);
         let folder = host.folder();
         let path = |part: &str| folder.join(part).display().to_string();
@@ -73,7 +86,9 @@ impl Lab {
             self.await_systemd(number)?;
             host.shell("systemctl start holdfast-agent")?;
         } else {
-            host.spawn("agent", "sh", &["-c", AGENT, "holdfast-lab-agent", &data, &run, &boot])?;
+            let words = ["sh", "-c", AGENT, "holdfast-lab-agent", &data, &run, &boot];
+            let words = [before, &words].concat();
+            host.spawn("agent", words[0], &words[1..])?;
         }
         let answered = wait_for(&format!("the agent of {} to answer", host.name()), Duration::from_secs(20), || {
             let output = self.holdfast(number, &["module", "list"])?;

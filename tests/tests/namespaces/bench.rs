@@ -124,6 +124,12 @@ impl Bench {
     }
 }
 
+/// Brings to the secondary what waits there: pages changed through a memory map until they are written back, and the times
+/// of files that stay open until they are synced.
+pub fn settle(lab: &Lab, primary: u8) -> Result<()> {
+    lab.host(primary).shell("sync -f /srv/bank && sync /srv/bank/ledger.db*").map(drop)
+}
+
 /// Starts load whose ids begin with `run`: no other load on the same bank may have that.
 pub fn load(bank: &Bank, run: &str) -> Load {
     let plan = LoadPlan {

@@ -13,6 +13,10 @@ pub const TREE: &[&str] = &["mmdebstrap"];
 pub const MACHINES: &[&str] = &["qemu-system-x86", "busybox-static", "e2fsprogs", "util-linux"];
 /// What the register witness in etcd is tried with.
 pub const ETCD: &[&str] = &["etcd-server"];
+/// What tries the mount as programs do.
+pub const SUITES: &[&str] = &["git", "stress-ng", "libacl1-dev", "gcc", "libc6-dev"];
+/// Suites of file systems that are programs of crates.io, at these versions.
+pub const SUITE_CRATES: &[(&str, &str)] = &[("fsx", "0.3.2"), ("pjdfstest", "0.2.2")];
 /// What the browser ring needs.
 pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core"];
 /// What the benches measure Holdfast beside.
@@ -110,6 +114,24 @@ pub fn schemathesis(target: &Path, needed_for: &str) -> Result<PathBuf> {
     command::run(Command::new(folder.join("bin/pip")).args(["install", "-q", WANTED]))?;
     std::fs::write(stamp, WANTED)?;
     Ok(program)
+}
+
+/// Programs of crates.io, below the target folder; those that are there cost a look at a file.
+///
+/// # Errors
+/// Cargo cannot fetch or build one.
+pub fn crates(root: &Path, target: &Path, wanted: &[(&str, &str)], needed_for: &str) -> Result<()> {
+    for (name, version) in wanted {
+        let (tools, stamp) = (target.join("tools"), target.join(format!("tools/{name}-{version}")));
+        if stamp.exists() && tools.join("bin").join(name).exists() {
+            continue;
+        }
+        println!("{needed_for} needs {name} {version}; installing it below {}.", tools.display());
+        let mut cargo = command::cargo(root, &["install", "--locked", "--force", "--version", version, name]);
+        command::run(cargo.arg("--root").arg(&tools).arg("--target-dir").arg(target.join("tools-build")))?;
+        std::fs::write(stamp, "")?;
+    }
+    Ok(())
 }
 
 fn apt() -> Command {

@@ -16,7 +16,8 @@ pub struct TestArguments {
     #[arg(long, value_enum)]
     only: Vec<Ring>,
     /// For hours: then also new mutations for the decoders (unit) and new seeds (simulation), a line a minute. A run goes
-    /// on where the last one, ended or interrupted, was (target/long).
+    /// on where the last one, ended or interrupted, was (target/long). The namespaces ring also runs its file-system
+    /// suites for minutes and kills the agent at every point at several passages.
     #[arg(long)]
     long: bool,
     /// How long each of these two goes on.
@@ -127,7 +128,12 @@ fn needs_programs(ring: Ring) -> bool {
 /// What goes on for hours where a ring has more to try.
 fn run_long(root: &Path, ring: Ring, minutes: u64) -> Result<()> {
     let (mut program, notes) = match ring {
-        Ring::Namespaces => return bench::steady(root),
+        Ring::Namespaces => {
+            let mut cargo =
+                command::cargo(root, &["test", "--test", "namespaces", "--", "posix_suites", "agent_killed"]);
+            command::run(cargo.envs([("HOLDFAST_SUITE_SECONDS", "120"), ("HOLDFAST_ALL_KILLS", "1")]))?;
+            return bench::steady(root);
+        }
         Ring::Unit => (sim::program(root, "holdfast-fuzz")?, "fuzz"),
         Ring::Simulation => (sim::program(root, "holdfast-sim")?, "simulation"),
         Ring::Machines => {
@@ -168,7 +174,10 @@ fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
         Ring::Simulation => cargo(&["test", "--test", "sim", "--test", "model"]),
         Ring::Namespaces => {
             need_root("namespaces")?;
-            install::packages(&[install::LAB, install::ETCD, install::TREE].concat(), "The namespaces ring")?;
+            let wanted = [install::LAB, install::ETCD, install::TREE, install::SUITES].concat();
+            install::packages(&wanted, "The namespaces ring")?;
+            let target = modules::target_directory(root);
+            install::crates(root, &target, install::SUITE_CRATES, "The namespaces ring")?;
             cargo(&["test", "--test", "namespaces"])
         }
         Ring::Browser => {

@@ -374,6 +374,10 @@ impl Replica {
                 Ok(())
             }
             Step::Unmount { abort } => self.unmount(abort),
+            Step::LetGo => {
+                self.let_go();
+                Ok(())
+            }
             Step::StartServing(generation) => self.start_serving(generation),
             Step::MountReadOnly => self.mount_read_only(),
             Step::StartFollower(session, generation) => self.start_follower(session, generation),
@@ -579,6 +583,14 @@ impl Replica {
         let Some(follower) = self.follower.take() else { return };
         lock(&follower).fence();
         *lock(&self.measured) = Measured::Nothing;
+    }
+
+    /// Keeps nothing of the directories open: their disks can be unmounted, checked, replaced.
+    fn let_go(&mut self) {
+        if let Some(tracker) = self.tracker.take() {
+            tracker.close();
+        }
+        self.handles = None;
     }
 
     fn unmount(&mut self, abort: bool) -> Result<(), String> {

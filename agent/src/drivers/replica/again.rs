@@ -1,12 +1,13 @@
 //! A data plane that served and ended is followed by another, which takes its mounts over: for the application a pause.
 
 use super::found::Found;
-use super::{Orders, Running, Setting, Told, not_compared, read_events, resolve, start, write_commands};
+use super::reading::Reading;
+use super::{Orders, Running, Setting, Told, not_compared, resolve, start, write_commands};
 use anyhow::{Context, Result, anyhow, bail};
 use holdfast_core::input::Input;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use holdfast_replica::control::{Configure, FromReplica, Orphan, ToReplica};
-use holdfast_replica::keep;
+use holdfast_replica::{crash, keep};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
@@ -21,6 +22,9 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 /// Longest time in which mounts are to be taken over: a disk that hangs would hold the application, and the module on
 /// this node, for as long as it likes. The peer can do better.
 const TAKING_OVER: Duration = Duration::from_secs(5);
+
+/// A shorter silence is that of a busy machine.
+const SILENT_MIN: Duration = Duration::from_secs(3);
 
 /// Whether what a data plane that ended has mounted is held.
 pub(super) async fn is_held(orphan: &Orphan) -> bool {
@@ -89,13 +93,22 @@ async fn what_was_found(running: &mut Running) -> Result<Plane> {
     }
 }
 
+/// Longest silence of a data plane that serves: no application is to wait longer for it than for a silent peer.
+fn patience(configure: &Configure) -> Duration {
+    Duration::from_millis(configure.send_timeout_ms).max(SILENT_MIN)
+}
+
 /// Carries commands and events, through as many data planes as it takes, until the last one has ended.
 pub(super) async fn attend(mut running: Running, setting: Setting, orders: Orders, told: Told) {
     let mut taken_over = VecDeque::new();
     loop {
-        let Running { mut process, reader, decoder, writer, first } = running;
+        let Running { mut process, reader: socket, decoder, writer, first, serves } = running;
         let writing = tokio::spawn(write_commands(writer, first, orders.clone()));
-        let trouble = read_events((reader, decoder), &orders, &told).await;
+        let reading = Reading { socket, decoder, serves, patience: patience(&setting.configure) };
+        let trouble = reading.until_the_end(&orders, &told).await;
+        if let Some(trouble) = &trouble {
+            tracing::error!("the data plane is ended: {trouble}");
+        }
         told.stats.send_replace(None);
         told.verify.send_if_modified(|report| {
             let cut = report.as_mut().filter(|report| report.running);
@@ -157,9 +170,11 @@ async fn follow(setting: &Setting, taken_over: &mut VecDeque<Instant>) -> Result
         let configure = resolve(setting).await?;
         match begin(&setting.program, &configure, end.saturating_duration_since(now)).await {
             Ok(found) => {
+                crash::point("replica-taken-over");
                 let (reader, writer) = found.socket.into_split();
                 let (process, decoder) = (found.process, found.decoder);
-                return Ok(Running { process, reader, decoder, writer, first: Vec::new() });
+                let serves = matches!(found.plane, Plane::Serving { .. });
+                return Ok(Running { process, reader, decoder, writer, first: Vec::new(), serves });
             }
             // It was killed itself, and left them as they were.
             Err(error) if Instant::now() < end && is_held(orphan).await => {
