@@ -363,6 +363,7 @@ impl Session {
             version: *version,
             resources: Vec::new(),
             replication: None,
+            set_aside: 0,
         });
         let report = NodeReport {
             unix_ms: holdfast_server::db::now_ms(),

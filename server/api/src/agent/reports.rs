@@ -75,6 +75,9 @@ pub struct NodeModuleReport {
     /// What the replication did in the last second; none: no data plane runs, or the module replicates nothing.
     #[serde(default)]
     pub replication: Option<ReplicationReport>,
+    /// Copies of this module's data that were set aside on this node and are still there.
+    #[serde(default)]
+    pub set_aside: u32,
 }
 
 /// Figures of the replication in the last second: sent by a primary, applied by a secondary.
