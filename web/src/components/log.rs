@@ -44,8 +44,8 @@ impl Look {
         reader.older.set(true);
         reader.follow.set(false);
         let source = self.source.get_value();
+        let below = pane.get_untracked().map(|pane| pane.scroll_height() - pane.scroll_top());
         leptos::task::spawn_local(async move {
-            let below = pane.get_untracked().map(|pane| pane.scroll_height() - pane.scroll_top());
             reader.read_older(&source).await;
             if reader.is_alive() {
                 keep_place(pane, below);
@@ -252,7 +252,8 @@ fn draw_line(line: &LogLine, application: bool) -> impl IntoView + use<> {
 fn scroll_to_end(pane: NodeRef<html::Div>) {
     // After the lines have been drawn.
     request_animation_frame(move || {
-        if let Some(pane) = pane.get_untracked() {
+        // The log may have left the page by then.
+        if let Some(pane) = pane.try_get_untracked().flatten() {
             pane.set_scroll_top(pane.scroll_height());
         }
     });
@@ -261,7 +262,7 @@ fn scroll_to_end(pane: NodeRef<html::Div>) {
 /// Leaves what is looked at where it is, `below` pixels above the lower end, once older lines are drawn above it.
 fn keep_place(pane: NodeRef<html::Div>, below: Option<i32>) {
     request_animation_frame(move || {
-        if let Some((pane, below)) = pane.get_untracked().zip(below) {
+        if let Some((pane, below)) = pane.try_get_untracked().flatten().zip(below) {
             pane.set_scroll_top(pane.scroll_height() - below);
         }
     });

@@ -61,6 +61,10 @@ impl Reader {
     /// Reads the page at `place` and hands it to `take`, unless the log has left the page or another filter was chosen
     /// meanwhile; false when it was not taken.
     async fn read(self, source: &LogSource, place: LogPlace, take: impl FnOnce(&mut Piece, LogPage)) -> bool {
+        // A task begins a turn after it was made: the log may have left the page.
+        if !self.is_alive() {
+            return false;
+        }
         let filter = self.filter.get_untracked();
         let answer = client::log(source.module, source.node, source.which, place, &filter, PAGE_LINES).await;
         if !self.is_alive() || self.filter.get_untracked() != filter {
@@ -94,7 +98,7 @@ impl Reader {
     }
 
     pub(super) async fn read_older(self, source: &LogSource) -> bool {
-        let Some(before) = self.piece.with_untracked(Piece::before) else { return false };
+        let Some(before) = self.piece.try_with_untracked(Piece::before).flatten() else { return false };
         self.read(source, LogPlace::Before(before), Piece::take_older).await
     }
 
