@@ -316,7 +316,9 @@ impl Browser {
                 std::fs::read_dir(&self.downloads)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
             let complete = |path: &&PathBuf| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
+                // The browser takes the name with an empty file first.
+                let filled = path.metadata().is_ok_and(|file| file.len() > 0);
+                filled && name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
             };
             if let Some(path) = names.iter().find(complete) {
                 let content = std::fs::read(path)?;
