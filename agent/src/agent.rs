@@ -180,6 +180,7 @@ impl Agent {
         let cluster = tokio::spawn(cluster_link::run(Arc::clone(&self)));
         tokio::spawn(retention::run(Arc::clone(&self)));
         tokio::spawn(scrub::run(Arc::clone(&self)));
+        tokio::spawn(data::keep_counting(Arc::clone(&self)));
         tracing::info!(node = self.reports.node(), socket = %self.layout.socket().display(), "agent runs");
         let mut signals = shutdown::Signals::listen()?;
         tokio::select! {

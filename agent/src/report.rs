@@ -23,6 +23,8 @@ struct Held {
     figures: BTreeMap<String, watch::Receiver<Option<Stats>>>,
     /// Where the scrub of each module that has a schedule stands.
     scrubs: BTreeMap<String, ScrubReport>,
+    /// Copies that are set aside of each module.
+    set_aside: BTreeMap<String, u32>,
 }
 
 impl Held {
@@ -42,7 +44,8 @@ impl Held {
             resources.sort_by(|a, b| a.name.cmp(&b.name));
         }
         let scrub = self.scrubs.get(&report.module).cloned();
-        NodeModuleReport { replication, resources, scrub, ..report.clone() }
+        let set_aside = self.set_aside.get(&report.module).copied().unwrap_or_default();
+        NodeModuleReport { replication, resources, scrub, set_aside, ..report.clone() }
     }
 }
 
@@ -116,11 +119,21 @@ impl Reports {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    /// So many copies of a module's data are set aside here.
+    pub fn count_set_aside(&self, module: &str, count: u32) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if held.set_aside.insert(module.to_owned(), count).unwrap_or_default() != count {
+            drop(held);
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
     /// A module is gone.
     pub fn remove(&self, module: &str) {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.modules.remove(module);
         held.figures.remove(module);
+        held.set_aside.remove(module);
         drop(held);
         self.changes.send_modify(|count| *count += 1);
     }
@@ -176,6 +189,7 @@ pub fn blank(module: &str, id: ModuleId, node: &str, version: u64, detail: &str)
         resources: Vec::new(),
         replication: None,
         scrub: None,
+        set_aside: 0,
     }
 }
 
@@ -251,6 +265,7 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, dates: &mu
         resources,
         replication: None,
         scrub: None,
+        set_aside: 0,
     }
 }
 
@@ -281,5 +296,23 @@ mod tests {
         assert_eq!(resources(), named(&wire), "a secondary's application writes nothing");
         reports.set(NodeModuleReport { state: ModuleState::Stop, ..report }, false);
         assert_eq!(resources(), [], "a stopped module moves nothing");
+    }
+
+    #[test]
+    fn what_is_set_aside_is_told_with_the_report_and_a_change_of_it_is_news() {
+        let reports = Reports::new("node1");
+        reports.set(blank("bank", ModuleId(1), "node1", 1, ""), false);
+        let mut changes = reports.changes();
+        changes.mark_unchanged();
+        reports.count_set_aside("bank", 0);
+        assert!(!changes.has_changed().unwrap(), "nothing is no news");
+        reports.count_set_aside("bank", 2);
+        assert!(changes.has_changed().unwrap() && reports.get("bank").unwrap().set_aside == 2);
+        changes.mark_unchanged();
+        reports.count_set_aside("bank", 2);
+        assert!(!changes.has_changed().unwrap());
+        reports.remove("bank");
+        reports.set(blank("bank", ModuleId(1), "node1", 1, ""), false);
+        assert_eq!(reports.get("bank").unwrap().set_aside, 0, "of a module that is gone");
     }
 }

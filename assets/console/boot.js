@@ -1,5 +1,6 @@
 // Starts the console in the page's language; says so when it cannot start.
 import init, { run } from './app.js';
+import { restore } from './keep.js';
 
 const language = document.documentElement.lang;
 const splash = document.getElementById('splash');
@@ -17,6 +18,7 @@ window.holdfastEditor = () => import('./editor.js');
 try {
   await init({ module_or_path: new URL('./app_bg.wasm', import.meta.url) });
   run(language, await texts);
+  restore();
 } catch (error) {
   if (words) {
     const cannot = words.dataset[`${language}Cannot`] ?? words.dataset.enCannot;

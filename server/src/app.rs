@@ -54,19 +54,7 @@ impl Desired {
 
     /// The cluster as the console sees it.
     pub fn cluster_view(&self) -> ClusterView {
-        self.cluster.as_ref().map_or_else(no_cluster, SavedCluster::view)
-    }
-}
-
-/// What is shown before the first cluster is saved.
-pub fn no_cluster() -> ClusterView {
-    ClusterView {
-        version: 0,
-        name: String::new(),
-        lans: vec!["default".into()],
-        nodes: Vec::new(),
-        author: String::new(),
-        saved_unix_ms: 0,
+        self.cluster.as_ref().map_or_else(ClusterView::none, SavedCluster::view)
     }
 }
 

@@ -104,6 +104,7 @@ table! {
     get "/api/v1/modules/{id}/nodes/{node}/log.txt" => logs::log_text,
     get "/api/v1/modules/{id}/nodes/{node}/snapshot.zip" => nodes::module_snapshot,
     get "/api/v1/modules/{id}/nodes/{node}/diverged" => aside::list,
+    get "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}" => aside::tell,
     delete "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}" => aside::remove,
     get "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}/copy.zip" => aside::download,
     get "/api/v1/modules/{id}/register" => register::view,

@@ -1,20 +1,28 @@
 //! The REST interface, typed: one function per route the console uses.
 
+mod logs;
+
+pub use logs::{
+    LogPlace, command_log, log, log_text_href, remove_set_aside, set_aside, set_aside_href, set_aside_page,
+};
+
 use crate::language::tf;
 use gloo_net::http::{Method, RequestBuilder, Response};
-use holdfast_api::agent::{ChecksSwitch, LogKind, LogPage, ModuleCommand};
+use holdfast_api::agent::{ChecksSwitch, ModuleCommand};
 use holdfast_api::console::{
-    ApiTokenView, CatalogueEntry, CertificateForm, CertificateView, ChecksForm, ClusterForm, ClusterVersionView,
-    CommandForm, ConfigureForm, EnrolForm, FilesForm, FilesView, Login, MadeApiToken, ModuleView, NewApiToken,
-    NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView, ProbeForm, ProbeView, ProcessesView,
-    RegisterView, RestoreForm, Retention, ServerSettings, SessionInfo, SessionView, SettingsForm, SettingsView, Setup,
-    SnapshotForm, SnapshotView, TaskStarted, TokenForm, TokenView, UserChange, UserView, ValidateForm, ValidateView,
-    VersionView,
+    ApiTokenView, CatalogueEntry, CertificateForm, CertificateView, ChecksForm, ClusterChange, ClusterForm,
+    ClusterVersionView, ClusterView, CommandForm, ConfigureForm, EnrolForm, FilesForm, FilesView, Login, MadeApiToken,
+    ModuleView, NewApiToken, NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView, ProbeForm, ProbeView,
+    ProcessesView, RegisterView, RestoreForm, Retention, ServerSettings, SessionInfo, SessionView, SettingsForm,
+    SettingsView, Setup, SnapshotForm, SnapshotView, TaskStarted, TokenForm, TokenView, UserChange, UserView,
+    ValidateForm, ValidateView, VersionView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::{FieldProblem, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::pin::Pin;
 
 /// Why a request had no answer to use.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,9 +101,30 @@ pub async fn cluster_versions() -> Answer<Vec<VersionView>> {
 }
 
 /// A version of the cluster, and what differs from version `against`, or from the one before.
-pub async fn cluster_version(version: u64, against: Option<u64>) -> Answer<ClusterVersionView> {
+async fn cluster_version(version: u64, against: Option<u64>) -> Answer<ClusterVersionView> {
     let against = against.map(|against| format!("?against={against}")).unwrap_or_default();
     get(&format!("/cluster/versions/{version}{against}")).await
+}
+
+/// A version of the cluster and what it changed, compared with version `against`, or with the one before.
+pub async fn compared(version: u64, against: Option<u64>) -> Answer<Compared> {
+    let ClusterVersionView { cluster, against, .. } = cluster_version(version, against).await?;
+    let before = match against {
+        0 => ClusterView::none(),
+        against => cluster_version(against, None).await?.cluster,
+    };
+    Ok(Compared { version: cluster.version, against, changes: cluster.changes_from(&before) })
+}
+
+/// What one version of the cluster changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// The version.
+    pub version: u64,
+    /// The version it is compared with; 0: with no cluster at all.
+    pub against: u64,
+    /// What differs.
+    pub changes: Vec<ClusterChange>,
 }
 
 /// Saves an old version of the cluster again as the newest and pushes it.
@@ -145,12 +174,7 @@ pub async fn new_module(form: &NewModule) -> Answer<ModuleView> {
 
 /// Removes a module from the server and its nodes.
 pub async fn remove_module(module: ModuleId) -> Answer<TaskStarted> {
-    let response = RequestBuilder::new(&format!("{BASE}/modules/{}", module.0))
-        .method(Method::DELETE)
-        .send()
-        .await
-        .map_err(unreached)?;
-    read(accepted(response).await?).await
+    read(&fetch(Method::DELETE, &format!("/modules/{}", module.0), None).await?)
 }
 
 /// The saved settings.
@@ -216,7 +240,7 @@ pub async fn import(name: &str, file: web_sys::File) -> Answer<ModuleView> {
         .header("content-type", "application/zip")
         .body(file)
         .map_err(unreached)?;
-    read(accepted(request.send().await.map_err(unreached)?).await?).await
+    read(&accepted(request.send().await.map_err(unreached)?).await?)
 }
 
 /// Where the package of a module is had.
@@ -227,11 +251,6 @@ pub fn package_href(module: ModuleId) -> String {
 /// The files of a version of a module.
 pub async fn files(module: ModuleId, version: u64) -> Answer<FilesView> {
     get(&format!("/modules/{}/files?version={version}", module.0)).await
-}
-
-/// The last lines of a node's command log.
-pub async fn command_log(node: NodeId, limit: u32) -> Answer<LogPage> {
-    get(&format!("/nodes/{}/commands?limit={limit}", node.0)).await
 }
 
 /// The users.
@@ -256,9 +275,7 @@ pub async fn remove_user(name: &str) -> Answer<()> {
 
 /// Gives the user who is logged in another password.
 pub async fn change_password(form: &PasswordForm) -> Answer<()> {
-    let request = RequestBuilder::new(&format!("{BASE}/session/password")).method(Method::PUT).json(form);
-    let response = request.map_err(unreached)?.send().await.map_err(unreached)?;
-    accepted(response).await.map(|_| ())
+    fetch(Method::PUT, "/session/password", Some(written(form)?)).await.map(drop)
 }
 
 /// The server's settings.
@@ -306,25 +323,6 @@ pub async fn remove_token(id: i64) -> Answer<()> {
     send_for_nothing(Method::DELETE, &format!("/tokens/{id}")).await
 }
 
-/// A page of a log.
-pub async fn log(module: ModuleId, node: NodeId, which: LogKind, from: Option<u64>, limit: u32) -> Answer<LogPage> {
-    let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
-    get(&format!("/modules/{}/nodes/{}/log?which={}&limit={limit}{from}", module.0, node.0, log_word(which))).await
-}
-
-/// Where a whole log is had as text.
-pub fn log_text_href(module: ModuleId, node: NodeId, which: LogKind) -> String {
-    format!("{BASE}/modules/{}/nodes/{}/log.txt?which={}", module.0, node.0, log_word(which))
-}
-
-/// The word of a log in addresses and file names.
-pub fn log_word(which: LogKind) -> &'static str {
-    match which {
-        LogKind::Module => "module",
-        LogKind::Application => "application",
-    }
-}
-
 /// Makes support zips of nodes, or of all if none is named.
 pub async fn make_snapshots(nodes: Vec<NodeId>) -> Answer<TaskStarted> {
     send(Method::POST, "/snapshots", &SnapshotForm { module: None, nodes }).await
@@ -351,43 +349,61 @@ pub const CA_HREF: &str = "/ca.pem";
 pub const OPENAPI_HREF: &str = "/api/v1/openapi.json";
 
 async fn get<T: DeserializeOwned>(path: &str) -> Answer<T> {
-    let response = RequestBuilder::new(&format!("{BASE}{path}")).send().await.map_err(unreached)?;
-    read(accepted(response).await?).await
+    read(&fetch(Method::GET, path, None).await?)
 }
 
 async fn send<B: Serialize, T: DeserializeOwned>(method: Method, path: &str, body: &B) -> Answer<T> {
-    let request = RequestBuilder::new(&format!("{BASE}{path}")).method(method).json(body).map_err(unreached)?;
-    let response = request.send().await.map_err(unreached)?;
-    read(accepted(response).await?).await
+    read(&fetch(method, path, Some(written(body)?)).await?)
 }
 
 async fn send_for_nothing(method: Method, path: &str) -> Answer<()> {
-    let response = RequestBuilder::new(&format!("{BASE}{path}")).method(method).send().await.map_err(unreached)?;
-    accepted(response).await.map(|_| ())
+    fetch(method, path, None).await.map(drop)
 }
 
-/// The response, if the server agreed.
-async fn accepted(response: Response) -> Answer<Response> {
-    if response.ok() {
-        return Ok(response);
+/// Asks the server; the text of its answer. Boxed: what waits in here is in the program once, not once for every route.
+fn fetch(method: Method, path: &str, body: Option<String>) -> Pin<Box<dyn Future<Output = Answer<String>>>> {
+    let request = RequestBuilder::new(&format!("{BASE}{path}")).method(method);
+    Box::pin(async move {
+        let response = match body {
+            Some(body) => {
+                request.header("content-type", "application/json").body(body).map_err(unreached)?.send().await
+            }
+            None => request.send().await,
+        };
+        accepted(response.map_err(unreached)?).await
+    })
+}
+
+/// The text of the response, if the server agreed.
+async fn accepted(response: Response) -> Answer<String> {
+    let (status, words) = (response.status(), response.status_text());
+    let agreed = response.ok();
+    let text = response.text().await.map_err(unreached)?;
+    if agreed {
+        return Ok(text);
     }
-    let status = response.status();
-    let problem = response.json::<Problem>().await.unwrap_or_else(|_| Problem {
+    let problem = serde_json::from_str::<Problem>(&text).unwrap_or_else(|_| Problem {
         title: tf!("The server answered {status}", status),
         status,
-        detail: tf!("The server answered {status} {0}", status, 0 = response.status_text()),
+        detail: tf!("The server answered {status} {0}", status, 0 = words),
         ..Problem::default()
     });
     Err(ApiError::Problem(Box::new(problem)))
 }
 
-async fn read<T: DeserializeOwned>(response: Response) -> Answer<T> {
-    response.json().await.map_err(|error| {
-        ApiError::Network(tf!(
-            "The server's answer is not understood ({error}); reload the page, it may be older than the server.",
-            error
-        ))
-    })
+fn read<T: DeserializeOwned>(text: &str) -> Answer<T> {
+    serde_json::from_str(text).map_err(|error| not_understood(&error.to_string()))
+}
+
+fn not_understood(error: &str) -> ApiError {
+    ApiError::Network(tf!(
+        "The server's answer is not understood ({error}); reload the page, it may be older than the server.",
+        error
+    ))
+}
+
+fn written<B: Serialize>(body: &B) -> Answer<String> {
+    serde_json::to_string(body).map_err(|error| not_understood(&error.to_string()))
 }
 
 fn unreached(error: gloo_net::Error) -> ApiError {

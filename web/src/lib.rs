@@ -11,6 +11,8 @@ mod app;
 mod client;
 #[cfg(target_arch = "wasm32")]
 mod components;
+#[cfg(target_arch = "wasm32")]
+mod keep;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod language;
 #[cfg(target_arch = "wasm32")]

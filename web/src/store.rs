@@ -10,6 +10,7 @@ use holdfast_api::ids::{ModuleId, NodeId};
 use leptos::prelude::*;
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,6 +165,15 @@ impl Console {
         self,
         request: impl Future<Output = Answer<T>> + 'static,
         then: impl FnOnce(Answer<T>) + 'static,
+    ) {
+        self.call_boxed(Box::pin(request), Box::new(then));
+    }
+
+    /// In the program once for every kind of answer, not once for every call.
+    fn call_boxed<T: 'static>(
+        self,
+        request: Pin<Box<dyn Future<Output = Answer<T>>>>,
+        then: Box<dyn FnOnce(Answer<T>)>,
     ) {
         leptos::task::spawn_local(async move {
             let answer = request.await;

@@ -3,10 +3,17 @@
 use super::Agent;
 use crate::engine::ToEngine;
 use anyhow::{Context, Result, anyhow};
-use holdfast_api::agent::AsideCopy;
+use holdfast_api::agent::{ASIDE_ENTRIES_MAX, AsideCopy, AsideEntry, AsidePage};
 use holdfast_replica::control::VerifyReport;
 use holdfast_replica::setaside;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Shortest time between two countings of what is set aside.
+const COUNT_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time between two countings of what is set aside.
+const COUNT_PERIOD: Duration = Duration::from_secs(60);
 
 impl Agent {
     /// Begins a comparison of both copies, or tells how far it is. `Err(peer)` in the inner result: this node is not the
@@ -60,6 +67,27 @@ impl Agent {
             .collect())
     }
 
+    /// A page of what was set aside under this name.
+    ///
+    /// # Errors
+    /// The module is not configured here, there is no such copy, or its manifest cannot be read.
+    pub async fn read_set_aside(&self, module: &str, id: &str, from: u64, limit: u32) -> Result<AsidePage> {
+        self.requests(module).await?;
+        let (state, name) = (self.layout.replica(module), id.to_owned());
+        let told = tokio::task::spawn_blocking(move || setaside::tell(&state, &name));
+        let manifest = told.await.context("reading ended early")?.map_err(|reason| anyhow!(reason))?;
+        let total = manifest.entries.len() as u64;
+        let first = usize::try_from(from).unwrap_or(usize::MAX);
+        let shown = |entry: setaside::Entry| AsideEntry {
+            path: entry.path,
+            kind: entry.kind,
+            size: entry.size,
+            why: entry.why,
+        };
+        let entries = manifest.entries.into_iter().skip(first).take(limit.min(ASIDE_ENTRIES_MAX) as usize);
+        Ok(AsidePage { total, from, entries: entries.map(shown).collect() })
+    }
+
     /// Deletes what was set aside under this name.
     ///
     /// # Errors
@@ -69,7 +97,32 @@ impl Agent {
         let (state, name) = (self.layout.replica(module), id.to_owned());
         let deleted = tokio::task::spawn_blocking(move || setaside::delete(&state, &name));
         deleted.await.context("deleting ended early")?.map_err(|reason| anyhow!(reason))?;
+        self.count_set_aside(module).await;
         Ok(format!("{id} is deleted"))
+    }
+}
+
+impl Agent {
+    /// Has the module's report say how many copies are set aside.
+    async fn count_set_aside(&self, module: &str) {
+        let state = self.layout.replica(module);
+        if let Ok(count) = tokio::task::spawn_blocking(move || setaside::count(&state)).await {
+            self.reports.count_set_aside(module, count);
+        }
+    }
+}
+
+/// Counts what is set aside whenever a module's report has changed, which it does when something is set aside, and now and
+/// then, since an administrator may move a folder away; for as long as the agent runs.
+pub(super) async fn keep_counting(agent: Arc<Agent>) {
+    let mut changes = agent.reports.changes();
+    loop {
+        for name in agent.names().await {
+            agent.count_set_aside(&name).await;
+        }
+        // A resync changes a report every moment; nothing here is in a hurry.
+        tokio::time::sleep(COUNT_PAUSE).await;
+        let _ = tokio::time::timeout(COUNT_PERIOD, changes.changed()).await;
     }
 }
 

@@ -65,6 +65,7 @@ async fn words(agent: &Agent, request: &Request) -> Option<(String, String)> {
         Request::ReadLog { .. }
         | Request::ReadCommandLog { .. }
         | Request::ListSetAside { .. }
+        | Request::ReadSetAside { .. }
         | Request::ExportSetAside { .. }
         | Request::InspectPaths { .. }
         | Request::ListProcesses
@@ -116,6 +117,10 @@ async fn one(agent: &Arc<Agent>, request: Request) -> Result<Answer> {
         Request::ListSetAside { module } => {
             let name = agent.name_of(module).await?;
             Answer::SetAside { copies: agent.set_aside(&name).await? }
+        }
+        Request::ReadSetAside { module, id, from, limit } => {
+            let name = agent.name_of(module).await?;
+            Answer::SetAsidePage(agent.read_set_aside(&name, &id, from, limit).await?)
         }
         Request::DeleteSetAside { module, id, .. } => {
             let name = agent.name_of(module).await?;

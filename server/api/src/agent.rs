@@ -12,7 +12,7 @@ mod register;
 mod reports;
 mod requests;
 
-pub use aside::AsideCopy;
+pub use aside::{ASIDE_ENTRIES_MAX, AsideCopy, AsideEntry, AsidePage};
 pub use logs::{LOG_LINES_MAX, LogKind, LogLine, LogPage, LogWanted};
 pub use register::{RegisterAnswer, RegisterMatter, RegisterQuestion};
 pub(crate) use reports::finite;

@@ -10,7 +10,7 @@ mod session;
 mod snapshots;
 mod tasks;
 
-pub use cluster::{ClusterForm, ClusterNodeForm, ClusterVersionView, ClusterView};
+pub use cluster::{ClusterChange, ClusterForm, ClusterNodeForm, ClusterVersionView, ClusterView};
 pub use live::{LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, NetworkFacts, RegisterLive};
 pub use modules::{
     CatalogueEntry, ChecksForm, CommandForm, ConfigureForm, FileChange, FileView, FilesForm, FilesView, ModuleView,

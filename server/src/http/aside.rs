@@ -6,7 +6,7 @@ use crate::db;
 use crate::error::{Failure, Outcome};
 use crate::http::nodes::name_of;
 use crate::http::operate::actor;
-use crate::http::{In, download as attached};
+use crate::http::{Asked, In, download as attached};
 use crate::serve::Ends;
 use crate::tls::random;
 use axum::body::Body;
@@ -16,9 +16,10 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::{self, StreamExt};
-use holdfast_api::agent::{Answer, AsideCopy, Request};
+use holdfast_api::agent::{ASIDE_ENTRIES_MAX, Answer, AsideCopy, AsidePage, Request};
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::Problem;
+use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,37 @@ pub async fn list(
     app.db.call(move |tx| db::modules::get(tx, id)).await?;
     match app.hub.ask(node, &name, Request::ListSetAside { module: id }, LIST_TIMEOUT).await? {
         Answer::SetAside { copies } => Ok(axum::Json(copies)),
+        _ => Err(Failure::node(format!("{name} answered something else than asked"))),
+    }
+}
+
+/// Query of what one copy holds.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// Number of the first entry, from 0.
+    #[serde(default)]
+    from: u64,
+    /// Most entries (500 without it, and at most).
+    limit: Option<u32>,
+}
+
+/// What was set aside under this name: a page of its files, with how each differs.
+#[utoipa::path(get, path = "/api/v1/modules/{id}/nodes/{node}/diverged/{copy}", tag = "operate",
+    params(("id" = u16, Path), ("node" = u16, Path), ("copy" = String, Path), PageQuery),
+    responses((status = 200, body = AsidePage), (status = 404, body = Problem), (status = 502, body = Problem)))]
+pub async fn tell(
+    State(app): State<Arc<App>>,
+    _: Monitor,
+    In((id, node, copy)): In<(ModuleId, NodeId, String)>,
+    Asked(query): Asked<PageQuery>,
+) -> Outcome<axum::Json<AsidePage>> {
+    let name = name_of(&app, node)?;
+    app.db.call(move |tx| db::modules::get(tx, id)).await?;
+    let limit = query.limit.unwrap_or(ASIDE_ENTRIES_MAX).min(ASIDE_ENTRIES_MAX);
+    let request = Request::ReadSetAside { module: id, id: copy, from: query.from, limit };
+    match app.hub.ask(node, &name, request, LIST_TIMEOUT).await? {
+        Answer::SetAsidePage(page) => Ok(axum::Json(page)),
         _ => Err(Failure::node(format!("{name} answered something else than asked"))),
     }
 }

@@ -1,6 +1,6 @@
 //! Routes: the cluster configuration.
 
-use crate::app::{App, no_cluster};
+use crate::app::App;
 use crate::auth::{Admin, Monitor};
 use crate::db;
 use crate::error::{Failure, Outcome};
@@ -60,8 +60,8 @@ pub async fn version(
             Some(against) => against,
             None => db::cluster::before(tx, version)?,
         };
-        let before = if against == 0 { no_cluster() } else { db::cluster::get(tx, against)?.view() };
-        let changes = cluster.changes_from(&before);
+        let before = if against == 0 { ClusterView::none() } else { db::cluster::get(tx, against)?.view() };
+        let changes = cluster.changes_from(&before).iter().map(ToString::to_string).collect();
         Ok(ClusterVersionView { cluster, against, changes })
     });
     Ok(axum::Json(view.await?))

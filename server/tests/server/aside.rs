@@ -3,7 +3,7 @@
 use crate::support::{PASSWORD, cluster, join, server};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_api::agent::{Answer, AsideCopy, Request};
+use holdfast_api::agent::{Answer, AsideCopy, AsideEntry, AsidePage, Request};
 use holdfast_api::ids::ModuleId;
 use http_body_util::Full;
 use hyper::{Method, StatusCode};
@@ -93,4 +93,25 @@ async fn what_a_node_set_aside_is_listed_and_deleted_on_that_node() {
     assert_eq!(control.send(Method::DELETE, one, json!(null)).await.0, StatusCode::FORBIDDEN);
     assert_eq!(control.full(Method::GET, &zip, None).await.0, StatusCode::FORBIDDEN, "it holds users' files");
     assert_eq!(running.client().full(Method::GET, all, None).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn what_a_copy_holds_is_told_page_by_page() {
+    let running = server().await;
+    let admin = running.admin().await;
+    let node = join(&running, &admin, "node1").await;
+    cluster(&admin, &[&node]).await;
+    admin.done("/api/v1/modules", json!({"template": "mirror.safe", "name": "mirror"})).await;
+    let mut agent = node.connect(1, &[]).await;
+    let one = "/api/v1/modules/1/nodes/1/diverged/3-2";
+    let entry = AsideEntry { path: "/srv/a".into(), kind: "file".into(), size: 9, why: "size: 3 there, 9 here".into() };
+    let page = AsidePage { total: 7, from: 6, entries: vec![entry] };
+    let asked = format!("{one}?from=6&limit=100000");
+    let (told, ()) = tokio::join!(admin.get(&asked), async {
+        let (id, request) = agent.request().await;
+        assert_eq!(request, Request::ReadSetAside { module: M1, id: "3-2".into(), from: 6, limit: 500 });
+        agent.answer(id, Answer::SetAsidePage(page.clone())).await;
+    });
+    assert_eq!(told, json!(page));
+    assert_eq!(running.client().full(Method::GET, one, None).await.0, StatusCode::UNAUTHORIZED);
 }

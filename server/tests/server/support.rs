@@ -364,6 +364,7 @@ impl Session {
             resources: Vec::new(),
             replication: None,
             scrub: None,
+            set_aside: 0,
         });
         let report = NodeReport {
             unix_ms: holdfast_server::db::now_ms(),

@@ -5,13 +5,14 @@ use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use thirtyfour::prelude::*;
 use thirtyfour::{ChromeCapabilities, LoggingPrefsLogLevel};
 
 /// How long an element or a state may take to come; the machine is busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(100);
+pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// What a headless browser run by root on a test machine needs.
 const ARGUMENTS: [&str; 10] = [
     "--headless=new",
@@ -28,7 +29,8 @@ const ARGUMENTS: [&str; 10] = [
 
 /// A browser with one page; it ends with this value.
 pub struct Browser {
-    driver: WebDriver,
+    pub(crate) driver: WebDriver,
+    pub(crate) keys: AtomicBool,
     chromedriver: Child,
     downloads: PathBuf,
     pictures: PathBuf,
@@ -57,7 +59,13 @@ impl Browser {
             }
         };
         let driver = WebDriver::new(address, capabilities(downloads)?).await.context("no browser session")?;
-        Ok(Self { driver, chromedriver, downloads: downloads.to_owned(), pictures: pictures.to_owned() })
+        Ok(Self {
+            driver,
+            keys: AtomicBool::new(false),
+            chromedriver,
+            downloads: downloads.to_owned(),
+            pictures: pictures.to_owned(),
+        })
     }
 
     /// Opens an address.
@@ -94,6 +102,10 @@ impl Browser {
     /// # Errors
     /// It does not come or cannot be clicked.
     pub async fn click(&self, testid: &str) -> Result<()> {
+        if self.uses_keys() {
+            self.find(testid).await?;
+            return self.press_control(testid).await;
+        }
         let mut last = None;
         for _ in 0..20 {
             let query = self.driver.query(By::Css(css(testid))).wait(PATIENCE, POLL).and_clickable();
@@ -116,6 +128,9 @@ impl Browser {
     /// There is no such field.
     pub async fn fill(&self, testid: &str, text: &str) -> Result<()> {
         let field = self.find(testid).await?;
+        if self.uses_keys() {
+            self.reach(testid).await?;
+        }
         field.send_keys(Key::Control + "a").await?;
         field.send_keys(Key::Delete).await?;
         field.send_keys(text).await?;
@@ -171,6 +186,17 @@ impl Browser {
             }
             None => tools.send_raw("Emulation.clearDeviceMetricsOverride", json!({})).await?,
         };
+        Ok(())
+    }
+
+    /// The person who looks wants no motion, or does not mind.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn reduce_motion(&self, on: bool) -> Result<()> {
+        let value = if on { "reduce" } else { "" };
+        let features = json!({ "features": [{ "name": "prefers-reduced-motion", "value": value }] });
+        self.driver.cdp().send_raw("Emulation.setEmulatedMedia", features).await?;
         Ok(())
     }
 
@@ -290,7 +316,9 @@ impl Browser {
                 std::fs::read_dir(&self.downloads)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
             let complete = |path: &&PathBuf| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
+                // The browser takes the name with an empty file first.
+                let filled = path.metadata().is_ok_and(|file| file.len() > 0);
+                filled && name.contains(part) && !name.ends_with(".crdownload") && !name.starts_with('.')
             };
             if let Some(path) = names.iter().find(complete) {
                 let content = std::fs::read(path)?;
@@ -357,6 +385,6 @@ fn capabilities(downloads: &Path) -> Result<ChromeCapabilities> {
     Ok(capabilities)
 }
 
-fn css(testid: &str) -> String {
+pub(crate) fn css(testid: &str) -> String {
     format!("[data-testid=\"{testid}\"]")
 }

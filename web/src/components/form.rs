@@ -49,6 +49,7 @@ pub fn TextField(
             name=id.clone()
             data-testid=id.clone()
             type=move || if secret && revealed.get() { "text" } else { kind }
+            data-secret=secret.then_some("true")
             autocomplete=autocomplete
             autocapitalize="none"
             spellcheck="false"

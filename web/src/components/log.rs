@@ -1,81 +1,83 @@
-//! A log to read: the newest lines, following that stops when one scrolls up, a filter, saving as text.
+//! A log to read: the newest lines, older ones on the way up, following that stops when one scrolls up, filters that the
+//! server applies to the whole log, saving as text.
+
+mod reader;
+
+pub use reader::LogSource;
 
 use super::form::Problem;
 use super::icon::{Icon, draw};
-use super::notice::prose;
+use super::notice::{Waiting, prose};
 use crate::client;
 use crate::language::{t, tf};
 use crate::platform;
+use crate::rules::log::{Filter, Piece, levels};
 use crate::rules::tone::Tone;
 use crate::store::Console;
 use gloo_timers::future::TimeoutFuture;
-use holdfast_api::agent::{LogKind, LogLine, LogPage};
-use holdfast_api::ids::{ModuleId, NodeId};
+use holdfast_api::agent::{LogKind, LogLine};
 use leptos::{html, prelude::*};
+use reader::{Reader, keep_reading};
 
-/// Lines fetched at first and at each refresh.
-const TAIL_LINES: u32 = 500;
-/// Lines kept on the page; older ones are in the saved file.
-const KEPT_LINES: usize = 2_000;
-const FOLLOW_MS: u32 = 1_000;
+/// Time without a key after which the server is asked for a filter.
+const TYPING_MS: u32 = 300;
+/// So near to the upper end, in pixels, older lines are read.
+const NEAR_TOP: i32 = 48;
 
-/// Which log of which module on which node, and its name for the file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogSource {
-    /// The module.
-    pub module: ModuleId,
-    /// Its name.
-    pub module_name: String,
-    /// The node.
-    pub node: NodeId,
-    /// Its name.
-    pub node_name: String,
-    /// Which of the two logs.
-    pub which: LogKind,
-}
-
+/// A log as it is looked at; a handle that is copied around.
 #[derive(Clone, Copy)]
-struct Reader {
-    lines: RwSignal<Vec<LogLine>>,
-    next: RwSignal<Option<u64>>,
-    problem: RwSignal<Option<String>>,
-    filter: RwSignal<String>,
-    follow: RwSignal<bool>,
-    unseen: RwSignal<usize>,
-    alive: StoredValue<bool>,
+struct Look {
+    reader: Reader,
+    source: StoredValue<LogSource>,
+    reachable: Signal<bool>,
+    pane: NodeRef<html::Div>,
+    has_older: Memo<bool>,
 }
 
-impl Reader {
-    fn take(self, page: LogPage, from_start: bool) {
-        self.problem.set(None);
-        let fresh = page.lines.len();
-        let restarted = from_start || self.next.get_untracked().is_some_and(|next| page.first > next);
-        self.next.set(Some(page.next));
-        if fresh > 0 || from_start {
-            self.lines.update(|lines| {
-                if restarted {
-                    lines.clear();
-                }
-                lines.extend(page.lines);
-                let excess = lines.len().saturating_sub(KEPT_LINES);
-                lines.drain(..excess);
-            });
+impl Look {
+    /// Reads older lines and leaves what is looked at where it is.
+    fn older(self) {
+        let Self { reader, pane, .. } = self;
+        if reader.older.get_untracked() || !self.reachable.get_untracked() || !self.has_older.get_untracked() {
+            return;
         }
-        if !self.follow.get_untracked() && !from_start {
-            self.unseen.update(|unseen| *unseen += fresh);
+        reader.older.set(true);
+        reader.follow.set(false);
+        let source = self.source.get_value();
+        let below = pane.get_untracked().map(|pane| pane.scroll_height() - pane.scroll_top());
+        leptos::task::spawn_local(async move {
+            reader.read_older(&source).await;
+            if reader.is_alive() {
+                keep_place(pane, below);
+                reader.older.set(false);
+            }
+        });
+    }
+
+    /// At the lower end the log is followed, near the upper one older lines are read.
+    fn scrolled(self) {
+        let (reader, Some(pane)) = (self.reader, self.pane.get_untracked()) else { return };
+        let at_end = pane.scroll_top() + pane.client_height() >= pane.scroll_height() - 24;
+        // The end of what is held is not the end of the log when newer lines were let go.
+        let newest = at_end && !reader.piece.with_untracked(Piece::is_detached);
+        if newest != reader.follow.get_untracked() {
+            reader.follow.set(newest);
+        }
+        if newest {
+            reader.unseen.set(0);
+        } else if pane.scroll_top() < NEAR_TOP {
+            self.older();
         }
     }
 
-    /// Reads what is new, or everything again.
-    async fn read(self, source: &LogSource, anew: bool) {
-        let from = if anew { None } else { self.next.get_untracked() };
-        let answer = client::log(source.module, source.node, source.which, from, TAIL_LINES).await;
-        if self.alive.try_get_value() != Some(true) {
-            return;
-        }
-        match answer {
-            Ok(page) => self.take(page, from.is_none()),
-            Err(error) => self.problem.set(Some(error.text())),
+    /// Back to the newest lines.
+    fn newest(self) {
+        let reader = self.reader;
+        reader.follow.set(true);
+        reader.unseen.set(0);
+        let source = self.source.get_value();
+        if reader.piece.with_untracked(Piece::is_detached) {
+            leptos::task::spawn_local(async move { reader.read_last(&source).await });
         }
     }
 }
@@ -89,74 +91,94 @@ pub fn LogViewer(
     #[prop(into)]
     reachable: Signal<bool>,
 ) -> impl IntoView {
-    let reader = Reader {
-        lines: RwSignal::new(Vec::new()),
-        next: RwSignal::new(None),
-        problem: RwSignal::new(None),
-        filter: RwSignal::new(String::new()),
-        follow: RwSignal::new(true),
-        unseen: RwSignal::new(0),
-        alive: StoredValue::new(true),
-    };
+    let reader = Reader::new();
     keep_reading(reader, source.clone(), reachable);
-    let pane = NodeRef::<html::Div>::new();
-    let visible = Memo::new(move |_| {
-        let filter = reader.filter.get().to_lowercase();
-        reader.lines.with(|lines| {
-            lines
-                .iter()
-                .filter(|line| filter.is_empty() || line.text.to_lowercase().contains(&filter))
-                .cloned()
-                .collect::<Vec<_>>()
-        })
-    });
-    Effect::new(move || {
-        visible.track();
-        if reader.follow.get() {
-            scroll_to_end(pane);
-        }
-    });
-    let application = source.which == LogKind::Application;
-    let scrolled = move |_| {
-        if let Some(pane) = pane.get_untracked() {
-            let at_end = pane.scroll_top() + pane.client_height() >= pane.scroll_height() - 24;
-            if at_end != reader.follow.get_untracked() {
-                reader.follow.set(at_end);
-            }
-            if at_end {
-                reader.unseen.set(0);
-            }
-        }
-    };
+    let has_older = Memo::new(move |_| reader.piece.with(|piece| piece.before().is_some()));
+    let pane = NodeRef::new();
+    let look = Look { reader, source: StoredValue::new(source.clone()), reachable, pane, has_older };
     view! {
         <Tools reader source reachable />
         <Show when=move || !reachable.get()>
             <p class="log-tools small muted" data-testid="log-unreachable">{prose(t!("The node is not in contact; these lines are what was read before. On the node itself, `holdfast log` shows them all."))}</p>
         </Show>
         <Problem id="log" problem=reader.problem />
-        <div class="log" role="log" aria-live="off" aria-label=t!("Log lines") tabindex="0" node_ref=pane on:scroll=scrolled data-testid="log">
-            <For each=move || visible.get() key=|line| (line.at, line.unix_ms) let:line>{draw_line(&line, application)}</For>
-            <Show when=move || visible.with(Vec::is_empty)>
-                <p class="log-line muted">{move || if reader.filter.with(String::is_empty) { t!("Nothing has been written yet.") } else { t!("No line holds this text.") }}</p>
+        <Lines look />
+    }
+}
+
+/// The pane with the lines.
+#[component]
+fn Lines(look: Look) -> impl IntoView {
+    let Look { reader, pane, reachable, has_older, .. } = look;
+    let application = look.source.with_value(|source| source.which == LogKind::Application);
+    let lines = Memo::new(move |_| reader.piece.with(|piece| piece.lines.clone()));
+    Effect::new(move || {
+        lines.track();
+        if reader.follow.get() {
+            scroll_to_end(pane);
+        }
+    });
+    let away = move || !reader.follow.get() && (reader.unseen.get() > 0 || reader.piece.with(Piece::is_detached));
+    view! {
+        <div class="log" role="log" aria-live="off" aria-label=t!("Log lines") tabindex="0" node_ref=pane on:scroll=move |_| look.scrolled() data-testid="log" data-shown=move || shown_word(&reader.shown.get())>
+            <Show when=move || has_older.get()>
+                <div class="log-older">
+                    <button type="button" class="btn compact" data-testid="log-older" disabled=move || reader.older.get() || !reachable.get() on:click=move |_| look.older()>{t!("Older lines")}</button>
+                </div>
             </Show>
-            <Show when=move || { reader.unseen.get() > 0 && !reader.follow.get() }>
+            <For each=move || lines.get() key=|line| (line.at, line.unix_ms) let:line>{draw_line(&line, application)}</For>
+            <Show when=move || lines.with(Vec::is_empty)>{move || no_line(reader.shown.get())}</Show>
+            <Show when=away>
                 <div class="log-more">
-                    <button type="button" class="btn compact" on:click=move |_| { reader.follow.set(true); reader.unseen.set(0); }>{draw(Icon::Follow)}{move || tf!("{0} new lines", 0 = reader.unseen.get())}</button>
+                    <button type="button" class="btn compact" data-testid="log-newest" on:click=move |_| look.newest()>{draw(Icon::Follow)}{move || match reader.unseen.get() {
+                        0 => t!("To the newest lines").to_owned(),
+                        unseen => tf!("{0} new lines", 0 = unseen),
+                    }}</button>
                 </div>
             </Show>
         </div>
     }
 }
 
+/// Why there is no line.
+fn no_line(shown: Option<Filter>) -> AnyView {
+    let text = match shown {
+        None => return view! { <Waiting text=t!("Looking through the log…") /> }.into_any(),
+        Some(filter) if filter.is_open() => t!("Nothing has been written yet."),
+        Some(_) => t!("No line of the whole log passes the filter."),
+    };
+    view! { <p class="log-line app muted">{text}</p> }.into_any()
+}
+
+/// What `data-shown` says: `all`, or the filter by which the lines were found; nothing while they are looked for.
+fn shown_word(shown: &Option<Filter>) -> Option<String> {
+    let filter = shown.as_ref()?;
+    Some(if filter.is_open() { "all".to_owned() } else { format!("{}:{}", filter.levels, filter.holding) })
+}
+
 #[component]
 fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl IntoView {
     let console = Console::get();
-    let to_save = source.clone();
+    let (to_save, of_filter) = (source.clone(), source.clone());
+    let choices = levels(source.which);
     let refresh = move |_| {
         let source = source.clone();
         reader.follow.set(true);
-        leptos::task::spawn_local(async move { reader.read(&source, true).await });
+        leptos::task::spawn_local(async move { reader.read_last(&source).await });
     };
+    let refilter = move |wait_ms: u32, change: &dyn Fn(&mut Filter)| {
+        reader.filter.update(|filter| change(filter));
+        reader.shown.set(None);
+        reader.follow.set(true);
+        let (source, wanted) = (of_filter.clone(), reader.filter.get_untracked());
+        leptos::task::spawn_local(async move {
+            TimeoutFuture::new(wait_ms).await;
+            if reader.is_alive() && reader.filter.get_untracked() == wanted {
+                reader.read_last(&source).await;
+            }
+        });
+    };
+    let by_level = refilter.clone();
     let save = move |_| {
         // The server names the file, after module, node and date.
         platform::download(&client::log_text_href(to_save.module, to_save.node, to_save.which), "");
@@ -175,11 +197,23 @@ fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl Int
                 class="input"
                 type="search"
                 placeholder=t!("Filter")
-                aria-label=t!("Show only lines that hold this text")
+                aria-label=t!("Show only lines of the whole log that hold this text")
                 data-testid="log-filter"
-                prop:value=move || reader.filter.get()
-                on:input=move |event| reader.filter.set(event_target_value(&event))
+                maxlength="100"
+                prop:value=move || reader.filter.with(|filter| filter.holding.clone())
+                on:input=move |event| {
+                    let text = event_target_value(&event);
+                    refilter(TYPING_MS, &|filter| filter.holding.clone_from(&text));
+                }
             />
+            {(!choices.is_empty()).then(|| view! {
+                <select class="input" aria-label=t!("Levels") data-testid="log-levels" on:change=move |event| {
+                    let letters = event_target_value(&event);
+                    by_level(0, &|filter| filter.levels.clone_from(&letters));
+                }>
+                    {choices.iter().map(|(letters, words)| view! { <option value=*letters>{t(words)}</option> }).collect_view()}
+                </select>
+            })}
             <span class="grow"></span>
             <button type="button" class="btn compact" data-testid="log-follow" aria-pressed=move || reader.follow.get().to_string() on:click=move |_| reader.follow.update(|on| *on = !*on)>
                 {draw(Icon::Follow)}{t!("Follow")}
@@ -190,22 +224,6 @@ fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl Int
     }
 }
 
-/// Reads the tail, then what is added, for as long as the log is on the page and the node can be asked.
-fn keep_reading(reader: Reader, source: LogSource, reachable: Signal<bool>) {
-    on_cleanup(move || reader.alive.set_value(false));
-    leptos::task::spawn_local(async move {
-        loop {
-            if reader.alive.try_get_value() != Some(true) {
-                return;
-            }
-            if reachable.try_get_untracked() == Some(true) {
-                reader.read(&source, false).await;
-            }
-            TimeoutFuture::new(FOLLOW_MS).await;
-        }
-    });
-}
-
 fn draw_line(line: &LogLine, application: bool) -> impl IntoView + use<> {
     let text = line.text.clone();
     if application {
@@ -214,12 +232,12 @@ fn draw_line(line: &LogLine, application: bool) -> impl IntoView + use<> {
         return view! { <div class=class><span class="text">{text}</span></div> }.into_any();
     }
     let (tone, word) = match line.level.as_str() {
-        "C" => (Some("bad"), "error"),
-        "W" => (Some("busy"), "warning"),
-        "E" => (Some("ok"), "event"),
-        "S" => (None, "script"),
-        "U" => (None, "user"),
-        _ => (None, "info"),
+        "C" => (Some("bad"), t!("error")),
+        "W" => (Some("busy"), t!("warning")),
+        "E" => (Some("ok"), t!("event")),
+        "S" => (None, t!("script")),
+        "U" => (None, t!("user")),
+        _ => (None, t!("info")),
     };
     view! {
         <div class="log-line" data-tone=tone>
@@ -234,8 +252,18 @@ fn draw_line(line: &LogLine, application: bool) -> impl IntoView + use<> {
 fn scroll_to_end(pane: NodeRef<html::Div>) {
     // After the lines have been drawn.
     request_animation_frame(move || {
-        if let Some(pane) = pane.get_untracked() {
+        // The log may have left the page by then.
+        if let Some(pane) = pane.try_get_untracked().flatten() {
             pane.set_scroll_top(pane.scroll_height());
+        }
+    });
+}
+
+/// Leaves what is looked at where it is, `below` pixels above the lower end, once older lines are drawn above it.
+fn keep_place(pane: NodeRef<html::Div>, below: Option<i32>) {
+    request_animation_frame(move || {
+        if let Some((pane, below)) = pane.try_get_untracked().flatten().zip(below) {
+            pane.set_scroll_top(pane.scroll_height() - below);
         }
     });
 }

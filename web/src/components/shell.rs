@@ -8,12 +8,13 @@ use super::notice::Toasts;
 use super::state::Chip;
 use super::tray::TaskTray;
 use crate::client;
+use crate::keep;
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::tone::{Tone, show};
 use crate::store::{Console, Link};
 use holdfast_api::console::UserRole;
-use leptos::prelude::*;
+use leptos::{ev, html, prelude::*};
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
 
@@ -25,13 +26,21 @@ pub fn AppShell(
     /// The screen.
     children: Children,
 ) -> impl IntoView {
+    let main = NodeRef::<html::Main>::new();
+    // By hand: the router would take the link for a change of page, and leave the focus where it is.
+    let skip = move |event: ev::MouseEvent| {
+        event.prevent_default();
+        if let Some(main) = main.get_untracked() {
+            main.focus().ok();
+        }
+    };
     view! {
-        <a class="skip" href="#main">{t!("Skip to the page")}</a>
+        <a class="skip" href="#main" on:click=skip>{t!("Skip to the page")}</a>
         <div class="shell">
             <Rail />
             <Header />
             <div class="banners"><ConnectionBanner /></div>
-            <main class="main" id="main" tabindex="-1">{children()}</main>
+            <main class="main" id="main" tabindex="-1" node_ref=main>{children()}</main>
             <TaskTray />
         </div>
         <ConfirmDialog />
@@ -165,7 +174,7 @@ pub fn ConnectionBanner() -> impl IntoView {
             <div class="banner" role="status">
                 {draw(Icon::Info)}
                 <span>{t!("A new version of the console is available.")}</span>
-                <button type="button" class="btn compact" on:click=move |_| platform::reload()>{t!("Reload")}</button>
+                <button type="button" class="btn compact" on:click=move |_| keep::reload()>{t!("Reload")}</button>
             </div>
         </Show>
     }

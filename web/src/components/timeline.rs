@@ -1,18 +1,22 @@
 //! What happened to a module, from the logs of its nodes: read when its states change.
 
 use super::notice::{Waiting, prose};
-use crate::client;
+use crate::client::{self, LogPlace};
 use crate::language::t;
 use crate::platform;
 use crate::rules::history::{Kind, Moment, NodeLine, merged};
+use crate::rules::log::Filter;
 use crate::store::Console;
 use holdfast_api::agent::{LogKind, LogLine};
 use holdfast_api::ids::{ModuleId, NodeId};
 use leptos::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Lines read of each log.
 const LINES: u32 = 400;
+/// Time without a key after which the nodes are asked for a text.
+const TYPING: Duration = Duration::from_millis(300);
 
 /// The module logs of all nodes of a module that can be asked, merged; read anew when a state changes. The second is
 /// false until every node has answered once.
@@ -30,7 +34,7 @@ pub fn follow_logs(console: Console, module: ModuleId) -> (Signal<Vec<NodeLine>>
     Effect::new(move || {
         for (node, ..) in states.get() {
             waits.update(|waits| *waits += 1);
-            console.call(client::log(module, node, LogKind::Module, None, LINES), move |answer| {
+            console.call(async move { client::log(module, node, LogKind::Module, LogPlace::Last, &Filter::default(), LINES).await }, move |answer| {
                 // The page may be gone.
                 waits.try_update(|waits| *waits -= 1);
                 if let Ok(page) = answer {
@@ -43,6 +47,41 @@ pub fn follow_logs(console: Console, module: ModuleId) -> (Signal<Vec<NodeLine>>
         Signal::derive(move || merged(pages.get().into_iter().map(|(node, lines)| (console.node_name(node), lines))));
     let ready = Signal::derive(move || waits.get() <= 0 || pages.with(|pages| !pages.is_empty()));
     (lines, ready)
+}
+
+/// The lines of the whole module logs of all nodes that hold `text`, the last ones of each node; none before the nodes
+/// have answered, or while nothing is looked for.
+pub fn find_in_logs(console: Console, module: ModuleId, text: RwSignal<String>) -> Signal<Option<Vec<NodeLine>>> {
+    let found = RwSignal::new(None::<BTreeMap<NodeId, Vec<LogLine>>>);
+    let wanted_still = move |wanted: &String| text.try_get_untracked().as_ref() == Some(wanted);
+    let ask = move |wanted: String| {
+        let nodes = untrack(move || console.module(module)).map(|module| module.nodes).unwrap_or_default();
+        for node in nodes.iter().filter(|on| on.fresh).map(|on| on.node) {
+            let (filter, asked) = (Filter { holding: wanted.clone(), ..Filter::default() }, wanted.clone());
+            let page = async move { client::log(module, node, LogKind::Module, LogPlace::Last, &filter, LINES).await };
+            console.call(page, move |answer| {
+                if let (Ok(page), true) = (answer, wanted_still(&asked)) {
+                    found.try_update(|found| found.get_or_insert_default().insert(node, page.lines));
+                }
+            });
+        }
+    };
+    Effect::new(move || {
+        let wanted = text.get();
+        found.set(None);
+        if !wanted.is_empty() {
+            let ask_unless_changed = move || {
+                if wanted_still(&wanted) {
+                    ask(wanted);
+                }
+            };
+            set_timeout(ask_unless_changed, TYPING);
+        }
+    });
+    Signal::derive(move || {
+        let pages = found.get()?;
+        Some(merged(pages.into_iter().map(|(node, lines)| (console.node_name(node), lines))))
+    })
 }
 
 /// A list of moments, in the order given.

@@ -9,6 +9,7 @@ use crate::components::modules::{ModulePick, pick_module};
 use crate::components::notice::{CheckLine, EmptyState, Notice, PerNodeResult, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::tray::results_of;
+use crate::keep;
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::files::{Draft, changes};
@@ -43,6 +44,9 @@ pub fn AdvancedPage() -> impl IntoView {
         </div>
     }
 }
+
+/// What is kept while the page is loaded anew: the version that was edited, what was edited, the file shown.
+type Kept = (u64, Draft, String);
 
 /// What the page edits; a handle that is copied around.
 #[derive(Clone, Copy)]
@@ -79,18 +83,33 @@ impl Editor {
             task: RwSignal::new(None),
             loaded: RwSignal::new(false),
         };
-        editor.read(console);
+        let key = format!("files.{}", module.0);
+        let kept = keep::take::<Kept>(&key);
+        if let Some((_, draft, open)) = &kept {
+            editor.draft.set(draft.clone());
+            editor.open.set(open.clone());
+        }
+        let edited = move || {
+            let (version, draft) = (editor.version.get_untracked(), editor.draft.get_untracked());
+            (!draft.is_empty()).then(|| (version, draft, editor.open.get_untracked()))
+        };
+        keep::keep::<Kept>(key, edited);
+        editor.read(console, kept.map(|(version, ..)| version));
         editor
     }
 
     /// Reads what is saved and what is configured; what was edited stays.
-    fn read(self, console: Console) {
+    /// What was edited in a version other than the one there is now is in conflict with it.
+    fn read(self, console: Console, of_version: Option<u64>) {
         self.failure.set(None);
         self.conflict.set(false);
         console.call(client::latest_files(self.module), move |answer| match answer {
             Ok(view) => {
                 self.version.try_set(view.version);
                 self.saved.try_set(view.files);
+                if of_version.is_some_and(|version| version != view.version) {
+                    self.conflict.try_set(true);
+                }
                 self.loaded.try_set(true);
             }
             Err(error) => drop(self.failure.try_set(Some(error.text()))),
@@ -132,7 +151,7 @@ impl Editor {
         console.call(async move { client::save_files(module, &form).await }, move |answer| match answer {
             Ok(_) => {
                 self.draft.set(Draft::new());
-                self.read(console);
+                self.read(console, None);
                 console.toast(Tone::Ok, t!("Saved as a new version; the nodes have the old one until it is applied."));
                 then();
             }
@@ -148,7 +167,7 @@ impl Editor {
         self.save(console, move || {
             console.start_shown_task(client::configure(self.module, Vec::new()), move |task| {
                 self.task.set(task);
-                self.read(console);
+                self.read(console, None);
             });
         });
     }
@@ -166,7 +185,7 @@ fn Files(module: ModuleId) -> impl IntoView {
         {move || editor.failure.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("That did not work") text testid="advanced-failure" /> })}
         <Show when=move || editor.conflict.get()>
             <Notice tone=Tone::Bad title=t!("Somebody else saved this module meanwhile") text=t!("Nothing was overwritten. Read their version; your text stays here, and can then be compared and saved.") testid="advanced-conflict">
-                <button type="button" class="btn compact" on:click=move |_| editor.read(console)>{t!("Read their version")}</button>
+                <button type="button" class="btn compact" on:click=move |_| editor.read(console, None)>{t!("Read their version")}</button>
             </Notice>
         </Show>
         <Show when=move || editor.loaded.get() fallback=|| view! { <Waiting text=t!("Reading the files…") /> }>
@@ -323,7 +342,7 @@ fn History(editor: Editor) -> impl IntoView {
                     console
                         .toast(Tone::Ok, tf!("Version {number} is the newest again; apply it to the nodes.", number));
                     editor.draft.set(Draft::new());
-                    editor.read(console);
+                    editor.read(console, None);
                 }
                 Err(error) => console.toast(Tone::Bad, error.text()),
             });

@@ -7,7 +7,7 @@ use crate::components::modules::{ModulePick, pick_module};
 use crate::components::notice::{EmptyState, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
-use crate::components::timeline::{Timeline, follow_logs};
+use crate::components::timeline::{Timeline, find_in_logs, follow_logs};
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::history::{NodeLine, why};
@@ -65,7 +65,7 @@ fn OfModule(module: ModuleId) -> impl IntoView {
             </div>
         </section>
         <Connectivity module />
-        <Merged lines ready />
+        <Merged module lines ready />
     }
 }
 
@@ -115,14 +115,15 @@ fn Connectivity(module: ModuleId) -> impl IntoView {
 
 /// The module logs of all nodes by time.
 #[component]
-fn Merged(lines: Signal<Vec<NodeLine>>, ready: Signal<bool>) -> impl IntoView {
+fn Merged(module: ModuleId, lines: Signal<Vec<NodeLine>>, ready: Signal<bool>) -> impl IntoView {
     let console = Console::get();
     let filter = RwSignal::new(String::new());
+    let found = find_in_logs(console, module, filter);
+    // Until the nodes have looked through their logs, what is at hand.
     let shown = Memo::new(move |_| {
+        let all = found.get().unwrap_or_else(|| lines.get());
         let filter = filter.get().to_lowercase();
-        lines
-            .get()
-            .into_iter()
+        all.into_iter()
             .filter(|one| filter.is_empty() || one.line.text.to_lowercase().contains(&filter))
             .enumerate()
             .collect::<Vec<_>>()
@@ -145,7 +146,7 @@ fn Merged(lines: Signal<Vec<NodeLine>>, ready: Signal<bool>) -> impl IntoView {
         <section class="card" aria-labelledby="merged">
             <div class="card-head"><h2 id="merged">{t!("Both logs by time")}</h2></div>
             <div class="log-tools">
-                <input class="input" type="search" placeholder=t!("Filter") aria-label=t!("Show only lines that hold this text") data-testid="merged-filter" prop:value=move || filter.get() on:input=move |event| filter.set(event_target_value(&event)) />
+                <input class="input" type="search" placeholder=t!("Filter") aria-label=t!("Show only lines of the whole log that hold this text") data-testid="merged-filter" maxlength="100" prop:value=move || filter.get() on:input=move |event| filter.set(event_target_value(&event)) />
                 {move || clocks.with(|clocks| (!clocks.is_empty()).then(|| view! { <span class="small muted" data-testid="clock-difference">{tf!("Clocks differ: {0}. The order of lines of two nodes is right only to that.", 0 = clocks.join(", "))}</span> }))}
             </div>
             <div class="log" role="log" aria-live="off" aria-label=t!("Lines of both logs") tabindex="0" data-testid="merged-log">

@@ -1,9 +1,9 @@
-//! Which commands a module on a node takes now, why not the others, and what each will do.
+//! Which commands a module on a node takes now, and why not the others.
 
 use crate::language::{t, tf};
 use holdfast_api::agent::ModuleCommand;
 use holdfast_api::console::{ModuleOnNode, UserRole};
-use holdfast_api::state::{ModuleState, Readiness};
+use holdfast_api::state::{DataState, ModuleState, Readiness};
 
 /// What is known when a menu is drawn.
 pub struct Situation<'a> {
@@ -23,12 +23,8 @@ pub struct Situation<'a> {
     pub light: bool,
 }
 
-/// Commands for all nodes of a module at once, in order.
-pub const ALL_NODES: [ModuleCommand; 4] =
-    [ModuleCommand::Start, ModuleCommand::Stop, ModuleCommand::Swap, ModuleCommand::ForceStop];
-
 /// The commands of a node's menu, in order.
-pub const COMMANDS: [ModuleCommand; 11] = [
+pub const COMMANDS: [ModuleCommand; 12] = [
     ModuleCommand::Start,
     ModuleCommand::Stop,
     ModuleCommand::Restart,
@@ -36,6 +32,7 @@ pub const COMMANDS: [ModuleCommand; 11] = [
     ModuleCommand::StopStart,
     ModuleCommand::Prim,
     ModuleCommand::Second,
+    ModuleCommand::PrimFullSync,
     ModuleCommand::SecondFullSync,
     ModuleCommand::PrimForce,
     ModuleCommand::ForceStop,
@@ -88,12 +85,12 @@ pub fn word(command: ModuleCommand) -> &'static str {
 
 impl Situation<'_> {
     /// State of the module here; `STOP` when nothing is reported.
-    fn state(&self) -> ModuleState {
+    pub(super) fn state(&self) -> ModuleState {
         self.me.report.as_ref().map_or(ModuleState::Stop, |report| report.state)
     }
 
     /// State and readiness of the other node: as it reports itself, else as this node hears it.
-    fn peer_state(&self) -> Option<(ModuleState, Readiness)> {
+    pub(super) fn peer_state(&self) -> Option<(ModuleState, Readiness)> {
         let reported = self
             .peer
             .filter(|peer| peer.fresh)
@@ -130,35 +127,32 @@ impl Situation<'_> {
     }
 
     fn refusal_by_state(&self, command: ModuleCommand) -> Option<String> {
-        use ModuleCommand::{ForceStop, Prim, PrimForce, Second, SecondFullSync, Swap};
+        use ModuleCommand::{ForceStop, Prim, PrimForce, PrimFullSync, Restart, Second, SecondFullSync, Start, Swap};
         let state = self.state();
-        if self.light && matches!(command, Swap | Prim | PrimForce | Second | SecondFullSync) {
+        if self.light && matches!(command, Swap | Prim | PrimForce | PrimFullSync | Second | SecondFullSync) {
             return Some(t!("A light module has no primary and secondary.").to_owned());
         }
         if command == ForceStop && state == ModuleState::Stop {
             return Some(t!("It is stopped.").to_owned());
         }
-        let primary = matches!(state, ModuleState::Prim | ModuleState::Alone | ModuleState::Up);
         let startable = matches!(state, ModuleState::Stop | ModuleState::Wait);
-        let peer = if self.peer_name.is_empty() { t!("the other node") } else { self.peer_name };
         match command {
-            ModuleCommand::Start if state != ModuleState::Stop => Some(t!("It is started already.").to_owned()),
+            Start if state == ModuleState::Wait => Some(self.waits()),
+            Start if state != ModuleState::Stop => Some(t!("It is started already.").to_owned()),
             ModuleCommand::Stop | ModuleCommand::StopStart if state == ModuleState::Stop => {
                 Some(t!("It is stopped.").to_owned())
             }
-            ModuleCommand::Restart if !primary => Some(t!("The application runs on the primary only.").to_owned()),
-            ModuleCommand::Swap => {
-                let ready = self.me.report.as_ref().map(|report| report.readiness) == Some(Readiness::Ready);
+            Restart => self.refusal_of_restart(state),
+            Swap => {
                 let pair = matches!(
                     (state, self.peer_state()),
                     (ModuleState::Prim, Some((ModuleState::Second, Readiness::Ready)))
                         | (ModuleState::Second, Some((ModuleState::Prim, Readiness::Ready)))
                 );
-                (!(ready && pair)).then(|| t!("Roles are swapped only between PRIM and SECOND, both ready.").to_owned())
+                (!(self.is_ready() && pair))
+                    .then(|| t!("Roles are swapped only between PRIM and SECOND, both ready.").to_owned())
             }
-            ModuleCommand::Prim if primary => Some(t!("It is primary already.").to_owned()),
-            ModuleCommand::Prim if self.peer_is_primary() => Some(tf!("{peer} is primary; use Swap roles.", peer)),
-            ModuleCommand::Prim | ModuleCommand::PrimForce if !startable => Some(t!("Stop it first.").to_owned()),
+            Prim | PrimFullSync | PrimForce => self.refusal_of_prim(command, state, startable),
             Second | SecondFullSync if state == ModuleState::Second => Some(t!("It is secondary already.").to_owned()),
             Second | SecondFullSync if !startable => Some(t!("Stop it first.").to_owned()),
             Second | SecondFullSync if !self.peer_is_primary() => {
@@ -168,62 +162,46 @@ impl Situation<'_> {
         }
     }
 
-    /// What `command` will do, in sentences; empty when it needs no asking.
-    pub fn consequences(&self, command: ModuleCommand) -> Vec<String> {
-        let me = self.name;
-        let peer = if self.peer_name.is_empty() { t!("the other node") } else { self.peer_name };
-        let state = self.state();
-        let ready_second = matches!(self.peer_state(), Some((ModuleState::Second, Readiness::Ready)));
-        match (command, state) {
-            (ModuleCommand::Stop, ModuleState::Prim) if ready_second => vec![
-                tf!("The application stops on {me} and starts on {peer}, which becomes ALONE.", me, peer),
-                t!("Clients are interrupted while the scripts run. Until this node is started again there is no redundancy.").to_owned(),
-            ],
-            (ModuleCommand::Stop, ModuleState::Prim | ModuleState::Alone) => vec![tf!("The application stops on {me}, and no other node can take over: it will run nowhere until a node is started.", me)],
-            (ModuleCommand::Stop, ModuleState::Up) => vec![tf!("The application stops on {me}.", me)],
-            (ModuleCommand::Stop, ModuleState::Second) => vec![tf!("{me} stops following. The application goes on on {peer}, without redundancy.", me, peer)],
-            (ModuleCommand::Stop, _) => vec![tf!("{me} gives up what it is doing and stops.", me)],
-            (ModuleCommand::Restart, _) => vec![tf!("The application is stopped and started on {me}. Clients are interrupted meanwhile; there is no failover.", me)],
-            (ModuleCommand::Swap, _) => {
-                let (from, to) = if state == ModuleState::Prim { (me, peer) } else { (peer, me) };
-                vec![tf!("The application stops on {from} and starts on {to}; {from} then follows as SECOND.", from, to), t!("Clients are interrupted while the scripts run. No data is lost.").to_owned()]
-            }
-            (ModuleCommand::StopStart, ModuleState::Prim) if ready_second => vec![tf!("The application moves to {peer}; {me} comes back as SECOND after a resync.", peer, me)],
-            (ModuleCommand::StopStart, _) => vec![tf!("The module stops completely on {me}, then starts again.", me)],
-            (ModuleCommand::Prim, _) => vec![
-                tf!("{me} becomes primary with the data it holds, and its copy becomes the reference.", me),
-                tf!("When {peer} is started as secondary, everything that differs there is overwritten by {me}'s copy.", peer, me),
-            ],
-            (ModuleCommand::Second, _) => vec![
-                tf!("Everything in the replicated directories of {me} that differs from {peer} is overwritten or deleted.", me, peer),
-                t!("Make a copy of these directories first if you are not sure which node holds the newest data.").to_owned(),
-            ],
-            (ModuleCommand::SecondFullSync, _) => vec![
-                tf!("Every file in the replicated directories of {me} is copied from {peer} again; what {peer} does not have is deleted.", me, peer),
-                t!("This takes as long as copying everything. Start as secondary copies only what differs.").to_owned(),
-            ],
-            (ModuleCommand::PrimForce, _) => vec![
-                tf!("{me} becomes primary whatever state its data is in, and its copy becomes the reference.", me),
-                tf!("Changes that only {peer} has are lost when {peer} follows. Be sure that {peer} does not serve now: nobody asks it or the witness.", peer),
-            ],
-            (ModuleCommand::ForceStop, _) => vec![
-                tf!("The module stops on {me} at once, without an orderly stop of the application.", me),
-                t!("Use it when Stop has no effect. What the application has not written may be lost.").to_owned(),
-            ],
-            _ => Vec::new(),
+    fn is_ready(&self) -> bool {
+        self.me.report.as_ref().is_some_and(|report| report.readiness == Readiness::Ready)
+    }
+
+    /// That it is started and waits, and for what.
+    fn waits(&self) -> String {
+        match self.me.report.as_ref().and_then(|report| report.waiting_for.as_ref()) {
+            Some(what) => tf!("It is started already, and {what}", what),
+            None => t!("It is started already.").to_owned(),
         }
     }
 
-    /// True if `command` ends or overwrites something.
-    pub fn is_dangerous(&self, command: ModuleCommand) -> bool {
-        match command {
-            ModuleCommand::Stop => matches!(self.state(), ModuleState::Prim | ModuleState::Alone | ModuleState::Up),
-            ModuleCommand::Second
-            | ModuleCommand::SecondFullSync
-            | ModuleCommand::PrimForce
-            | ModuleCommand::ForceStop => true,
-            _ => false,
+    fn refusal_of_restart(&self, state: ModuleState) -> Option<String> {
+        match state {
+            ModuleState::Prim | ModuleState::Alone | ModuleState::Up if self.is_ready() => None,
+            ModuleState::Prim | ModuleState::Alone | ModuleState::Up => {
+                Some(t!("It is changing its state; wait until that has ended.").to_owned())
+            }
+            _ => Some(t!("The application runs on the primary only.").to_owned()),
         }
+    }
+
+    fn refusal_of_prim(&self, command: ModuleCommand, state: ModuleState, startable: bool) -> Option<String> {
+        let peer = if self.peer_name.is_empty() { t!("the other node") } else { self.peer_name };
+        if matches!(state, ModuleState::Prim | ModuleState::Alone | ModuleState::Up) {
+            return Some(t!("It is primary already.").to_owned());
+        }
+        if self.peer_is_primary() {
+            return Some(tf!("{peer} is primary: swap the roles, or stop it there first.", peer));
+        }
+        if !startable {
+            return Some(t!("Stop it first.").to_owned());
+        }
+        let torn = self.me.report.as_ref().is_some_and(|report| report.data == DataState::Inconsistent);
+        (torn && command != ModuleCommand::PrimForce).then(|| {
+            tf!(
+                "Its copy is half overwritten by a resync that did not end. Start {peer}, which holds the whole copy.",
+                peer
+            )
+        })
     }
 }
 
@@ -257,6 +235,7 @@ pub mod tests {
             resources: Vec::new(),
             replication: None,
             scrub: None,
+            set_aside: 0,
         };
         ModuleOnNode {
             node: NodeId(node),
@@ -287,18 +266,18 @@ pub mod tests {
         let stopped = on_node(2, ModuleState::Stop, Readiness::NotReady);
         assert_eq!(
             allowed(&me, Some(&stopped)),
-            [ModuleCommand::Start, ModuleCommand::Prim, ModuleCommand::PrimForce, ModuleCommand::BootAuto]
+            [
+                ModuleCommand::Start,
+                ModuleCommand::Prim,
+                ModuleCommand::PrimFullSync,
+                ModuleCommand::PrimForce,
+                ModuleCommand::BootAuto,
+            ]
         );
         let alone = on_node(2, ModuleState::Alone, Readiness::Ready);
         assert_eq!(
             allowed(&me, Some(&alone)),
-            [
-                ModuleCommand::Start,
-                ModuleCommand::Second,
-                ModuleCommand::SecondFullSync,
-                ModuleCommand::PrimForce,
-                ModuleCommand::BootAuto,
-            ]
+            [ModuleCommand::Start, ModuleCommand::Second, ModuleCommand::SecondFullSync, ModuleCommand::BootAuto,]
         );
     }
 
@@ -371,23 +350,21 @@ pub mod tests {
     }
 
     #[test]
-    fn stopping_a_primary_names_who_takes_over_or_that_nobody_does() {
-        let me = on_node(1, ModuleState::Prim, Readiness::Ready);
-        let second = on_node(2, ModuleState::Second, Readiness::Ready);
-        let said = |peer: Option<&ModuleOnNode>| {
-            Situation {
-                me: &me,
-                name: "node1",
-                peer,
-                peer_name: "node2",
-                live: true,
-                role: UserRole::Admin,
-                light: false,
-            }
-            .consequences(ModuleCommand::Stop)
-            .join(" ")
+    fn a_node_that_waits_says_for_what_and_a_torn_copy_is_primary_by_force_only() {
+        let mut me = on_node(1, ModuleState::Wait, Readiness::NotReady);
+        me.report.as_mut().unwrap().waiting_for = Some("waits for node2".into());
+        let of = |me: &ModuleOnNode, command| {
+            let role = UserRole::Control;
+            Situation { me, name: "node1", peer: None, peer_name: "node2", live: true, role, light: false }
+                .refusal(command)
         };
-        assert!(said(Some(&second)).contains("starts on node2"));
-        assert!(said(None).contains("it will run nowhere"));
+        assert!(of(&me, ModuleCommand::Start).is_some_and(|why| why.contains("waits for node2")));
+        assert_eq!(of(&me, ModuleCommand::Prim), None);
+        me.report.as_mut().unwrap().data = DataState::Inconsistent;
+        assert!(of(&me, ModuleCommand::Prim).is_some_and(|why| why.contains("half overwritten")));
+        assert!(of(&me, ModuleCommand::PrimFullSync).is_some());
+        assert_eq!(of(&me, ModuleCommand::PrimForce), None);
+        let changing = on_node(1, ModuleState::Prim, Readiness::Transient);
+        assert!(of(&changing, ModuleCommand::Restart).is_some_and(|why| why.contains("changing")));
     }
 }

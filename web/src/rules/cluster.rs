@@ -2,7 +2,7 @@
 
 use crate::language::{t, tf};
 use crate::rules::text;
-use holdfast_api::console::{ClusterForm, ClusterNodeForm, ClusterView, NodeView};
+use holdfast_api::console::{ClusterChange, ClusterForm, ClusterNodeForm, ClusterView, NodeView};
 use holdfast_api::ids::NodeId;
 use holdfast_api::problem::FieldProblem;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,24 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const DEFAULT_LAN: &str = "default";
 /// The name offered for a new cluster.
 const SUGGESTED_NAME: &str = "cluster1";
+
+/// A difference between two versions of the cluster, in words.
+pub fn change_words(change: &ClusterChange) -> String {
+    match change {
+        ClusterChange::Named { name } => tf!("the cluster is named {name}", name),
+        ClusterChange::Renamed { name, before } => tf!("the cluster is named {name}, no longer {before}", name, before),
+        ClusterChange::LanNew { lan } => tf!("network {lan} is new", lan),
+        ClusterChange::LanGone { lan } => tf!("network {lan} is gone", lan),
+        ClusterChange::NodeNew { node } => tf!("{node} is new", node),
+        ClusterChange::NodeGone { node } => tf!("{node} is gone", node),
+        ClusterChange::NodeRenamed { node, before } => tf!("{before} is named {node}", before, node),
+        ClusterChange::AddressNew { node, lan, address } => tf!("{node} is {address} on {lan}", node, address, lan),
+        ClusterChange::AddressChanged { node, lan, address, before } => {
+            tf!("{node} is {address} on {lan}, no longer {before}", node, address, lan, before)
+        }
+        ClusterChange::AddressGone { node, lan } => tf!("{node} has no address on {lan} any more", node, lan),
+    }
+}
 
 /// The form of the cluster as it is saved; of a new one while none is.
 pub fn saved_form(cluster: &ClusterView) -> ClusterForm {

@@ -1,7 +1,10 @@
 //! What the screens decide, as plain functions on the shared vocabulary: no browser, no signals.
 
 pub mod actions;
+pub mod all_nodes;
+pub mod aside;
 pub mod cluster;
+pub mod consequences;
 pub mod diff;
 pub mod files;
 pub mod flow;
@@ -9,6 +12,7 @@ pub mod help;
 pub mod history;
 pub mod issues;
 pub mod links;
+pub mod log;
 pub mod marks;
 pub mod merge;
 pub mod settings;

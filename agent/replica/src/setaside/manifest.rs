@@ -80,6 +80,24 @@ pub fn list(state_dir: &Path) -> Result<Vec<Manifest>, String> {
     Ok(found)
 }
 
+/// What was set aside under this name.
+///
+/// # Errors
+/// There is none; a manifest that cannot be read, with its path.
+pub fn tell(state_dir: &Path, id: &str) -> Result<Manifest, String> {
+    read(&find(state_dir, id)?.join(FILE))
+}
+
+/// How many copies are set aside; none where that cannot be told.
+pub fn count(state_dir: &Path) -> u32 {
+    let complete = |entry: &std::fs::DirEntry| {
+        let path = entry.path();
+        path.extension().is_none_or(|extension| extension != "partial") && path.is_dir()
+    };
+    let entries = std::fs::read_dir(folder(state_dir)).into_iter().flatten().flatten();
+    entries.filter(complete).count().try_into().unwrap_or(u32::MAX)
+}
+
 fn read(path: &Path) -> Result<Manifest, String> {
     let length = std::fs::metadata(path).map_err(at(path))?.len();
     if length > LENGTH_MAX {

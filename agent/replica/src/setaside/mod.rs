@@ -14,7 +14,7 @@
 mod copy;
 mod manifest;
 
-pub use manifest::{Entry, FILE, Manifest, delete, find, folder, list};
+pub use manifest::{Entry, FILE, Manifest, count, delete, find, folder, list, tell};
 
 use crate::stream::Local;
 use crate::stream::applier::{Applier, Effect};

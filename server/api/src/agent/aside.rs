@@ -24,3 +24,32 @@ pub struct AsideCopy {
     /// The folder on the node: `files` holds them by their paths, `manifest.json` tells each.
     pub folder: String,
 }
+
+/// Most entries in one page of what was set aside.
+pub const ASIDE_ENTRIES_MAX: u32 = 500;
+
+/// A page of what one copy that was set aside holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AsidePage {
+    /// Entries in all.
+    pub total: u64,
+    /// Number of the first entry of this page, from 0.
+    pub from: u64,
+    /// The entries, at most [`ASIDE_ENTRIES_MAX`], in the order in which they were set aside.
+    pub entries: Vec<AsideEntry>,
+}
+
+/// A file or other object that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AsideEntry {
+    /// Where it was.
+    pub path: String,
+    /// `file`, `directory`, `link` or `other` (told only).
+    pub kind: String,
+    /// Length in bytes, of a file.
+    pub size: u64,
+    /// How it differs from the copy that overwrote it: that one's value first.
+    pub why: String,
+}

@@ -78,6 +78,9 @@ pub struct NodeModuleReport {
     /// The comparison of both copies by schedule; none: the module has no schedule.
     #[serde(default)]
     pub scrub: Option<ScrubReport>,
+    /// Copies of this module's data that were set aside on this node and are still there.
+    #[serde(default)]
+    pub set_aside: u32,
 }
 
 /// The comparison of both copies that the primary begins by its schedule.

@@ -1,6 +1,6 @@
 //! What a server asks of an agent, and the answers.
 
-use super::{AsideCopy, LogKind, LogPage, LogWanted};
+use super::{AsideCopy, AsidePage, LogKind, LogPage, LogWanted};
 use crate::config::{ClusterConfig, ModuleConfig};
 use crate::ids::ModuleId;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,17 @@ pub enum Request {
         /// Which module.
         module: ModuleId,
     },
+    /// Tell what was set aside under this name. Answered by `SetAsidePage` or `Refused`.
+    ReadSetAside {
+        /// Which module.
+        module: ModuleId,
+        /// As listed.
+        id: String,
+        /// Number of the first entry wanted, from 0.
+        from: u64,
+        /// Most entries, at most [`ASIDE_ENTRIES_MAX`](super::ASIDE_ENTRIES_MAX).
+        limit: u32,
+    },
     /// Delete what was set aside under this name. Answered by `Done` or `Refused`.
     DeleteSetAside {
         /// Which module.
@@ -133,6 +144,8 @@ pub enum Answer {
         /// Oldest first.
         copies: Vec<AsideCopy>,
     },
+    /// What one copy that was set aside holds.
+    SetAsidePage(AsidePage),
     /// What is at the paths, in the order asked.
     Paths {
         /// One for each path.

@@ -4,6 +4,7 @@ use crate::ids::NodeId;
 use crate::problem::FieldProblem;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The cluster, as the console sees it (without its secret).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,29 +64,132 @@ pub struct ClusterForm {
     pub nodes: Vec<ClusterNodeForm>,
 }
 
+/// One thing that differs between two versions of the cluster; in English by `Display`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterChange {
+    /// The cluster got its first name.
+    Named {
+        /// Its name.
+        name: String,
+    },
+    /// The cluster got another name.
+    Renamed {
+        /// Its name.
+        name: String,
+        /// What it was.
+        before: String,
+    },
+    /// A network came.
+    LanNew {
+        /// The network.
+        lan: String,
+    },
+    /// A network went.
+    LanGone {
+        /// The network.
+        lan: String,
+    },
+    /// A node came.
+    NodeNew {
+        /// The node's name.
+        node: String,
+    },
+    /// A node went.
+    NodeGone {
+        /// The node's name.
+        node: String,
+    },
+    /// A node got another name.
+    NodeRenamed {
+        /// The node's name.
+        node: String,
+        /// What it was.
+        before: String,
+    },
+    /// A node got an address on a network.
+    AddressNew {
+        /// The node's name.
+        node: String,
+        /// The network.
+        lan: String,
+        /// The address.
+        address: String,
+    },
+    /// A node got another address on a network.
+    AddressChanged {
+        /// The node's name.
+        node: String,
+        /// The network.
+        lan: String,
+        /// The address.
+        address: String,
+        /// What it was.
+        before: String,
+    },
+    /// A node lost its address on a network.
+    AddressGone {
+        /// The node's name.
+        node: String,
+        /// The network.
+        lan: String,
+    },
+}
+
+impl fmt::Display for ClusterChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named { name } => write!(f, "the cluster is named {name}"),
+            Self::Renamed { name, before } => write!(f, "the cluster is named {name}, no longer {before}"),
+            Self::LanNew { lan } => write!(f, "network {lan} is new"),
+            Self::LanGone { lan } => write!(f, "network {lan} is gone"),
+            Self::NodeNew { node } => write!(f, "{node} is new"),
+            Self::NodeGone { node } => write!(f, "{node} is gone"),
+            Self::NodeRenamed { node, before } => write!(f, "{before} is named {node}"),
+            Self::AddressNew { node, lan, address } => write!(f, "{node} is {address} on {lan}"),
+            Self::AddressChanged { node, lan, address, before } => {
+                write!(f, "{node} is {address} on {lan}, no longer {before}")
+            }
+            Self::AddressGone { node, lan } => write!(f, "{node} has no address on {lan} any more"),
+        }
+    }
+}
+
 impl ClusterView {
-    /// What this one changed, compared with `before`, one sentence each.
-    pub fn changes_from(&self, before: &Self) -> Vec<String> {
+    /// What is shown before the first cluster is saved.
+    pub fn none() -> Self {
+        Self {
+            version: 0,
+            name: String::new(),
+            lans: vec!["default".into()],
+            nodes: Vec::new(),
+            author: String::new(),
+            saved_unix_ms: 0,
+        }
+    }
+
+    /// What this one changed, compared with `before`.
+    pub fn changes_from(&self, before: &Self) -> Vec<ClusterChange> {
         let mut changes = Vec::new();
         if self.name != before.name {
+            let name = self.name.clone();
             changes.push(if before.name.is_empty() {
-                format!("the cluster is named {}", self.name)
+                ClusterChange::Named { name }
             } else {
-                format!("the cluster is named {}, no longer {}", self.name, before.name)
+                ClusterChange::Renamed { name, before: before.name.clone() }
             });
         }
         let added = self.lans.iter().filter(|lan| !before.lans.contains(lan));
-        changes.extend(added.map(|lan| format!("network {lan} is new")));
+        changes.extend(added.map(|lan| ClusterChange::LanNew { lan: lan.clone() }));
         let gone = before.lans.iter().filter(|lan| !self.lans.contains(lan));
-        changes.extend(gone.map(|lan| format!("network {lan} is gone")));
+        changes.extend(gone.map(|lan| ClusterChange::LanGone { lan: lan.clone() }));
         for node in &self.nodes {
             match before.nodes.iter().find(|old| old.id == node.id) {
                 Some(old) => node.changes_from(old, &mut changes),
-                None => changes.push(format!("{} is new", node.name)),
+                None => changes.push(ClusterChange::NodeNew { node: node.name.clone() }),
             }
         }
         let gone = before.nodes.iter().filter(|old| self.nodes.iter().all(|node| node.id != old.id));
-        changes.extend(gone.map(|old| format!("{} is gone", old.name)));
+        changes.extend(gone.map(|old| ClusterChange::NodeGone { node: old.name.clone() }));
         changes
     }
 
@@ -96,20 +200,21 @@ impl ClusterView {
 }
 
 impl ClusterNodeForm {
-    fn changes_from(&self, old: &Self, changes: &mut Vec<String>) {
-        let name = &self.name;
-        if *name != old.name {
-            changes.push(format!("{} is named {name}", old.name));
+    fn changes_from(&self, old: &Self, changes: &mut Vec<ClusterChange>) {
+        let node = &self.name;
+        if *node != old.name {
+            changes.push(ClusterChange::NodeRenamed { node: node.clone(), before: old.name.clone() });
         }
         for (lan, address) in &self.addresses {
-            match old.addresses.get(lan) {
+            let (node, lan, address) = (node.clone(), lan.clone(), address.clone());
+            match old.addresses.get(&lan).cloned() {
                 Some(before) if before == address => {}
-                Some(before) => changes.push(format!("{name} is {address} on {lan}, no longer {before}")),
-                None => changes.push(format!("{name} is {address} on {lan}")),
+                Some(before) => changes.push(ClusterChange::AddressChanged { node, lan, address, before }),
+                None => changes.push(ClusterChange::AddressNew { node, lan, address }),
             }
         }
         let gone = old.addresses.keys().filter(|lan| !self.addresses.contains_key(*lan));
-        changes.extend(gone.map(|lan| format!("{name} has no address on {lan} any more")));
+        changes.extend(gone.map(|lan| ClusterChange::AddressGone { node: node.clone(), lan: lan.clone() }));
     }
 }
 
@@ -156,8 +261,11 @@ mod tests {
             &["a", "b"],
             &[node(1, "first", &[("a", "10.0.0.9"), ("b", "10.1.0.1")]), node(3, "node3", &[("a", "10.0.0.3")])],
         );
+        let told = |new: &ClusterView, old: &ClusterView| -> Vec<String> {
+            new.changes_from(old).iter().map(ToString::to_string).collect()
+        };
         assert_eq!(
-            new.changes_from(&old),
+            told(&new, &old),
             [
                 "network b is new",
                 "node1 is named first",
@@ -168,6 +276,6 @@ mod tests {
             ]
         );
         assert!(new.changes_from(&new).is_empty());
-        assert!(old.changes_from(&new).contains(&"node1 has no address on b any more".to_owned()));
+        assert!(told(&old, &new).contains(&"node1 has no address on b any more".to_owned()));
     }
 }

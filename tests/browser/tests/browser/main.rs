@@ -1,8 +1,10 @@
 //! The story a new operator lives: from the set-up link to a failover seen and its logs saved, in a real browser.
 
 mod appearance;
+mod aside;
 mod editing;
 mod keeping;
+mod logs;
 
 use anyhow::{Context, Result, ensure};
 use holdfast_browser::accessibility;
@@ -46,6 +48,8 @@ async fn the_story_from_set_up_to_a_failover_with_its_logs_saved() -> Result<()>
 }
 
 async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Result<()> {
+    // From the login to the logs without a mouse.
+    browser.use_keys(true);
     set_up_and_log_in(stage, browser).await?;
     enter_the_nodes(stage, browser).await?;
     keeping::cluster_history(browser).await?;
@@ -55,17 +59,21 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
         !stage.lab.backing(2, "/srv/bank/left-over.txt").exists(),
         "node2 still holds what the console said it would delete"
     );
+    swap_there_and_back(browser).await?;
     fail_over(stage, browser).await?;
     watch_a_node_without_redundancy(browser).await?;
     come_back(browser).await?;
     look_into_it(browser).await?;
     keep_users(browser).await?;
     look_at_logs_and_snapshots(browser).await?;
+    browser.use_keys(false);
+    logs::a_log_of_a_million_lines(stage.lab.host(1).folder(), browser).await?;
     keeping::server_settings(stage.lab.folder(), browser).await?;
     editing::edit_files(browser).await?;
     appearance::by_keyboard(browser).await?;
     appearance::dark_and_narrow(browser).await?;
     appearance::in_french(browser).await?;
+    aside::look_at_what_was_set_aside(stage, browser).await?;
     demand_silence(browser).await?;
     lose_a_node(stage, browser).await
 }
@@ -148,6 +156,7 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
     browser.fill("vip-0", "no address").await?;
     browser.find("vip-0-problem").await?;
     screen(browser, "07b-address").await?;
+    appearance::change_of_language_keeps(browser, "vip-0", "no address").await?;
     browser.click("address-cloud").await?;
     browser.expect_text("health-addresses", "/var/modules/bank/ready.txt").await?;
     browser.click("wizard-next").await?;
@@ -210,6 +219,31 @@ async fn start_in_the_right_direction(browser: &Browser) -> Result<()> {
     browser.expect(&state("start-state-node2", "SECOND", "Ready"), SLOW).await?;
     screen(browser, "14-operational").await?;
     browser.click("to-control").await
+}
+
+/// The roles are exchanged and exchanged back; what cannot be ordered says why.
+async fn swap_there_and_back(browser: &Browser) -> Result<()> {
+    for (from, to) in [(1, 2), (2, 1)] {
+        browser.click(&format!("select-node{from}")).await?;
+        browser.expect(&format!("[data-testid=select-node{from}][aria-current]"), PATIENCE).await?;
+        browser.expect(&state("state", "PRIM", "Ready"), SLOW).await?;
+        browser.click("commands").await?;
+        browser.expect_text("commands-start", "started already").await?;
+        browser.expect_text("commands-second-fullsync", "Stop it first").await?;
+        browser.click("commands-swap").await?;
+        browser.expect_text("confirm-dialog", &format!("starts on node{to}")).await?;
+        browser.click("confirm-yes").await?;
+        browser.expect("[data-testid=commands]:focus", PATIENCE).await.context("the focus does not return")?;
+        browser.expect(&state(&format!("state-node{to}"), "PRIM", "Ready"), SLOW).await?;
+        browser.expect(&state(&format!("state-node{from}"), "SECOND", "Ready"), SLOW).await?;
+    }
+    browser.click("all-bank").await?;
+    browser.expect_text("all-bank-start", "started on every node").await?;
+    screen(browser, "14a-all-nodes").await?;
+    browser.click("all-bank-stop").await?;
+    browser.expect_text("confirm-dialog", "node1 and node2").await?;
+    screen(browser, "14b-all-nodes-stop").await?;
+    browser.click("confirm-no").await
 }
 
 /// Clients work, the primary is stopped, the other takes over, nothing acknowledged is missing.

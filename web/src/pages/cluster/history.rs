@@ -7,9 +7,10 @@ use crate::components::form::SelectField;
 use crate::components::notice::Notice;
 use crate::language::{t, tf};
 use crate::platform;
+use crate::rules::cluster::change_words;
 use crate::rules::tone::Tone;
 use crate::store::Console;
-use holdfast_api::console::{ClusterVersionView, RestoreForm, UserRole, VersionView};
+use holdfast_api::console::{RestoreForm, UserRole, VersionView};
 use leptos::prelude::*;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ struct Read {
     open: RwSignal<Option<u64>>,
     /// What it is compared with, as the list's words; empty: the one before.
     against: RwSignal<String>,
-    compared: RwSignal<Option<ClusterVersionView>>,
+    compared: RwSignal<Option<client::Compared>>,
     problem: RwSignal<Option<String>>,
 }
 
@@ -50,7 +51,7 @@ pub fn History(draft: Draft) -> impl IntoView {
     Effect::new(move || {
         let (open, against) = (read.open.get(), read.against.get());
         if let Some(version) = open {
-            console.call(client::cluster_version(version, against.parse().ok()), move |answer| match answer {
+            console.call(client::compared(version, against.parse().ok()), move |answer| match answer {
                 Ok(found) => drop(read.compared.try_set(Some(found))),
                 Err(error) => drop(read.problem.try_set(Some(error.text()))),
             });
@@ -116,13 +117,13 @@ fn Compared(read: Read) -> impl IntoView {
     });
     let body = move || {
         let compared = read.compared.get()?;
-        let number = compared.cluster.version;
+        let number = compared.version;
         let title = if compared.against == 0 {
             tf!("Version {number} is the first", number)
         } else {
             tf!("Version {number}, compared with version {0}", number, 0 = compared.against)
         };
-        let lines = compared.changes.into_iter().map(|line| view! { <li>{line}</li> }).collect::<Vec<_>>();
+        let lines = compared.changes.iter().map(|change| view! { <li>{change_words(change)}</li> }).collect::<Vec<_>>();
         let lines = if lines.is_empty() {
             view! { <p class="muted">{t!("Nothing differs.")}</p> }.into_any()
         } else {
@@ -142,9 +143,9 @@ fn Compared(read: Read) -> impl IntoView {
 
 /// Asks with what the restored version changes of the cluster as it is now.
 fn ask_restore(console: Console, draft: Draft, version: u64, latest: u64) {
-    console.call(client::cluster_version(version, Some(latest)), move |answer| {
-        let changes = match answer {
-            Ok(found) => found.changes,
+    console.call(client::compared(version, Some(latest)), move |answer| {
+        let changes: Vec<String> = match answer {
+            Ok(found) => found.changes.iter().map(change_words).collect(),
             Err(error) => return console.toast(Tone::Bad, error.text()),
         };
         if changes.is_empty() {

@@ -9,6 +9,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::notice::{Notice, PerNodeResult, Waiting};
 use crate::components::shell::PageHead;
 use crate::components::tray::results_of;
+use crate::keep;
 use crate::language::{t, tf};
 use crate::pages::enrol::{JoinToken, NewNode};
 use crate::rules::cluster;
@@ -20,6 +21,9 @@ use holdfast_api::console::{ClusterForm, NodeView, UserRole};
 use holdfast_api::ids::NodeId;
 use leptos::{ev, prelude::*};
 use std::collections::BTreeSet;
+
+/// What an edited cluster is kept under while the page is loaded anew.
+const KEPT: &str = "cluster";
 
 /// What the page edits.
 #[derive(Clone, Copy)]
@@ -62,12 +66,22 @@ impl Draft {
             busy: RwSignal::new(false),
             conflict: RwSignal::new(false),
         };
+        let edited = move || {
+            let differs = !untrack(move || draft.changes()).is_empty();
+            differs.then(|| (draft.form.get_untracked(), draft.out.get_untracked()))
+        };
+        keep::keep(KEPT.to_owned(), edited);
         // A new saved version replaces the draft; newly enrolled nodes join it.
         Effect::new(move |before: Option<Option<ClusterForm>>| {
             let saved = draft.saved.get();
             if let Some(saved) = &saved {
                 let before = before.flatten();
-                if draft.form.with_untracked(|form| cluster::may_take(before.as_ref(), form, saved)) {
+                if let Some((form, out)) = keep::take::<(ClusterForm, BTreeSet<NodeId>)>(KEPT) {
+                    draft.conflict.set(form.expected_version != saved.expected_version);
+                    draft.out.set(out);
+                    draft.name.set(form.name.clone());
+                    draft.form.set(form);
+                } else if draft.form.with_untracked(|form| cluster::may_take(before.as_ref(), form, saved)) {
                     draft.replace(saved.clone());
                     draft.take(&enrolled.get_untracked());
                 } else {
@@ -239,8 +253,7 @@ fn Nodes(draft: Draft) -> impl IntoView {
         console.read(|snapshot| snapshot.nodes.iter().map(|node| node.id).collect::<Vec<_>>()).unwrap_or_default()
     });
     let name_problem = Signal::derive(move || draft.form.with(|form| message_for("name", &cluster::problems(form))));
-    let lan_heading =
-        |lan: String| if lan == cluster::DEFAULT_LAN { t!("Address").to_owned() } else { tf!("Address on {lan}", lan) };
+    let lan_heading = |lan: String| lan_words(&lan);
     view! {
         <section class="card" aria-label=t!("Nodes")>
             <div class="card-body columns">
@@ -248,7 +261,7 @@ fn Nodes(draft: Draft) -> impl IntoView {
                 <Networks draft lans />
             </div>
             <div class="table-wrap">
-                <table class="table" data-testid="nodes">
+                <table class="table cards" data-testid="nodes">
                     <thead>
                         <tr>
                             <th scope="col">{t!("Node")}</th>
@@ -312,4 +325,9 @@ fn Networks(draft: Draft, lans: Memo<Vec<String>>) -> impl IntoView {
             <ul class="row small" aria-label=t!("Networks")>{move || lans.get().into_iter().map(one).collect_view()}</ul>
         </div>
     }
+}
+
+/// What the column of a network is called.
+fn lan_words(lan: &str) -> String {
+    if lan == cluster::DEFAULT_LAN { t!("Address").to_owned() } else { tf!("Address on {lan}", lan) }
 }

@@ -1,6 +1,6 @@
 //! Cluster configuration: one row per node: its addresses, whether it is connected, what it holds, its menu.
 
-use super::Draft;
+use super::{Draft, lan_words};
 use crate::client;
 use crate::components::dialog::Question;
 use crate::components::icon::Icon;
@@ -31,11 +31,17 @@ pub fn NodeRow(draft: Draft, id: NodeId, lans: Memo<Vec<String>>) -> impl IntoVi
             <th scope="row"><strong>{name.clone()}</strong></th>
             {move || {
                 let cell = |lan| if inside.get() { view! { <AddressInput draft id lan /> }.into_any() } else { view! { <span class="muted">{t!("not in the cluster")}</span> }.into_any() };
-                lans.get().into_iter().map(|lan| view! { <td>{cell(lan)}</td> }).collect_view()
+                lans.get()
+                    .into_iter()
+                    .map(|lan| {
+                        let words = lan_words(&lan);
+                        view! { <td class="wide" data-label=words>{cell(lan)}</td> }
+                    })
+                    .collect_view()
             }}
-            <td class="nowrap">{move || view.get().map(|view| agent_text(&view))}</td>
-            <td>{move || view.get().map(|view| connection(console, &view))}</td>
-            <td>{move || view.get().map(|view| held(console, &view))}</td>
+            <td class="nowrap" data-label=t!("Agent")>{move || view.get().map(|view| agent_text(&view))}</td>
+            <td class="wide">{move || view.get().map(|view| connection(console, &view))}</td>
+            <td class="wide">{move || view.get().map(|view| held(console, &view))}</td>
             <td class="num"><NodeMenu draft id name inside /></td>
         </tr>
     }

@@ -79,7 +79,7 @@ fn entry(command: ModuleCommand, situation: &Situation<'_>) -> MenuEntry {
         icon,
         danger: situation.is_dangerous(command) && disabled.is_none(),
         disabled,
-        divided: matches!(command, ModuleCommand::Prim | ModuleCommand::PrimForce | ModuleCommand::BootAuto),
+        divided: matches!(command, ModuleCommand::Prim | ModuleCommand::PrimFullSync | ModuleCommand::BootAuto),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Control: modules and nodes with their live states, commands, start at boot, logs.
 
+mod aside;
 mod commands;
 mod facts;
 mod tree;
@@ -15,6 +16,7 @@ use crate::language::{t, tf};
 use crate::rules::text;
 use crate::rules::tone::Tone;
 use crate::store::Console;
+use aside::SetAside;
 use commands::{Commands, Switches};
 use facts::{Facts, Reason};
 use holdfast_api::agent::{LogKind, NodeModuleReport};
@@ -45,6 +47,7 @@ pub fn ControlPage() -> impl IntoView {
     let tab = Memo::new(move |_| match params.read().get("tab").as_deref() {
         Some("application") => Tab::Log(LogKind::Application),
         Some("resources") => Tab::Resources,
+        Some("aside") => Tab::Aside,
         _ => Tab::Log(LogKind::Module),
     });
     let configured =
@@ -86,6 +89,7 @@ pub fn ControlPage() -> impl IntoView {
 enum Tab {
     Log(LogKind),
     Resources,
+    Aside,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -165,23 +169,28 @@ fn Panel(module: ModuleId, node: NodeId, tab: Memo<Tab>) -> impl IntoView {
                 <Reason subject />
             </Show>
             <section class="card" aria-label=t!("Logs and resources")>
-                {tabs(module, node, tab)}
+                {tabs(subject, tab)}
                 {move || source().map(|source| view! { <LogViewer source reachable /> })}
                 <Show when=move || tab.get() == Tab::Resources><ResourceTable resources live=reachable /></Show>
+                <Show when=move || tab.get() == Tab::Aside><SetAside subject reachable /></Show>
             </section>
             <Facts subject />
         </div>
     }
 }
 
-fn tabs(module: ModuleId, node: NodeId, tab: Memo<Tab>) -> impl IntoView {
-    let base = href(module, node);
+fn tabs(subject: Subject, tab: Memo<Tab>) -> impl IntoView {
+    let base = href(subject.module, subject.node);
+    let aside = Memo::new(move |_| subject.report(|report| report.set_aside).unwrap_or_default());
     let current = move |kind| move || (tab.get() == kind).then_some("page");
     view! {
         <nav class="tabs" aria-label=t!("Logs and resources")>
             <a href=format!("{base}/module") aria-current=current(Tab::Log(LogKind::Module)) data-testid="tab-module">{t!("Module log")}</a>
             <a href=format!("{base}/application") aria-current=current(Tab::Log(LogKind::Application)) data-testid="tab-application">{t!("Application log")}</a>
             <a href=format!("{base}/resources") aria-current=current(Tab::Resources) data-testid="tab-resources">{t!("Resources")}</a>
+            <Show when=move || !subject.is_light()>
+                <a href=format!("{base}/aside") aria-current=current(Tab::Aside) data-testid="tab-aside">{move || match aside.get() { 0 => t!("Set aside").to_owned(), count => tf!("Set aside ({count})", count) }}</a>
+            </Show>
         </nav>
     }
 }

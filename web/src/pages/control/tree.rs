@@ -7,13 +7,13 @@ use crate::components::icon::Icon;
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::state::StateBadge;
 use crate::language::{t, tf};
-use crate::rules::actions::{ALL_NODES, word};
+use crate::rules::actions::word;
+use crate::rules::all_nodes::{ALL_NODES, Nodes, label};
 use crate::rules::tone::show;
 use crate::store::Console;
 use holdfast_api::agent::ModuleCommand;
-use holdfast_api::console::{ModuleLive, UserRole};
+use holdfast_api::console::ModuleLive;
 use holdfast_api::ids::{ModuleId, NodeId};
-use holdfast_api::state::{ModuleState, Readiness};
 use leptos::prelude::*;
 use std::sync::Arc;
 
@@ -84,76 +84,46 @@ fn ModuleMenu(id: ModuleId, name: String) -> impl IntoView {
     let console = Console::get();
     let live = Memo::new(move |_| console.module(id));
     let entries = Signal::derive(move || {
-        let why = if !console.role().may(UserRole::Control) {
-            Some(t!("Your role may look, not command.").to_owned())
-        } else {
-            (!console.is_live()).then(|| t!("The page is not connected to the server.").to_owned())
-        };
-        let no_pair = || {
-            let pair = live.with(|live| live.as_ref().is_some_and(can_swap));
-            (!pair).then(|| t!("Roles are swapped only between PRIM and SECOND, both ready.").to_owned())
-        };
-        let one = |command: ModuleCommand| {
-            let disabled = why.clone().or_else(|| if command == ModuleCommand::Swap { no_pair() } else { None });
-            let (label, icon) = on_all(command);
-            let danger = matches!(command, ModuleCommand::Stop | ModuleCommand::ForceStop) && disabled.is_none();
-            let divided = command == ModuleCommand::ForceStop;
-            MenuEntry { id: word(command), label, icon, danger, disabled, divided }
-        };
-        ALL_NODES.into_iter().map(one).collect::<Vec<_>>()
+        with_nodes(console, live, |nodes| {
+            ALL_NODES.into_iter().map(|command| entry(command, nodes)).collect::<Vec<_>>()
+        })
     });
-    let label = tf!("Commands for {name} on all nodes", name);
+    let label_of_menu = tf!("Commands for {name} on all nodes", name);
     let testid = format!("all-{name}");
     let pick = move |what: &'static str| {
         let Some(command) = ALL_NODES.into_iter().find(|command| word(*command) == what) else { return };
         let act = move || console.start_task(client::command(id, command, Vec::new()), |_| ());
-        let consequence = match command {
-            ModuleCommand::Start => return act(),
-            ModuleCommand::Swap => {
-                t!(
-                    "The application stops on the primary and starts on the other node, which clients notice. No data is lost."
-                )
-            }
-            ModuleCommand::ForceStop => {
-                t!(
-                    "The module stops on every node at once, without an orderly stop of the application. It runs nowhere until the module is started again."
-                )
-            }
-            _ => {
-                t!("The application stops, and no node takes over: it runs nowhere until the module is started again.")
-            }
-        };
-        let (words, _) = on_all(command);
+        let consequences = untrack(move || with_nodes(console, live, |nodes| nodes.consequences(command)));
+        if consequences.is_empty() {
+            return act();
+        }
+        let words = label(command);
         console.ask(Question {
             title: tf!("{name}: {0}?", name, 0 = words.to_lowercase()),
-            consequences: vec![consequence.to_owned()],
+            consequences,
             confirm: words.to_owned(),
             danger: command != ModuleCommand::Swap,
             act: Arc::new(act),
         });
     };
-    view! { <ActionMenu label testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
+    view! { <ActionMenu label=label_of_menu testid entries on_pick=Callback::new(pick) icon=Icon::More /> }
 }
 
-/// What a command for all nodes is called, and its icon.
-fn on_all(command: ModuleCommand) -> (&'static str, Icon) {
-    match command {
-        ModuleCommand::Start => (t!("Start on all nodes"), Icon::Start),
-        ModuleCommand::Swap => (t!("Swap roles"), Icon::Swap),
-        ModuleCommand::ForceStop => (t!("Stop by force on all nodes"), Icon::Stop),
-        _ => (t!("Stop on all nodes"), Icon::Stop),
-    }
+/// Hands what is known of the module's nodes to `what`.
+fn with_nodes<T>(console: Console, live: Memo<Option<ModuleLive>>, what: impl FnOnce(&Nodes<'_>) -> T) -> T {
+    let nodes = live.with(|live| live.as_ref().map(|live| live.nodes.clone())).unwrap_or_default();
+    let all: Vec<_> = nodes.into_iter().map(|on| (on.clone(), console.node_name(on.node))).collect();
+    what(&Nodes { all: &all, live: console.is_live(), role: console.role() })
 }
 
-fn can_swap(live: &ModuleLive) -> bool {
-    let ready = |state: ModuleState| {
-        live.nodes.iter().any(|on| {
-            on.fresh
-                && on
-                    .report
-                    .as_ref()
-                    .is_some_and(|report| report.state == state && report.readiness == Readiness::Ready)
-        })
+fn entry(command: ModuleCommand, nodes: &Nodes<'_>) -> MenuEntry {
+    let icon = match command {
+        ModuleCommand::Start => Icon::Start,
+        ModuleCommand::Swap => Icon::Swap,
+        _ => Icon::Stop,
     };
-    ready(ModuleState::Prim) && ready(ModuleState::Second)
+    let disabled = nodes.refusal(command);
+    let danger = matches!(command, ModuleCommand::Stop | ModuleCommand::ForceStop) && disabled.is_none();
+    let divided = command == ModuleCommand::ForceStop;
+    MenuEntry { id: word(command), label: label(command), icon, danger, disabled, divided }
 }

@@ -1,6 +1,7 @@
 //! What the wizard's steps share: the settings being edited, the version they are of, saving.
 
 use crate::client;
+use crate::keep;
 use crate::rules::merge::merge;
 use crate::rules::wizard::{Step, message_for};
 use crate::store::Console;
@@ -9,6 +10,11 @@ use holdfast_api::console::{SettingsForm, SettingsView};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::problem::FieldProblem;
 use leptos::prelude::*;
+
+/// What edited settings are kept under while the page is loaded anew.
+fn key(module: ModuleId) -> String {
+    format!("settings.{}", module.0)
+}
 
 /// The settings being edited; a handle that is copied around.
 #[derive(Clone, Copy)]
@@ -51,6 +57,12 @@ impl Draft {
             saved: RwSignal::new(ModuleSettings::default()),
             version: RwSignal::new(0),
         };
+        let edited = move || {
+            let (version, saved, settings) =
+                (draft.version.get_untracked(), draft.saved.get_untracked(), draft.settings.get_untracked());
+            (settings != saved).then_some((version, saved, settings))
+        };
+        keep::keep(key(module), edited);
         draft.read(console);
         draft
     }
@@ -95,7 +107,16 @@ impl Draft {
         self.file_problems.set(view.problems);
         if let Some(settings) = view.settings {
             self.saved.set(settings.clone());
-            self.settings.set(settings);
+            let kept = keep::take::<(u64, ModuleSettings, ModuleSettings)>(&key(self.module));
+            self.settings.set(match kept {
+                Some((version, _, mine)) if version == view.version => mine,
+                Some((_, base, mine)) => {
+                    let (merged, both) = merge(&base, &mine, &settings);
+                    self.both.set(both);
+                    merged
+                }
+                None => settings,
+            });
             self.loaded.set(true);
             self.revision.update(|count| *count += 1);
         }
