@@ -1,8 +1,9 @@
 //! The record of a settled module in the run folder, for the agent that is started after this one.
 //!
 //! It goes before anything is done by which the module leaves what it says, and comes back after that. Its age tells how
-//! long no agent was there: a file beside it holds the moment of the last pulse, eight bytes written in place, since a
-//! whole record with every pulse of 32 modules would cost several times the rest of the agent.
+//! long no agent was there: a file beside it holds the moment of the last pulse and the moment the peer was last heard,
+//! sixteen bytes written in place, since a whole record with every pulse of 32 modules would cost several times the rest
+//! of the agent.
 
 use crate::files;
 use anyhow::Result;
@@ -21,12 +22,21 @@ const SIZE_MAX: u64 = 64 * 1024;
 pub struct Record {
     path: PathBuf,
     written: Option<Settled>,
-    /// Holds the moment of the last pulse (milliseconds of the boot-time clock, little-endian).
+    /// Holds the moment of the last pulse, and of the peer's last (milliseconds of the boot-time clock, little-endian; 0:
+    /// never heard).
     alive: Option<File>,
 }
 
 fn alive_path(record: &Path) -> PathBuf {
     record.with_extension("alive")
+}
+
+/// The moment of the last pulse, and of the peer's.
+fn alive(record: &Path) -> std::io::Result<(Instant, Instant)> {
+    let mut bytes = [[0; 8]; 2];
+    File::open(alive_path(record))?.read_exact_at(bytes.as_flattened_mut(), 0)?;
+    let [pulse, heard] = bytes.map(|moment| Instant(u64::from_le_bytes(moment)));
+    Ok((pulse, heard))
 }
 
 fn path(run: &Path, module: &str) -> PathBuf {
@@ -63,11 +73,14 @@ impl Record {
             self.written = found.ok().flatten();
             return Err(error);
         }
-        let mut pulse = [0; 8];
-        let known = File::open(alive_path(&self.path)).and_then(|file| file.read_exact_at(&mut pulse, 0)).is_ok();
+        let (pulse, heard) = alive(&self.path).unwrap_or_default();
         // Older than the record, it belongs to an earlier one.
-        let last = |at: Instant| if known { at.max(Instant(u64::from_le_bytes(pulse))) } else { at };
-        Ok(found?.map(|settled| Settled { at: last(settled.at), ..settled }))
+        let newer = |settled: Settled| {
+            let known = pulse > settled.at;
+            let heard = settled.heard.map(|at| if known { at.max(heard) } else { at });
+            Settled { at: settled.at.max(pulse), heard, ..settled }
+        };
+        Ok(found?.map(newer))
     }
 
     /// Before anything is done: whatever the module no longer is goes.
@@ -90,7 +103,7 @@ impl Record {
     /// After everything is done: what the module is now. `again`: also if that is written down already.
     pub fn keep(&mut self, settled: Settled, again: bool) {
         let same = self.written.as_ref().is_some_and(|written| written.same_as(&settled));
-        if same && (!again || self.stamp(settled.at).is_ok()) {
+        if same && (!again || self.stamp(settled.at, settled.heard).is_ok()) {
             return;
         }
         if let Err(error) = files::save_until_boot(&self.path, KIND, &settled) {
@@ -101,7 +114,7 @@ impl Record {
         self.written = Some(settled);
     }
 
-    fn stamp(&mut self, Instant(at): Instant) -> std::io::Result<()> {
+    fn stamp(&mut self, at: Instant, heard: Option<Instant>) -> std::io::Result<()> {
         let alive = match self.alive.take() {
             Some(alive) => alive,
             None => {
@@ -109,7 +122,10 @@ impl Record {
                 options.write(true).create(true).truncate(false).mode(0o600).open(alive_path(&self.path))?
             }
         };
-        alive.write_all_at(&at.to_le_bytes(), 0)?;
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&at.0.to_le_bytes());
+        bytes[8..].copy_from_slice(&heard.unwrap_or_default().0.to_le_bytes());
+        alive.write_all_at(&bytes, 0)?;
         self.alive = Some(alive);
         Ok(())
     }
@@ -124,10 +140,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut record = Record::of(folder.path(), "bank");
         assert!(record.take().unwrap().is_none());
-        record.stamp(Instant(7)).unwrap();
-        record.stamp(Instant(9)).unwrap();
+        record.stamp(Instant(7), None).unwrap();
+        record.stamp(Instant(9), Some(Instant(8))).unwrap();
         let read = std::fs::read(folder.path().join("bank.alive")).unwrap();
-        assert_eq!(read, 9u64.to_le_bytes());
+        assert_eq!(read, [9u64.to_le_bytes(), 8u64.to_le_bytes()].concat());
         assert!(record.take().unwrap().is_none(), "without a record there is nothing to go on with");
     }
 }

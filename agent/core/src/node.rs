@@ -32,15 +32,16 @@ use crate::heartbeat::{Heartbeat, Incarnation};
 use crate::input::Input;
 use crate::liveness::Liveness;
 use crate::machine::Machine;
-use crate::output::{EventLevel, Output};
+use crate::output::{Act, EventLevel, Output};
 use crate::replay::Replay;
-use crate::replica::{Inventory, ReplicaEvent, ResyncProgress};
+use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
 use crate::resources::Resources;
 use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
 use crate::witness::Talk;
 use holdfast_api::ids::Generation;
+use holdfast_api::state::DataState;
 use scripts::{Application, Call};
 use serving::Serving;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct Node {
     slept_until: Option<Instant>,
 
     links: Liveness,
+    /// (Adopted) When the peer would have been silent for the timeout if nobody had ended; see `apart`.
+    apart_from: Option<Instant>,
     replay: Replay,
     peer: Option<Heartbeat>,
     talk: Talk,
@@ -190,6 +193,7 @@ impl Node {
             handled_at: moment.now,
             slept_until: None,
             links: Liveness::new(settings.links, settings.timeout_ms, moment.now),
+            apart_from: None,
             replay: Replay::new(settings.incarnation, settings.links),
             peer: None,
             talk: Talk::default(),
@@ -305,6 +309,7 @@ impl Node {
         let mut deadline = self.next_pulse.min(self.now.after(self.settings.pulse_ms));
         let candidates = [
             Some(self.links.silent_from()).filter(|at| *at > self.now),
+            Some(self.apart_from()).filter(|at| *at > self.now),
             self.serving_deadline(),
             self.procedure.as_ref().and_then(Running::deadline),
             self.script.and_then(Call::deadline),
@@ -417,6 +422,10 @@ impl Node {
     }
 
     fn finish(&mut self, before: Node, command: bool) -> Output {
+        if self.durable.data != DataState::UpToDate {
+            // Caught up, and out of date by a promise in the same breath: the word is not given.
+            self.out.acts.retain(|act| *act != Act::Replica(ReplicaCommand::ConfirmUpToDate));
+        }
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
         let save_anyway = std::mem::take(&mut self.save_anyway);
         let changed = self.durable != before.durable && !self.settings.broken.act_before_saving;

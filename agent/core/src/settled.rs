@@ -50,13 +50,16 @@ pub struct Settled {
     pub application: Application,
     /// The peer as last heard.
     pub peer: Option<Heartbeat>,
+    /// When it was last heard on any link; `None`: never, or an agent that did not say so has written this.
+    #[serde(default)]
+    pub heard: Option<Instant>,
 }
 
 impl Settled {
     /// Whether both say the same of the node itself; when that was, and what it knows of its peer, aside.
     pub fn same_as(&self, other: &Self) -> bool {
-        let Self { at, peer, .. } = other;
-        Self { at: *at, peer: peer.clone(), ..self.clone() } == *other
+        let Self { at, peer, heard, .. } = other;
+        Self { at: *at, peer: peer.clone(), heard: *heard, ..self.clone() } == *other
     }
 }
 

@@ -158,7 +158,9 @@ impl Cluster {
             return;
         };
         match &mut self.hosts[host].settled {
-            Some(written) if written.same_as(&settled) && pulse => written.at = settled.at,
+            Some(written) if written.same_as(&settled) && pulse => {
+                (written.at, written.heard) = (settled.at, settled.heard);
+            }
             Some(written) if written.same_as(&settled) => {}
             written => *written = Some(settled),
         }

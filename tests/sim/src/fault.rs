@@ -69,6 +69,8 @@ pub enum Fault {
     RestoredApart,
     /// A node is cut from the witness.
     WitnessCut,
+    /// A machine is cut from the others and its agent restarted: it is back before they have been silent for the timeout.
+    RestartedApart,
     /// A node gets another configuration than its peer's; later it is taken back, or the peer gets it too.
     Reconfigure,
     /// The wall clock of a machine is set.
@@ -76,7 +78,7 @@ pub enum Fault {
 }
 
 /// Every fault.
-pub const ALL: [Fault; 35] = [
+pub const ALL: [Fault; 36] = [
     Fault::Crash,
     Fault::CrashAll,
     Fault::Kill,
@@ -112,6 +114,7 @@ pub const ALL: [Fault; 35] = [
     Fault::WitnessCut,
     Fault::Reconfigure,
     Fault::ClockStep,
+    Fault::RestartedApart,
 ];
 
 /// What a fault hits.
@@ -136,6 +139,7 @@ impl Fault {
             Self::Crash
             | Self::Kill
             | Self::RestartAgent
+            | Self::RestartedApart
             | Self::EndAgent
             | Self::ShutDown
             | Self::Suspend
@@ -155,7 +159,7 @@ impl Fault {
     pub fn often(self) -> u64 {
         match self {
             Self::Prim | Self::PrimForce | Self::Start | Self::Second | Self::Reconfigure => 150,
-            Self::EndAgent | Self::ShutDown | Self::StopAllStartLater => 300,
+            Self::EndAgent | Self::ShutDown | Self::StopAllStartLater | Self::RestartedApart => 300,
             _ => 600,
         }
     }

@@ -28,6 +28,10 @@ impl Cluster {
             Fault::Crash | Fault::CrashAll if self.hosts[host].up => self.crash(host, time),
             Fault::Kill if runs => self.kill_agent(host, time.min(3000)),
             Fault::RestartAgent if runs => self.end_agent(host, time),
+            Fault::RestartedApart if runs => {
+                self.cut(0..2, self.options.timeout_ms * 3);
+                self.end_agent(host, 1 + draw % self.options.timeout_ms);
+            }
             Fault::CutAll | Fault::CutPair => self.cut(0..2, time),
             Fault::CutOneWay => self.cut(host..host + 1, time),
             Fault::CutOne | Fault::NetworkDown => {

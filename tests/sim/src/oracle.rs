@@ -9,6 +9,7 @@
 //! - Two nodes serve at once only if the later of the two grants was taken in such silence (or by an order), and not
 //!   once each has heard the other serve. With a register, or a ping witness that one side alone reaches, never: but for
 //!   an operator's `primforce`.
+//! - Where a witness decides, two nodes never both keep their addresses for longer than its word takes.
 //! - A stopped node has no addresses; one that could not begin what it decided does not believe it done.
 //! - A suspended node drops its addresses before anything else. Nodes with unequal configurations never pair.
 //! - A write acknowledged is on every later primary, unless an operator forced that, or the copies diverged in silence.
@@ -64,6 +65,8 @@ pub struct Oracle {
     grants: BTreeMap<Key, Grant>,
     served_by: BTreeMap<Key, usize>,
     seen: [Seen; 2],
+    /// See `oracle_addresses`.
+    both_addresses_since: Option<u64>,
 }
 
 /// What has happened to one node.
@@ -277,6 +280,7 @@ impl Cluster {
             self.check_freeze(host, now);
             self.check_stopped(host);
         }
+        self.oracle_addresses();
         if self.serves(0) && self.serves(1) {
             self.check_both_serve(now);
         }

@@ -112,6 +112,7 @@ fn configure(options: &mut Options, said: &str) -> Result<(), String> {
         ["defaultprim", "lastprim"] => options.defaultprim = DefaultPrim::Lastprim,
         ["defaultprim", node] => options.defaultprim = DefaultPrim::Node((*node).to_owned()),
         ["failover", "off"] => options.failover = false,
+        ["stream-timeout", time] => options.stream_timeout_ms = milliseconds(time)?,
         ["automatic-reboot"] => options.automatic_reboot = true,
         ["maxloop", count] => options.maxloop = count.parse().map_err(|_| format!("`{count}` is no number"))?,
         _ => return Err(format!("unknown setting `{said}`")),

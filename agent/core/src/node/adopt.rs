@@ -3,7 +3,8 @@
 //!
 //! Nothing is granted here. A node comes back with the right it has on disk, or as one whose writes are held back; and
 //! what it missed meanwhile it takes as a node does that was suspended: silence counts from now, and after a whole
-//! timeout it is not known to be in sync, and gives its addresses up until it is.
+//! timeout it is not known to be in sync, and gives its addresses up until it is. But the peer counts on: where a witness
+//! decides, a primary holds its writes back, and asks, once nobody has heard the peer for the timeout (`apart`).
 
 use super::serving::{Follower, Serving};
 use super::{After, Following, Node};
@@ -67,6 +68,7 @@ impl Node {
             },
             // Only what decisions look at while it is silent.
             peer: self.peer.as_ref().map(|peer| Heartbeat { resources: Vec::new(), ..peer.clone() }),
+            heard: self.links.last_heard(),
         })
     }
 
@@ -115,6 +117,8 @@ impl Node {
             node.live = false;
             node.slept_until = Some(node.now);
         }
+        let heard = settled.heard.filter(|_| !broken.adopt_counting_silence_anew);
+        node.apart_from = heard.map(|at| at.after(node.settings.timeout_ms));
         node.take_role_over(&settled.role, plane)?;
         node.take_effects_over(settled, away_ms);
         Ok(node)
@@ -239,8 +243,9 @@ impl Node {
         let orders = std::mem::take(&mut self.out.acts);
         self.addresses_set = settled.addresses_set;
         self.healthy = settled.healthy;
-        if self.slept_until.is_some() || matches!(self.serving, Serving::Held { .. }) {
-            // Before anything else: a peer whose stream is lost may serve already.
+        let apart = matches!(self.serving, Serving::Paired { .. }) && self.apart_with_witness();
+        if self.slept_until.is_some() || apart || matches!(self.serving, Serving::Held { .. }) {
+            // Before anything else: a peer that is silent, or whose stream is lost, may serve already.
             self.drop_addresses();
         }
         self.out.acts.extend(orders);

@@ -76,7 +76,9 @@ impl Node {
             Witness::Register if self.settings.broken.silence_despite_register && silent && self.live => {
                 self.continue_alone(Source::Silence);
             }
-            Witness::Register if silent || self.slept_until.is_some() => return self.decide_by_register(silent),
+            Witness::Register if self.apart_with_witness() || self.slept_until.is_some() => {
+                return self.decide_by_register();
+            }
             Witness::None | Witness::Ping | Witness::Register => return false,
         }
         true
@@ -84,9 +86,10 @@ impl Node {
 
     /// Writes are held back until the register has spoken. A primary that is in good health asks at once, another a pulse
     /// later, so that a secondary may win.
-    fn decide_by_register(&mut self, silent: bool) -> bool {
+    fn decide_by_register(&mut self) -> bool {
+        let apart = self.apart_with_witness();
         let healthy = self.procedure.is_none() && self.status.1 == Readiness::Ready;
-        let turn = healthy || self.now >= self.links.silent_from().after(self.settings.pulse_ms);
+        let turn = healthy || self.now >= self.apart_from().after(self.settings.pulse_ms);
         let overdue = self.asked_long_ago();
         match self.word_on_next() {
             Word::Nothing | Word::Asking | Word::Later | Word::Hidden if overdue => {
@@ -99,7 +102,7 @@ impl Node {
                 self.durable.data = DataState::Outdated;
                 self.lose(&format!("the register refuses: {}", self.witness_said()));
             }
-            Word::Later | Word::Hidden if silent => {
+            Word::Later | Word::Hidden if apart => {
                 self.lose("no link passes and the register cannot be asked whether this node may go on alone");
             }
             Word::Later | Word::Hidden => return false,
@@ -113,7 +116,7 @@ impl Node {
         if self.procedure.is_some() || self.status.1 != Readiness::Ready {
             return;
         }
-        let apart = self.settings.witness == Witness::Register && self.links.silent(self.now);
+        let apart = self.settings.witness == Witness::Register && self.apart_with_witness();
         let held = matches!(self.serving, Serving::Held { .. });
         if held && apart && self.healthy {
             self.set_health(false);

@@ -118,9 +118,13 @@ impl Node {
             Serving::Completing { follower } | Serving::Paired { follower } => {
                 if let Some(reason) = self.follower_gone(&follower) {
                     self.hold(&reason);
-                } else if self.settings.witness != Witness::None && self.links.silent(self.now) {
+                } else if self.apart_with_witness() {
                     // The other side asks the witness at about this time: do not wait for the stream to break.
                     self.hold("every link is silent");
+                    if self.settings.witness == Witness::Ping && !self.links.silent(self.now) {
+                        // This side asks it only once the silence is its own, and long: the other may serve by then.
+                        self.drop_addresses();
+                    }
                 }
             }
             Serving::Held { since, .. } => self.decide_held(since),

@@ -4,6 +4,8 @@ use super::Node;
 use super::data::Aside;
 use crate::arbiter::{self, Situation};
 use crate::heartbeat::{Heartbeat, Incarnation};
+use crate::settings::Witness;
+use crate::time::Instant;
 
 impl Node {
     /// What this node says of itself; the sequence number is put in when it is sent.
@@ -74,6 +76,21 @@ impl Node {
     /// The peer's newest word, if it was heard within the timeout.
     pub(super) fn heard_peer(&self) -> Option<&Heartbeat> {
         self.peer.as_ref().filter(|_| self.links.heard(self.now))
+    }
+
+    /// When every link will have been silent for the timeout, counting what the agent before this one heard: the peer may
+    /// count so. (What silence alone grants is counted anew, see [`crate::liveness::Liveness::silent`].)
+    pub(super) fn apart_from(&self) -> Instant {
+        let own = self.links.silent_from();
+        match self.apart_from {
+            Some(at) if self.links.last_heard().is_none() => at.min(own),
+            _ => own,
+        }
+    }
+
+    /// Every link is silent, and a witness may let the peer serve: a primary may have lost its right to.
+    pub(super) fn apart_with_witness(&self) -> bool {
+        self.settings.witness != Witness::None && self.now >= self.apart_from()
     }
 
     pub(super) fn peer_serves(&self) -> bool {

@@ -77,13 +77,39 @@ impl Cluster {
         });
     }
 
-    /// The addresses must not be set while the other node gets writes acknowledged, unless apart.
+    /// The addresses must not be set while the other node gets writes acknowledged, unless apart, which does not count
+    /// where a witness decides.
     pub fn oracle_addresses_set(&mut self, host: usize) {
-        let excused = self.apart();
+        let excused = if self.options.witness.fences() { self.apart_by_order() } else { self.apart() };
         let other_serves = self.serves(1 - host);
         self.require(!other_serves || excused, || {
             format!("{} sets its addresses while {} serves", Self::name(host), Self::name(1 - host))
         });
+    }
+
+    fn apart_by_order(&self) -> bool {
+        let held = [0, 1].map(|host| key(self.hosts[host].disk.ledger.generation));
+        let [one, other] = held.map(|generation| self.oracle.lineage(generation));
+        self.oracle.overruled(&one, &other)
+    }
+
+    /// Where a witness decides, two nodes that are there and awake do not both keep their addresses for longer than its
+    /// word, and what follows from that, takes.
+    pub fn oracle_addresses(&mut self) {
+        let now = self.schedule.now();
+        let both = [0, 1].into_iter().all(|host| {
+            let machine = &self.hosts[host];
+            machine.addresses && machine.node.is_some() && machine.awake(now) && now >= machine.frozen_until
+        });
+        if !both || !self.options.witness.fences() {
+            self.oracle.both_addresses_since = None;
+            return;
+        }
+        let since = *self.oracle.both_addresses_since.get_or_insert(now);
+        let work = (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 500;
+        let limit_ms = self.options.witness_timeout_ms + self.options.pulse_ms * 3 + self.options.delay_ms.1 + work;
+        let excused = now <= since + limit_ms || self.apart_by_order();
+        self.require(excused, || format!("both nodes have had their addresses since {since} ms"));
     }
 
     /// Cut off from each other, or by an order, both may run: that is not fenced.

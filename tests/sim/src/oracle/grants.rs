@@ -100,7 +100,7 @@ impl Cluster {
     }
 
     /// A new primary holds every write acknowledged before, unless the copies parted in silence or by an order: its own,
-    /// or, where it was cut off and no witness fences, one given to the other.
+    /// or, where one of both was cut off when it took its grant and no witness fences, one given to the other.
     fn check_writes(&mut self, host: usize, new: &Durable) {
         let ours = self.oracle.lineage(key(new.generation));
         let cut_off = self.oracle.grants.get(&key(new.generation)).is_some_and(|grant| grant.cut_off);
@@ -118,8 +118,10 @@ impl Cluster {
             let theirs = self.oracle.lineage(*generation);
             let descends = ours.contains(generation);
             let forced = |lineage: &[Key], other: &[Key]| self.oracle.took(lineage, other, |grant| grant.forced);
+            let forced_apart = self.oracle.took(&theirs, &ours, |grant| grant.forced && grant.cut_off);
             if forced(&ours, &theirs)
                 || (unfenced && forced(&theirs, &ours))
+                || (!self.options.witness.fences() && forced_apart)
                 || self.oracle.overruled(&ours, &theirs)
                 || (!descends && parted_rightly(&ours, &theirs) && parted_rightly(&theirs, &ours))
             {
