@@ -33,6 +33,7 @@ use crate::input::Input;
 use crate::liveness::Liveness;
 use crate::machine::Machine;
 use crate::output::{EventLevel, Output};
+use crate::pulses::Pulses;
 use crate::replay::Replay;
 use crate::replica::{Inventory, ReplicaEvent, ResyncProgress};
 use crate::resources::Resources;
@@ -139,7 +140,7 @@ pub struct Node {
 
     sequence: u64,
     sent: Option<Heartbeat>,
-    next_pulse: Instant,
+    pulses: Pulses,
     /// Where to return to if this output cannot be saved, and the commands whose replies would be lost with it.
     rollback: Option<(Box<Node>, Vec<u64>)>,
     out: Output,
@@ -187,7 +188,7 @@ impl Node {
             nonce: moment.nonce,
             handled_at: moment.now,
             slept_until: None,
-            links: Liveness::new(settings.links, settings.timeout_ms, moment.now),
+            links: Liveness::new(settings.times().iter().map(|times| times.timeout_ms).collect(), moment.now),
             replay: Replay::new(settings.incarnation, settings.links),
             peer: None,
             talk: Talk::default(),
@@ -236,7 +237,8 @@ impl Node {
             unsaved_promise: 0,
             sequence: 0,
             sent: None,
-            next_pulse: moment.now,
+            // Without a link it only keeps time.
+            pulses: Pulses::new((0..settings.links.max(1)).map(|link| settings.times_of(link).pulse_ms), moment.now),
             rollback: None,
             out: Output::default(),
             settings,
@@ -300,8 +302,9 @@ impl Node {
 
     /// When `Ticked` is to be handed in at the latest.
     pub fn next_deadline(&self) -> Instant {
-        let mut deadline = self.next_pulse.min(self.now.after(self.settings.pulse_ms));
+        let mut deadline = self.now.after(self.settings.pulse_ms);
         let candidates = [
+            self.pulses.next(),
             Some(self.links.silent_from()).filter(|at| *at > self.now),
             self.serving_deadline(),
             self.procedure.as_ref().and_then(Running::deadline),
@@ -417,16 +420,19 @@ impl Node {
             self.out.persist = Some(Durable { running, ..self.durable.clone() });
         }
         let mut heartbeat = self.heartbeat();
-        let due = self.now >= self.next_pulse;
-        if !self.mute && self.settings.links > 0 && (due || self.sent.as_ref() != Some(&heartbeat)) {
+        let mut due = self.pulses.due(self.now);
+        let speaks = !self.mute && self.settings.links > 0;
+        if speaks && self.sent.as_ref() != Some(&heartbeat) {
+            due = (0..self.settings.links).collect();
+        }
+        if speaks && !due.is_empty() {
             self.sent = Some(heartbeat.clone());
             self.sequence += 1;
             heartbeat.sequence = self.sequence;
             self.out.send = Some(heartbeat);
+            self.out.send_on.clone_from(&due);
         }
-        if due || self.out.send.is_some() {
-            self.next_pulse = self.now.after(self.settings.pulse_ms);
-        }
+        due.into_iter().for_each(|link| self.pulses.beat(link, self.now));
         let out = std::mem::take(&mut self.out);
         if out.persist.is_some() {
             self.rollback = Some((Box::new(before), out.replies.iter().map(|reply| reply.id).collect()));

@@ -15,6 +15,9 @@
 //! and its arming. So whatever order of events several modules on three machines see, each of them sees one of the
 //! orders that are checked here. What hits several modules at one moment is the simulator's to show.
 
+mod contenders;
+mod machine;
+pub mod three;
 mod world;
 
 use holdfast_core::settings::BrokenRules;
