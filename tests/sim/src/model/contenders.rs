@@ -108,11 +108,11 @@ impl Machine {
     }
 
     fn note_sent(&mut self, out: &Out<Part>) {
-        let sent = out.iter().filter_map(|command| match command {
+        let mut sent = out.iter().filter_map(|command| match command {
             stateright::actor::Command::Send(to, message) => Some((*to, message.clone())),
             _ => None,
         });
-        self.last = sent.last().or(self.last.take());
+        self.last = sent.next_back().or(self.last.take());
     }
 
     /// Notes what it shows of itself now, with times relative to its own.
