@@ -222,7 +222,7 @@ impl Agent {
                     continue;
                 }
             };
-            modules::extract(&checked.package, &self.layout.active(&name))?;
+            modules::activate(&self.layout, &checked)?;
             inner.modules.insert(name, Held { checked, engine: None });
         }
         self.start_engines(&mut inner).await;

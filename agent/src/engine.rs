@@ -12,7 +12,7 @@ use crate::drivers::inventory::Counting;
 use crate::drivers::reboot::reboot;
 use crate::drivers::replica::Replica;
 use crate::drivers::script::{Run, Scripts, Setting};
-use crate::drivers::vip::{Addresses, Holder};
+use crate::drivers::vip::{self, Addresses, Holder};
 use crate::drivers::witness::Witness;
 use crate::ledger::LedgerThread;
 use crate::logs::{LogFile, ModuleLog};
@@ -30,6 +30,7 @@ use holdfast_core::view::View;
 use holdfast_replica::control::VerifyReport;
 use holdfast_replica::crash;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -118,6 +119,8 @@ pub enum ToEngine {
         check: Check,
         /// New process checks.
         errd: Errd,
+        /// New virtual addresses, or what their names mean now.
+        addresses: Option<Box<vip::Setting>>,
         /// New rules and limits.
         settings: Box<Settings>,
         /// New version.
@@ -282,7 +285,8 @@ impl Running {
                 self.log(level, &text);
                 None
             }
-            ToEngine::Apply { scripts, check, errd, settings, version } => {
+            ToEngine::Apply { scripts, check, errd, addresses, settings, version } => {
+                self.renew_addresses(addresses.map(|setting| *setting));
                 let drivers = &mut self.engine.drivers;
                 drivers.checks.set(check, errd, scripts.as_deref().cloned());
                 // A module that gets its first `<user>` runs scripts from now on; one that loses it is not asked to.
@@ -359,6 +363,28 @@ impl Running {
         self.report();
     }
 
+    /// The virtual addresses are these from now on.
+    fn renew_addresses(&mut self, setting: Option<vip::Setting>) {
+        let (log, state) = (self.engine.log.clone(), self.engine.node.status().to_string());
+        let drivers = &mut self.engine.drivers;
+        drivers.connections = Connections::start(setting.as_ref().map(|setting| &setting.vip), &self.engine.inbox);
+        drivers.addresses.renew(setting, move |renewed| {
+            let list = |addresses: Vec<IpAddr>| match addresses.as_slice() {
+                [] => "none".to_owned(),
+                all => all.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", "),
+            };
+            let (level, text) = match renewed {
+                Ok((new, gone)) => {
+                    (EventLevel::Event, format!("virtual addresses changed: set {}; gone {}", list(new), list(gone)))
+                }
+                Err(reason) => {
+                    (EventLevel::Warning, format!("the virtual addresses stay as they were set before: {reason}"))
+                }
+            };
+            log.write(level, &state, &text);
+        });
+    }
+
     /// That the virtual addresses are set is known to their driver alone.
     fn tell_addresses(&mut self, input: &Input) {
         if let Input::AddressesDone { run, error: None } = input
@@ -382,7 +408,7 @@ impl Running {
 
     async fn carry_out(&mut self, output: Output) {
         if let Some(heartbeat) = &output.send {
-            self.engine.drivers.heartbeats.send(heartbeat);
+            self.engine.drivers.heartbeats.send(heartbeat, &output.send_on);
         }
         for act in output.acts {
             self.act(act).await;

@@ -37,3 +37,4 @@ pub mod settled;
 pub mod snapshot;
 pub mod store;
 pub mod tls;
+pub mod vhost;

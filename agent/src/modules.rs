@@ -2,6 +2,7 @@
 
 use crate::files;
 use crate::options::Layout;
+use crate::vhost;
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -158,6 +159,16 @@ pub fn extract(package: &Package, dir: &Path) -> Result<()> {
     fs::rename(&new, dir).with_context(|| format!("cannot put {} in place", dir.display()))?;
     files::sync_dir(parent)?;
     remove_tree(&old)
+}
+
+/// Puts the files that a checked module runs with where its scripts find them.
+pub fn activate(layout: &Layout, checked: &Checked) -> Result<()> {
+    let mut package = checked.package.clone();
+    for host in &checked.user_config.vhosts {
+        let file = PackageFile { bytes: vhost::env_file(host).into_bytes(), executable: false };
+        package.files.insert(format!("bin/{}", host.envfile), file);
+    }
+    extract(&package, &layout.active(&checked.config.name))
 }
 
 /// Removes a folder if it is there.

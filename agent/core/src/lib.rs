@@ -20,6 +20,7 @@ pub mod machine;
 pub mod node;
 pub mod output;
 pub mod procedure;
+pub mod pulses;
 pub mod relation;
 pub mod replay;
 pub mod replica;

@@ -8,13 +8,14 @@ pub struct Liveness {
     heard_at: Vec<Option<Instant>>,
     /// Silence is counted from here at the earliest: the start of the node, or the end of a suspension.
     counted_from: Instant,
-    timeout_ms: u64,
+    /// Per link.
+    timeouts_ms: Vec<u64>,
 }
 
 impl Liveness {
-    /// Nothing heard yet on any of `links` links.
-    pub fn new(links: usize, timeout_ms: u64, now: Instant) -> Self {
-        Self { heard_at: vec![None; links], counted_from: now, timeout_ms }
+    /// Nothing heard yet on any link; each is lost after its own timeout in milliseconds.
+    pub fn new(timeouts_ms: Vec<u64>, now: Instant) -> Self {
+        Self { heard_at: vec![None; timeouts_ms.len()], counted_from: now, timeouts_ms }
     }
 
     /// The peer was heard on `link`.
@@ -29,12 +30,13 @@ impl Liveness {
         self.counted_from = now;
     }
 
-    /// The peer was heard on `link` within the timeout.
+    /// The peer was heard on `link` within the link's timeout.
     pub fn link_heard(&self, link: usize, now: Instant) -> bool {
-        self.heard_at.get(link).copied().flatten().is_some_and(|at| now.since(at) < self.timeout_ms)
+        let timeout_ms = self.timeouts_ms.get(link).copied().unwrap_or_default();
+        self.heard_at.get(link).copied().flatten().is_some_and(|at| now.since(at) < timeout_ms)
     }
 
-    /// The peer was heard on some link within the timeout.
+    /// The peer was heard on some link within that link's timeout.
     pub fn heard(&self, now: Instant) -> bool {
         (0..self.heard_at.len()).any(|link| self.link_heard(link, now))
     }
@@ -44,12 +46,14 @@ impl Liveness {
         self.heard_at.iter().copied().flatten().max()
     }
 
-    /// When every link will have been silent for the timeout if nothing is heard until then.
+    /// When every link will have been silent for its timeout if nothing is heard until then.
     pub fn silent_from(&self) -> Instant {
-        self.last_heard().unwrap_or_default().max(self.counted_from).after(self.timeout_ms)
+        let links = self.heard_at.iter().zip(&self.timeouts_ms);
+        let ends = links.map(|(at, timeout_ms)| at.unwrap_or_default().max(self.counted_from).after(*timeout_ms));
+        ends.max().unwrap_or(self.counted_from)
     }
 
-    /// Every link has been silent for the timeout, while this node was awake.
+    /// Every link has been silent for its timeout, while this node was awake.
     pub fn silent(&self, now: Instant) -> bool {
         now >= self.silent_from()
     }
@@ -61,7 +65,7 @@ mod tests {
 
     #[test]
     fn one_live_link_is_enough_and_silence_takes_a_whole_timeout() {
-        let mut links = Liveness::new(2, 1000, Instant(0));
+        let mut links = Liveness::new(vec![1000; 2], Instant(0));
         assert!(!links.heard(Instant(0)) && !links.silent(Instant(999)) && links.silent(Instant(1000)));
         links.heard_on(0, Instant(500));
         links.heard_on(1, Instant(900));
@@ -71,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_suspended_node_neither_hears_nor_calls_the_peer_silent_at_once() {
-        let mut links = Liveness::new(1, 1000, Instant(0));
+        let mut links = Liveness::new(vec![1000], Instant(0));
         links.heard_on(0, Instant(100));
         links.count_anew(Instant(9000));
         assert!(!links.heard(Instant(9000)) && !links.silent(Instant(9999)) && links.silent(Instant(10_000)));
@@ -79,8 +83,21 @@ mod tests {
 
     #[test]
     fn a_link_that_does_not_exist_is_ignored() {
-        let mut links = Liveness::new(1, 1000, Instant(0));
+        let mut links = Liveness::new(vec![1000], Instant(0));
         links.heard_on(5, Instant(1));
         assert!(!links.heard(Instant(2)));
+    }
+
+    #[test]
+    fn each_link_is_lost_after_its_own_timeout_and_the_last_of_them_decides() {
+        let mut links = Liveness::new(vec![1000, 4000], Instant(0));
+        assert!(!links.silent(Instant(3999)) && links.silent(Instant(4000)), "nothing heard on either");
+        links.heard_on(0, Instant(5000));
+        links.heard_on(1, Instant(5000));
+        assert!(!links.link_heard(0, Instant(6000)) && links.link_heard(1, Instant(6000)), "the quick link is lost");
+        assert!(links.heard(Instant(8999)) && !links.silent(Instant(8999)) && links.silent(Instant(9000)));
+        // Only the quick link passes: its own timeout decides from then on.
+        links.heard_on(0, Instant(20_000));
+        assert!(!links.silent(Instant(20_999)) && links.silent(Instant(21_000)));
     }
 }

@@ -33,6 +33,7 @@ use crate::input::Input;
 use crate::liveness::Liveness;
 use crate::machine::Machine;
 use crate::output::{Act, EventLevel, Output};
+use crate::pulses::Pulses;
 use crate::replay::Replay;
 use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
 use crate::resources::Resources;
@@ -144,7 +145,7 @@ pub struct Node {
 
     sequence: u64,
     sent: Option<Heartbeat>,
-    next_pulse: Instant,
+    pulses: Pulses,
     /// Where to return to if nothing of this output may be done, and the commands whose replies would be lost with it.
     rollback: Option<(Box<Node>, Vec<u64>)>,
     out: Output,
@@ -192,7 +193,7 @@ impl Node {
             nonce: moment.nonce,
             handled_at: moment.now,
             slept_until: None,
-            links: Liveness::new(settings.links, settings.timeout_ms, moment.now),
+            links: Liveness::new(settings.times().iter().map(|times| times.timeout_ms).collect(), moment.now),
             apart_from: None,
             replay: Replay::new(settings.incarnation, settings.links),
             peer: None,
@@ -242,7 +243,8 @@ impl Node {
             unsaved_promise: 0,
             sequence: 0,
             sent: None,
-            next_pulse: moment.now,
+            // Without a link it only keeps time.
+            pulses: Pulses::new((0..settings.links.max(1)).map(|link| settings.times_of(link).pulse_ms), moment.now),
             rollback: None,
             out: Output::default(),
             settings: Arc::new(settings),
@@ -306,8 +308,9 @@ impl Node {
 
     /// When `Ticked` is to be handed in at the latest.
     pub fn next_deadline(&self) -> Instant {
-        let mut deadline = self.next_pulse.min(self.now.after(self.settings.pulse_ms));
+        let mut deadline = self.now.after(self.settings.pulse_ms);
         let candidates = [
+            self.pulses.next(),
             Some(self.links.silent_from()).filter(|at| *at > self.now),
             Some(self.apart_from()).filter(|at| *at > self.now),
             self.serving_deadline(),
@@ -434,16 +437,19 @@ impl Node {
             self.out.persist = Some(Durable { running, ..self.durable.clone() });
         }
         let mut heartbeat = self.heartbeat();
-        let due = self.now >= self.next_pulse;
-        if !self.mute && self.settings.links > 0 && (due || self.sent.as_ref() != Some(&heartbeat)) {
+        let mut due = self.pulses.due(self.now);
+        let speaks = !self.mute && self.settings.links > 0;
+        if speaks && self.sent.as_ref() != Some(&heartbeat) {
+            due = (0..self.settings.links).collect();
+        }
+        if speaks && !due.is_empty() {
             self.sent = Some(heartbeat.clone());
             self.sequence += 1;
             heartbeat.sequence = self.sequence;
             self.out.send = Some(heartbeat);
+            self.out.send_on.clone_from(&due);
         }
-        if due || self.out.send.is_some() {
-            self.next_pulse = self.now.after(self.settings.pulse_ms);
-        }
+        due.into_iter().for_each(|link| self.pulses.beat(link, self.now));
         let out = std::mem::take(&mut self.out);
         // Without anything to save, the driver may still fail to take back what it left for the next agent.
         let begins_nothing = out.acts.is_empty() && out.replies.is_empty();

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct Output {
     /// 1. Save this, durably, before anything below.
     pub persist: Option<Durable>,
-    /// 2. Send this on every link, now (the core also asks for it at each pulse).
+    /// 2. Send this now (the core also asks for it at each pulse).
     pub send: Option<Heartbeat>,
+    /// On these links: all of them with anything new, else those whose pulse is due.
+    pub send_on: Vec<usize>,
     /// 3. Do these, in order. Each act runs in the background; its end comes back as an input.
     pub acts: Vec<Act>,
     /// 4. Say these: lines of the module log.

@@ -27,10 +27,14 @@ pub struct Settings {
     pub links: usize,
     /// Their idents, for the resources `heartbeat.<ident>`.
     pub link_idents: Vec<String>,
-    /// Milliseconds between two heartbeats.
+    /// Milliseconds between two heartbeats; where the links differ, on the one that has most of them.
     pub pulse_ms: u64,
-    /// Milliseconds of silence on every link after which the peer is lost.
+    /// Milliseconds of silence on every link after which the peer is lost. Where the links differ, the shortest: with
+    /// the others cut before, a peer may count this node as lost after it, so what this node may still believe of itself
+    /// after a gap follows from it.
     pub timeout_ms: u64,
+    /// Each link's own times, where they differ; empty: those above hold for every link.
+    pub link_times: Vec<LinkTimes>,
     /// Restarts by checkers and counted commands allowed within `loop_interval_ms`; one more stops the module.
     pub maxloop: u32,
     /// See `maxloop`.
@@ -63,7 +67,33 @@ pub struct Settings {
     pub broken: BrokenRules,
 }
 
+/// Times of one link, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkTimes {
+    /// Between two heartbeats.
+    pub pulse_ms: u64,
+    /// Of silence on this link after which it counts as lost.
+    pub timeout_ms: u64,
+}
+
 impl Settings {
+    /// The times of link `link`.
+    pub fn times_of(&self, link: usize) -> LinkTimes {
+        let module = LinkTimes { pulse_ms: self.pulse_ms, timeout_ms: self.timeout_ms };
+        self.link_times.get(link).copied().unwrap_or(module)
+    }
+
+    /// The times of every link.
+    pub fn times(&self) -> Vec<LinkTimes> {
+        (0..self.links).map(|link| self.times_of(link)).collect()
+    }
+
+    /// Milliseconds after which a peer that is alive has been heard, whichever link still passes; what waits for its
+    /// word, or for certainty of its silence, waits so long.
+    pub fn patience_ms(&self) -> u64 {
+        self.link_times.iter().map(|times| times.timeout_ms).fold(self.timeout_ms, u64::max)
+    }
+
     /// A gap between two calls of `handle` longer than this means that the machine, or the agent, was suspended: three
     /// pulses or a second, but never so long that a nap could pass for half of the silence that decides.
     pub fn suspend_gap_ms(&self) -> u64 {

@@ -115,7 +115,7 @@ impl Agent {
             "<heart> or <rfs> changed and {name} is {state}: stop it on every node, then configure it again"
         );
         self.store.save_module(&checked.config)?;
-        modules::extract(&checked.package, &self.layout.active(&name))?;
+        modules::activate(&self.layout, &checked)?;
         modules::install(&self.layout, &name, checked.config.id, &checked.package)?;
         let version = checked.config.version;
         let notes = notes(&checked);
@@ -139,10 +139,11 @@ impl Agent {
         let version = checked.config.version;
         let cluster = inner.cluster.as_ref().context("no cluster configuration")?;
         let settings = Box::new(self.settings(cluster, &checked)?);
+        let addresses = self.address_setting(&checked).map(Box::new);
         let held = inner.modules.get_mut(&name).context("the module is gone")?;
         held.checked = checked.clone();
         if let Some(engine) = &held.engine {
-            let request = ToEngine::Apply { scripts, check, errd, settings, version };
+            let request = ToEngine::Apply { scripts, check, errd, addresses, settings, version };
             engine.requests.send(request).await.map_err(|_| anyhow!("the module's engine ended"))?;
         }
         self.run_update(checked);

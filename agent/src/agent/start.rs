@@ -23,7 +23,7 @@ use holdfast_api::ids::NodeId;
 use holdfast_api::userconfig::{self, Acknowledge, Mode, UserConfig};
 use holdfast_core::heartbeat::module_key;
 use holdfast_core::output::Script;
-use holdfast_core::settings::{BrokenRules, Rules, Settings, Witness};
+use holdfast_core::settings::{BrokenRules, LinkTimes, Rules, Settings, Witness};
 use holdfast_replica::control::{AsyncMode, Configure, Orphan, PROTOCOL};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl Agent {
         crate::files::make_dir(&self.layout.module_var(&config.name))?;
         let (ledger, durable) = Ledger::open(&self.layout.ledger(&config.name))?;
         // Longer than a busy disk takes, shorter than what the peer takes for death.
-        let deadline = Duration::from_millis((user_config.heart.timeout_ms / 2).clamp(500, 5000));
+        let deadline = Duration::from_millis((user_config.heart.shortest_timeout_ms() / 2).clamp(500, 5000));
         let ledger = LedgerThread::start(ledger, &config.name, deadline)?;
         let (inbox, inputs) = mpsc::channel(INPUTS);
         let (requests, asked) = mpsc::channel(REQUESTS);
@@ -117,6 +117,7 @@ impl Agent {
             programs: self.script_setting(checked),
             reports: self.reports.clone(),
             log: log.clone(),
+            run_dir: self.layout.run.clone(),
         };
         let drivers = Drivers {
             witness: witness::Witness::start(witness, inbox.clone())?,
@@ -181,8 +182,9 @@ impl Agent {
             peer_name: nodes.peer.map_or_else(String::new, |peer| peer.name.clone()),
             links: links.len(),
             link_idents: links.iter().map(|link| link.ident.clone()).collect(),
-            pulse_ms: user_config.heart.pulse_ms,
-            timeout_ms: user_config.heart.timeout_ms,
+            pulse_ms: user_config.heart.shortest_pulse_ms(),
+            timeout_ms: user_config.heart.shortest_timeout_ms(),
+            link_times: link_times(&user_config.heart, links),
             maxloop: user_config.service.maxloop,
             loop_interval_ms: user_config.service.loop_interval_ms,
             failover: user_config.service.failover,
@@ -249,7 +251,7 @@ impl Agent {
         Some(Setting { bin, env, user, log, runs })
     }
 
-    fn address_setting(&self, checked: &Checked) -> Option<vip::Setting> {
+    pub(super) fn address_setting(&self, checked: &Checked) -> Option<vip::Setting> {
         let vip = checked.user_config.vip.clone()?;
         let (module, id) = (checked.config.name.clone(), checked.config.id);
         Some(vip::Setting { module, id, vip, run_dir: self.layout.run.clone() })
@@ -290,8 +292,8 @@ impl Agent {
             state_dir: self.layout.replica(&config.name),
             boot_id: self.boot.text.clone(),
             // The application waits no longer for a silent peer than for a silent heartbeat.
-            send_timeout_ms: rfs.send_timeout_ms.min(checked.user_config.heart.timeout_ms),
-            resume_window_ms: checked.user_config.heart.pulse_ms,
+            send_timeout_ms: rfs.send_timeout_ms.min(checked.user_config.heart.shortest_timeout_ms()),
+            resume_window_ms: checked.user_config.heart.shortest_pulse_ms(),
             resync_threads: rfs.resync_threads,
             resync_bytes_per_s: rfs.resync_bytes_per_s,
             resync_mark_ms: RESYNC_MARK_MS,
@@ -310,7 +312,7 @@ impl Agent {
     /// How a module's data plane goes on when this agent is gone. The peer may serve from the heartbeat timeout on, or as
     /// soon as its witness has spoken; it wants the addresses then.
     fn orphan(&self, checked: &Checked) -> Orphan {
-        let (name, timeout_ms) = (&checked.config.name, checked.user_config.heart.timeout_ms);
+        let (name, timeout_ms) = (&checked.config.name, checked.user_config.heart.shortest_timeout_ms());
         let witness = match checked.user_config.witness {
             userconfig::Witness::None => Duration::ZERO,
             _ => witness::limit(&checked.user_config),
@@ -352,13 +354,20 @@ fn rules(user_config: &UserConfig) -> Rules {
     }
 }
 
+/// The times of each network; none where they are those of the module.
+fn link_times(heart: &userconfig::Heart, links: &[userconfig::HeartbeatLink]) -> Vec<LinkTimes> {
+    let times = links.iter().map(|link| heart.times_of(link));
+    let all: Vec<_> = times.map(|(pulse_ms, timeout_ms)| LinkTimes { pulse_ms, timeout_ms }).collect();
+    if all.iter().all(|times| Some(times) == all.first()) { Vec::new() } else { all }
+}
+
 fn links(checked: &Checked, nodes: &Nodes<'_>) -> Result<Vec<Link>> {
     let Some(peer) = nodes.peer else {
         return Ok(Vec::new());
     };
     let heart = &checked.user_config.heart;
     let port = heart.port.unwrap_or_else(|| checked.config.id.heartbeat_port());
-    let link = |link: &holdfast_api::userconfig::HeartbeatLink| {
+    let link = |link: &userconfig::HeartbeatLink| {
         let (local, peer) = (Nodes::address(nodes.own, &link.lan)?, Nodes::address(peer, &link.lan)?);
         Ok(Link { lan: link.lan.clone(), local, peer, port })
     };

@@ -129,7 +129,8 @@ impl Agent {
         let mut inner = self.inner.lock().await;
         self.apply(&mut inner, checked).await?;
         Ok(format!(
-            "{module}: names in checkers are resolved anew from now on; those of virtual addresses when they are set next"
+            "{module}: the names in its checkers and of its virtual addresses are resolved anew; the module log tells which \
+             addresses changed"
         ))
     }
 

@@ -10,6 +10,7 @@ mod module;
 mod tcp;
 
 use super::errd::{self, ClassWatch};
+use super::vip::set_for;
 use super::watch::{Teller, Watch, periodically};
 use super::{Inbox, icmp, script};
 use crate::logs::ModuleLog;
@@ -21,6 +22,7 @@ use holdfast_core::output::EventLevel;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +90,8 @@ pub struct Setting {
     pub reports: Reports,
     /// The module log.
     pub log: ModuleLog,
+    /// The agent's run folder, where it stands which virtual addresses are set.
+    pub run_dir: PathBuf,
 }
 
 impl Setting {
@@ -273,9 +277,10 @@ impl Checks {
                 })
             }
             Probe::Ip { addr, interval_ms } => {
-                let teller = self.teller(resource, "ipcheck");
+                let (teller, setting) = (self.teller(resource, "ipcheck"), Arc::clone(&self.setting));
                 Watch::start(before, move |stopped| async move {
-                    periodically(teller, ms(interval_ms), stopped, || ip::look(&addr)).await;
+                    let look = || ip::look(&addr, set_for(&setting.run_dir, &setting.module, &addr));
+                    periodically(teller, ms(interval_ms), stopped, look).await;
                 })
             }
             Probe::Custom { exec, arg } => {

@@ -32,7 +32,8 @@ pub struct Link {
 /// All links of a module; ends when dropped.
 #[derive(Debug)]
 pub struct Heartbeats {
-    datagrams: watch::Sender<Arc<Vec<u8>>>,
+    /// Per link.
+    datagrams: Vec<watch::Sender<Arc<Vec<u8>>>>,
     key: [u8; 32],
     _tasks: JoinSet<()>,
 }
@@ -40,17 +41,22 @@ pub struct Heartbeats {
 impl Heartbeats {
     /// Opens the links and begins to listen.
     pub fn start(links: &[Link], key: [u8; 32], inbox: &Inbox) -> Self {
-        let (datagrams, _) = watch::channel(Arc::default());
+        let mut datagrams = Vec::new();
         let mut tasks = JoinSet::new();
         for (index, link) in links.iter().enumerate() {
-            tasks.spawn(run_link(index, link.clone(), key, inbox.clone(), datagrams.subscribe()));
+            let (sender, receiver) = watch::channel(Arc::default());
+            datagrams.push(sender);
+            tasks.spawn(run_link(index, link.clone(), key, inbox.clone(), receiver));
         }
         Self { datagrams, key, _tasks: tasks }
     }
 
-    /// Sends on every link. A link whose socket is busy sends the newest only: everything in a heartbeat is a level.
-    pub fn send(&self, heartbeat: &Heartbeat) {
-        self.datagrams.send_replace(Arc::new(heartbeat.encode(&self.key)));
+    /// Sends on these links. A link whose socket is busy sends the newest only: everything in a heartbeat is a level.
+    pub fn send(&self, heartbeat: &Heartbeat, on: &[usize]) {
+        let datagram = Arc::new(heartbeat.encode(&self.key));
+        for sender in on.iter().filter_map(|link| self.datagrams.get(*link)) {
+            sender.send_replace(Arc::clone(&datagram));
+        }
     }
 }
 
@@ -201,8 +207,8 @@ mod tests {
             let mut sequence = 0;
             loop {
                 sequence += 1;
-                stranger.send(&heartbeat(1_000_000));
-                first.send(&heartbeat(sequence));
+                stranger.send(&heartbeat(1_000_000), &[0]);
+                first.send(&heartbeat(sequence), &[0]);
                 let wait = tokio::time::timeout(Duration::from_millis(50), second.recv());
                 if let Ok(Some(input)) = wait.await {
                     return input;

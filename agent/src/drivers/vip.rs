@@ -21,13 +21,14 @@ pub use frames::Mac;
 pub use look::{address_conflict, address_present, interface_of, link_is_up};
 pub use netlink::Interface;
 pub use probe::Holder;
-pub use record::{release_left, release_of};
+pub use record::{release_left, release_of, set_for};
 
 use super::Inbox;
-use apply::Announced;
+use apply::{Announced, Renewed};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::userconfig::Vip;
 use holdfast_core::input::Input;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,23 @@ pub struct Setting {
     pub run_dir: PathBuf,
 }
 
+impl Setting {
+    /// The addresses, for people.
+    fn shown(&self) -> String {
+        let addresses = self.vip.interfaces.iter().flat_map(|interface| &interface.addresses);
+        addresses.map(|address| address.addr.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn record(&self) -> record::Record {
+        record::Record::of(&self.run_dir, &self.module)
+    }
+
+    /// Something is set, by this agent or one before it.
+    fn is_set(&self) -> bool {
+        self.record().entries().is_ok_and(|entries| !entries.is_empty())
+    }
+}
+
 /// The driver of one module's addresses; its orders are carried out one after another.
 #[derive(Debug)]
 pub struct Addresses {
@@ -57,10 +75,13 @@ pub struct Addresses {
     shown: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Is told which addresses were set and which are gone, or why nothing changed.
+type Told = Box<dyn FnOnce(Result<(Vec<IpAddr>, Vec<IpAddr>), String>) + Send>;
+
 enum Order {
     Set { run: u64, holder: Holder },
     Release { run: u64 },
+    Renew { setting: Option<Setting>, told: Told },
 }
 
 /// Announcements that go on; they stop when dropped.
@@ -76,10 +97,7 @@ impl Addresses {
     /// The driver of a module; `None`: it has no addresses, and every order is done at once.
     pub fn start(setting: Option<Setting>, inbox: Inbox) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
-        let shown = setting.as_ref().map(|setting| {
-            let addresses = setting.vip.interfaces.iter().flat_map(|interface| &interface.addresses);
-            addresses.map(|address| address.addr.as_str()).collect::<Vec<_>>().join(", ")
-        });
+        let shown = setting.as_ref().map(Setting::shown);
         tokio::spawn(serve(setting.map(Arc::new), received, inbox));
         Self { orders, shown }
     }
@@ -94,30 +112,91 @@ impl Addresses {
         let _ = self.orders.send(Order::Set { run, holder });
     }
 
+    /// These are the addresses from now on, and their names are resolved anew. If they are set, what is new is set and what
+    /// is wanted no more goes; `told` hears of it unless nothing changed.
+    pub fn renew(
+        &mut self,
+        setting: Option<Setting>,
+        told: impl FnOnce(Result<(Vec<IpAddr>, Vec<IpAddr>), String>) + Send + 'static,
+    ) {
+        self.shown = setting.as_ref().map(Setting::shown);
+        let _ = self.orders.send(Order::Renew { setting, told: Box::new(told) });
+    }
+
     /// Releases what was set; comes back as `AddressesDone` with this run.
     pub fn release(&self, run: u64) {
         let _ = self.orders.send(Order::Release { run });
     }
 }
 
+/// What carries the orders out.
+struct Service {
+    setting: Option<Arc<Setting>>,
+    /// The last order was to set them.
+    held: bool,
+    announcing: Option<Announcing>,
+}
+
 async fn serve(setting: Option<Arc<Setting>>, mut orders: mpsc::UnboundedReceiver<Order>, inbox: Inbox) {
-    let mut announcing = None;
+    let mut service = Service { setting, held: false, announcing: None };
     while let Some(order) = orders.recv().await {
-        drop(announcing.take());
-        let (run, error) = match (order, &setting) {
-            (Order::Set { run, .. } | Order::Release { run }, None) => (run, None),
-            (Order::Set { run, holder }, Some(setting)) => match set(setting, holder).await {
-                Ok(announced) => {
-                    announcing = Some(Announcing(tokio::spawn(announce_again(announced))));
-                    (run, None)
-                }
-                Err(reason) => (run, Some(reason)),
-            },
-            (Order::Release { run }, Some(setting)) => (run, release(setting).await.err()),
+        service.announcing = None;
+        let (run, error) = match order {
+            Order::Set { run, holder } => (run, service.set(holder).await.err()),
+            Order::Release { run } => (run, service.release().await.err()),
+            Order::Renew { setting, told } => {
+                service.renew(setting.map(Arc::new), told).await;
+                continue;
+            }
         };
         if inbox.send(Input::AddressesDone { run, error }).await.is_err() {
             return;
         }
+    }
+}
+
+impl Service {
+    async fn set(&mut self, holder: Holder) -> Result<(), String> {
+        if let Some(setting) = &self.setting {
+            let announced = set(setting, holder).await?;
+            self.announce(announced);
+        }
+        self.held = true;
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<(), String> {
+        self.held = false;
+        match &self.setting {
+            Some(setting) => release(setting).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    async fn renew(&mut self, new: Option<Arc<Setting>>, told: Told) {
+        let before = std::mem::replace(&mut self.setting, new);
+        // Those that an agent before this one has set are held, too.
+        let held = self.held || before.as_ref().is_some_and(|setting| setting.is_set());
+        let renewed = match (&self.setting, before) {
+            (Some(setting), _) if held => renew(setting).await,
+            (None, Some(before)) if held => {
+                release(&before).await.map(|gone| Renewed { announced: Vec::new(), new: Vec::new(), gone })
+            }
+            _ => return,
+        };
+        match renewed {
+            Ok(Renewed { announced, new, gone }) => {
+                self.announce(announced);
+                if !new.is_empty() || !gone.is_empty() {
+                    told(Ok((new, gone)));
+                }
+            }
+            Err(reason) => told(Err(reason)),
+        }
+    }
+
+    fn announce(&mut self, announced: Vec<Announced>) {
+        self.announcing = Some(Announcing(tokio::spawn(announce_again(announced))));
     }
 }
 
@@ -127,10 +206,16 @@ async fn set(setting: &Arc<Setting>, holder: Holder) -> Result<Vec<Announced>, S
     set.unwrap_or_else(|error| Err(format!("the addresses could not be set: {error}")))
 }
 
-async fn release(setting: &Arc<Setting>) -> Result<(), String> {
-    let record = record::Record::of(&setting.run_dir, &setting.module);
+async fn renew(setting: &Arc<Setting>) -> Result<Renewed, String> {
+    let setting = Arc::clone(setting);
+    let renewed = spawn_blocking(move || apply::renew(&setting)).await;
+    renewed.unwrap_or_else(|error| Err(format!("the addresses could not be renewed: {error}")))
+}
+
+async fn release(setting: &Arc<Setting>) -> Result<Vec<IpAddr>, String> {
+    let record = setting.record();
     match spawn_blocking(move || record.release()).await {
-        Ok(released) => released.map(|_| ()).map_err(|error| format!("{error:#}")),
+        Ok(released) => released.map_err(|error| format!("{error:#}")),
         Err(error) => Err(error.to_string()),
     }
 }

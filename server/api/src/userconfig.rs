@@ -39,6 +39,9 @@ pub struct UserConfig {
     pub rfs: Option<Rfs>,
     /// `<user>`; without it no script is run.
     pub user: Option<User>,
+    /// `<vhost>`; empty without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vhosts: Vec<VirtualHost>,
     /// `<check>`, without its `<splitbrain>`.
     pub check: Check,
     /// `<check><splitbrain>`: who is asked when every link is silent.
@@ -109,17 +112,46 @@ pub enum DefaultPrim {
     Node(String),
 }
 
+/// `<virtualhostname>`: a host name for the application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualHost {
+    /// What the application sees.
+    pub name: String,
+    /// File in the module's bin folder that a script sources to see it.
+    pub envfile: String,
+    /// `prim`, `second` or `both`: whose scripts see it.
+    pub when: When,
+}
+
 /// `<heart>`: the heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heart {
     /// UDP port; `None`: by the module's number.
     pub port: Option<u16>,
-    /// Time between two heartbeats.
+    /// Time between two heartbeats, on a network that has no pulse of its own.
     pub pulse_ms: u64,
-    /// Silence after which the peer counts as lost.
+    /// Silence after which a network that has no timeout of its own counts as lost; the peer is lost with the last.
     pub timeout_ms: u64,
     /// The networks, in the order written.
     pub links: Vec<HeartbeatLink>,
+}
+
+impl Heart {
+    /// Pulse and timeout of a network, in milliseconds.
+    pub fn times_of(&self, link: &HeartbeatLink) -> (u64, u64) {
+        (link.pulse_ms.unwrap_or(self.pulse_ms), link.timeout_ms.unwrap_or(self.timeout_ms))
+    }
+
+    /// The shortest pulse of all networks, in milliseconds.
+    pub fn shortest_pulse_ms(&self) -> u64 {
+        self.links.iter().map(|link| self.times_of(link).0).min().unwrap_or(self.pulse_ms)
+    }
+
+    /// The shortest timeout of all networks, in milliseconds: with the others cut before, a peer may count this node as
+    /// lost after it.
+    pub fn shortest_timeout_ms(&self) -> u64 {
+        self.links.iter().map(|link| self.times_of(link).1).min().unwrap_or(self.timeout_ms)
+    }
 }
 
 /// `<heartbeat>`: one network.
@@ -129,6 +161,19 @@ pub struct HeartbeatLink {
     pub lan: String,
     /// `flow` puts the replication on this lan; otherwise a name for the log.
     pub ident: String,
+    /// Its own pulse; `None`: that of `<heart>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulse_ms: Option<u64>,
+    /// Its own timeout; `None`: that of `<heart>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+impl HeartbeatLink {
+    /// A network with the times of `<heart>`.
+    pub fn new(lan: &str, ident: &str) -> Self {
+        Self { lan: lan.to_owned(), ident: ident.to_owned(), pulse_ms: None, timeout_ms: None }
+    }
 }
 
 /// `<errd>`: which processes must run.

@@ -139,7 +139,7 @@ fn put_networks(config: &mut UserConfig, settings: &ModuleSettings) {
     links.retain(|link| settings.networks.contains(&link.lan));
     for lan in &settings.networks {
         if links.iter().all(|link| link.lan != *lan) {
-            links.push(HeartbeatLink { lan: lan.clone(), ident: lan.clone() });
+            links.push(HeartbeatLink::new(lan, lan));
         }
     }
     if config.flow_lan() == settings.flow {

@@ -41,6 +41,7 @@ impl Cluster {
             links: if options.mode == Mode::Light { 0 } else { options.links },
             pulse_ms: options.pulse_ms,
             timeout_ms: options.timeout_ms,
+            link_times: options.link_times.clone(),
             maxloop: options.maxloop,
             loop_interval_ms: options.loop_interval_ms,
             link_idents: (0..options.links).map(|link| format!("net{}", link + 1)).collect(),
@@ -182,7 +183,7 @@ impl Cluster {
         self.oracle_effects(host, &output);
         let (idle, pulse) = (output.is_idle(), output.send.is_some());
         if let Some(heartbeat) = output.send {
-            self.transmit(host, &heartbeat);
+            self.transmit(host, &heartbeat, &output.send_on);
         }
         for act in output.acts {
             if let Some(shown) = self.log.is_some().then(|| show_act(&act)).flatten() {
@@ -199,8 +200,8 @@ impl Cluster {
         }
     }
 
-    fn transmit(&mut self, from: usize, heartbeat: &Heartbeat) {
-        for link in 0..self.net.links() {
+    fn transmit(&mut self, from: usize, heartbeat: &Heartbeat, on: &[usize]) {
+        for &link in on {
             let copies = if self.faulty && self.rng.chance(self.options.duplicate) { 2 } else { 1 };
             for _ in 0..copies {
                 let lost = self.faulty && self.rng.chance(self.options.loss);

@@ -14,7 +14,11 @@
 //! whose every new life (with an old record or its own) may come here between any two events, but each has its record
 //! and its arming. So whatever order of events several modules on three machines see, each of them sees one of the
 //! orders that are checked here. What hits several modules at one moment is the simulator's to show.
+//! Machines beyond the two that hold an old copy of the module and ask its register are the model of [`three`].
 
+mod contenders;
+mod machine;
+pub mod three;
 mod world;
 
 use holdfast_core::settings::BrokenRules;

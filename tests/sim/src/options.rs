@@ -8,7 +8,7 @@ use holdfast_api::resource::ResourceValue;
 use holdfast_api::rules::{Condition, Id, Rule, Selector};
 use holdfast_api::userconfig::{DefaultPrim, Mode};
 use holdfast_core::output::Script;
-use holdfast_core::settings::{BrokenRules, Rules};
+use holdfast_core::settings::{BrokenRules, LinkTimes, Rules};
 
 /// Options of one run. Rates are per thousand draws; ranges include both ends; times are milliseconds.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Options {
     pub pulse_ms: u64,
     /// Heartbeat timeout.
     pub timeout_ms: u64,
+    /// See `Settings`: one of several links may be slower.
+    pub link_times: Vec<LinkTimes>,
     /// See `Settings`.
     pub maxloop: u32,
     /// See `Settings`.
@@ -119,12 +121,14 @@ impl Options {
         };
         let slow_witness = rng.chance(300);
         let witness_timeout_ms = rng.within((timeout_ms / 4, timeout_ms));
+        let links = rng.within((1, 3)) as usize;
         Self {
             seed,
             nodes: 2,
-            links: rng.within((1, 3)) as usize,
+            links,
             pulse_ms,
             timeout_ms,
+            link_times: draw_link_times(seed, links, LinkTimes { pulse_ms, timeout_ms }),
             maxloop: rng.within((1, 4)) as u32,
             loop_interval_ms: 60_000,
             failover: !rng.chance(60),
@@ -167,6 +171,11 @@ impl Options {
         }
     }
 
+    /// Silence after which link `link` is lost.
+    pub fn link_timeout_ms(&self, link: usize) -> u64 {
+        self.link_times.get(link).map_or(self.timeout_ms, |times| times.timeout_ms)
+    }
+
     /// Options of another mirror module beside this one: the machines, the networks and the register are the same, the
     /// module is not.
     pub fn beside(&self, seed: u64) -> Self {
@@ -178,6 +187,7 @@ impl Options {
             links: self.links,
             pulse_ms: self.pulse_ms,
             timeout_ms: self.timeout_ms,
+            link_times: self.link_times.clone(),
             look_ms: self.look_ms,
             loss: self.loss,
             duplicate: self.duplicate,
@@ -211,6 +221,7 @@ impl Options {
             links: 2,
             pulse_ms: 700,
             timeout_ms: 5000,
+            link_times: Vec::new(),
             maxloop: 3,
             loop_interval_ms: 86_400_000,
             failover: true,
@@ -253,6 +264,19 @@ impl Options {
             broken: BrokenRules::default(),
         }
     }
+}
+
+/// In some runs one of several links has a slower pulse and a longer timeout than the others. A draw of its own: the
+/// rest of what a seed means does not hang on it.
+fn draw_link_times(seed: u64, links: usize, module: LinkTimes) -> Vec<LinkTimes> {
+    let mut rng = Rng::new(seed ^ 0x51_0e);
+    if links < 2 || !rng.chance(400) {
+        return Vec::new();
+    }
+    let slow = rng.draw() as usize % links;
+    let slower = |factor: u64| LinkTimes { pulse_ms: module.pulse_ms * factor, timeout_ms: module.timeout_ms * factor };
+    let factor = rng.within((2, 5));
+    (0..links).map(|link| if link == slow { slower(factor) } else { module }).collect()
 }
 
 /// Checkers of every simulated module.

@@ -78,7 +78,8 @@ struct Seen {
     asleep_since: u64,
     /// Too short a sleep to be noticed.
     nap: bool,
-    delivered_at: u64,
+    /// Per link.
+    delivered_at: BTreeMap<usize, u64>,
     proven: BTreeSet<Key>,
     sequences: BTreeMap<(usize, Key), u64>,
     /// The peer's generation that this node has heard being served, and when it had dealt with that.
@@ -222,7 +223,7 @@ impl Cluster {
         let sequence = seen.sequences.entry((link, speaker)).or_default();
         if newest && heartbeat.sequence > *sequence {
             *sequence = heartbeat.sequence;
-            seen.delivered_at = now;
+            seen.delivered_at.insert(link, now);
             return true;
         }
         false
@@ -254,10 +255,12 @@ impl Cluster {
         }
     }
 
-    /// Truly silent: nothing new of the peer was delivered for the timeout, and the node was awake.
+    /// Truly silent: nothing new of the peer was delivered on any link for the link's timeout, and the node was awake.
     pub fn truly_silent(&self, host: usize) -> bool {
         let seen = &self.oracle.seen[host];
-        self.schedule.now() >= seen.delivered_at.max(seen.awake_since) + self.options.timeout_ms
+        let delivered_at = |link| seen.delivered_at.get(&link).copied().unwrap_or_default();
+        let silent_from = |link| delivered_at(link).max(seen.awake_since) + self.options.link_timeout_ms(link);
+        (0..self.options.links).all(|link| self.schedule.now() >= silent_from(link))
     }
 
     /// After every step.
@@ -301,7 +304,8 @@ impl Cluster {
         let slept = self.oracle.seen[host].last_asleep_until;
         let grace = self.options.pulse_ms * 3 + (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 200;
         let witness = if self.options.witness == Kind::None { 0 } else { self.options.witness_timeout_ms };
-        let bound = since.max(slept) + self.options.timeout_ms + witness + grace;
+        let timeout = (0..self.options.links).map(|link| self.options.link_timeout_ms(link)).max();
+        let bound = since.max(slept) + timeout.unwrap_or_default() + witness + grace;
         let stopping =
             self.hosts[host].replica.orders.iter().any(|order| matches!(order, ReplicaCommand::Release { .. }));
         self.require(now <= bound || stopping, || {

@@ -15,7 +15,7 @@ use holdfast_api::userconfig::{DefaultPrim, Mode};
 use holdfast_core::input::{CheckAction, Input, ModuleCommand};
 use holdfast_core::output::Script;
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
-use holdfast_core::settings::Settings;
+use holdfast_core::settings::{LinkTimes, Settings};
 
 /// Runs the orders of a transcript and returns it with what happens now.
 ///
@@ -114,6 +114,12 @@ fn configure(options: &mut Options, said: &str) -> Result<(), String> {
         ["failover", "off"] => options.failover = false,
         ["stream-timeout", time] => options.stream_timeout_ms = milliseconds(time)?,
         ["automatic-reboot"] => options.automatic_reboot = true,
+        ["link", number, pulse, timeout] => {
+            let module = LinkTimes { pulse_ms: options.pulse_ms, timeout_ms: options.timeout_ms };
+            options.link_times.resize(options.links, module);
+            let times = LinkTimes { pulse_ms: milliseconds(pulse)?, timeout_ms: milliseconds(timeout)? };
+            *options.link_times.get_mut(link(number)?).ok_or("no such link")? = times;
+        }
         ["maxloop", count] => options.maxloop = count.parse().map_err(|_| format!("`{count}` is no number"))?,
         _ => return Err(format!("unknown setting `{said}`")),
     }
@@ -160,6 +166,10 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
         ["join", "witness", node] => cluster.register.cut_until[index(node)?] = 0,
         ["cut"] => cluster.net.set_all(true),
         ["join"] => cluster.net.set_all(false),
+        [verb @ ("cut" | "join"), "link", number] => {
+            let link = link(number)?;
+            (0..2).for_each(|host| cluster.net.set(host, link, *verb == "cut"));
+        }
         ["cut", "from", node] => (0..2).for_each(|link| cluster.net.set(index(node).unwrap_or(0), link, true)),
         ["crash", "both"] => {
             for host in 0..2 {
@@ -271,6 +281,14 @@ fn index(node: &str) -> Result<usize, String> {
         "node1" => Ok(0),
         "node2" => Ok(1),
         other => Err(format!("unknown node `{other}`")),
+    }
+}
+
+fn link(number: &str) -> Result<usize, String> {
+    match number {
+        "1" => Ok(0),
+        "2" => Ok(1),
+        other => Err(format!("unknown link `{other}`")),
     }
 }
 

@@ -352,7 +352,7 @@ impl Node {
             }
             let answer = format!("{peer} is asked to hand over");
             let number = self.draw();
-            let until = self.now.after(self.settings.timeout_ms);
+            let until = self.now.after(self.settings.patience_ms());
             self.swap_request = Some((number, until));
             return Ok(answer);
         }

@@ -45,7 +45,7 @@ impl Node {
         if self.decide_apart() {
             return;
         }
-        let patience = since.after(self.settings.timeout_ms);
+        let patience = since.after(self.settings.patience_ms());
         let silence_counts = self.live || self.settings.witness == Witness::Register;
         let silence_decides =
             silence_counts && self.links.silent_from() <= patience.after(self.settings.pulse_ms.saturating_mul(3));

@@ -35,7 +35,7 @@ impl Node {
             let text = format!("{} is heard again", self.settings.peer_name);
             self.event(EventLevel::Info, text);
         }
-        self.speak_after_primary();
+        self.speak_after_primary(link);
         self.trust_again();
         self.learn_of_later();
         self.answer_ask();
@@ -44,10 +44,9 @@ impl Node {
 
     /// A secondary sends its pulse right after its primary's. So when every link is cut, each was heard last by the other
     /// at about the same time, and half a pulse is enough for the primary to ask the witness first.
-    fn speak_after_primary(&mut self) {
-        let pulse_ms = self.settings.pulse_ms;
-        if self.status.0 == ModuleState::Second && self.next_pulse.since(self.now) * 4 <= pulse_ms * 3 {
-            self.next_pulse = self.now;
+    fn speak_after_primary(&mut self, link: usize) {
+        if self.status.0 == ModuleState::Second {
+            self.pulses.hasten(link, self.now);
         }
     }
 
@@ -69,7 +68,7 @@ impl Node {
         let Some(slept_until) = self.slept_until else {
             return;
         };
-        if self.now < slept_until.after(self.settings.timeout_ms) {
+        if self.now < slept_until.after(self.settings.patience_ms()) {
             return;
         }
         let Some(peer) = &self.peer else { return };

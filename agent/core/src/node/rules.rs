@@ -69,20 +69,18 @@ impl Node {
 
     /// The line of the log for what this node hears of the peer, once it has heard anything.
     fn tell_peer(&mut self, name: &str, value: &ResourceValue, before: &ResourceValue) {
-        let (peer, timeout_ms) = (&self.settings.peer_name, self.settings.timeout_ms);
+        let peer = &self.settings.peer_name;
+        let silence = match self.settings.link_times.as_slice() {
+            [] => format!("for {} ms on any network", self.settings.timeout_ms),
+            _ => "within the timeout of any network".to_owned(),
+        };
         let (level, text) = match (name, value) {
-            ("state.remote", ResourceValue::Unknown) if *before == ResourceValue::Init => (
-                EventLevel::Event,
-                format!(
-                    "{peer} is not heard: no heartbeat for {timeout_ms} ms on any network, since this agent started"
-                ),
-            ),
-            ("state.remote", ResourceValue::Unknown) => (
-                EventLevel::Warning,
-                format!(
-                    "{peer} is not heard any more: no heartbeat for {timeout_ms} ms on any network (it was {before})"
-                ),
-            ),
+            ("state.remote", ResourceValue::Unknown) if *before == ResourceValue::Init => {
+                (EventLevel::Event, format!("{peer} is not heard: no heartbeat {silence}, since this agent started"))
+            }
+            ("state.remote", ResourceValue::Unknown) => {
+                (EventLevel::Warning, format!("{peer} is not heard any more: no heartbeat {silence} (it was {before})"))
+            }
             ("state.remote", _) if self.stays_in_contest() => (
                 EventLevel::Warning,
                 format!(

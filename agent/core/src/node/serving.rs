@@ -135,7 +135,7 @@ impl Node {
     pub(super) fn serving_deadline(&self) -> Option<Instant> {
         match &self.serving {
             Serving::Held { since, asked_at } => {
-                let patience = since.after(self.settings.timeout_ms);
+                let patience = since.after(self.settings.patience_ms());
                 let witness = asked_at.map(|at| at.after(self.settings.witness_timeout_ms + 1));
                 [Some(patience), witness].into_iter().flatten().filter(|at| *at > self.now).min()
             }

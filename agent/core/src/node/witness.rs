@@ -133,7 +133,7 @@ impl Node {
     /// has passed: what waited in the socket meanwhile is drained by then, and a peer that serves has been heard.
     pub(super) fn prove_alone(&mut self) {
         let Some(slept_until) = self.slept_until else { return };
-        let waited = self.now >= slept_until.after(self.settings.timeout_ms);
+        let waited = self.now >= slept_until.after(self.settings.patience_ms());
         if self.settings.witness != Witness::Register {
             if waited && (self.heard() || self.links.silent(self.now)) {
                 self.slept_until = None;
@@ -248,6 +248,7 @@ pub(super) mod tests {
             links: 1,
             pulse_ms: 100,
             timeout_ms: 1000,
+            link_times: Vec::new(),
             maxloop: 3,
             loop_interval_ms: 1000,
             failover: true,

@@ -15,7 +15,7 @@ pub use check::Different;
 
 use crate::control::AsyncMode;
 use crate::filter::Filter;
-use crate::frame::{Entry, Message, ResyncStep};
+use crate::frame::{Message, ResyncStep};
 use crate::op::{FileId, FileKind, Op};
 use crate::tree::{Level, descriptors, xattr};
 use objects::{Key, Objects};

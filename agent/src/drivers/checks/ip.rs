@@ -8,9 +8,14 @@ use std::time::Duration;
 /// How long another machine may take to say that it has the address.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// One look, at an address or a name; every address of a name must be here.
-pub(super) async fn look(addr: &str) -> Result<(), String> {
-    let addresses = resolve(addr).await?;
+/// One look, at an address or a name. Every address of a name must be here; of a virtual address given by name, the one
+/// that is `set`, whatever the name means meanwhile: it moves by `update` or a start, not by a change somewhere in the
+/// network.
+pub(super) async fn look(addr: &str, set: Option<IpAddr>) -> Result<(), String> {
+    let addresses = match set {
+        Some(set) => vec![set],
+        None => resolve(addr).await?,
+    };
     let looked = tokio::task::spawn_blocking(move || addresses.into_iter().try_for_each(look_at));
     looked.await.unwrap_or_else(|_| Err("the look was given up".to_owned()))
 }
@@ -38,8 +43,15 @@ mod tests {
 
     #[tokio::test]
     async fn own_address_is_up_and_a_foreign_one_down() {
-        look("127.0.0.1").await.unwrap();
-        assert!(look("203.0.113.1").await.unwrap_err().contains("not set"));
-        assert!(look("no such name").await.unwrap_err().contains("no such name"));
+        look("127.0.0.1", None).await.unwrap();
+        assert!(look("203.0.113.1", None).await.unwrap_err().contains("not set"));
+        assert!(look("no such name", None).await.unwrap_err().contains("no such name"));
+    }
+
+    #[tokio::test]
+    async fn name_of_a_virtual_address_stands_for_the_one_that_is_set() {
+        look("no such name", Some("127.0.0.1".parse().unwrap())).await.unwrap();
+        let gone = look("localhost", Some("203.0.113.1".parse().unwrap())).await;
+        assert!(gone.unwrap_err().contains("203.0.113.1 is not set"));
     }
 }

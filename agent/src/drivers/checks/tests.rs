@@ -64,6 +64,7 @@ impl Bench {
             errd: Errd { polltimer_ms: 100, procs },
             programs: Some(script::Setting { bin: dir.path().to_owned(), env, user, log, runs: None }),
             reports: Reports::new("node1"),
+            run_dir: dir.path().to_owned(),
             log: ModuleLog::start(LogFile::new(dir.path(), "module", 100_000), "m", "node1").unwrap(),
         };
         Self { checks: Checks::new(setting, switches, inbox), dir, inputs }

@@ -34,17 +34,55 @@ pub fn set(setting: &Setting, holder: Holder) -> Result<Vec<Announced>, String> 
         return Ok(Vec::new());
     }
     let groups = groups(&planned)?;
-    let done = demand_free(&groups, holder).and_then(|()| {
-        write_down(setting, &record, &planned)?;
+    set_all(setting, &record, &planned, &groups, holder, &[])?;
+    Ok(announce_all(setting, &planned, &groups))
+}
+
+/// What a change of the configuration, or of what names mean, has brought about.
+#[derive(Debug)]
+pub struct Renewed {
+    /// What there is to announce again.
+    pub announced: Vec<Announced>,
+    /// Addresses that are set now and were not.
+    pub new: Vec<IpAddr>,
+    /// Addresses that are gone.
+    pub gone: Vec<IpAddr>,
+}
+
+/// Sets what is new and takes away what is wanted no more; what stays is not touched for a moment.
+///
+/// # Errors
+/// Why something new cannot be set: then everything is as it was. Or what could not be taken away.
+pub fn renew(setting: &Setting) -> Result<Renewed, String> {
+    let record = Record::of(&setting.run_dir, &setting.module);
+    let before = record.entries().map_err(|error| format!("what is set is not known: {error:#}"))?;
+    let before: Vec<IpAddr> = before.into_iter().map(|entry| entry.addr).collect();
+    let planned = plan_all(setting)?;
+    let new: Vec<_> = planned.iter().filter(|(_, planned)| !planned.present).cloned().collect();
+    set_all(setting, &record, &planned, &groups(&new)?, Holder::Unknown, &before)?;
+    let wanted: Vec<IpAddr> = planned.iter().map(|(_, planned)| planned.addr()).collect();
+    let gone = record.release_but(&wanted).map_err(|error| format!("an address cannot be taken away: {error:#}"))?;
+    let announced = announce_all(setting, &planned, &groups(&planned)?);
+    Ok(Renewed { announced, new: new.iter().map(|(_, planned)| planned.addr()).collect(), gone })
+}
+
+/// Sets all of them once nobody has those that are `asked` for; if one cannot be set, only `before` stay.
+fn set_all(
+    setting: &Setting,
+    record: &Record,
+    planned: &[(usize, Planned)],
+    asked: &[Group],
+    holder: Holder,
+    before: &[IpAddr],
+) -> Result<(), String> {
+    let done = demand_free(asked, holder).and_then(|()| {
+        write_down(setting, record, planned)?;
         planned.iter().try_for_each(|(_, planned)| place(planned))
     });
-    if let Err(reason) = done {
-        return Err(match record.release() {
-            Ok(_) => reason,
-            Err(error) => format!("{reason}; nor can what was set be released: {error:#}"),
-        });
-    }
-    Ok(announce_all(setting, &planned, &groups))
+    done.map_err(|reason| match record.release_but(before) {
+        Ok(_) => reason,
+        Err(error) => format!("{reason}; nor can what was set be released: {error:#}"),
+    })
 }
 
 /// Each address with the number of its `<interface>`.
@@ -119,6 +157,7 @@ fn write_down(setting: &Setting, record: &Record, planned: &[(usize, Planned)]) 
         if !planned.present && !known {
             entries.push(Entry {
                 addr: planned.addr(),
+                written: planned.written.clone(),
                 interface: planned.interface.name.clone(),
                 source: planned.source,
                 tcpreset: setting.vip.tcpreset,

@@ -19,6 +19,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub struct Entry {
     /// The address.
     pub addr: IpAddr,
+    /// As the configuration says it: an address or a name.
+    #[serde(default)]
+    pub written: String,
     /// The interface it was set on.
     pub interface: String,
     /// Routes prefer it as their source.
@@ -82,8 +85,20 @@ impl Record {
     /// # Errors
     /// The first address that could not be taken away, and why; the others were.
     pub fn release(&self) -> Result<Vec<IpAddr>> {
+        self.release_but(&[])
+    }
+
+    /// As [`Self::release`], but `kept` stay.
+    ///
+    /// # Errors
+    /// As [`Self::release`].
+    pub fn release_but(&self, kept: &[IpAddr]) -> Result<Vec<IpAddr>> {
         let (mut gone, mut left, mut failure) = (Vec::new(), Vec::new(), None);
         for entry in self.entries()? {
+            if kept.contains(&entry.addr) {
+                left.push(entry);
+                continue;
+            }
             match release(&entry) {
                 Ok(()) => gone.push(entry.addr),
                 Err(error) => {
@@ -98,7 +113,7 @@ impl Record {
 }
 
 fn release(entry: &Entry) -> Result<()> {
-    let Entry { addr, interface, source, tcpreset } = entry;
+    let Entry { addr, interface, source, tcpreset, .. } = entry;
     let found = || -> std::io::Result<Option<Assigned>> {
         let inventory = Inventory::read()?;
         let index = inventory.named(interface).map(|interface| interface.index);
@@ -117,6 +132,15 @@ fn release(entry: &Entry) -> Result<()> {
         tracing::warn!("the routes that prefer {addr} are left to the kernel: {error}");
     }
     remove(&assigned).map(|_| ()).with_context(failed)
+}
+
+/// The address that is set for a name of the configuration; `None`: it is no name, or nothing is set for it.
+pub fn set_for(run: &Path, module: &str, name: &str) -> Option<IpAddr> {
+    if name.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let entries = Record::of(run, module).entries().ok()?;
+    entries.into_iter().find(|entry| entry.written == name).map(|entry| entry.addr)
 }
 
 /// Takes away what an agent that used this run folder has left of one module.
@@ -169,6 +193,7 @@ mod tests {
         // An interface that does not exist: nothing is left there to take away.
         let entry = Entry {
             addr: "192.0.2.1".parse().unwrap(),
+            written: String::new(),
             interface: "no-such-if".to_owned(),
             source: true,
             tcpreset: true,

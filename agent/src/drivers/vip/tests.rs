@@ -1,5 +1,7 @@
 //! The driver against the kernel: machines made of network namespaces, joined by a bridge. Needs root.
 
+mod renew;
+
 use super::apply::set;
 use super::netlink::Inventory;
 use super::probe::{BURST, Holder};

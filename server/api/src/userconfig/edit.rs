@@ -104,6 +104,8 @@ impl<'a> Edit<'a> {
             vec![
                 ("name", Some(link.lan.clone())),
                 ("ident", Some(link.ident.clone()).filter(|ident| *ident != link.lan)),
+                ("pulse", link.pulse_ms.map(show_ms)),
+                ("timeout", link.timeout_ms.map(show_ms)),
             ]
         };
         let items = Items {

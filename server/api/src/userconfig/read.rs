@@ -10,6 +10,7 @@ mod rfs;
 mod service;
 mod syntax;
 mod user;
+mod vhost;
 mod vip;
 mod witness;
 

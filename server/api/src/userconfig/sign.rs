@@ -14,7 +14,12 @@ pub(super) fn signed_part(config: &UserConfig) -> String {
     let heart = &config.heart;
     let _ = writeln!(out, "mode {mode}\nheart {} {} {}", heart.port.unwrap_or(0), heart.pulse_ms, heart.timeout_ms);
     for link in &heart.links {
-        let _ = writeln!(out, "link {} {}", link.lan, link.ident);
+        let _ = write!(out, "link {} {}", link.lan, link.ident);
+        let (pulse_ms, timeout_ms) = heart.times_of(link);
+        if (pulse_ms, timeout_ms) != (heart.pulse_ms, heart.timeout_ms) {
+            let _ = write!(out, " {pulse_ms} {timeout_ms}");
+        }
+        out.push('\n');
     }
     if let Some(rfs) = &config.rfs {
         let acknowledge = match rfs.acknowledge {

@@ -2,6 +2,7 @@
 
 mod definitions;
 mod features;
+mod networks;
 mod table;
 
 use super::{Acknowledge, ProcAction, UserConfig, UserConfigError};
@@ -116,7 +117,7 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
     for (good, bad) in [
         (r#"mode="mirror""#, r#"mode="farm""#),
         (r#"<rfs"#, r#"<rfs scripts="on""#),
-        ("</service>", "<vhost/></service>"),
+        ("</service>", "<farm/></service>"),
     ] {
         let error = refused(&EXAMPLE.replacen(good, bad, 1));
         assert!(error.problem.contains("not available"), "{error}");

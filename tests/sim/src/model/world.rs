@@ -3,34 +3,23 @@
 mod effects;
 mod shown;
 
+pub(super) use shown::relative;
+
+use super::machine::{PULSE_MS, Plane, settings};
 use holdfast_api::ids::NodeId;
 use holdfast_api::register::{self, Arming, Ask, Record};
-use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
 use holdfast_core::automaton;
 use holdfast_core::durable::Durable;
-use holdfast_core::heartbeat::{Heartbeat, Incarnation};
+use holdfast_core::heartbeat::Heartbeat;
 use holdfast_core::input::{Command, Input, ModuleCommand, WitnessAnswer};
 use holdfast_core::node::Node;
 use holdfast_core::replica::ReplicaEvent;
-use holdfast_core::settings::{BrokenRules, Rules, Settings, Witness};
+use holdfast_core::settings::BrokenRules;
 use holdfast_core::time::{Instant, Moment};
 use std::collections::BTreeMap;
 
-/// Time passes in steps of a pulse; two make the timeout.
-const PULSE_MS: u64 = 4;
 /// Heartbeats kept on their way in each direction.
 const WIRE_MAX: usize = 2;
-
-/// What its data plane does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plane {
-    Idle,
-    Alone { accept: u64 },
-    Paired,
-    Following { session: u64 },
-    Fenced,
-    Refusing,
-}
 
 /// A node, its disk and its data plane.
 #[derive(Clone, Debug)]
@@ -107,36 +96,6 @@ pub enum Action {
     Register(bool),
     /// Fault: an operator swaps the roles.
     Swap(usize),
-}
-
-fn settings(host: usize, starts: u64, broken: BrokenRules) -> Settings {
-    Settings {
-        module: "m".to_owned(),
-        node: NodeId(host as u16 + 1),
-        node_name: format!("node{}", host + 1),
-        peer: NodeId(2 - host as u16),
-        peer_name: format!("node{}", 2 - host),
-        links: 1,
-        pulse_ms: PULSE_MS,
-        timeout_ms: PULSE_MS * 2,
-        maxloop: 3,
-        loop_interval_ms: 1_000_000,
-        failover: true,
-        mode: Mode::Mirror,
-        link_idents: Vec::new(),
-        defaultprim: DefaultPrim::Alone,
-        automatic_reboot: false,
-        boot: Boot::Ignore,
-        scripts: Vec::new(),
-        checkers: Vec::new(),
-        rules: Rules::default(),
-        signature: 7,
-        boot_id: starts,
-        incarnation: Incarnation { count: starts, id: starts },
-        witness: Witness::Register,
-        witness_timeout_ms: PULSE_MS * 2,
-        broken,
-    }
 }
 
 impl World {

@@ -1,6 +1,7 @@
 //! The applier alone, step by step.
 
 use super::*;
+use crate::frame::Entry;
 use holdfast_api::userconfig::{Excluded, Exclusion};
 use std::fs;
 use std::path::Path;

@@ -147,7 +147,7 @@ fn networks_addresses_checkers_and_witness_are_added_changed_and_removed() {
     };
     let vip = Vip { tcpreset: true, interfaces: vec![interface] };
     let all = edited(TEXT, |config| {
-        config.heart.links.push(HeartbeatLink { lan: "second".into(), ident: "second".into() });
+        config.heart.links.push(HeartbeatLink::new("second", "second"));
         config.set_checked(Some(vip.clone()), vec![tcp("web", 80), tcp("more", 81)]);
         config.witness = Witness::Ping { ident: "witness".into(), addresses: vec!["10.0.0.1".into()] };
     });

@@ -159,7 +159,13 @@ static MODULE_TO: Element = Element::new(
         Attribute::preset("port", PORT, "9010", "Port of the health page there."),
         INTERVAL,
         TIMEOUT,
-        Attribute::preset("secure", Kind::Only(&["off"]), "off", "Ask over HTTPS."),
+        Attribute::preset(
+            "secure",
+            Kind::Only(&["off"]),
+            "off",
+            "Ask over HTTPS. A node answers for the health of its modules over HTTP alone, on port 9010: there is nothing \
+             secret in it, and a load balancer asks the same.",
+        ),
     ],
     &[],
 );

@@ -45,8 +45,22 @@ static HEARTBEAT: Element = Element::new(
              without one, the first does.",
         )
         .fixed(),
-        Attribute::unused("pulse", PULSE, "700ms", "that of <heart> holds for every network"),
-        Attribute::unused("timeout", TIMEOUT, "30s", "that of <heart> holds for every network"),
+        Attribute::optional(
+            "pulse",
+            PULSE,
+            ("700ms", "that of <heart>"),
+            "Time between two heartbeats on this network, such as a longer one for a line that is paid by volume.",
+        )
+        .fixed(),
+        Attribute::optional(
+            "timeout",
+            TIMEOUT,
+            ("30s", "that of <heart>"),
+            "Silence after which this network counts as lost, at least three of its pulses. The peer counts as lost when \
+             the last network is: where all are cut at once, the longest timeout decides, and the application may be held \
+             for so long.",
+        )
+        .fixed(),
     ],
     &[Child::many(&SERVER, 8)],
 );
@@ -68,7 +82,7 @@ impl<'d> Reader<'d> {
         };
         three_pulses(&fields, heart.pulse_ms, heart.timeout_ms)?;
         for (child, _) in self.children(node, &HEART)? {
-            let link = self.heartbeat(child)?;
+            let link = self.heartbeat(child, &heart)?;
             if heart.links.iter().any(|other| other.lan == link.lan || other.ident == link.ident) {
                 return Err(self.error(child, "two heartbeats have the same name or ident", "give each its own"));
             }
@@ -77,11 +91,19 @@ impl<'d> Reader<'d> {
         Ok(heart)
     }
 
-    fn heartbeat(&mut self, node: Node<'d, 'd>) -> Parsed<HeartbeatLink> {
+    fn heartbeat(&mut self, node: Node<'d, 'd>, heart: &Heart) -> Parsed<HeartbeatLink> {
         let fields = self.fields(node, &HEARTBEAT)?;
         self.children(node, &HEARTBEAT)?;
         let lan = fields.text("name")?;
-        Ok(HeartbeatLink { ident: fields.text_if("ident").unwrap_or_else(|| lan.clone()), lan })
+        let link = HeartbeatLink {
+            ident: fields.text_if("ident").unwrap_or_else(|| lan.clone()),
+            lan,
+            pulse_ms: fields.time_if("pulse")?,
+            timeout_ms: fields.time_if("timeout")?,
+        };
+        let (pulse_ms, timeout_ms) = heart.times_of(&link);
+        three_pulses(&fields, pulse_ms, timeout_ms)?;
+        Ok(link)
     }
 }
 

@@ -201,6 +201,10 @@ impl Fields {
         self.value(name)?.time_ms()
     }
 
+    pub(super) fn time_if(&self, name: &str) -> Parsed<Option<u64>> {
+        self.get(name).map(Value::time_ms).transpose()
+    }
+
     pub(super) fn number(&self, name: &str) -> Parsed<u64> {
         self.value(name)?.number()
     }

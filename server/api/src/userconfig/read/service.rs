@@ -11,6 +11,7 @@ use super::macros::MACRO;
 use super::reader::{Fields, Reader};
 use super::rfs::RFS;
 use super::user::USER;
+use super::vhost::VHOST;
 use super::vip::{VIP, add_checkers};
 use roxmltree::Node;
 
@@ -94,8 +95,6 @@ static SERVICE: Element = Element::new(
 );
 
 static FARM: Element = Element::refused("farm", "remove it, and write mode=\"mirror\" or mode=\"light\"");
-static VHOST: Element =
-    Element::refused("vhost", "remove it, and let the application take its host name from its own settings or a <var>");
 
 impl<'d> Reader<'d> {
     /// Reads the document.
@@ -165,6 +164,7 @@ impl<'d> Reader<'d> {
         let rfs = child(RFS.name).map(|rfs| self.rfs(rfs, &heart)).transpose()?;
         let vip = child(VIP.name).map(|vip| self.vip(vip)).transpose()?;
         let user = child(USER.name).map(|user| self.user(user)).transpose()?;
+        let vhosts = child(VHOST.name).map(|vhost| self.vhost(vhost)).transpose()?;
         let errd = child(ERRD.name).map(|errd| self.errd(errd)).transpose()?;
         let check = child(CHECK.name).map(|check| self.check(check, mode)).transpose()?;
         let failover = child(FAILOVER.name).map(|failover| self.failover(failover, mode)).transpose()?;
@@ -179,6 +179,7 @@ impl<'d> Reader<'d> {
             errd: errd.unwrap_or_default(),
             rfs,
             user,
+            vhosts: vhosts.unwrap_or_default(),
             check,
             witness,
             failover: failover.unwrap_or_default(),

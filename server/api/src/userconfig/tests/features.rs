@@ -37,7 +37,10 @@ fn service_and_heart_say_all_they_can() {
     assert_eq!((service.maxloop, service.loop_interval_ms, service.automatic_reboot), (0, 5_400_000, true));
     assert_eq!((config.heart.port, config.flow_lan()), (Some(9000), "private"));
     assert_eq!(config.heart.links[0].ident, "default");
-    assert_eq!(config.notes.len(), 2, "a network has no pulse and timeout of its own: {:?}", config.notes);
+    assert_eq!(
+        config.heart.links.iter().map(|link| config.heart.times_of(link)).collect::<Vec<_>>(),
+        [(100, 1000), (500, 3000)]
+    );
     let error = UserConfig::parse(&text.replace("timeout=\"3s\"", "timeout=\"1200\"")).unwrap_err();
     assert_eq!(error.line, 2, "{error}");
 }

@@ -55,7 +55,7 @@ const TABLE: Rows = &[
     ),
     (
         "service/heart/heartbeat",
-        &[("name", "default", Does), ("ident", "flow", Does), ("pulse", "700ms", Told), ("timeout", "30s", Told)],
+        &[("name", "default", Does), ("ident", "flow", Does), ("pulse", "900ms", Does), ("timeout", "9s", Does)],
     ),
     ("service/heart/heartbeat/server", &[("", "", Told)]),
     ("service/farm", &[("", "", Refused)]),
@@ -156,7 +156,16 @@ const TABLE: Rows = &[
         ],
     ),
     ("service/user/var", &[("name", "PORT", Does), ("value", "80", Does)]),
-    ("service/vhost", &[("", "", Refused)]),
+    (
+        "service/vhost/virtualhostname",
+        &[
+            ("name", "accounts", Does),
+            ("envfile", "vhostenv", Does),
+            ("when", "prim", Preset),
+            ("when", "second", Does),
+            ("when", "both", Does),
+        ],
+    ),
     ("service/errd", &[("polltimer", "30s", Preset)]),
     (
         "service/errd/proc",

@@ -1,12 +1,13 @@
 //! How one machine of the model works: an input goes in, and everything it brings about there happens at once.
 
-use super::{Message, Plane, WIRE_MAX, World};
+use super::{Message, WIRE_MAX, World};
+use crate::model::machine::obey;
 use holdfast_api::ids::{Generation, NodeId};
 use holdfast_api::register::Ask;
 use holdfast_core::durable::Durable;
 use holdfast_core::input::Input;
 use holdfast_core::output::{Act, Output};
-use holdfast_core::replica::{Inventory, ReplicaCommand, ReplicaEvent};
+use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use holdfast_core::time::{Instant, Moment};
 use std::collections::VecDeque;
 
@@ -68,41 +69,27 @@ impl World {
     }
 
     fn order(&mut self, host: usize, command: ReplicaCommand) -> Option<ReplicaEvent> {
-        let (plane, event) = match command {
-            ReplicaCommand::Inspect => {
-                return Some(ReplicaEvent::Inspected { inventory: Inventory::default() });
-            }
-            ReplicaCommand::CompareAll => return None,
-            ReplicaCommand::SetAside { run, .. } => {
-                return Some(ReplicaEvent::SetAside { run, entries: 0, bytes: 0, folder: String::new() });
-            }
-            ReplicaCommand::Serve { generation } => {
+        match command {
+            ReplicaCommand::Serve { generation } | ReplicaCommand::ContinueAlone { generation } => {
                 self.note_served(host, generation);
-                (Plane::Alone { accept: 0 }, Some(ReplicaEvent::Serving))
             }
-            ReplicaCommand::ContinueAlone { generation } => {
-                self.note_served(host, generation);
-                (Plane::Alone { accept: 0 }, None)
-            }
-            ReplicaCommand::AcceptPeer { session } => (Plane::Alone { accept: session }, None),
-            ReplicaCommand::Follow { session, .. } => (Plane::Following { session }, None),
-            ReplicaCommand::Fence => (Plane::Fenced, Some(ReplicaEvent::Fenced)),
-            ReplicaCommand::Refuse => (Plane::Refusing, Some(ReplicaEvent::Refusing)),
-            ReplicaCommand::Release { .. } => (Plane::Idle, Some(ReplicaEvent::Released)),
-            ReplicaCommand::CompleteResync | ReplicaCommand::ConfirmUpToDate => {
-                let message =
-                    if command == ReplicaCommand::CompleteResync { Message::Complete } else { Message::Confirm };
-                if let Some(stream) = self.stream.as_mut().filter(|stream| stream.open[host]) {
-                    stream.message = Some(message);
-                }
-                return None;
-            }
-        };
+            ReplicaCommand::CompleteResync => self.say(host, Message::Complete),
+            ReplicaCommand::ConfirmUpToDate => self.say(host, Message::Confirm),
+            _ => {}
+        }
+        let (plane, event) = obey(command);
+        let Some(plane) = plane else { return event };
         self.machines[host].plane = plane;
         if let Some(stream) = &mut self.stream {
             stream.open[host] = false;
         }
         event
+    }
+
+    fn say(&mut self, host: usize, message: Message) {
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.open[host]) {
+            stream.message = Some(message);
+        }
     }
 
     fn note_served(&mut self, host: usize, generation: Generation) {

@@ -7,10 +7,10 @@ impl World {
     /// What it shows of itself, with times relative to the machine's own and without sequence numbers.
     fn shown(&self) -> String {
         let rest = (&self.wires, &self.stream, &self.record, &self.past, &self.arming, &self.asks, &self.answers);
-        let mut shown = relative(&format!("{rest:?} {} {}", self.faults_left, self.served_twice), 0);
+        let mut shown = relative(&format!("{rest:?} {} {}", self.faults_left, self.served_twice), 0, FAR_MS);
         for machine in &self.machines {
             let own = format!("{:?} {:?} {:?}", machine.node, machine.ledger, machine.plane);
-            shown.push_str(&relative(&own, machine.now));
+            shown.push_str(&relative(&own, machine.now, FAR_MS));
         }
         shown
     }
@@ -28,8 +28,11 @@ impl Hash for World {
     }
 }
 
-/// Replaces what only counts: instants by how long ago they are, sequence numbers by nothing.
-fn relative(shown: &str, now: u64) -> String {
+/// Longer ago than three timeouts is long ago; so is what lies further ahead.
+const FAR_MS: i64 = 24;
+
+/// Replaces what only counts: instants by how long ago they are (`far_ms` at most), sequence numbers by nothing.
+pub(in crate::model) fn relative(shown: &str, now: u64, far_ms: i64) -> String {
     let mut out = String::with_capacity(shown.len());
     let mut rest = shown;
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
@@ -38,9 +41,8 @@ fn relative(shown: &str, now: u64) -> String {
         let (digits, after) = from.split_at(end);
         out.push_str(before);
         if before.ends_with("Instant(") {
-            // Longer ago than three timeouts is long ago; so is what lies further ahead.
             let ago = now as i64 - digits.parse::<i64>().unwrap_or(i64::MAX);
-            out.push_str(&ago.clamp(-24, 24).to_string());
+            out.push_str(&ago.clamp(-far_ms, far_ms).to_string());
         } else if !["sequence: ", "newest: ", "on_link: ["].iter().any(|name| before.ends_with(name)) {
             out.push_str(digits);
         }
