@@ -243,8 +243,7 @@ impl Node {
             unsaved_promise: 0,
             sequence: 0,
             sent: None,
-            // Without a link it only keeps time.
-            pulses: Pulses::new((0..settings.links.max(1)).map(|link| settings.times_of(link).pulse_ms), moment.now),
+            pulses: Pulses::new(settings.pulses_ms(), moment.now),
             rollback: None,
             out: Output::default(),
             settings: Arc::new(settings),

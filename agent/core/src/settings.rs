@@ -88,6 +88,11 @@ impl Settings {
         (0..self.links).map(|link| self.times_of(link)).collect()
     }
 
+    /// Milliseconds between two heartbeats on each link; without a link there is one, which only keeps time.
+    pub fn pulses_ms(&self) -> impl Iterator<Item = u64> {
+        (0..self.links.max(1)).map(|link| self.times_of(link).pulse_ms)
+    }
+
     /// Milliseconds after which a peer that is alive has been heard, whichever link still passes; what waits for its
     /// word, or for certainty of its silence, waits so long.
     pub fn patience_ms(&self) -> u64 {

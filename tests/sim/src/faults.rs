@@ -66,13 +66,7 @@ impl Cluster {
                 self.hosts[host].application = action == CheckAction::Stop;
                 self.to_agent(host, process_missing("app", action));
             }
-            Fault::ResourceDown => {
-                let checker = (self.rng.draw() % self.options.checkers.len().max(1) as u64) as usize;
-                if let Some((name, _)) = self.options.checkers.get(checker).cloned() {
-                    self.hosts[host].bad.insert(name.clone());
-                    self.schedule.after(time, Step::ResourceHeals { host, name });
-                }
-            }
+            Fault::ResourceDown => self.take_resource_down(host, time),
             Fault::WitnessCut => {
                 self.register.cut_until[host] = self.register.cut_until[host].max(now + time);
             }
@@ -90,6 +84,15 @@ impl Cluster {
             Fault::ClockStep => self.hosts[host].wall_off = draw % 100_000,
             _ if runs => self.commit_order(fault, host, time),
             _ => {}
+        }
+    }
+
+    /// Some checker finds its resource down for so long.
+    fn take_resource_down(&mut self, host: usize, time: u64) {
+        let checker = (self.rng.draw() % self.options.checkers.len().max(1) as u64) as usize;
+        if let Some((name, _)) = self.options.checkers.get(checker).cloned() {
+            self.hosts[host].bad.insert(name.clone());
+            self.schedule.after(time, Step::ResourceHeals { host, name });
         }
     }
 

@@ -105,13 +105,7 @@ impl Options {
         let timeout_ms = pulse_ms * rng.within((5, 10));
         let lossy = rng.chance(500);
         let slow_disk = rng.chance(300);
-        let mut faults = Vec::new();
-        for fault in ALL {
-            if rng.chance(fault.often()) {
-                let weight = if fault == Fault::ResourceDown { 4 } else { 1 };
-                faults.push((fault, rng.within((1, 4)) * weight));
-            }
-        }
+        let faults = draw_faults(&mut rng);
         let often = rng.chance(500);
         let witness = match rng.draw() % 8 {
             0 | 1 => Kind::None,
@@ -282,6 +276,18 @@ fn draw_link_times(seed: u64, links: usize, module: LinkTimes) -> Vec<LinkTimes>
 /// Checkers of every simulated module.
 const CHECKERS: [(&str, When); 4] =
     [("ping.gw", When::Pre), ("tcp.web", When::Prim), ("custom.both", When::Both), ("custom.second", When::Second)];
+
+/// Some faults, each with its weight.
+fn draw_faults(rng: &mut Rng) -> Vec<(Fault, u64)> {
+    let mut faults = Vec::new();
+    for fault in ALL {
+        if rng.chance(fault.often()) {
+            let weight = if fault == Fault::ResourceDown { 4 } else { 1 };
+            faults.push((fault, rng.within((1, 4)) * weight));
+        }
+    }
+    faults
+}
 
 /// Scripts that start and stop an application, and any others.
 fn draw_scripts(rng: &mut Rng) -> Vec<Script> {
