@@ -72,6 +72,7 @@ use utoipa::{Modify, OpenApi};
         logs::log,
         logs::log_text,
         aside::list,
+        aside::tell,
         aside::remove,
         aside::download,
         register::view,
