@@ -16,7 +16,7 @@ use holdfast_tests::lab::wait::wait_until;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Makes this program one that shuts a file system down, as when its disk is pulled out.
 pub const SHUT_DOWN: &str = "--shut-down";
@@ -129,7 +129,14 @@ fn frozen_server(bench: &mut Bench) -> Result<()> {
 
 /// Node 2 takes over; node 1 finds that out when it goes on.
 fn frozen_agent_of_the_primary(bench: &mut Bench) -> Result<()> {
-    let watch = bench.pair()?.watch_health(MODULE);
+    let lab = bench.pair()?;
+    // A node that was frozen itself, as in the story before, trusts what it hears a whole timeout later, and says nothing
+    // of that.
+    let began = Instant::now();
+    wait_until("a timeout to pass on node2", PATIENCE, || {
+        Ok(began.elapsed() > Duration::from_millis(u64::from(2 * TIMEOUT_MS)))
+    })?;
+    let watch = lab.watch_health(MODULE);
     let load = bench.load()?;
     let caller = Caller::start_to_the_first_error(bench.lab()?, 1, CALLS)?;
     progress(&load, 50)?;
