@@ -67,7 +67,7 @@ pub struct Node {
     slept_until: Option<Instant>,
 
     links: Liveness,
-    /// (Adopted) When the peer would have been silent for the timeout if nobody had ended; see `apart`.
+    /// (Adopted) When the peer would have been silent for the timeout if no agent had ended; see `Node::apart_from`.
     apart_from: Option<Instant>,
     replay: Replay,
     peer: Option<Heartbeat>,
@@ -451,8 +451,8 @@ impl Node {
         due.into_iter().for_each(|link| self.pulses.beat(link, self.now));
         let out = std::mem::take(&mut self.out);
         // Without anything to save, the driver may still fail to take back what it left for the next agent.
-        let begins_nothing = out.acts.is_empty() && out.replies.is_empty();
-        if out.persist.is_some() || !(begins_nothing || self.settings.broken.dropped_counts_as_done) {
+        let begins_something = !out.acts.is_empty() || !out.replies.is_empty();
+        if out.persist.is_some() || (begins_something && !self.settings.broken.dropped_counts_as_done) {
             self.rollback = Some((Box::new(before), out.replies.iter().map(|reply| reply.id).collect()));
         }
         out

@@ -165,8 +165,6 @@ pub struct BrokenRules {
     pub adopt_as_if_never_away: bool,
     /// A restarted agent believes what its predecessor wrote down long before it ended.
     pub adopt_what_was_left: bool,
-    /// A primary with a restarted agent counts the peer's silence from then, although the peer counts on.
-    pub adopt_counting_silence_anew: bool,
     /// What could not be begun counts as done, unless something was to be saved with it.
     pub dropped_counts_as_done: bool,
     /// A register grants in a new life before anybody has reported (obeyed by the simulator's register).

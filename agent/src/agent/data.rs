@@ -100,9 +100,7 @@ impl Agent {
         self.count_set_aside(module).await;
         Ok(format!("{id} is deleted"))
     }
-}
 
-impl Agent {
     /// Has the module's report say how many copies are set aside.
     async fn count_set_aside(&self, module: &str) {
         let state = self.layout.replica(module);

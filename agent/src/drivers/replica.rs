@@ -142,11 +142,7 @@ impl Replica {
     pub fn take_over(&mut self, found: Found) {
         let Some(setting) = self.setting.clone() else { return };
         let (commands, queue) = mpsc::channel(QUEUE);
-        let (reader, writer) = found.socket.into_split();
-        let serves = matches!(found.plane, Plane::Serving { .. });
-        let running =
-            Running { process: found.process, reader, decoder: found.decoder, writer, first: Vec::new(), serves };
-        tokio::spawn(again::attend(running, setting, Orders::new(queue), self.told()));
+        tokio::spawn(again::attend(found.into(), setting, Orders::new(queue), self.told()));
         self.commands = Some(commands);
     }
 
@@ -291,6 +287,16 @@ struct Running {
     first: Vec<u8>,
     /// It serves already.
     serves: bool,
+}
+
+impl From<Found> for Running {
+    /// It was told all it needs before any command.
+    fn from(found: Found) -> Self {
+        let Found { plane, socket, decoder, process } = found;
+        let (reader, writer) = socket.into_split();
+        let serves = matches!(plane, Plane::Serving { .. });
+        Self { process, reader, decoder, writer, first: Vec::new(), serves }
+    }
 }
 
 fn start(program: &Path, configure: &Configure, first: ToReplica) -> Result<Running> {

@@ -57,12 +57,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let plan = ModulePlan::bank(2000);
     lab.make_directory(&plan)?;
-    let mut nodes = Vec::new();
-    for number in lab.numbers() {
-        lab.start_agent(number)?;
-        nodes.push((server.enrol(&lab, number)?, number));
-    }
-    server.save_cluster(&lab, &nodes)?;
+    server.form_cluster(&lab)?;
     server.configure(&plan)?;
     let made = server.send("POST", "/tokens", &json!({ "name": "tried", "role": "admin" }))?;
     let secret = made["secret"].as_str().context("no secret")?;

@@ -165,6 +165,19 @@ impl Server {
         node["id"].as_u64().with_context(|| format!("no number in {node}"))
     }
 
+    /// Starts the agents of the lab, enrols them and saves the cluster they are.
+    ///
+    /// # Errors
+    /// An agent does not start, or the server refuses.
+    pub fn form_cluster(&self, lab: &Lab) -> Result<()> {
+        let mut nodes = Vec::new();
+        for number in lab.numbers() {
+            lab.start_agent(number)?;
+            nodes.push((self.enrol(lab, number)?, number));
+        }
+        self.save_cluster(lab, &nodes)
+    }
+
     /// Saves the cluster of these enrolled nodes: (number given by the server, number in the lab).
     ///
     /// # Errors

@@ -72,12 +72,7 @@ fn alone(lab: &Lab, plan: &ModulePlan, password: &str) -> Result<()> {
     let outside = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let authority = lab.backing(1, DATA).join("pki/ca.pem");
     let server = Server::attach(lab, outside, lab.network().address(1), &authority, password)?;
-    let mut nodes = Vec::new();
-    for number in lab.numbers() {
-        lab.start_agent(number)?;
-        nodes.push((server.enrol(lab, number)?, number));
-    }
-    server.save_cluster(lab, &nodes)?;
+    server.form_cluster(lab)?;
     server.send("POST", "/users", &json!({ "name": "night", "password": password, "role": "control" }))?;
     server.configure_from("console.safe", plan)?;
     Ok(())

@@ -40,24 +40,32 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "read_only_disk_of_the_primary_is_seen_as_a_local_one_would_be", run: read_only_primary },
 ];
 
-/// Node 1 serves on alone through a fault of node 2, which is mended then.
-fn serves_on(bench: &mut Bench, fault: fn(&mut Lab) -> Result<()>, mend: fn(&mut Lab) -> Result<()>) -> Result<Told> {
+/// A story through all of which node 1 serves, and its application feels little.
+fn unfelt(bench: &mut Bench, story: impl FnOnce(&mut Bench, &Load, &Caller) -> Result<()>) -> Result<Told> {
     let watch = bench.lab()?.watch_health(MODULE);
     let load = bench.load()?;
     let caller = Caller::start(bench.lab()?, 1, CALLS)?;
-    let data_planes = |lab: &Lab| -> Vec<i32> { lab.host(1).named(REPLICA).iter().map(|found| found.pid).collect() };
-    let before = data_planes(bench.lab()?);
     progress(&load, 50)?;
-    fault(bench.lab()?)?;
-    bench.lab()?.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
-    goes_on(&load, &caller)?;
-    mend(bench.lab()?)?;
+    story(bench, &load, &caller)?;
     bench.lab()?.wait_pair(MODULE, 1)?;
     goes_on(&load, &caller)?;
     let told = caller.finish()?;
     bench.finish(load)?;
     demand_turns(&watch.finish(), &[1])?;
     told.demand_smooth(LIMIT)?;
+    Ok(told)
+}
+
+/// Node 1 serves on alone through a fault of node 2, which is mended then.
+fn serves_on(bench: &mut Bench, fault: fn(&mut Lab) -> Result<()>, mend: fn(&mut Lab) -> Result<()>) -> Result<Told> {
+    let data_planes = |lab: &Lab| -> Vec<i32> { lab.host(1).named(REPLICA).iter().map(|found| found.pid).collect() };
+    let before = data_planes(bench.lab()?);
+    let told = unfelt(bench, |bench, load, caller| {
+        fault(bench.lab()?)?;
+        bench.lab()?.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
+        goes_on(load, caller)?;
+        mend(bench.lab()?)
+    })?;
     ensure!(data_planes(bench.lab()?) == before, "the data plane of node1 was ended: a peer at fault is no reason");
     Ok(told)
 }
@@ -82,22 +90,16 @@ fn frozen_follower(bench: &mut Bench) -> Result<()> {
 
 /// Its data plane goes on: it does not need its agent for every change.
 fn frozen_agent(bench: &mut Bench) -> Result<()> {
-    let watch = bench.pair()?.watch_health(MODULE);
-    let load = bench.load()?;
-    let caller = Caller::start(bench.lab()?, 1, CALLS)?;
-    let lab = bench.lab()?;
-    lab.host(2).stop_process(AGENT)?;
-    wait_until("node1 to miss node2", PATIENCE, || {
-        Ok(lab.module_log(1, MODULE, 20).contains("node2 is not heard any more"))
+    bench.pair()?;
+    let told = unfelt(bench, |bench, load, caller| {
+        let lab = bench.lab()?;
+        lab.host(2).stop_process(AGENT)?;
+        wait_until("node1 to miss node2", PATIENCE, || {
+            Ok(lab.module_log(1, MODULE, 20).contains("node2 is not heard any more"))
+        })?;
+        goes_on(load, caller)?;
+        bench.lab()?.host(2).cont(AGENT)
     })?;
-    goes_on(&load, &caller)?;
-    bench.lab()?.host(2).cont(AGENT)?;
-    bench.lab()?.wait_pair(MODULE, 1)?;
-    goes_on(&load, &caller)?;
-    let told = caller.finish()?;
-    bench.finish(load)?;
-    demand_turns(&watch.finish(), &[1])?;
-    told.demand_smooth(LIMIT)?;
     demand_copies(bench, 1, &told)
 }
 
@@ -112,18 +114,11 @@ fn half_open(bench: &mut Bench) -> Result<()> {
 
 /// The agent ends a data plane that serves and says nothing; another one takes its mount over.
 fn frozen_server(bench: &mut Bench) -> Result<()> {
-    let watch = bench.pair()?.watch_health(MODULE);
-    let load = bench.load()?;
-    let caller = Caller::start(bench.lab()?, 1, CALLS)?;
-    progress(&load, 50)?;
-    bench.lab()?.host(1).stop_process(REPLICA)?;
-    goes_on(&load, &caller)?;
-    bench.lab()?.wait_pair(MODULE, 1)?;
-    goes_on(&load, &caller)?;
-    let told = caller.finish()?;
-    bench.finish(load)?;
-    demand_turns(&watch.finish(), &[1])?;
-    told.demand_smooth(LIMIT)?;
+    bench.pair()?;
+    let told = unfelt(bench, |bench, load, caller| {
+        bench.lab()?.host(1).stop_process(REPLICA)?;
+        goes_on(load, caller)
+    })?;
     demand_copies(bench, 1, &told)
 }
 
@@ -160,23 +155,14 @@ fn frozen_agent_of_the_primary(bench: &mut Bench) -> Result<()> {
 const SLOW: &str = "tc qdisc replace dev eth0 root tbf rate 3mbit burst 16kb latency 200ms";
 
 fn slow_link(bench: &mut Bench) -> Result<()> {
-    let watch = bench.pair()?.watch_health(MODULE);
-    let load = bench.load()?;
-    let caller = Caller::start(bench.lab()?, 1, CALLS)?;
-    progress(&load, 50)?;
+    let generation = bench.pair()?.state(1, MODULE)?.generation;
+    let shell_on_both = |lab: &Lab, line| [1, 2].into_iter().try_for_each(|node| lab.host(node).shell(line).map(drop));
+    let told = unfelt(bench, |bench, load, caller| {
+        shell_on_both(bench.lab()?, SLOW)?;
+        goes_on(load, caller)?;
+        shell_on_both(bench.lab()?, "tc qdisc delete dev eth0 root")
+    })?;
     let lab = bench.lab()?;
-    let generation = lab.state(1, MODULE)?.generation;
-    [1, 2].into_iter().try_for_each(|number| lab.host(number).shell(SLOW).map(drop))?;
-    goes_on(&load, &caller)?;
-    let lab = bench.lab()?;
-    [1, 2].into_iter().try_for_each(|number| lab.host(number).shell("tc qdisc delete dev eth0 root").map(drop))?;
-    goes_on(&load, &caller)?;
-    let told = caller.finish()?;
-    bench.finish(load)?;
-    demand_turns(&watch.finish(), &[1])?;
-    told.demand_smooth(LIMIT)?;
-    let lab = bench.lab()?;
-    lab.wait_pair(MODULE, 1)?;
     ensure!(lab.state(1, MODULE)?.generation == generation, "the pair broke over a slow link");
     demand_copies(bench, 1, &told)
 }

@@ -130,12 +130,7 @@ fn with_server() -> Result<(Lab, Server, u64)> {
     let server = Server::start(&lab, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let plan = bank(r#"exec="register""#);
     lab.make_directory(&plan)?;
-    let mut nodes = Vec::new();
-    for number in lab.numbers() {
-        lab.start_agent(number)?;
-        nodes.push((server.enrol(&lab, number)?, number));
-    }
-    server.save_cluster(&lab, &nodes)?;
+    server.form_cluster(&lab)?;
     let module = server.configure(&plan)?;
     wait_armed(&server, module)?;
     lab.start_pair(MODULE)?;

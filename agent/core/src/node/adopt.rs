@@ -4,7 +4,8 @@
 //! Nothing is granted here. A node comes back with the right it has on disk, or as one whose writes are held back; and
 //! what it missed meanwhile it takes as a node does that was suspended: silence counts from now, and after a whole
 //! timeout it is not known to be in sync, and gives its addresses up until it is. But the peer counts on: where a witness
-//! decides, a primary holds its writes back, and asks, once nobody has heard the peer for the timeout (`apart`).
+//! decides, a primary holds its writes back, and asks, once nobody has heard the peer for the timeout
+//! (`Node::apart_with_witness`).
 
 use super::serving::{Follower, Serving};
 use super::{After, Following, Node};
@@ -117,8 +118,7 @@ impl Node {
             node.live = false;
             node.slept_until = Some(node.now);
         }
-        let heard = settled.heard.filter(|_| !broken.adopt_counting_silence_anew);
-        node.apart_from = heard.map(|at| at.after(node.settings.timeout_ms));
+        node.apart_from = settled.heard.map(|at| at.after(node.settings.timeout_ms));
         node.take_role_over(&settled.role, plane)?;
         node.take_effects_over(settled, away_ms);
         Ok(node)

@@ -171,10 +171,7 @@ async fn follow(setting: &Setting, taken_over: &mut VecDeque<Instant>) -> Result
         match begin(&setting.program, &configure, end.saturating_duration_since(now)).await {
             Ok(found) => {
                 crash::point("replica-taken-over");
-                let (reader, writer) = found.socket.into_split();
-                let (process, decoder) = (found.process, found.decoder);
-                let serves = matches!(found.plane, Plane::Serving { .. });
-                return Ok(Running { process, reader, decoder, writer, first: Vec::new(), serves });
+                return Ok(found.into());
             }
             // It was killed itself, and left them as they were.
             Err(error) if Instant::now() < end && is_held(orphan).await => {

@@ -28,7 +28,7 @@ type Group = (Arc<Neighbours>, Vec<IpAddr>);
 /// # Errors
 /// The first address that cannot be set, why, and what to do; those that were set are released again.
 pub fn set(setting: &Setting, holder: Holder) -> Result<Vec<Announced>, String> {
-    let record = Record::of(&setting.run_dir, &setting.module);
+    let record = setting.record();
     let planned = plan_all(setting)?;
     if planned.is_empty() {
         return Ok(Vec::new());
@@ -54,7 +54,7 @@ pub struct Renewed {
 /// # Errors
 /// Why something new cannot be set: then everything is as it was. Or what could not be taken away.
 pub fn renew(setting: &Setting) -> Result<Renewed, String> {
-    let record = Record::of(&setting.run_dir, &setting.module);
+    let record = setting.record();
     let before = record.entries().map_err(|error| format!("what is set is not known: {error:#}"))?;
     let before: Vec<IpAddr> = before.into_iter().map(|entry| entry.addr).collect();
     let planned = plan_all(setting)?;
