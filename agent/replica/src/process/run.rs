@@ -1,14 +1,15 @@
 //! Carries out the agent's commands: one thread executes them in order, others read, write and measure.
 
+mod compare;
+mod inspect;
+
 use super::agents::{Agents, Next, Order, Outbox};
 use super::{Role, Step, plan};
-use crate::control::{self, Configure, FromReplica, PROTOCOL, Stats, ToReplica, VerifyReport};
+use crate::control::{self, Configure, FromReplica, PROTOCOL, Stats, ToReplica};
 use crate::filter::Filter;
 use crate::front::{Alone, Front, Inodes, Mode, MountError};
-use crate::inspect::Count;
 use crate::keep::{self, Keep};
 use crate::replicate::Replicate;
-use crate::setaside::{self, Aside};
 use crate::stream::applier::Applier;
 use crate::stream::follower::{Follow, Follower};
 use crate::stream::sender::Sender;
@@ -18,10 +19,9 @@ use crate::tls::{Protection, take_traffic};
 use crate::track::{Moment, Tracker, Watch, keeper::Keeper};
 use holdfast_api::ids::Generation;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
-use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
@@ -29,9 +29,6 @@ use std::time::Duration;
 
 /// How long an orderly release waits for the peer's last acknowledgements.
 const DRAIN: Duration = Duration::from_secs(1);
-
-/// Time between two looks for a path that must be there.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Time between two reports of figures.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
@@ -251,97 +248,6 @@ impl Replica {
         if same { Ok(()) } else { Err("it was started with another configuration".into()) }
     }
 
-    /// Compares both copies on a thread of its own.
-    fn verify(&self, outbox: Outbox) {
-        // Nobody listens any more after the socket's end.
-        let report = move |report| outbox.send(FromReplica::Verify(report));
-        let Some((sender, inodes)) = self.sender.clone().zip(self.served.clone()) else {
-            let failed = Some("this node does not serve: order it on the primary".to_owned());
-            return report(VerifyReport { failed, ..VerifyReport::default() });
-        };
-        let running = self.verifying.clone();
-        // The steps of two comparisons would mix on the secondary.
-        if running.swap(true, Ordering::AcqRel) {
-            let failed = Some("a comparison is running already: wait for its end".to_owned());
-            return report(VerifyReport { failed, ..VerifyReport::default() });
-        }
-        std::thread::spawn(move || {
-            crate::survey::verify(&sender, &inodes, &|told: VerifyReport| {
-                if !told.running {
-                    running.store(false, Ordering::Release);
-                }
-                report(told);
-            });
-        });
-    }
-
-    /// Compares the copy here with the serving peer's, on a thread of its own.
-    fn diff(&self, outbox: Outbox) {
-        let report = move |report| outbox.send(FromReplica::Verify(report));
-        let failed = |reason: String| VerifyReport { failed: Some(reason), ..VerifyReport::default() };
-        let running = self.verifying.clone();
-        if running.swap(true, Ordering::AcqRel) {
-            return report(failed("a comparison is running already: wait for its end".to_owned()));
-        }
-        // Taken for this alone: while nothing is mounted the paths may come to lead elsewhere.
-        let (directories, filter) = (self.configure.directories.clone(), self.filter.clone());
-        let mode = self.configure.async_mode;
-        let handles = Inodes::open_filtered(&directories, filter.clone()).map_err(|error| error.to_string());
-        let applier = handles.and_then(|handles| {
-            let roots = directories.iter().enumerate();
-            let roots = roots.filter_map(|(index, path)| Some((path.clone(), handles.directory_fd(index)?))).collect();
-            Applier::new(roots, mode).map_err(|error| error.to_string())
-        });
-        let applier = match applier {
-            Ok(applier) => applier.with_filter(filter),
-            Err(reason) => {
-                running.store(false, Ordering::Release);
-                return report(failed(reason));
-            }
-        };
-        let (local, peer, protection) = (self.local.clone(), self.configure.peer, self.protection.clone());
-        let stopped = self.diffing.clone();
-        std::thread::spawn(move || {
-            let goes_on = || !stopped.load(Ordering::Acquire);
-            crate::survey::diff((&local, peer, &protection), applier, &goes_on, &|told: VerifyReport| {
-                if !told.running {
-                    running.store(false, Ordering::Release);
-                }
-                report(told);
-            });
-        });
-    }
-
-    /// What is compared here is about to change: a comparison under way ends.
-    fn end_diff(&mut self) {
-        self.diffing.store(true, Ordering::Release);
-        self.diffing = Arc::default();
-    }
-
-    fn set_aside(&mut self, run: u64, generation: Generation) -> Result<(), String> {
-        let (roots, applier) = self.applier()?;
-        self.aside.store(true, Ordering::Release);
-        self.aside = Arc::default();
-        let job = setaside::Job {
-            module: self.configure.module.clone(),
-            local: self.local.clone(),
-            peer: self.configure.peer,
-            protection: self.protection.clone(),
-            roots,
-            state_dir: self.configure.state_dir.clone(),
-            generation,
-            stop: self.aside.clone(),
-        };
-        let events = self.events.clone();
-        std::thread::spawn(move || {
-            events(match setaside::run(&job, applier) {
-                Ok(Aside { entries, bytes, folder }) => ReplicaEvent::SetAside { run, entries, bytes, folder },
-                Err(reason) => ReplicaEvent::NotSetAside { run, reason },
-            });
-        });
-        Ok(())
-    }
-
     fn command(&mut self, command: &ReplicaCommand) {
         let (role, steps) = match plan(self.role, command) {
             Ok(planned) => planned,
@@ -413,7 +319,7 @@ impl Replica {
         if let Some(handles) = &self.handles {
             return Ok(handles.clone());
         }
-        if let Some(path) = missing(&self.configure.required) {
+        if let Some(path) = inspect::missing(&self.configure.required) {
             return Err(format!("{} is not there, and must be (<tocheck>): mount the disk it is on", path.display()));
         }
         // Before the look at the mounts: what is done once a dead one is taken away comes after this moment.
@@ -447,49 +353,11 @@ impl Replica {
         Ok(())
     }
 
-    /// Forgets what is known of what may differ, durably.
-    fn compare_all(&mut self) -> Result<(), String> {
-        if let Some(served) = &self.served {
-            served.forget_known();
-            return Ok(());
-        }
-        self.handles()?;
-        let forgotten = self.tracker.as_ref().map_or(Ok(()), |tracker| tracker.nothing_known());
-        let folder = self.configure.state_dir.display();
-        forgotten.map_err(|error| format!("cannot note in {folder} that everything is compared: {error}"))
-    }
-
     /// A table for one mount.
     pub(super) fn table(&mut self) -> Result<Arc<Inodes>, String> {
         let table = self.handles()?.renew().map_err(|error| error.to_string())?;
         table.set_tracker(self.tracker.clone());
         Ok(table)
-    }
-
-    /// Counts what is there, once every path that must be there is. While nothing is mounted the paths may come to lead
-    /// elsewhere (another disk, a new directory): the handles are taken when the directories are first used.
-    fn inspect(&mut self) -> Result<(), String> {
-        let handles = if self.role == Role::Idle { None } else { Some(self.handles()?) };
-        self.handles.clone_from(&handles);
-        self.looking.store(false, Ordering::Release);
-        self.looking = Arc::new(AtomicBool::new(true));
-        let (looking, events, filter) = (self.looking.clone(), self.events.clone(), self.filter.clone());
-        let (directories, required) = (self.configure.directories.clone(), self.configure.required.clone());
-        std::thread::spawn(move || {
-            let handles = match handles {
-                Some(handles) => Ok(handles),
-                None if !await_paths(&required, &looking, &events) => return,
-                None => Inodes::open_filtered(&directories, filter),
-            };
-            match handles {
-                Ok(handles) => {
-                    let roots: Vec<_> = (0..).map_while(|index| handles.directory_fd(index)).collect();
-                    events(ReplicaEvent::Inspected { inventory: Count::default().run(&roots, handles.filter()) });
-                }
-                Err(error) => events(ReplicaEvent::Failed { reason: error.to_string() }),
-            }
-        });
-        Ok(())
     }
 
     fn start_serving(&mut self, generation: Generation) -> Result<(), String> {
@@ -618,29 +486,4 @@ impl Replica {
         self.served = None;
         Ok(())
     }
-}
-
-/// The first of these paths that is not there. One that cannot be looked at (a dead mount covers it) is not missing.
-fn missing(required: &[PathBuf]) -> Option<&Path> {
-    let gone = |path: &&PathBuf| {
-        let found = std::fs::symlink_metadata(path);
-        found.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
-    };
-    required.iter().find(gone).map(PathBuf::as_path)
-}
-
-/// Waits until all are there, telling each that is missed; `false` when nobody waits for that any more.
-fn await_paths(required: &[PathBuf], looking: &AtomicBool, events: &Events) -> bool {
-    let mut told = None;
-    while let Some(path) = missing(required) {
-        if told.as_deref() != Some(path) {
-            told = Some(path.to_owned());
-            events(ReplicaEvent::Missing { path: path.display().to_string() });
-        }
-        std::thread::sleep(LOOK);
-        if !looking.load(Ordering::Acquire) {
-            return false;
-        }
-    }
-    true
 }
