@@ -1,10 +1,10 @@
 //! The REST interface, typed: one function per route the console uses.
 
+mod aside;
 mod logs;
 
-pub use logs::{
-    LogPlace, command_log, log, log_text_href, remove_set_aside, set_aside, set_aside_href, set_aside_page,
-};
+pub use aside::{remove_set_aside, set_aside, set_aside_href, set_aside_page};
+pub use logs::{LogPlace, command_log, log, log_text_href};
 
 use crate::language::tf;
 use gloo_net::http::{Method, RequestBuilder, Response};
