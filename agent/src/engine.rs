@@ -366,6 +366,7 @@ impl Running {
     /// The virtual addresses are these from now on.
     fn renew_addresses(&mut self, setting: Option<vip::Setting>) {
         let (log, state) = (self.engine.log.clone(), self.engine.node.status().to_string());
+        let module = self.engine.module.clone();
         let drivers = &mut self.engine.drivers;
         drivers.connections = Connections::start(setting.as_ref().map(|setting| &setting.vip), &self.engine.inbox);
         drivers.addresses.renew(setting, move |renewed| {
@@ -378,7 +379,8 @@ impl Running {
                     (EventLevel::Event, format!("virtual addresses changed: set {}; gone {}", list(new), list(gone)))
                 }
                 Err(reason) => {
-                    (EventLevel::Warning, format!("the virtual addresses stay as they were set before: {reason}"))
+                    let next = format!("mend that, then order `holdfast update -m {module}`");
+                    (EventLevel::Warning, format!("the virtual addresses are not as configured: {reason}; {next}"))
                 }
             };
             log.write(level, &state, &text);

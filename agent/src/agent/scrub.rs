@@ -121,8 +121,13 @@ async fn look(agent: &Agent, name: &str, plan: &mut Plan) {
     } else if due && state == ModuleState::Prim {
         begin(agent, name, plan).await;
     } else if due && state == ModuleState::Alone {
-        tell(agent, name, EventLevel::Event, "the scheduled comparison is left out: there is no secondary".into())
-            .await;
+        tell(
+            agent,
+            name,
+            EventLevel::Event,
+            "the scheduled comparison is left out: there is no secondary; the next one tries again".into(),
+        )
+        .await;
     }
     if plan.said && !matches!(state, ModuleState::Prim | ModuleState::Alone) {
         // What was found of a copy that this node then followed or lost says nothing of the present one.

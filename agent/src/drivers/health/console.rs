@@ -82,14 +82,19 @@ impl Console {
         mut request: Request<Incoming>,
         client: SocketAddr,
     ) -> Result<Response<Incoming>, (StatusCode, String)> {
-        let target = self.lock().clone();
-        let target = target.ok_or_else(|| (StatusCode::NOT_FOUND, "the console is not carried".to_owned()))?;
+        let no = |status, why: &str| (status, why.to_owned());
+        let elsewhere = "the console is not served here: open it with https on the management server, port 9453";
+        let target = self.lock().clone().ok_or_else(|| no(StatusCode::NOT_FOUND, elsewhere))?;
         let slot = Arc::clone(&self.slots).try_acquire_owned();
-        let slot = slot.map_err(|_| (StatusCode::SERVICE_UNAVAILABLE, "too many requests at once".to_owned()))?;
+        let busy = "too many requests at once: try again in a moment";
+        let slot = slot.map_err(|_| no(StatusCode::SERVICE_UNAVAILABLE, busy))?;
         let browser = hyper::upgrade::on(&mut request);
         adapt(request.headers_mut(), client);
         let answered = tokio::time::timeout(ANSWER_TIMEOUT, ask(&target, request, slot)).await;
-        let failed = |why: String| (StatusCode::BAD_GATEWAY, format!("the management server does not answer: {why}"));
+        let failed = |why: String| {
+            let why = format!("the management server does not answer ({why}): does it run, and is its port open?");
+            no(StatusCode::BAD_GATEWAY, &why)
+        };
         let answered = answered.map_err(|_| failed(format!("nothing within {} s", ANSWER_TIMEOUT.as_secs())))?;
         let (mut response, slot) = answered.map_err(|error| failed(format!("{error:#}")))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
