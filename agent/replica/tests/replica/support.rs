@@ -105,6 +105,15 @@ impl Nodes {
     }
 }
 
+impl Drop for Nodes {
+    /// What a killed process left mounted would keep the folder from being removed.
+    fn drop(&mut self) {
+        for node in [1, 2] {
+            let _ = rustix::mount::unmount(self.data(node), rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
 /// Where a node listens: an address that no other process of this machine takes for a connection of its own.
 pub fn address(node: u8) -> SocketAddr {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
