@@ -184,9 +184,11 @@ fn stress(lab: &Lab) -> Result<()> {
     let (time, folder) = (format!("{}s", seconds()), format!("{MOUNT}/stress"));
     lab.host(1).shell(&format!("mkdir {folder}"))?;
     let ones: Vec<String> = STRESSORS.iter().flat_map(|name| [format!("--{name}"), "1".into()]).collect();
-    let sizes = "--hdd-bytes 8m --fallocate-bytes 8m --chdir-dirs 256 --dentries 512 --dirdeep-inodes 1000";
+    // Small files: the machine's disk holds two copies of them, and may be nearly full.
+    let sizes = "--hdd-bytes 8m --fallocate-bytes 8m --sync-file-bytes 8m --seek-size 8m \
+                 --chdir-dirs 256 --dentries 512 --dirdeep-inodes 1000";
     let how = ["-t", &time, "--verify", "--temp-path", &folder];
-    let arguments: Vec<&str> = ones.iter().map(String::as_str).chain(sizes.split(' ')).chain(how).collect();
+    let arguments: Vec<&str> = ones.iter().map(String::as_str).chain(sizes.split_whitespace()).chain(how).collect();
     let (said, fine) = ran(lab, seconds() + 120, Path::new("stress-ng"), &arguments)?;
     ensure!(fine && !said.contains("fail:") && !said.contains("skipping"), "stress-ng: {said}");
     println!("  stress-ng: {} stressors", STRESSORS.len());

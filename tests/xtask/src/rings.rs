@@ -69,6 +69,8 @@ struct Outcome {
     ring: Ring,
     took: Duration,
     counts: Counts,
+    /// GiB free on the disk that is built on, when it ended.
+    free: f64,
     /// Why it failed.
     failure: Option<String>,
 }
@@ -80,6 +82,7 @@ struct Outcome {
 pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
     let wanted = wanted(arguments);
     let began = Instant::now();
+    println!("{:.1} GiB free on the disk of {}", free(root), root.display());
     let prepared = prepare(root, &wanted).map_err(|error| format!("{error:#}"));
     let mut outcomes = Vec::new();
     for ring in wanted {
@@ -93,7 +96,7 @@ pub fn run(root: &Path, arguments: &TestArguments) -> Result<ExitCode> {
         if let Some(reason) = &failure {
             println!("ring {} FAILED: {reason}", name(ring));
         }
-        outcomes.push(Outcome { ring, took: ring_began.elapsed(), counts, failure });
+        outcomes.push(Outcome { ring, took: ring_began.elapsed(), counts, free: free(root), failure });
     }
     Ok(report(&outcomes, began.elapsed()))
 }
@@ -262,12 +265,13 @@ fn counted(command: &mut Command, counts: &mut Counts) -> Result<()> {
 
 /// A line per ring, the reasons of the failed ones, and the one line of counts.
 fn report(outcomes: &[Outcome], took: Duration) -> ExitCode {
-    println!("\n{:<12} {:>8}  {:>7}  result", "ring", "minutes", "tests");
+    println!("\n{:<12} {:>8}  {:>7}  {:>8}  result", "ring", "minutes", "tests", "GiB free");
     let mut total = Counts::default();
     for outcome in outcomes {
         let result = outcome.failure.as_deref().map_or_else(|| "ok".to_owned(), |reason| format!("FAILED: {reason}"));
         let tests = outcome.counts.passed + outcome.counts.failed;
-        println!("{:<12} {:>8.1}  {:>7}  {result}", name(outcome.ring), minutes(outcome.took), tests);
+        let (ring, took, free) = (name(outcome.ring), minutes(outcome.took), outcome.free);
+        println!("{ring:<12} {took:>8.1}  {tests:>7}  {free:>8.1}  {result}");
         total.add(outcome.counts);
     }
     let passed = outcomes.iter().filter(|outcome| outcome.failure.is_none()).count();
@@ -279,6 +283,12 @@ fn report(outcomes: &[Outcome], took: Duration) -> ExitCode {
         minutes(took)
     );
     if failed == 0 && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// GiB free on the disk of `root`, where builds and labs put what they make; a full one explains most odd failures.
+fn free(root: &Path) -> f64 {
+    let stat = rustix::fs::statvfs(root);
+    stat.map_or(f64::NAN, |stat| stat.f_bavail.saturating_mul(stat.f_frsize) as f64 / f64::from(1 << 30))
 }
 
 fn minutes(duration: Duration) -> f64 {

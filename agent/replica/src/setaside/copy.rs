@@ -12,17 +12,24 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Kept free beside what is set aside: this part of the file system, within [`MARGIN`].
-const MARGIN_PART: u64 = 20;
-/// Bytes kept free, least and most, beside what differs: the node cannot follow before that is kept.
-const MARGIN: RangeInclusive<u64> = 64 << 20..=1 << 30;
-/// The same beside the whole copy, which is kept only where there is room in plenty.
-const MARGIN_WHOLE: RangeInclusive<u64> = 64 << 20..=4 << 30;
+/// What a copy may take of the room that is free: a small one always fits, a large one only where much is left.
+struct Limits {
+    /// One part of so many of the free room may be taken whatever is left ...
+    part: u64,
+    /// ... and more while so many bytes stay free.
+    left: u64,
+}
+
+/// For what differs: the node cannot follow before that is kept.
+const DIFFERING: Limits = Limits { part: 2, left: 1 << 30 };
+/// For the whole copy, which is kept only where there is room in plenty.
+const WHOLE: Limits = Limits { part: 4, left: 4 << 30 };
+/// Bytes that stay free in any case, for the system beside it (a quarter of a file system that is smaller).
+const LEAST: u64 = 64 << 20;
 /// Bytes of a hole.
 const PAGE: usize = 4096;
 /// Room counted for each entry beside its bytes.
@@ -49,7 +56,7 @@ pub(super) fn set_aside(job: &Job, differences: &BTreeMap<Place, Different>) -> 
         return Ok(Aside::default());
     }
     fs::create_dir_all(&all).map_err(at(&all))?;
-    fits(&all, &measure, &MARGIN)?;
+    fits(&all, &measure, &DIFFERING)?;
     let whole = fits_whole(job, &all);
     let id = format!("{}-{}", now_ms(), job.generation.number);
     let partial = all.join(&id).with_extension("partial");
@@ -109,25 +116,26 @@ impl Measure {
     }
 }
 
-fn fits(all: &Path, measure: &Measure, limits: &RangeInclusive<u64>) -> Result<(), String> {
+fn fits(all: &Path, measure: &Measure, limits: &Limits) -> Result<(), String> {
     let stat = rustix::fs::statvfs(all).map_err(|errno| at(all)(errno.into()))?;
     let (free, total) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
-    let margin = margin(total, limits);
-    let needed = measure.bytes + measure.entries * ENTRY_BYTES + margin;
-    if needed <= free {
+    let needed = measure.bytes + measure.entries * ENTRY_BYTES;
+    let room = room(free, total, limits);
+    if needed <= room {
         return Ok(());
     }
     Err(format!(
-        "{} files with {} bytes differ, and {} has {free} bytes free of {needed} needed (with a margin of {margin})",
+        "{} files with {} bytes differ, and of the {free} bytes that are free in {} they may take {room}",
         measure.entries,
         measure.bytes,
         all.display()
     ))
 }
 
-/// Bytes to be kept free of a file system with `total`.
-fn margin(total: u64, limits: &RangeInclusive<u64>) -> u64 {
-    (total / MARGIN_PART).clamp(*limits.start(), *limits.end()).min(total / 4)
+/// Bytes that may be taken of `free` ones on a file system with `total`.
+fn room(free: u64, total: u64, limits: &Limits) -> u64 {
+    let least = free.saturating_sub(LEAST.min(total / 4));
+    least.min((free / limits.part).max(free.saturating_sub(limits.left)))
 }
 
 /// Whether the whole copy can be kept: what does not differ now will, once the survivor goes on, and a database's log is
@@ -136,7 +144,7 @@ fn fits_whole(job: &Job, all: &Path) -> bool {
     let mut measure = Measure::default();
     // What cannot be walked (another file system mounted below) is no reason to keep nothing.
     let measured = everything(job, &mut |wanted| measure.add(&wanted.status));
-    measured.and_then(|()| fits(all, &measure, &MARGIN_WHOLE)).is_ok()
+    measured.and_then(|()| fits(all, &measure, &WHOLE)).is_ok()
 }
 
 /// Calls `visit` for everything here.
@@ -312,12 +320,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_that_is_kept_free_grows_with_the_disk_but_not_beyond_reason() {
-        let at = |total| (margin(total, &MARGIN), margin(total, &MARGIN_WHOLE));
-        assert_eq!(at(64 << 20), (16 << 20, 16 << 20));
-        assert_eq!(at(1 << 30), (64 << 20, 64 << 20));
-        assert_eq!(at(20 << 30), (1 << 30, 1 << 30));
-        assert_eq!(at(4 << 40), (1 << 30, 4 << 30));
+    fn a_small_copy_fits_on_a_nearly_full_disk_and_a_large_one_where_much_is_left() {
+        let disk = 250 << 30;
+        let at = |free, total| (room(free, total, &DIFFERING), room(free, total, &WHOLE));
+        assert_eq!(at(100 << 30, disk), (99 << 30, 96 << 30));
+        assert_eq!(at(3 << 30, disk), (2 << 30, 768 << 20));
+        assert_eq!(at(512 << 20, disk), (256 << 20, 128 << 20));
+        assert_eq!(at(80 << 20, disk), (16 << 20, 16 << 20));
+        assert_eq!(at(60 << 20, disk), (0, 0));
+        assert_eq!(at(60 << 20, 64 << 20), (30 << 20, 15 << 20));
     }
 
     #[test]

@@ -42,9 +42,11 @@ async fn the_story_from_set_up_to_a_failover_with_its_logs_saved() -> Result<()>
     let browser = Browser::start(&downloads, &pictures_folder()).await?;
     let result = story(&mut stage, &browser, &plan).await;
     let complaints = browser.complaints().await.unwrap_or_default();
+    // A failed story leaves no browser behind either.
+    let ended = browser.end().await;
     result.with_context(|| stage.diagnosis())?;
     ensure!(complaints.is_empty(), "the browser complained: {complaints:#?}");
-    browser.end().await
+    ended
 }
 
 async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Result<()> {
