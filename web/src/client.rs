@@ -12,10 +12,10 @@ use holdfast_api::agent::{ChecksSwitch, ModuleCommand};
 use holdfast_api::console::{
     ApiTokenView, CatalogueEntry, CertificateForm, CertificateView, ChecksForm, ClusterChange, ClusterForm,
     ClusterVersionView, ClusterView, CommandForm, ConfigureForm, EnrolForm, FilesForm, FilesView, Login, MadeApiToken,
-    ModuleView, NewApiToken, NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView, ProbeForm, ProbeView,
-    ProcessesView, RegisterView, RestoreForm, Retention, ServerSettings, SessionInfo, SessionView, SettingsForm,
-    SettingsView, Setup, SnapshotForm, SnapshotView, TaskStarted, TokenForm, TokenView, UserChange, UserView,
-    ValidateForm, ValidateView, VersionView,
+    ModuleView, NewApiToken, NewModule, NewUser, NodeView, PasswordForm, PathsForm, PathsView, PlainHttp,
+    PlainHttpForm, ProbeForm, ProbeView, ProcessesView, RegisterView, RestoreForm, Retention, ServerSettings,
+    SessionInfo, SessionView, SettingsForm, SettingsView, Setup, SnapshotForm, SnapshotView, TaskStarted, TokenForm,
+    TokenView, UserChange, UserView, ValidateForm, ValidateView, VersionView,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::problem::{FieldProblem, Problem};
@@ -276,6 +276,11 @@ pub async fn remove_user(name: &str) -> Answer<()> {
 /// Gives the user who is logged in another password.
 pub async fn change_password(form: &PasswordForm) -> Answer<()> {
     fetch(Method::PUT, "/session/password", Some(written(form)?)).await.map(drop)
+}
+
+/// Has the nodes serve the console over plain http too, or not any more.
+pub async fn set_plain_http(form: &PlainHttpForm) -> Answer<PlainHttp> {
+    send(Method::PUT, "/settings/plain-http", form).await
 }
 
 /// The server's settings.

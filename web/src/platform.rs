@@ -88,9 +88,27 @@ pub fn reload() {
 
 /// Hands `text` to the clipboard.
 pub fn copy(text: &str) {
-    if let Some(window) = web_sys::window() {
+    let Some(window) = web_sys::window() else { return };
+    let clipboard = js_sys::Reflect::get(&window.navigator(), &"clipboard".into()).ok();
+    if clipboard.is_some_and(|clipboard| !clipboard.is_undefined()) {
         let _promise = window.navigator().clipboard().write_text(text);
+    } else if let Some(document) = window.document().and_then(|page| page.dyn_into::<web_sys::HtmlDocument>().ok()) {
+        copy_by_selection(&document, text);
     }
+}
+
+/// Browsers keep the clipboard from pages that came over plain http, but copy what is selected.
+fn copy_by_selection(document: &web_sys::HtmlDocument, text: &str) {
+    let field = document
+        .create_element("textarea")
+        .ok()
+        .and_then(|field| field.dyn_into::<web_sys::HtmlTextAreaElement>().ok());
+    let (Some(field), Some(body)) = (field, document.body()) else { return };
+    field.set_value(text);
+    body.append_child(&field).ok();
+    field.select();
+    document.exec_command("copy").ok();
+    field.remove();
 }
 
 /// Has the browser save what the server gives at `href`, under `name` unless the server names it.

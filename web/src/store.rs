@@ -96,6 +96,17 @@ impl Console {
         })
     }
 
+    /// True if this page came over plain http, where the server refuses what carries a lasting secret.
+    pub fn is_plain(self) -> bool {
+        self.session.with(|session| session.as_ref().is_some_and(|session| session.plain_http))
+    }
+
+    /// Where the console is reached by https, if this page was not.
+    pub fn safe_address(self) -> Option<String> {
+        let address = |session: &SessionView| Some(session.https_address.clone()).filter(|address| !address.is_empty());
+        self.session.with(|session| session.as_ref().and_then(address))
+    }
+
     /// Reads something from the latest snapshot; none before the first.
     pub fn read<T>(self, what: impl FnOnce(&LiveSnapshot) -> T) -> Option<T> {
         self.snapshot.with(|snapshot| snapshot.as_deref().map(what))

@@ -175,14 +175,26 @@ fn title(command: ModuleCommand, module: &str, nodes: &str) -> String {
 
 /// The node to which a swap of the whole module goes: the primary.
 fn primary(app: &App, id: ModuleId, members: &[NodeId]) -> Option<NodeId> {
-    members.iter().copied().find(|node| {
-        let report = app.hub.get(*node).report;
-        let of_module = report.iter().flat_map(|report| &report.modules).find(|module| module.id == id);
-        of_module.is_some_and(|module| module.state == ModuleState::Prim)
-    })
+    members.iter().copied().find(|node| state(app, id, *node) == Some(ModuleState::Prim))
 }
 
-/// Gives a command to a module on some nodes, or all.
+/// In which turns nodes get a command: a stop of several reaches the one that serves only once the others have stopped, so
+/// that none of them takes over from it meanwhile. `serves` says which node that is.
+fn turns(command: ModuleCommand, nodes: Vec<NodeId>, serves: impl Fn(NodeId) -> bool) -> Vec<Vec<NodeId>> {
+    if !matches!(command, ModuleCommand::Stop | ModuleCommand::ForceStop) {
+        return vec![nodes];
+    }
+    let (last, first): (Vec<NodeId>, Vec<NodeId>) = nodes.into_iter().partition(|node| serves(*node));
+    [first, last].into_iter().filter(|turn| !turn.is_empty()).collect()
+}
+
+/// The state of a module on a node, as last reported.
+fn state(app: &App, id: ModuleId, node: NodeId) -> Option<ModuleState> {
+    let report = app.hub.get(node).report?;
+    report.modules.iter().find(|module| module.id == id).map(|module| module.state)
+}
+
+/// Gives a command to a module on some nodes, or all. A stop of several nodes stops the secondary first.
 #[utoipa::path(post, path = "/api/v1/modules/{id}/commands", tag = "operate", params(("id" = u16, Path)),
     request_body = CommandForm, responses((status = 202, body = TaskStarted), (status = 404, body = Problem),
     (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -215,7 +227,9 @@ pub async fn command(
         text: format!("{} {}", form.command.as_str(), module.name),
         request: Box::new(move || Request::Command { module: id, kind: what, actor: actor.clone() }),
     };
-    let task = give(&app, &user.name, nodes, order, |names| title(what, &module.name, names)).await?;
+    let serves = |node| matches!(state(&app, id, node), Some(ModuleState::Prim | ModuleState::Alone));
+    let turns = turns(what, nodes, serves);
+    let task = give(&app, &user.name, turns, order, |names| title(what, &module.name, names)).await?;
     Ok(started(task))
 }
 
@@ -249,7 +263,7 @@ pub async fn checks(
         request: Box::new(move || Request::SwitchChecks { module: id, which, on, actor: actor.clone() }),
     };
     let title = |names: &str| format!("Switch the {what} of {} {word} on {names}", module.name);
-    Ok(started(give(&app, &user.name, nodes, order, title).await?))
+    Ok(started(give(&app, &user.name, vec![nodes], order, title).await?))
 }
 
 /// Who gives an order, as the nodes note it.
@@ -267,45 +281,61 @@ struct Order {
     request: Box<dyn Fn() -> Request + Send + Sync>,
 }
 
-/// Gives an order to nodes, as a task that ends with their answers; `title` gets their names.
+/// Gives an order to nodes, as a task that ends with their answers; `title` gets their names. Each turn begins when every
+/// node of the one before has answered, well or not.
 async fn give(
     app: &Arc<App>,
     user: &str,
-    nodes: Vec<NodeId>,
+    turns: Vec<Vec<NodeId>>,
     order: Order,
     title: impl FnOnce(&str) -> String,
 ) -> Outcome<u64> {
     let desired = app.desired();
-    let names: Vec<String> =
-        nodes.iter().map(|node| desired.node(*node).map_or_else(|| node.to_string(), |row| row.name.clone())).collect();
-    let (actor, audit) = (user.to_owned(), format!("{} on {}", order.text, names.join(", ")));
-    app.db.call(move |tx| db::records::audit(tx, &actor, &audit)).await?;
-    let node = |(node, name): (&NodeId, &String)| TaskNode {
+    let name = |node: &NodeId| desired.node(*node).map_or_else(|| node.to_string(), |row| row.name.clone());
+    let mut named: Vec<(NodeId, String)> = turns.iter().flatten().map(|node| (*node, name(node))).collect();
+    let first = turns.first().map_or(0, Vec::len);
+    let wait = named[..first].iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let entry = |(turn, (node, name)): (usize, &(NodeId, String))| TaskNode {
         node: *node,
         name: name.clone(),
         state: TaskState::Running,
-        message: "sent".into(),
+        message: if turn < first { "sent".to_owned() } else { format!("its turn comes after {wait}") },
     };
+    let mut nodes: Vec<TaskNode> = named.iter().enumerate().map(entry).collect();
+    // In the order of the cluster, whoever comes first.
+    nodes.sort_by_key(|entry| entry.node);
+    named.sort();
+    let names: Vec<String> = named.into_iter().map(|(_, name)| name).collect();
+    let (actor, audit) = (user.to_owned(), format!("{} on {}", order.text, names.join(", ")));
+    app.db.call(move |tx| db::records::audit(tx, &actor, &audit)).await?;
     let task = app.tasks.begin(NewTask {
         title: title(&names.join(", ")),
         kind: order.name,
         module: Some(order.module),
         author: user.to_owned(),
         thing: None,
-        nodes: nodes.iter().zip(&names).map(node).collect(),
+        nodes: nodes.clone(),
     });
-    for (node, name) in nodes.into_iter().zip(names) {
-        let (app, request) = (Arc::clone(app), (order.request)());
-        tokio::spawn(async move {
-            let (state, message) = match app.hub.ask(node, &name, request, COMMAND_TIMEOUT).await {
-                Ok(Answer::Done { text }) => (TaskState::Done, text),
-                Ok(_) => (TaskState::Failed, "the node answered something else than asked".to_owned()),
-                Err(failure) => (TaskState::Failed, failure.0.detail),
-            };
-            app.tasks.progress(task, node, state, &message);
-        });
-    }
+    let (app, request) = (Arc::clone(app), order.request);
+    tokio::spawn(async move {
+        for turn in turns {
+            let of_turn = nodes.iter().filter(|entry| turn.contains(&entry.node));
+            let asked = of_turn.map(|entry| ask(&app, task, entry, request()));
+            futures_util::future::join_all(asked).await;
+        }
+    });
     Ok(task)
+}
+
+/// Gives an order to one node of a task, and notes what it answers.
+async fn ask(app: &App, task: u64, entry: &TaskNode, request: Request) {
+    app.tasks.progress(task, entry.node, TaskState::Running, "sent");
+    let (state, message) = match app.hub.ask(entry.node, &entry.name, request, COMMAND_TIMEOUT).await {
+        Ok(Answer::Done { text }) => (TaskState::Done, text),
+        Ok(_) => (TaskState::Failed, "the node answered something else than asked".to_owned()),
+        Err(failure) => (TaskState::Failed, failure.0.detail),
+    };
+    app.tasks.progress(task, entry.node, state, &message);
 }
 
 /// Tasks that go on, and the latest ended ones, newest first.

@@ -22,7 +22,13 @@ async fn session_view(app: &App, user: Option<UserView>, plain: bool) -> Outcome
         console_build: app.console.build(),
         ca_fingerprint: app.tls.ca_fingerprint(),
         plain_http: plain,
+        https_address: if plain { https_address(app) } else { String::new() },
     })
+}
+
+/// Where browsers reach this server by https: the name that an administrator prefers, else this machine's.
+fn https_address(app: &App) -> String {
+    app.server_addresses(None).first().map_or_else(String::new, |address| format!("https://{address}/"))
 }
 
 /// Who is logged in, and what a login page needs.

@@ -208,6 +208,30 @@ async fn commands_go_to_their_nodes_and_report_progress() {
 }
 
 #[tokio::test]
+async fn a_stop_of_all_nodes_reaches_the_primary_when_the_secondary_has_stopped() {
+    let (_running, admin, mut one, mut two) = configured().await;
+    one.report(ModuleState::Prim).await;
+    two.report(ModuleState::Second).await;
+    seen(&admin, 0, "PRIM").await;
+    seen(&admin, 1, "SECOND").await;
+    let task = admin.done("/api/v1/modules/1/commands", json!({"command": "stop"})).await["task"].clone();
+    let (id, _) = two.request().await;
+    let early = tokio::time::timeout(Duration::from_millis(300), one.request()).await;
+    assert!(early.is_err(), "the primary is stopped while its secondary could take over: {early:?}");
+    let view = admin.get(&format!("/api/v1/tasks/{task}")).await;
+    assert_eq!(view["nodes"][0]["message"], "its turn comes after node2", "{view}");
+    two.answer(id, Answer::Done { text: "stopped".into() }).await;
+    one.do_next("stopped").await;
+    assert_eq!(admin.task(&task).await["state"], "done");
+    // One that does not answer well does not hold the other up.
+    drop(two.socket);
+    let task = admin.done("/api/v1/modules/1/commands", json!({"command": "forcestop"})).await["task"].clone();
+    one.do_next("stopped").await;
+    let view = admin.task(&task).await;
+    assert_eq!((&view["nodes"][0]["state"], &view["nodes"][1]["state"]), (&json!("done"), &json!("failed")), "{view}");
+}
+
+#[tokio::test]
 async fn what_must_stand_still_changes_only_when_stopped() {
     let (_running, admin, mut one, _two) = configured().await;
     one.report(ModuleState::Prim).await;

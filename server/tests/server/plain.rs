@@ -43,6 +43,8 @@ impl Carried<'_> {
         let form = json!({"user": "admin", "password": PASSWORD});
         let (status, headers, view) = self.ask(Method::POST, "/api/v1/session", &form).await;
         assert_eq!((status, &view["plain_http"]), (StatusCode::OK, &json!(true)), "{view}");
+        let safe = view["https_address"].as_str().unwrap();
+        assert!(safe.starts_with("https://") && safe.ends_with('/'), "{view}");
         self.cookie = headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
         headers
     }

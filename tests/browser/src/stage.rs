@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const PORT: u16 = 9453;
+const NODE_PORT: u16 = 9010;
 const START: Duration = Duration::from_secs(60);
 
 /// Two hosts with their agents running, a third with the server; nothing is enrolled.
@@ -17,6 +18,8 @@ pub struct Stage {
     /// The lab.
     pub lab: Lab,
     relay: Relay,
+    /// To port 9010 of node1.
+    plain: Relay,
 }
 
 impl Stage {
@@ -49,12 +52,19 @@ impl Stage {
         host.spawn("server", "/opt/holdfast/bin/holdfast-server", &arguments)?;
         let inside = SocketAddr::from((address, PORT));
         let relay = Relay::start(SocketAddr::from(([127, 0, 0, 1], 0)), inside, lab.network().connector())?;
-        Ok(Self { lab, relay })
+        let node = SocketAddr::from((lab.network().address(1), NODE_PORT));
+        let plain = Relay::start(SocketAddr::from(([127, 0, 0, 1], 0)), node, lab.network().connector())?;
+        Ok(Self { lab, relay, plain })
     }
 
     /// Address of the console, as the browser outside reaches it, with a slash at its end.
     pub fn url(&self) -> String {
         format!("https://{}/", self.relay.address())
+    }
+
+    /// Address of port 9010 of node1, as the browser outside reaches it.
+    pub fn plain_url(&self) -> String {
+        format!("http://{}/", self.plain.address())
     }
 
     /// The part after `#` of the set-up link that the server printed on its terminal.

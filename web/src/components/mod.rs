@@ -11,6 +11,7 @@ pub mod log;
 pub mod menu;
 pub mod modules;
 pub mod notice;
+pub mod plain;
 pub mod register;
 pub mod resources;
 pub mod shell;

@@ -5,6 +5,7 @@ use super::icon::{Icon, draw, mark};
 use super::language::LanguageMenu;
 use super::menu::{ActionMenu, MenuEntry};
 use super::notice::Toasts;
+use super::plain::PlainBanner;
 use super::state::Chip;
 use super::tray::TaskTray;
 use crate::client;
@@ -39,7 +40,7 @@ pub fn AppShell(
         <div class="shell">
             <Rail />
             <Header />
-            <div class="banners"><ConnectionBanner /></div>
+            <div class="banners"><PlainBanner /><ConnectionBanner /></div>
             <main class="main" id="main" tabindex="-1" node_ref=main>{children()}</main>
             <TaskTray />
         </div>

@@ -4,6 +4,7 @@ use crate::client;
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, Notice, Waiting};
+use crate::components::plain::OnlyByHttps;
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::text;
@@ -104,9 +105,10 @@ pub fn NewNode(
     let address_problem = Signal::derive(move || form.problem.get().filter(|_| form.found.with(Option::is_none)));
     view! {
         <div class="stack" data-testid="new-node">
+            <OnlyByHttps what=t!("Nodes are enrolled over https only: the pairing code would be read on the way.") />
             <form class="repeat-row" on:submit=submit>
                 <TextField id="node-address" label=label value=form.address problem=address_problem placeholder=t!("10.0.0.11 or node1.example.com") />
-                <button class="btn primary" data-testid="probe" disabled=move || form.probing.get()>{t!("Confirm")}</button>
+                <button class="btn primary" data-testid="probe" disabled=move || form.probing.get() || console.is_plain()>{t!("Confirm")}</button>
             </form>
             <Show when=move || form.probing.get()><Waiting text=t!("Looking who answers there…") /></Show>
             {move || form.found.get().map(|found| view! { <Found form found done /> })}
@@ -186,7 +188,7 @@ pub fn JoinToken() -> impl IntoView {
             <summary>{t!("Unattended installation: a token instead of a pairing code")}</summary>
             <div class="stack tight">
                 <p class="muted">{t!("A token enrols one node within an hour, without anybody at the console.")}</p>
-                <div><button type="button" class="btn" data-testid="make-token" on:click=make>{draw(Icon::Key)}{t!("Make a token")}</button></div>
+                <div><button type="button" class="btn" data-testid="make-token" disabled=move || console.is_plain() on:click=make>{draw(Icon::Key)}{t!("Make a token")}</button></div>
                 {move || token.get().map(|view| {
                     let command = view.command.clone();
                     view! {

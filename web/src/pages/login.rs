@@ -5,6 +5,7 @@ use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw, mark};
 use crate::components::language::LanguageMenu;
 use crate::components::notice::{Notice, prose};
+use crate::components::plain::{OnlyByHttps, PlainBanner};
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::text;
@@ -105,11 +106,12 @@ fn SetupForm(token: String) -> impl IntoView {
     };
     view! {
         <form class="stack" on:submit=submit data-testid="setup-form">
+            <OnlyByHttps what=t!("The first password would be read on the way.") />
             <TextField id="user" label=t!("Name of the administrator") value=user autocomplete="username" />
             <TextField id="password" label=t!("Password") hint=tf!("At least {PASSWORD_CHARS_MIN} characters", PASSWORD_CHARS_MIN) value=password kind="password" autocomplete="new-password" problem=short />
             <TextField id="password-again" label=t!("Password, once more") value=again kind="password" autocomplete="new-password" problem=differs />
             <Refusal problem />
-            <button class="btn primary" data-testid="setup" disabled=move || busy.get()>{move || if busy.get() { t!("Creating…") } else { t!("Create and log in") }}</button>
+            <button class="btn primary" data-testid="setup" disabled=move || busy.get() || console.is_plain()>{move || if busy.get() { t!("Creating…") } else { t!("Create and log in") }}</button>
         </form>
     }
 }
@@ -119,6 +121,7 @@ fn SetupForm(token: String) -> impl IntoView {
 fn Gate(title: &'static str, lead: &'static str, children: Children) -> impl IntoView {
     let console = Console::get();
     view! {
+        <div class="banners"><PlainBanner /></div>
         <main class="gate">
             <div class="card gate-card stack loose">
                 <div class="row between"><div class="gate-brand">{mark()}<span>"Holdfast"</span></div><LanguageMenu /></div>

@@ -7,6 +7,7 @@ pub mod control;
 pub mod enrol;
 pub mod login;
 pub mod monitoring;
+pub mod plain;
 pub mod settings;
 pub mod support;
 pub mod troubleshooting;

@@ -2,7 +2,7 @@
 
 use crate::components::flow::FlowMap;
 use crate::components::icon::{Icon, draw};
-use crate::components::notice::{EmptyState, Notice, Waiting, prose};
+use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
 use crate::components::register::ArmButton;
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, DataChip, ResyncProgress, StateBadge};
@@ -12,6 +12,7 @@ use crate::pages::control;
 use crate::platform;
 use crate::rules::history::moments;
 use crate::rules::issues::{Issue, issues};
+use crate::rules::scrub;
 use crate::rules::text;
 use crate::rules::tone::{Tone, resource_tone};
 use crate::rules::witness::choice;
@@ -182,6 +183,7 @@ fn body(console: Console, on: &ModuleOnNode) -> AnyView {
         <p class="row tight"><DataChip data=report.data fresh /><span class="small">{prose(&detail)}</span></p>
         {waiting.map(|text| view! { <Notice tone=Tone::Bad title=t!("It waits") text /> })}
         {resync.map(|resync| view! { <ResyncProgress resync /> })}
+        {compared(&report)}
         {watched(console, &report)}
     }
     .into_any()
@@ -194,6 +196,13 @@ fn since_line(console: Console, report: &NodeModuleReport) -> impl IntoView + us
         tf!("since {0}, for {1}", 0 = platform::date_time(since), 1 = text::duration_ms(now().saturating_sub(since)))
     };
     (since > 0).then(|| view! { <p class="muted small">{text}</p> })
+}
+
+/// Where the comparison of both copies by schedule stands; nothing without a schedule.
+fn compared(report: &NodeModuleReport) -> Option<impl IntoView + use<>> {
+    let said = report.scrub.as_ref().map(|scrub| scrub::said(scrub, report.state, &platform::date_time))?;
+    let lines = said.into_iter().map(|(tone, text)| view! { <CheckLine tone text /> }).collect_view();
+    Some(view! { <ul class="checks small" data-testid="scrub">{lines}</ul> })
 }
 
 /// What is watched there: networks and checkers, each with its value and since when.

@@ -5,16 +5,18 @@ use crate::components::dialog::Question;
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{EmptyState, Notice, Waiting};
+use crate::components::plain::OnlyByHttps;
 use crate::components::shell::PageHead;
 use crate::components::state::Chip;
 use crate::language::{t, tf};
+use crate::pages::plain::PlainHttpSwitch;
 use crate::platform;
 use crate::rules::settings::{self, Lasts};
 use crate::rules::text;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::message_for;
 use crate::store::Console;
-use holdfast_api::console::{CertificateForm, CertificateView, Retention, UserRole};
+use holdfast_api::console::{CertificateForm, CertificateView, PlainHttp, Retention, UserRole};
 use leptos::{ev, prelude::*};
 use std::sync::Arc;
 
@@ -40,12 +42,13 @@ pub fn SettingsPage() -> impl IntoView {
 #[component]
 fn Everything() -> impl IntoView {
     let console = Console::get();
-    let (certificate, retention, problem) =
-        (RwSignal::new(None::<CertificateView>), RwSignal::new(None::<Retention>), RwSignal::new(None::<String>));
+    let (certificate, retention) = (RwSignal::new(None::<CertificateView>), RwSignal::new(None::<Retention>));
+    let (plain, problem) = (RwSignal::new(PlainHttp::default()), RwSignal::new(None::<String>));
     let read = move || {
         problem.set(None);
         console.call(client::server_settings(), move |answer| match answer {
             Ok(found) => {
+                plain.try_set(found.plain_http);
                 certificate.try_set(Some(found.certificate));
                 retention.try_set(Some(found.retention));
             }
@@ -59,6 +62,7 @@ fn Everything() -> impl IntoView {
         })}
         <Show when=move || certificate.with(Option::is_some) && retention.with(Option::is_some) fallback=move || problem.with(Option::is_none).then(|| view! { <Waiting text=t!("Asking the server…") /> })>
             <Certificate certificate />
+            <PlainHttpSwitch plain />
             <Kept retention />
         </Show>
     }
@@ -141,12 +145,13 @@ fn GiveCertificate(certificate: RwSignal<Option<CertificateView>>) -> impl IntoV
         <form class="stack" node_ref=form on:submit=submit>
             <h3>{t!("Use a certificate of your own")}</h3>
             <p class="muted">{t!("PEM files of an authority that your browsers trust. The agents keep talking to the server by its own authority: nothing changes for the nodes.")}</p>
+            <OnlyByHttps what=t!("The key of the certificate would be read on the way.") />
             <div class="columns">
                 <PemField id="certificate-file" label=t!("Certificate, then those of its issuers") into=chain />
                 <PemField id="key-file" label=t!("Its key, without passphrase") into=key />
             </div>
             {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The certificate in use stays") text testid="certificate-refused" /> })}
-            <div><button class="btn primary" data-testid="set-certificate" disabled=move || chain.with(String::is_empty) || key.with(String::is_empty)>{draw(Icon::Key)}{t!("Use this certificate")}</button></div>
+            <div><button class="btn primary" data-testid="set-certificate" disabled=move || console.is_plain() || chain.with(String::is_empty) || key.with(String::is_empty)>{draw(Icon::Key)}{t!("Use this certificate")}</button></div>
         </form>
     }
 }

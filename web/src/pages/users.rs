@@ -6,6 +6,7 @@ use crate::components::form::{SelectField, TextField};
 use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{EmptyState, Notice};
+use crate::components::plain::OnlyByHttps;
 use crate::components::shell::PageHead;
 use crate::language::{t, tf};
 use crate::platform;
@@ -152,13 +153,14 @@ fn Users(read: Read) -> impl IntoView {
             {move || read.reset.get().map(|user| view! { <NewPassword read user /> })}
             <form class="card-body stack" on:submit=submit>
                 <h3>{t!("New user")}</h3>
+                <OnlyByHttps what=t!("Users and their passwords are changed over https only.") />
                 <div class="columns">
                     <TextField id="new-user" label=t!("Name") value=name autocomplete="off" />
                     <SelectField id="new-user-role" label=t!("Role") value=role choices=Signal::stored(roles()) />
                     <TextField id="new-user-password" label=t!("Password") hint=tf!("At least {PASSWORD_CHARS_MIN} characters", PASSWORD_CHARS_MIN) value=password kind="password" autocomplete="new-password" />
                 </div>
                 {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The user was not added") text /> })}
-                <div><button class="btn primary" data-testid="add-user" disabled=move || name.with(String::is_empty) || password.with(String::is_empty)>{draw(Icon::Add)}{t!("Add the user")}</button></div>
+                <div><button class="btn primary" data-testid="add-user" disabled=move || console.is_plain() || name.with(String::is_empty) || password.with(String::is_empty)>{draw(Icon::Add)}{t!("Add the user")}</button></div>
             </form>
         </section>
     }
@@ -170,26 +172,34 @@ fn UserRow(read: Read, user: UserView) -> impl IntoView {
     let own = console.session.with_untracked(|session| {
         session.as_ref().and_then(|session| session.user.as_ref()).is_some_and(|me| me.name == user.name)
     });
+    let plain = console.session.with_untracked(|session| session.as_ref().is_some_and(|session| session.plain_http));
     let entry = |id, label, icon, role: Option<UserRole>| MenuEntry {
         id,
         label,
         icon,
         danger: id == "remove",
         disabled: match role {
+            _ if plain && id != "remove" => {
+                Some(t!("Users and their passwords are changed over https only.").to_owned())
+            }
             Some(role) if role == user.role => Some(t!("It is this already.").to_owned()),
             None if own => Some(t!("That is you.").to_owned()),
             _ => None,
         },
         divided: id == "remove",
     };
+    let password = entry("password", t!("Give a new password"), Icon::Key, None);
     let entries = vec![
         entry("admin", t!("Make administrator"), Icon::User, Some(UserRole::Admin)),
         entry("control", t!("Give role Control"), Icon::User, Some(UserRole::Control)),
         entry("monitor", t!("Give role Monitor"), Icon::User, Some(UserRole::Monitor)),
         MenuEntry {
-            disabled: own.then(|| t!("Your own password is changed at the foot of this page.").to_owned()),
             divided: true,
-            ..entry("password", t!("Give a new password"), Icon::Key, None)
+            disabled: match own {
+                true => Some(t!("Your own password is changed at the foot of this page.").to_owned()),
+                false => password.disabled.clone(),
+            },
+            ..password
         },
         entry("remove", t!("Remove"), Icon::Remove, None),
     ];
@@ -339,6 +349,7 @@ fn Tokens(read: Read) -> impl IntoView {
                 </div>
             </Show>
             <form class="card-body stack" on:submit=submit>
+                <OnlyByHttps what=t!("A token would be read on the way.") />
                 <div class="columns">
                     <TextField id="new-token" label=t!("What the token is for") hint=t!("a-z, 0-9, _ and -; the audit names it") value=name />
                     <SelectField id="new-token-role" label=t!("Role") value=role choices=Signal::stored(roles()) />
@@ -357,7 +368,7 @@ fn Tokens(read: Read) -> impl IntoView {
                         </div>
                     }
                 })}
-                <div><button class="btn" data-testid="add-token" disabled=move || name.with(String::is_empty)>{draw(Icon::Key)}{t!("Make a token")}</button></div>
+                <div><button class="btn" data-testid="add-token" disabled=move || console.is_plain() || name.with(String::is_empty)>{draw(Icon::Key)}{t!("Make a token")}</button></div>
             </form>
         </section>
     }
@@ -385,12 +396,13 @@ fn OwnPassword() -> impl IntoView {
         <section class="card" aria-labelledby="own-password">
             <div class="card-head"><h2 id="own-password">{t!("Your password")}</h2></div>
             <form class="card-body stack" on:submit=submit>
+                <OnlyByHttps what=t!("Your password is changed over https only.") />
                 <div class="columns">
                     <TextField id="old-password" label=t!("Password now") value=old kind="password" autocomplete="current-password" />
                     <TextField id="new-password" label=t!("New password") hint=tf!("At least {PASSWORD_CHARS_MIN} characters", PASSWORD_CHARS_MIN) value=new kind="password" autocomplete="new-password" />
                 </div>
                 {move || refusal.get().map(|text| view! { <Notice tone=Tone::Bad title=t!("The password stays") text /> })}
-                <div><button class="btn" data-testid="change-password" disabled=move || old.with(String::is_empty) || new.with(String::is_empty)>{t!("Change the password")}</button></div>
+                <div><button class="btn" data-testid="change-password" disabled=move || console.is_plain() || old.with(String::is_empty) || new.with(String::is_empty)>{t!("Change the password")}</button></div>
             </form>
         </section>
     }

@@ -15,6 +15,7 @@ pub mod links;
 pub mod log;
 pub mod marks;
 pub mod merge;
+pub mod scrub;
 pub mod settings;
 pub mod text;
 pub mod tone;

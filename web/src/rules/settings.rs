@@ -28,6 +28,26 @@ pub fn lasts(end: u64, now: u64) -> Lasts {
     }
 }
 
+/// What follows from switching the console over plain http on or off; `plain`: this page came over it.
+pub fn plain_consequences(on: bool, plain: bool) -> Vec<String> {
+    let said = match (on, plain) {
+        (true, _) => vec![
+            t!("Each node in contact serves the console on port 9010 without encryption."),
+            t!(
+                "Everybody on the way can read the passwords and use the sessions of those who log in there, and so command the modules."
+            ),
+            t!(
+                "Users, passwords, tokens, pairing codes and certificates are refused there: for these the console is opened with https."
+            ),
+        ],
+        (false, false) => vec![t!(
+            "Sessions over plain http end at once. Health addresses and the page of each node stay on port 9010."
+        )],
+        (false, true) => vec![t!("Sessions over plain http end at once, this one too: log in again with https.")],
+    };
+    said.into_iter().map(str::to_owned).collect()
+}
+
 /// What was typed, or everything wrong with it.
 ///
 /// # Errors

@@ -40,6 +40,9 @@ pub struct SessionView {
     /// This request came over plain http, where everybody on the way reads along: say so on every page.
     #[serde(default)]
     pub plain_http: bool,
+    /// Where the console is reached by https instead, if this request came over plain http; else empty.
+    #[serde(default)]
+    pub https_address: String,
 }
 
 /// A user of the console.

@@ -5,6 +5,7 @@ mod aside;
 mod editing;
 mod keeping;
 mod logs;
+mod plain;
 
 use anyhow::{Context, Result, ensure};
 use holdfast_browser::accessibility;
@@ -71,6 +72,7 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     browser.use_keys(false);
     logs::a_log_of_a_million_lines(stage.lab.host(1).folder(), browser).await?;
     keeping::server_settings(stage.lab.folder(), browser).await?;
+    plain::console_over_plain_http(stage, browser).await?;
     editing::edit_files(browser).await?;
     appearance::by_keyboard(browser).await?;
     appearance::dark_and_narrow(browser).await?;
