@@ -5,6 +5,7 @@ use crate::bank::client::{Bank, Keeper, NodeDoor};
 use crate::lab::{Lab, package};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -127,11 +128,19 @@ impl Lab {
     /// # Errors
     /// An agent or a command failed.
     pub fn form_cluster(&self) -> Result<()> {
+        self.form_cluster_with(&[])
+    }
+
+    /// [`Lab::form_cluster`] with further networks: name, and address of a node.
+    ///
+    /// # Errors
+    /// An agent or a command failed.
+    pub fn form_cluster_with(&self, further: &[(&str, &dyn Fn(u8) -> String)]) -> Result<()> {
         for number in self.numbers() {
             self.start_agent(number)?;
         }
         let cluster = self.folder().join("cluster.json");
-        std::fs::write(&cluster, serde_json::to_vec_pretty(&self.cluster_config()?)?)?;
+        std::fs::write(&cluster, serde_json::to_vec_pretty(&self.cluster_config(further)?)?)?;
         for number in self.numbers() {
             self.cli(number, &["cluster", "config", &cluster.display().to_string()])?;
         }
@@ -199,18 +208,22 @@ impl Lab {
     }
 
     /// The cluster configuration made of the nodes' own keys.
-    fn cluster_config(&self) -> Result<serde_json::Value> {
+    fn cluster_config(&self, further: &[(&str, &dyn Fn(u8) -> String)]) -> Result<serde_json::Value> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
         let mut nodes = Vec::new();
         for number in self.numbers() {
             let key = self.cli(number, &["key"])?.trim().to_owned();
             ensure!(key.len() == 64, "`holdfast key` printed {key:?} on node{number}");
-            let address = self.network().address(number).to_string();
-            nodes.push(json!({ "id": number, "name": format!("node{number}"), "addresses": { "default": address }, "fingerprint": key }));
+            let mut addresses = BTreeMap::from([("default", self.network().address(number).to_string())]);
+            addresses.extend(further.iter().map(|(lan, address)| (*lan, address(number))));
+            nodes.push(
+                json!({ "id": number, "name": format!("node{number}"), "addresses": addresses, "fingerprint": key }),
+            );
         }
+        let lans: Vec<&str> = std::iter::once("default").chain(further.iter().map(|(lan, _)| *lan)).collect();
         let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(json!({ "version": 1, "name": "lab", "secret": secret, "lans": ["default"], "nodes": nodes }))
+        Ok(json!({ "version": 1, "name": "lab", "secret": secret, "lans": lans, "nodes": nodes }))
     }
 }
 

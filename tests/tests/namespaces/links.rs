@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use holdfast_tests::bank::client::Bank;
 use holdfast_tests::bank::ledger::Ledger;
 use holdfast_tests::lab::Lab;
-use holdfast_tests::lab::cluster::PATIENCE;
+use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::{HealthWatch, demand_single_but_between, demand_turns};
 use holdfast_tests::lab::wait::wait_until;
 use std::collections::BTreeSet;
@@ -17,6 +17,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "cut_link_and_reunion_set_aside_what_diverged", run: cut_and_reunion },
     Scenario { name: "frozen_writer_cannot_keep_a_losing_node_from_letting_go", run: frozen_writer },
     Scenario { name: "one_way_cut_never_lets_two_nodes_serve_at_once", run: one_way },
+    Scenario { name: "each_network_is_lost_after_its_own_time_and_only_the_last_of_them_fails_over", run: own_times },
 ];
 
 fn cut_stream(bench: &mut Bench) -> Result<()> {
@@ -146,4 +147,49 @@ fn one_way(bench: &mut Bench) -> Result<()> {
     // One of them always hears the other: never two.
     let now_ms = watch.now_ms();
     demand_single_but_between(&watch.finish(), now_ms, now_ms)
+}
+
+/// A pair that hears each other on a second, slow network too.
+fn pair_on_two_networks() -> Result<Lab> {
+    const FLOW: &str = r#"<heartbeat name="default" ident="flow"/>"#;
+    const FAR: &str = r#"<heartbeat name="far" pulse="1s" timeout="8s"/>"#;
+    let plan = ModulePlan::bank(TIMEOUT_MS).edited(FLOW, &format!("{FLOW}{FAR}"));
+    let far = |number: u8| format!("10.98.0.{number}");
+    let lab = Lab::new("networks")?;
+    for number in lab.numbers() {
+        let link = format!("ip link add eth1 link eth0 address 02:01:00:00:00:{number:02x} type macvlan mode bridge");
+        let address = format!("ip address add {}/24 dev eth1", far(number));
+        lab.host(number).shell(&format!("{link} && {address} && ip link set eth1 up"))?;
+    }
+    lab.make_directory(&plan)?;
+    lab.form_cluster_with(&[("far", &far)])?;
+    lab.install_package(&plan.name, &plan.package()?)?;
+    lab.start_pair(MODULE)?;
+    Ok(lab)
+}
+
+fn own_times(_: &mut Bench) -> Result<()> {
+    let mut lab = pair_on_two_networks()?;
+    let result = lost_one_by_one(&mut lab);
+    result.with_context(|| lab.diagnosis(MODULE))
+}
+
+fn lost_one_by_one(lab: &mut Lab) -> Result<()> {
+    let log = |lab: &Lab| lab.module_log(2, MODULE, 1000);
+    let at = |text: &str, what: &str| text.rfind(what).with_context(|| format!("the log does not say {what:?}"));
+    lab.cut_link(1, 2)?;
+    wait_until("the quick network to be lost", PATIENCE, || Ok(log(lab).contains("heartbeat.flow is down")))?;
+    // The other network is heard: node1 goes on alone because node2 has recorded that it is out of date.
+    lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
+    lab.heal()?;
+    lab.wait_pair(MODULE, 1)?;
+    let text = log(lab);
+    ensure!(!text.contains("take over") && !text.contains("heartbeat.far is down"), "{text}");
+
+    lab.kill_node(1)?;
+    lab.wait_state(2, MODULE, "ALONE Ready", PATIENCE)?;
+    let text = log(lab);
+    let lost = (at(&text, "heartbeat.flow is down")?, at(&text, "heartbeat.far is down")?, at(&text, "take over")?);
+    ensure!(lost.0 < lost.1 && lost.1 < lost.2, "lost and taken over in another order: {text}");
+    Ok(())
 }

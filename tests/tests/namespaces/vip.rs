@@ -19,14 +19,21 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "vip_is_reached_after_start_moves_with_a_swap_and_goes_with_a_stop", run: moves },
     Scenario { name: "vip_of_a_killed_agent_is_released_and_taken_over", run: killed_agent },
     Scenario { name: "vip_in_use_by_another_machine_keeps_the_module_from_starting", run: in_use },
+    Scenario { name: "vip_whose_name_means_another_address_moves_with_an_update", run: updated },
 ];
 
 const MODULE: &str = "web";
 const PORT: u16 = 8080;
+/// The name under which the application runs, on whichever node.
+const VIRTUAL_HOST: &str = "web-virtual";
+/// What /etc/hosts calls the address of the second network.
+const SECOND_NAME: &str = "web-second";
 /// The host that is no node of the cluster.
 const CLIENT: u8 = CONSOLE;
 
 const START: &str = r#"#!/bin/sh
+. "$SAFEUSERBIN/vhostenv"
+uname -n >>"$SAFEUSERVAR/names"
 bank=/opt/holdfast/bin/holdfast-bank
 setsid "$bank" --database /srv/web/ledger.db --listen "[::]:8080" >>"$SAFEUSERVAR/web.log" 2>&1 </dev/null &
 exec "$bank" --check 127.0.0.1:8080
@@ -59,7 +66,26 @@ impl Addresses {
             }
         }
         let v4 = lab.network().address(50).into();
-        Ok(Self { lab, v4, v6: "fd99::50".parse()?, second: "10.98.0.50".parse()? })
+        let net = Self { lab, v4, v6: "fd99::50".parse()?, second: "10.98.0.50".parse()? };
+        for number in net.lab.numbers() {
+            net.name_second(number)?;
+            let own = net.lab.host(number).folder().join("hosts").display().to_string();
+            net.lab.host(number).shell(&format!("mount --bind {own} /etc/hosts"))?;
+        }
+        Ok(net)
+    }
+
+    /// Lets /etc/hosts of a node say what the second address is.
+    fn name_second(&self, number: u8) -> Result<()> {
+        let text = format!("127.0.0.1 localhost\n{} {SECOND_NAME}\n", self.second);
+        // Written in place: the file is mounted.
+        Ok(std::fs::write(self.lab.host(number).folder().join("hosts"), text)?)
+    }
+
+    /// Under which host names the application was started on a node.
+    fn names(&self, number: u8) -> Result<String> {
+        let path = self.lab.host(number).folder().join(format!("data/var/modules/{MODULE}/names"));
+        std::fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))
     }
 
     fn all(&self) -> [IpAddr; 3] {
@@ -69,7 +95,7 @@ impl Addresses {
     /// Both nodes with a module that has all addresses.
     fn configure(&self) -> Result<()> {
         let source = self.lab.folder().join("web.module");
-        let Self { v4, v6, second, .. } = self;
+        let Self { v4, v6, .. } = self;
         let xml = format!(
             r#"<!DOCTYPE safe>
 <safe>
@@ -81,11 +107,12 @@ impl Addresses {
       <virtual_addr addr="{v6}" where="one_side_alias"/>
     </real_interface></interface>
     <interface name="eth1"><real_interface>
-      <virtual_addr addr="{second}" where="one_side" netmask="255.255.255.0"/>
+      <virtual_addr addr="{SECOND_NAME}" where="one_side" netmask="255.255.255.0"/>
     </real_interface></interface>
   </interface_list></vip>
   <rfs async="second"><replicated dir="/srv/web" mode="read_only"/></rfs>
   <user nicestoptimeout="5" forcestoptimeout="10"/>
+  <vhost><virtualhostname name="{VIRTUAL_HOST}" envfile="vhostenv"/></vhost>
 </service>
 </safe>
 "#
@@ -231,6 +258,36 @@ fn moves(_: &mut Bench) -> Result<()> {
     net.lab.wait_state(2, MODULE, "STOP NotReady", PATIENCE)?;
     net.demand_held(2, &[])?;
     watch.finish()
+}
+
+fn updated(_: &mut Bench) -> Result<()> {
+    let mut net = Addresses::started()?;
+    let own = net.lab.host(1).shell("uname -n")?;
+    ensure!(net.names(1)?.trim() == VIRTUAL_HOST && own.trim() == "node1", "{}: {}", own, net.names(1)?);
+    let connect = net.lab.network().connector();
+    let mut client = connect(SocketAddr::new(net.v4, PORT), Duration::from_secs(5))?;
+    let (before, after) = (net.second, "10.98.0.51".parse()?);
+    net.second = after;
+    net.lab.cli(2, &["stop", "-m", MODULE])?;
+    net.lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
+    net.lab.numbers().into_iter().try_for_each(|number| net.name_second(number))?;
+    net.lab.cli(1, &["update", "-m", MODULE])?;
+    let moved = || Ok(net.held(1)?.contains(&after) && !listed(net.lab.host(1).init()?)?.contains(&before));
+    wait_until("the new address on node1", PATIENCE, moved)?;
+    net.demand_reached()?;
+    // Neither the application nor a connection to an address that stays was touched.
+    ensure!(net.names(1)?.lines().count() == 1, "the application was started again: {}", net.names(1)?);
+    client.set_nonblocking(true)?;
+    let still = client.read(&mut [0]).err().map(|error| error.kind());
+    ensure!(still == Some(ErrorKind::WouldBlock), "the connection to {} has ended: {still:?}", net.v4);
+
+    net.lab.cli(2, &["start", "-m", MODULE])?;
+    net.lab.wait_pair(MODULE, 1)?;
+    net.lab.cli(1, &["swap", "-m", MODULE])?;
+    net.lab.wait_pair(MODULE, 2)?;
+    net.demand_held(2, &net.all())?;
+    ensure!(net.names(2)?.trim() == VIRTUAL_HOST, "{}", net.names(2)?);
+    Ok(())
 }
 
 fn killed_agent(_: &mut Bench) -> Result<()> {
