@@ -163,6 +163,8 @@ pub struct BrokenRules {
     pub keep_old_grants: bool,
     /// A restarted agent goes on as if it had never been away, however long it was.
     pub adopt_as_if_never_away: bool,
+    /// A restarted agent counts the silence of its peer from its own start.
+    pub adopt_counting_silence_anew: bool,
     /// A restarted agent believes what its predecessor wrote down long before it ended.
     pub adopt_what_was_left: bool,
     /// What could not be begun counts as done, unless something was to be saved with it.

@@ -180,6 +180,8 @@ pub enum Step {
     ResourceHeals { host: usize, name: String },
     /// The operator starts the module.
     OperatorStarts { host: usize },
+    /// The agent is ended in order, and is back later.
+    AgentEnds { host: usize, back_in_ms: u64 },
 }
 
 impl Cluster {
@@ -318,6 +320,7 @@ impl Cluster {
                 self.hosts[host].bad.remove(&name);
             }
             Step::OperatorStarts { host } => self.operator_starts(host),
+            Step::AgentEnds { host, back_in_ms } if self.hosts[host].node.is_some() => self.end_agent(host, back_in_ms),
             _ => {}
         }
     }

@@ -29,8 +29,11 @@ impl Cluster {
             Fault::Kill if runs => self.kill_agent(host, time.min(3000)),
             Fault::RestartAgent if runs => self.end_agent(host, time),
             Fault::RestartedApart if runs => {
-                self.cut(0..2, self.options.timeout_ms * 3);
-                self.end_agent(host, 1 + draw % self.options.timeout_ms);
+                let timeout_ms = self.options.timeout_ms;
+                self.cut(0..2, timeout_ms * 3);
+                // At any moment until the peer counts it as silent.
+                let (ends, back_in_ms) = (draw % timeout_ms, 1 + (draw >> 32) % timeout_ms);
+                self.schedule.after(ends, Step::AgentEnds { host, back_in_ms });
             }
             Fault::CutAll | Fault::CutPair => self.cut(0..2, time),
             Fault::CutOneWay => self.cut(host..host + 1, time),

@@ -124,3 +124,9 @@ fn a_restarted_agent_that_takes_no_notice_of_how_long_it_was_away_is_found() {
 fn a_restarted_agent_that_believes_what_was_written_down_long_before_is_found() {
     is_found("adopting what was left", BrokenRules { adopt_what_was_left: true, ..BrokenRules::default() });
 }
+
+#[test]
+fn a_restarted_agent_that_counts_silence_anew_is_found() {
+    let broken = BrokenRules { adopt_counting_silence_anew: true, ..BrokenRules::default() };
+    is_found("counting silence anew", broken);
+}

@@ -118,7 +118,8 @@ impl Node {
             node.live = false;
             node.slept_until = Some(node.now);
         }
-        node.apart_from = settled.heard.map(|at| at.after(node.settings.timeout_ms));
+        let heard = settled.heard.filter(|_| !broken.adopt_counting_silence_anew);
+        node.apart_from = heard.map(|at| at.after(node.settings.timeout_ms));
         node.take_role_over(&settled.role, plane)?;
         node.take_effects_over(settled, away_ms);
         Ok(node)
