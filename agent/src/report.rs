@@ -7,7 +7,7 @@ use holdfast_api::agent::{
 use holdfast_api::ids::{Generation, ModuleId};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
-use holdfast_core::resources::{INCOMING, OUTGOING, REPLICATION};
+use holdfast_core::resources::{INCOMING, OUTGOING, REPLICATION, Resource};
 use holdfast_core::time::Instant;
 use holdfast_core::view::View;
 use holdfast_replica::control::Stats;
@@ -238,10 +238,10 @@ pub fn of_view(view: &View, module: &str, id: ModuleId, version: u64, dates: &mu
         bytes: inventory.bytes,
         changed_unix_ms: inventory.changed_unix_ms,
     });
-    let resource = |resource: &holdfast_core::view::ResourceView| ResourceReport {
-        name: resource.name.clone(),
+    let resource = |(name, resource): (&str, &Resource)| ResourceReport {
+        name: name.to_owned(),
         value: resource.value.clone(),
-        since_unix_ms: dates.date(&resource.name, resource.since),
+        since_unix_ms: dates.date(name, resource.since),
         by: resource.by.clone(),
     };
     let resources = view.resources.iter().map(resource).collect();

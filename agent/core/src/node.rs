@@ -42,7 +42,7 @@ use crate::settings::Settings;
 use crate::time::{Instant, Moment};
 use crate::witness::Talk;
 use holdfast_api::ids::Generation;
-use holdfast_api::state::DataState;
+use holdfast_api::state::{DataState, ModuleState};
 use scripts::{Application, Call};
 use serving::Serving;
 use std::sync::Arc;
@@ -448,7 +448,9 @@ impl Node {
             self.out.send = Some(heartbeat);
             self.out.send_on.clone_from(&due);
         }
-        due.into_iter().for_each(|link| self.pulses.beat(link, self.now));
+        // A secondary keeps to its primary's pulse, see `speak_after_primary`.
+        let in_step = self.status.0 != ModuleState::Second;
+        due.into_iter().for_each(|link| self.pulses.beat(link, self.now, in_step));
         let out = std::mem::take(&mut self.out);
         // Without anything to save, the driver may still fail to take back what it left for the next agent.
         let begins_something = !out.acts.is_empty() || !out.replies.is_empty();

@@ -24,10 +24,13 @@ impl Pulses {
         self.links.iter().map(|(_, next)| *next).min()
     }
 
-    /// A heartbeat goes out on this link, or would, if this node spoke.
-    pub fn beat(&mut self, link: usize, now: Instant) {
+    /// A heartbeat goes out on this link, or would, if this node spoke. `in_step`: the next is due at a multiple of the
+    /// pulse, never later than a pulse from now. So modules with the same pulse beat together, and the machine wakes once
+    /// for all of them.
+    pub fn beat(&mut self, link: usize, now: Instant, in_step: bool) {
         if let Some((pulse_ms, next)) = self.links.get_mut(link) {
-            *next = now.after(*pulse_ms);
+            let later = now.after(*pulse_ms);
+            *next = if in_step { Instant(later.0 - later.0 % (*pulse_ms).max(1)) } else { later };
         }
     }
 
@@ -53,7 +56,7 @@ mod tests {
         let mut sent = [0; 2];
         for now in (0..900).step_by(10).map(Instant) {
             for link in pulses.due(now) {
-                pulses.beat(link, now);
+                pulses.beat(link, now, false);
                 sent[link] += 1;
             }
         }
@@ -63,9 +66,19 @@ mod tests {
     }
 
     #[test]
+    fn modules_with_the_same_pulse_beat_together_and_never_later_than_a_pulse() {
+        for started in [0, 1, 99, 100, 101, 250] {
+            let mut pulses = Pulses::new([100], Instant(started));
+            pulses.beat(0, Instant(started), true);
+            let next = pulses.next().unwrap();
+            assert!(next.0 % 100 == 0 && next.0 > started && next.0 <= started + 100, "{started}: {next:?}");
+        }
+    }
+
+    #[test]
     fn a_pulse_may_be_brought_forward_but_not_doubled() {
         let mut pulses = Pulses::new([100, 400], Instant(0));
-        (0..2).for_each(|link| pulses.beat(link, Instant(0)));
+        (0..2).for_each(|link| pulses.beat(link, Instant(0), false));
         pulses.hasten(0, Instant(30));
         pulses.hasten(1, Instant(30));
         assert_eq!(pulses.due(Instant(30)), [0], "the other has just gone out");

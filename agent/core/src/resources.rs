@@ -3,6 +3,7 @@
 use crate::time::Instant;
 use holdfast_api::resource::ResourceValue;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Resources of one module at most.
 pub const RESOURCES_MAX: usize = 512;
@@ -51,10 +52,11 @@ pub struct Resource {
     pub history: VecDeque<(Instant, ResourceValue)>,
 }
 
-/// All resources of a module on this node.
-#[derive(Clone, Debug, Default)]
+/// All resources of a module on this node. A copy shares them until one of both changes: nodes and views are copied with
+/// every input, and nearly every input changes none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
-    all: BTreeMap<String, Resource>,
+    all: Arc<BTreeMap<String, Resource>>,
 }
 
 impl Resources {
@@ -69,21 +71,24 @@ impl Resources {
         by: &str,
         now: Instant,
     ) -> Result<Option<ResourceValue>, String> {
-        if let Some(known) = self.all.get_mut(name) {
-            return Ok(known.change(value, by, now));
+        if self.all.get(name).is_some_and(|known| known.value == value) {
+            return Ok(None);
+        }
+        if let Some(known) = Arc::make_mut(&mut self.all).get_mut(name) {
+            return Ok(Some(known.change(value, by, now)));
         }
         check_name(name)?;
         if self.all.len() >= RESOURCES_MAX {
             return Err(format!("{name} would be one resource too many: a module has {RESOURCES_MAX} at most"));
         }
         let fresh = Resource { value: value.clone(), since: now, by: by.to_owned(), history: VecDeque::new() };
-        self.all.insert(name.to_owned(), fresh);
+        Arc::make_mut(&mut self.all).insert(name.to_owned(), fresh);
         Ok((value != ResourceValue::Init).then_some(ResourceValue::Init))
     }
 
     /// Forgets one, with its history.
     pub fn remove(&mut self, name: &str) {
-        self.all.remove(name);
+        Arc::make_mut(&mut self.all).remove(name);
     }
 
     /// The value of one; `None` if nobody has spoken of it.
@@ -98,10 +103,8 @@ impl Resources {
 }
 
 impl Resource {
-    fn change(&mut self, value: ResourceValue, by: &str, now: Instant) -> Option<ResourceValue> {
-        if self.value == value {
-            return None;
-        }
+    /// Gives the value before.
+    fn change(&mut self, value: ResourceValue, by: &str, now: Instant) -> ResourceValue {
         if self.history.len() + 1 >= VALUES_MAX {
             self.history.pop_front();
         }
@@ -109,7 +112,7 @@ impl Resource {
         self.history.push_back((self.since, before.clone()));
         self.since = now;
         by.clone_into(&mut self.by);
-        Some(before)
+        before
     }
 }
 

@@ -1,15 +1,15 @@
-//! What a node shows of itself: a serialisable view for reports, pages and the command line.
+//! What a node shows of itself: a view for reports, pages and the command line.
 
 use crate::replica::{Inventory, ResyncProgress};
+use crate::resources::Resources;
 use crate::time::Instant;
 use holdfast_api::ids::{Generation, NodeId};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A node as it sees itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// Name of the node.
     pub node: String,
@@ -42,16 +42,15 @@ pub struct View {
     /// What the replicated directories held when last counted.
     pub inventory: Option<Inventory>,
     /// Its resources, by name.
-    pub resources: Vec<ResourceView>,
+    pub resources: Resources,
     /// Per link: the peer has been heard on it within the timeout.
     pub links_heard: Vec<bool>,
     /// The witness, if there is one.
-    #[serde(default)]
     pub witness: Option<WitnessView>,
 }
 
 /// The witness as last heard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessView {
     /// What it said, in words.
     pub said: String,
@@ -61,21 +60,8 @@ pub struct WitnessView {
     pub uptodate: ResourceValue,
 }
 
-/// A resource as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResourceView {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: ResourceValue,
-    /// Since when.
-    pub since: Instant,
-    /// Who said so.
-    pub by: String,
-}
-
 /// The peer as last heard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerView {
     /// Which node.
     pub id: NodeId,

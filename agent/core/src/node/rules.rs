@@ -15,6 +15,7 @@ use holdfast_api::resource::ResourceValue;
 use holdfast_api::rules::Selector;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 use holdfast_api::userconfig::{Boot, Mode};
+use std::borrow::Cow;
 
 /// Who speaks for the module itself.
 pub(super) const SELF: &str = "holdfast";
@@ -152,24 +153,24 @@ impl Node {
         };
         let peer_lives = self.heard_peer().is_some_and(|peer| peer.running);
         let degraded = self.degraded && peer_lives && self.status.0 == ModuleState::Alone;
-        let mut said = vec![
-            ("state.local".to_owned(), word(&self.status.to_string())),
-            ("usersetting.boot".to_owned(), word(boot)),
-            ("heart.maxloop".to_owned(), word(if self.exhausted { "true" } else { "false" })),
-            ("heart.stopstartloop".to_owned(), word(&self.budget.count().to_string())),
+        let mut said: Vec<(Cow<'static, str>, ResourceValue)> = vec![
+            ("state.local".into(), word(&self.status.to_string())),
+            ("usersetting.boot".into(), word(boot)),
+            ("heart.maxloop".into(), word(if self.exhausted { "true" } else { "false" })),
+            ("heart.stopstartloop".into(), word(&self.budget.count().to_string())),
         ];
         if self.settings.mode == Mode::Mirror {
             let remote = self.heard_peer().map(|peer| word(&format!("{} {}", peer.state, peer.readiness)));
-            said.push(("state.remote".to_owned(), remote.unwrap_or(ResourceValue::Unknown)));
-            said.push(("usersetting.failover".to_owned(), on(self.settings.failover)));
-            said.push(("rfs.uptodate".to_owned(), up(self.durable.data == DataState::UpToDate)));
-            said.push(("rfs.degraded".to_owned(), up(degraded)));
+            said.push(("state.remote".into(), remote.unwrap_or(ResourceValue::Unknown)));
+            said.push(("usersetting.failover".into(), on(self.settings.failover)));
+            said.push(("rfs.uptodate".into(), up(self.durable.data == DataState::UpToDate)));
+            said.push(("rfs.degraded".into(), up(degraded)));
             if self.settings.witness != Witness::None {
-                said.push(("splitbrain.uptodate".to_owned(), self.splitbrain_uptodate()));
+                said.push(("splitbrain.uptodate".into(), self.splitbrain_uptodate()));
             }
             for link in 0..self.settings.links {
                 let ident = self.settings.link_idents.get(link).cloned().unwrap_or_else(|| link.to_string());
-                said.push((format!("heartbeat.{ident}"), up(self.links.link_heard(link, self.now))));
+                said.push((format!("heartbeat.{ident}").into(), up(self.links.link_heard(link, self.now))));
             }
         }
         for (name, value) in said {

@@ -7,7 +7,7 @@ use crate::arbiter::{Decision, Wait};
 use crate::automaton;
 use crate::procedure::Kind;
 use crate::settings::Witness;
-use crate::view::{PeerView, ResourceView, View};
+use crate::view::{PeerView, View};
 use holdfast_api::state::{DataState, ModuleState};
 use holdfast_api::userconfig::Mode;
 
@@ -39,16 +39,7 @@ impl Node {
             }),
             resync: self.resync,
             inventory: self.inventory,
-            resources: self
-                .resources
-                .iter()
-                .map(|(name, resource)| ResourceView {
-                    name: name.to_owned(),
-                    value: resource.value.clone(),
-                    since: resource.since,
-                    by: resource.by.clone(),
-                })
-                .collect(),
+            resources: self.resources.clone(),
             witness: self.witness_view(),
             links_heard: (0..self.settings.links).map(|link| self.links.link_heard(link, self.now)).collect(),
         }
