@@ -3,9 +3,11 @@
 mod appearance;
 mod aside;
 mod editing;
+mod haste;
 mod keeping;
 mod logs;
 mod plain;
+mod roles;
 
 use anyhow::{Context, Result, ensure};
 use holdfast_browser::accessibility;
@@ -70,7 +72,9 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     browser.use_keys(false);
     logs::a_log_of_a_million_lines(stage.lab.host(1).folder(), browser).await?;
     keeping::server_settings(stage.lab.folder(), browser).await?;
+    haste::screens_are_left_before_they_come(browser).await?;
     plain::console_over_plain_http(stage, browser).await?;
+    roles::every_screen_as_every_role(browser).await?;
     editing::edit_files(browser).await?;
     appearance::by_keyboard(browser).await?;
     appearance::dark_and_narrow(browser).await?;
