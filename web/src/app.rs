@@ -6,9 +6,7 @@ use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::shell::{AppShell, PageHead};
 use crate::language::t;
 use crate::live;
-use crate::pages::{
-    advanced, cluster, configuration, control, login, monitoring, settings, support, troubleshooting, users, wizard,
-};
+use crate::pages::{later, login};
 use crate::rules::tone::Tone;
 use crate::store::Console;
 use leptos::prelude::*;
@@ -20,6 +18,7 @@ use leptos_router::path;
 pub fn App() -> impl IntoView {
     let console = Console::provide();
     ask_session(console);
+    later::load_ahead();
     let door = Memo::new(move |_| {
         console.session.with(|session| match session {
             None => Door::Unknown,
@@ -89,19 +88,19 @@ fn Screens() -> impl IntoView {
                 <Route path=path!("/") view=Home />
                 <Route path=path!("/login") view=Home />
                 <Route path=path!("/setup") view=Home />
-                <Route path=path!("/cluster") view=cluster::ClusterPage />
-                <Route path=path!("/configuration") view=configuration::ConfigurationPage />
-                <Route path=path!("/configuration/new/:template") view=wizard::name::NewModulePage />
-                <Route path=path!("/configuration/modules/:module/:step") view=wizard::WizardPage />
-                <Route path=path!("/control") view=control::ControlPage />
-                <Route path=path!("/control/:module/:node") view=control::ControlPage />
-                <Route path=path!("/control/:module/:node/:tab") view=control::ControlPage />
-                <Route path=path!("/monitoring") view=monitoring::MonitoringPage />
-                <Route path=path!("/advanced") view=advanced::AdvancedPage />
-                <Route path=path!("/troubleshooting") view=troubleshooting::TroubleshootingPage />
-                <Route path=path!("/users") view=users::UsersPage />
-                <Route path=path!("/settings") view=settings::SettingsPage />
-                <Route path=path!("/support") view=support::SupportPage />
+                <Route path=path!("/cluster") view=later::cluster_page />
+                <Route path=path!("/configuration") view=later::configuration_page />
+                <Route path=path!("/configuration/new/:template") view=later::new_module_page />
+                <Route path=path!("/configuration/modules/:module/:step") view=later::wizard_page />
+                <Route path=path!("/control") view=later::control_page />
+                <Route path=path!("/control/:module/:node") view=later::control_page />
+                <Route path=path!("/control/:module/:node/:tab") view=later::control_page />
+                <Route path=path!("/monitoring") view=later::monitoring_page />
+                <Route path=path!("/advanced") view=later::advanced_page />
+                <Route path=path!("/troubleshooting") view=later::troubleshooting_page />
+                <Route path=path!("/users") view=later::users_page />
+                <Route path=path!("/settings") view=later::settings_page />
+                <Route path=path!("/support") view=later::support_page />
             </Routes>
         </AppShell>
     }

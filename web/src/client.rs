@@ -6,7 +6,7 @@ mod logs;
 pub use aside::{remove_set_aside, set_aside, set_aside_href, set_aside_page};
 pub use logs::{LogPlace, command_log, log, log_text_href};
 
-use crate::language::tf;
+use crate::language::{self, tf};
 use gloo_net::http::{Method, RequestBuilder, Response};
 use holdfast_api::agent::{ChecksSwitch, ModuleCommand};
 use holdfast_api::console::{
@@ -39,9 +39,11 @@ impl ApiError {
         match self {
             Self::Network(text) => text.clone(),
             Self::Problem(problem) => {
-                let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
+                let said = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+                let mut text = language::heard(said).into_owned();
                 for error in &problem.errors {
-                    text.push_str(&format!(" {}: {}.", error.field, error.message.trim_end_matches('.')));
+                    let message = language::heard(error.message.trim_end_matches('.'));
+                    text.push_str(&format!(" {}: {}.", error.field, message));
                 }
                 text
             }

@@ -3,14 +3,16 @@
 //! `t!` is a text, `tf!` one with values, `later!` marks a text of a table that [`t`] translates where it is shown.
 //! A catalogue (`web/locales/<language>.json`) holds the same texts with their translations; the page loads it beside the
 //! program, so that a language costs only those who read it. The tests in `language/tests.rs` keep source and catalogues
-//! equal. Another language is shown from the next loading of the page on.
+//! equal. What server and nodes say is translated where it is shown (`heard`). Another language is shown from the next loading of the page on.
 
+mod heard;
 mod macros;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use macros::{later, t, tf, value};
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
@@ -24,13 +26,15 @@ type Catalogue = HashMap<String, String>;
 thread_local! {
     /// The catalogue in use; none for English. Never freed: texts are handed out as long as the page lives.
     static CATALOGUE: Cell<Option<&'static Catalogue>> = const { Cell::new(None) };
+    /// What server and nodes say in it.
+    static HEARD: Cell<Option<&'static heard::Heard>> = const { Cell::new(None) };
     /// The word of the language in use.
     static CODE: Cell<&'static str> = const { Cell::new("en") };
 }
 
-/// Uses the language `code` with this catalogue (JSON); an unknown language or a catalogue that cannot be read leaves
-/// English.
-pub fn choose(code: &str, catalogue: &str) {
+/// Uses the language `code` with its catalogue, and that of what server and nodes say (JSON); an unknown language or a
+/// catalogue that cannot be read leaves English.
+pub fn choose(code: &str, catalogue: &str, heard: &str) {
     let Some((code, _)) = LANGUAGES.into_iter().find(|(known, _)| *known == code) else { return };
     if code == "en" {
         return;
@@ -38,7 +42,14 @@ pub fn choose(code: &str, catalogue: &str) {
     if let Ok(texts) = serde_json::from_str::<Catalogue>(catalogue) {
         CATALOGUE.set(Some(Box::leak(Box::new(texts))));
         CODE.set(code);
+        let sentences = serde_json::from_str(heard).unwrap_or_default();
+        HEARD.set(Some(Box::leak(Box::new(heard::Heard::of(sentences)))));
     }
+}
+
+/// What a server or node said, in the language in use as far as it is known there; what the console says itself stays.
+pub fn heard(text: &str) -> Cow<'_, str> {
+    HEARD.get().and_then(|heard| heard.say(text)).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 /// The word of the language in use.

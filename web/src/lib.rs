@@ -30,10 +30,10 @@ mod store;
 /// texts are loaded.
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen::prelude::wasm_bindgen]
-pub fn run(language: &str, texts: &str) {
+pub fn run(language: &str, texts: &str, heard: &str) {
     // A panic ends the page's program: say why in the browser's log.
     std::panic::set_hook(Box::new(|info| leptos::logging::error!("{info}")));
-    language::choose(language, texts);
+    language::choose(language, texts, heard);
     platform::remove_element("splash");
     leptos::mount::mount_to_body(app::App);
 }

@@ -2,7 +2,7 @@
 
 use crate::client::{self, Answer};
 use crate::components::dialog::Question;
-use crate::language::tf;
+use crate::language::{self, tf};
 use crate::platform;
 use crate::rules::tone::Tone;
 use holdfast_api::console::{LiveSnapshot, ModuleLive, SessionView, TaskStarted, TaskState, TaskView, UserRole};
@@ -249,6 +249,7 @@ impl Console {
             })
             .unwrap_or_default();
         for task in ended {
+            let title = language::heard(&task.title);
             self.watched.update(|watched| {
                 watched.remove(&task.id);
             });
@@ -257,11 +258,11 @@ impl Console {
                     .nodes
                     .iter()
                     .filter(|node| node.state == TaskState::Failed)
-                    .map(|node| format!("{}: {}", node.name, node.message))
+                    .map(|node| format!("{}: {}", node.name, language::heard(&node.message)))
                     .collect();
-                self.toast(Tone::Bad, tf!("{0} failed. {1}", 0 = task.title, 1 = reasons.join(" ")));
+                self.toast(Tone::Bad, tf!("{0} failed. {1}", 0 = title, 1 = reasons.join(" ")));
             } else {
-                self.toast(Tone::Ok, tf!("{0}: done.", 0 = task.title));
+                self.toast(Tone::Ok, tf!("{0}: done.", 0 = title));
             }
         }
     }

@@ -189,6 +189,21 @@ impl Browser {
         Ok(())
     }
 
+    /// Has every answer take this long at least (milliseconds), with nothing kept from earlier ones; none: as it is.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn slow_line(&self, latency_ms: Option<u32>) -> Result<()> {
+        let tools = self.driver.cdp();
+        tools.send_raw("Network.enable", json!({})).await?;
+        tools.send_raw("Network.setCacheDisabled", json!({ "cacheDisabled": latency_ms.is_some() })).await?;
+        let line = json!({
+            "offline": false, "latency": latency_ms.unwrap_or(0), "downloadThroughput": -1, "uploadThroughput": -1,
+        });
+        tools.send_raw("Network.emulateNetworkConditions", line).await?;
+        Ok(())
+    }
+
     /// The person who looks wants no motion, or does not mind.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ impl Stage {
     pub fn set() -> Result<Self> {
         let console = console_folder()?;
         let lab = Lab::with("browser", &LabOptions { console: true, ..LabOptions::default() })?;
+        name_hosts(&lab)?;
         for number in lab.numbers() {
             lab.start_agent(number)?;
         }
@@ -82,6 +83,16 @@ impl Stage {
         })
     }
 
+    /// Ends the agent of a node, as a fault does; its host stays.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop_agent(&self, number: u8) -> Result<()> {
+        self.lab.host(number).signal("holdfast-agent", rustix::process::Signal::KILL)?;
+        let gone = || Ok(self.lab.host(number).named("holdfast-agent").is_empty().then_some(()));
+        wait_for("the agent to end", START, gone)
+    }
+
     /// The pairing code that a person reads on the node.
     ///
     /// # Errors
@@ -101,6 +112,24 @@ impl Stage {
         }
         text
     }
+}
+
+/// The DNS name of a node.
+pub fn dns_name(number: u8) -> String {
+    format!("node{number}.holdfast.example")
+}
+
+/// Lets every host know the nodes by their DNS names.
+fn name_hosts(lab: &Lab) -> Result<()> {
+    let line = |number| format!("{} {}\n", lab.network().address(number), dns_name(number));
+    let names: String =
+        std::iter::once("127.0.0.1 localhost\n".to_owned()).chain(lab.numbers().into_iter().map(line)).collect();
+    for number in lab.numbers().into_iter().chain([CONSOLE]) {
+        let file = lab.host(number).folder().join("hosts");
+        std::fs::write(&file, &names)?;
+        lab.host(number).shell(&format!("mount --bind {} /etc/hosts", file.display()))?;
+    }
+    Ok(())
 }
 
 /// The text of the first member `name` anywhere in `value`.

@@ -39,7 +39,7 @@ pub fn build(root: &Path, release: bool) -> Result<PathBuf> {
         return Ok(dist);
     }
     let stage = fresh_dir(&out.join("stage"))?;
-    bind(&wasm, &stage, release)?;
+    bind(&split(&wasm, &stage)?, &stage, release)?;
     for folder in &sources {
         copy_sources(folder, &stage)?;
     }
@@ -82,7 +82,8 @@ fn compile(root: &Path, release: bool) -> Result<PathBuf> {
     let target_dir = root.join("target");
     // Without type erasure views are large types, slow to compile, and the release is 17 % larger on the wire. The
     // variable also replaces flags meant for the native build (RUSTFLAGS would win over it).
-    let flags = "--cfg erase_components";
+    // With its relocations the program can be cut into pieces.
+    let flags = "--cfg erase_components -Clink-args=--emit-relocs";
     let status = Command::new(cargo)
         .current_dir(root)
         .args([
@@ -123,6 +124,19 @@ fn input_key(wasm: &Path, sources: &[PathBuf], editor: Option<&Path>, release: b
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// Cuts the pieces that are loaded later out of the program, into the stage; the path of what is left.
+fn split(wasm: &Path, stage: &Path) -> Result<PathBuf> {
+    let program = fs::read(wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
+    let main = wasm.with_extension("main.wasm");
+    let mut options = wasm_split_cli_support::Options::new(&program);
+    options.output_dir = stage;
+    options.main_out_path = &main;
+    options.main_module = "./app.js";
+    wasm_split_cli_support::transform(options)
+        .map_err(|error| anyhow::anyhow!("the console's program cannot be cut into pieces: {error:#}"))?;
+    Ok(main)
+}
+
 /// Generates the JavaScript glue beside the wasm file.
 fn bind(wasm: &Path, stage: &Path, release: bool) -> Result<()> {
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
@@ -132,6 +146,9 @@ fn bind(wasm: &Path, stage: &Path, release: bool) -> Result<()> {
         .typescript(false)
         .debug(!release)
         .keep_debug(!release)
+        // The pieces call each other by these names.
+        .keep_lld_exports(true)
+        .demangle(false)
         .remove_producers_section(release)
         .remove_name_section(release)
         .out_name("app")
@@ -183,9 +200,11 @@ fn compress_tree(dir: &Path, release: bool) -> Result<()> {
     Ok(())
 }
 
-/// True for what the page loads at its start: not the editor, and no other language's texts.
+/// True for what the page loads at its start: not the editor, no other language's texts, no piece of the program.
 fn is_loaded_first(name: &str) -> bool {
-    !(name.ends_with(EDITOR) || name.ends_with(".json"))
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let is_piece = file.ends_with(".wasm") && (file.starts_with("split_") || file.starts_with("chunk_"));
+    !(is_piece || file.ends_with(EDITOR) || file.ends_with(".json"))
 }
 
 /// Bytes of everything that the page loads at its start, as brotli makes them.
@@ -307,7 +326,7 @@ mod tests {
         compress_tree(&root, false).expect("compressed");
         let compressed = fs::metadata(root.join("large.br")).expect("there").len();
         assert_eq!(super::first_load(&root).expect("counted"), compressed + 1);
-        for later in ["fr.json", "editor.js"] {
+        for later in ["fr.json", "editor.js", "split_setup.wasm", "chunk_1.wasm"] {
             fs::write(root.join(later), "x").expect("write");
         }
         assert_eq!(super::first_load(&root).expect("counted"), compressed + 1, "what is loaded later does not count");

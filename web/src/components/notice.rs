@@ -1,13 +1,14 @@
 //! Words with a tone: notices, check lists, results per node, empty states, toasts, a waiting line.
 
 use super::icon::{Icon, draw};
-use crate::language::t;
+use crate::language::{self, t};
 use crate::rules::tone::Tone;
 use crate::store::Console;
 use leptos::prelude::*;
 
-/// A sentence in which what stands between backticks is set as code.
+/// A sentence in which what stands between backticks is set as code; what server and nodes say comes in the page's language.
 pub fn prose(text: &str) -> impl IntoView + use<> {
+    let text = language::heard(text);
     let parts = text.split('`').enumerate().map(|(index, part)| {
         let part = part.to_owned();
         if index % 2 == 1 { view! { <code>{part}</code> }.into_any() } else { part.into_any() }

@@ -2,7 +2,7 @@
 
 use super::icon::{Icon, draw};
 use super::notice::{NodeResult, PerNodeResult, tone_icon};
-use crate::language::{t, tf};
+use crate::language::{self, t, tf};
 use crate::platform;
 use crate::rules::tone::task_tone;
 use crate::store::Console;
@@ -43,7 +43,7 @@ pub fn TaskTray() -> impl IntoView {
         view! {
             <button type="button" class="tray-bar" data-tone=tone.name() data-testid="tray" aria-expanded=move || open.get().to_string() on:click=move |_| open.update(|on| *on = !*on)>
                 {draw(tone_icon(tone))}
-                <span class="what"><strong>{task.title.clone()}</strong>" "<span class="muted">{summary(&task)}</span></span>
+                <span class="what"><strong>{language::heard(&task.title).into_owned()}</strong>" "<span class="muted">{summary(&task)}</span></span>
                 <span class="muted nowrap">{platform::time(task.began_unix_ms)}</span>
                 {draw(Icon::Chevron)}
             </button>
@@ -79,7 +79,7 @@ fn Entry(task: TaskView) -> impl IntoView {
     let results = results_of(&task);
     view! {
         <article class="stack tight">
-            <p class="row between small"><strong>{task.title}</strong><span class="muted">{task.author}", "{platform::date_time(task.began_unix_ms)}</span></p>
+            <p class="row between small"><strong>{language::heard(&task.title).into_owned()}</strong><span class="muted">{task.author}", "{platform::date_time(task.began_unix_ms)}</span></p>
             <PerNodeResult results=Signal::stored(results) testid="task-results" />
         </article>
     }

@@ -176,8 +176,9 @@ fn a_literal_that_is_read_is_told_from_one_that_is_not() {
 /// Runs `what` in a language; languages belong to their thread.
 fn in_language<T: Send + 'static>(code: &'static str, what: impl FnOnce() -> T + Send + 'static) -> T {
     let catalogue = std::fs::read_to_string(root().join("locales/fr.json")).expect("the catalogue");
+    let heard = std::fs::read_to_string(root().join("locales/fr.heard.json")).expect("what is heard");
     let run = move || {
-        choose(code, &catalogue);
+        choose(code, &catalogue, &heard);
         what()
     };
     std::thread::spawn(run).join().expect("no panic")
@@ -217,6 +218,78 @@ fn texts_numbers_and_dates_follow_the_language() {
 fn values_with_braces_and_names_without_a_value_do_no_harm() {
     assert_eq!(tf("{a}{b} {", &[("a", &"{b}")]), "{b}{b} {");
     assert_eq!(tf("{0} of {1}", &[("0", &1), ("1", &2)]), "1 of 2");
-    choose("fr", "no JSON");
+    choose("fr", "no JSON", "");
     assert_eq!(code(), "en");
+}
+
+/// The texts of a source as the program has them: lines that go on joined, quotes as they are.
+fn said_in(path: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("..").join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = &text[..text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len())];
+    let joined = |text: &str| text.split("\\\n").map(str::trim_start).collect::<String>().replace("\\\"", "\"");
+    literals(text).iter().map(|literal| joined(literal.text)).collect()
+}
+
+/// Every source of `folder`, as paths below the project.
+fn sources_of(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(root().join("..").join(&folder)).expect("the sources") {
+            let path = format!("{folder}/{}", entry.expect("an entry").file_name().to_string_lossy());
+            if root().join("..").join(&path).is_dir() {
+                pending.push(path);
+            } else if path.ends_with(".rs") && !path.ends_with("tests.rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_heard_is_what_server_and_nodes_say() {
+    let folders = ["server/src", "server/api/src", "agent/src", "agent/core/src"];
+    let said: BTreeSet<String> = folders.into_iter().flat_map(sources_of).flat_map(|path| said_in(&path)).collect();
+    assert!(said.len() > 1000, "{} texts", said.len());
+    let known = catalogue("fr.heard");
+    let gone: Vec<_> = known.keys().filter(|text| !said.contains(*text)).collect();
+    assert!(gone.is_empty(), "nobody says any more: {gone:#?}");
+    for (english, here) in &known {
+        assert_eq!(names(english), names(here), "{here}");
+        assert_eq!(english.matches("{}").count(), here.matches("{}").count(), "{here}");
+        assert_eq!(english.matches('`').count(), here.matches('`').count(), "{here}");
+    }
+}
+
+/// Sources in which every sentence is for people: for what a node waits, and what is wrong with a field.
+const FOR_PEOPLE: [&str; 4] = [
+    "agent/core/src/node/texts.rs",
+    "server/api/src/config.rs",
+    "server/api/src/config/settings/check.rs",
+    "server/src/placement.rs",
+];
+
+#[test]
+fn what_a_node_waits_for_and_what_is_wrong_with_a_field_is_known_in_every_language() {
+    let is_sentence = |text: &String| text.trim().split(' ').count() > 2 && text.contains(|c: char| c.is_lowercase());
+    for (code, _) in LANGUAGES.into_iter().filter(|(code, _)| *code != "en") {
+        let known = catalogue(&format!("{code}.heard"));
+        let said = FOR_PEOPLE.iter().flat_map(|path| said_in(path)).filter(is_sentence);
+        let missing: Vec<_> = said.filter(|text| !known.contains_key(text)).collect();
+        assert!(missing.is_empty(), "{code} does not know: {missing:#?}");
+    }
+}
+
+#[test]
+fn what_a_node_says_comes_in_the_language_of_the_page_and_what_nobody_knows_as_it_came() {
+    let said = || {
+        let waits = "waits for node2, which is silent and may have served after this node: start node2 or repair the links \
+                     to it; if it is lost for good, order `prim` here";
+        [waits, "node1: up to date", "a sentence that no program says"].map(|text| super::heard(text).into_owned())
+    };
+    let [waits, state, unknown] = in_language("fr", said);
+    assert!(waits.starts_with("attend node2, qui se tait") && waits.ends_with("ordonnez `prim` ici"), "{waits}");
+    assert_eq!((state.as_str(), unknown.as_str()), ("node1 : à jour", "a sentence that no program says"));
+    assert!(in_language("en", said)[0].starts_with("waits for node2"));
 }

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod configuration;
 pub mod control;
 pub mod enrol;
+pub mod later;
 pub mod login;
 pub mod monitoring;
 pub mod plain;

@@ -132,7 +132,7 @@ fn GiveCertificate(certificate: RwSignal<Option<CertificateView>>) -> impl IntoV
                 // The key does not stay in the page.
                 key.set(String::new());
                 chain.set(String::new());
-                if let Some(form) = form.get_untracked() {
+                if let Some(form) = form.try_get_untracked().flatten() {
                     form.reset();
                 }
                 certificate.set(Some(view));

@@ -67,10 +67,22 @@ pub async fn in_french(browser: &Browser) -> Result<()> {
         open(browser, page).await?;
         screen(browser, &format!("24-french-{page}")).await?;
     }
+    what_the_server_says_is_french_too(browser).await?;
     browser.click("language").await?;
     browser.click("language-en").await?;
     browser.expect("html[lang=en] [data-testid=link][data-link=live]", PATIENCE).await?;
     browser.expect_text("rail-monitoring", "Monitoring").await
+}
+
+/// A check of the server, with its cure, comes in the language of the page.
+async fn what_the_server_says_is_french_too(browser: &Browser) -> Result<()> {
+    open(browser, "cluster").await?;
+    browser.click("add-node").await?;
+    browser.fill("node-address", "127.0.0.1:1").await?;
+    browser.click("probe").await?;
+    browser.expect_text("probe-checks", "le port 1 ne répond pas").await?;
+    browser.expect_text("probe-checks", "l’appairage y est-il ouvert").await?;
+    screen(browser, "24-french-probe").await
 }
 
 /// The page is loaded anew in French and in English again: what was typed into `field` is still there.

@@ -3,14 +3,16 @@
 mod appearance;
 mod aside;
 mod editing;
+mod haste;
 mod keeping;
 mod logs;
 mod plain;
+mod roles;
 
 use anyhow::{Context, Result, ensure};
 use holdfast_browser::accessibility;
 use holdfast_browser::browser::{Browser, PATIENCE};
-use holdfast_browser::stage::{Stage, pictures_folder};
+use holdfast_browser::stage::{Stage, dns_name, pictures_folder};
 use holdfast_tests::bank::client::{Load, LoadPlan};
 use holdfast_tests::lab::cluster::ModulePlan;
 use std::time::Duration;
@@ -56,7 +58,7 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     set_up_and_log_in(stage, browser).await?;
     enter_the_nodes(stage, browser).await?;
     keeping::cluster_history(browser).await?;
-    configure_the_module(browser, plan).await?;
+    configure_the_module(stage, browser, plan).await?;
     start_in_the_right_direction(browser).await?;
     ensure!(
         !stage.lab.backing(2, "/srv/bank/left-over.txt").exists(),
@@ -72,7 +74,9 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     browser.use_keys(false);
     logs::a_log_of_a_million_lines(stage.lab.host(1).folder(), browser).await?;
     keeping::server_settings(stage.lab.folder(), browser).await?;
+    haste::screens_are_left_before_they_come(browser).await?;
     plain::console_over_plain_http(stage, browser).await?;
+    roles::every_screen_as_every_role(browser).await?;
     editing::edit_files(browser).await?;
     appearance::by_keyboard(browser).await?;
     appearance::dark_and_narrow(browser).await?;
@@ -112,8 +116,7 @@ async fn enter_the_nodes(stage: &Stage, browser: &Browser) -> Result<()> {
         if number == 2 {
             browser.click("add-node").await?;
         }
-        let address = stage.lab.network().address(number).to_string();
-        browser.fill("node-address", &address).await?;
+        browser.fill("node-address", &dns_name(number)).await?;
         browser.click("probe").await?;
         browser.find("pair-form").await?;
         let key = tokio::task::block_in_place(|| stage.lab.cli(number, &["key"]))?;
@@ -134,8 +137,8 @@ async fn enter_the_nodes(stage: &Stage, browser: &Browser) -> Result<()> {
     screen(browser, "06-cluster").await
 }
 
-/// The wizard, from the catalogue to the green message of both nodes.
-async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()> {
+/// The wizard, from the catalogue to the green message of both nodes, though one of them is away for a while.
+async fn configure_the_module(stage: &Stage, browser: &Browser, plan: &ModulePlan) -> Result<()> {
     browser.click("rail-configuration").await?;
     browser.click("use-mirror.safe").await?;
     browser.fill("module-name", MODULE).await?;
@@ -196,7 +199,14 @@ async fn configure_the_module(browser: &Browser, plan: &ModulePlan) -> Result<()
     browser.find("validate-matrix").await?;
     screen(browser, "10-validate").await?;
     browser.click("wizard-next").await?;
+    // node2 goes away in the middle: it is named, node1 gets its part, and node2 its own when it is back.
+    tokio::task::block_in_place(|| stage.stop_agent(2))?;
     browser.click("configure").await?;
+    browser.expect("[data-testid=configure-results-node1][data-tone=ok]", PATIENCE).await?;
+    browser.expect_text("configure-results-node2", "not connected").await?;
+    ensure!(!browser.is_there("configured").await?, "a module is said to be everywhere that node2 has never heard of");
+    screen(browser, "10a-node-away").await?;
+    tokio::task::block_in_place(|| stage.lab.start_agent(2))?;
     for number in [1, 2] {
         browser.expect(&format!("[data-testid=configure-results-node{number}][data-tone=ok]"), PATIENCE).await?;
     }

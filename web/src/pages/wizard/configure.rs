@@ -25,8 +25,8 @@ pub fn ConfigureStep(
     let view = Memo::new(move |_| task.get().and_then(|task| console.task(task)));
     let results = Signal::derive(move || view.with(|view| view.as_ref().map(results_of)).unwrap_or_default());
     let send = move |nodes: Vec<NodeId>| {
-        busy.set(true);
         draft.save(console, move || {
+            busy.set(true);
             console.start_shown_task(client::configure(draft.module, nodes), move |started| {
                 busy.set(false);
                 task.set(started);
@@ -52,7 +52,7 @@ pub fn ConfigureStep(
     view! {
         <StepCard title=t!("Configure") lead=t!("The module is sent to every node of the cluster. The application is not started yet.")>
             <div>
-                <button type="button" class="btn primary" data-testid="configure" disabled=move || busy.get() on:click=move |_| send(Vec::new())>
+                <button type="button" class="btn primary" data-testid="configure" disabled=move || busy.get() || draft.busy.get() on:click=move |_| send(Vec::new())>
                     {draw(Icon::Configure)}{move || if configured.get() { t!("Configure again") } else { t!("Configure") }}
                 </button>
             </div>

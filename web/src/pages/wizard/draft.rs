@@ -83,7 +83,9 @@ impl Draft {
         self.problem.set(None);
         console.call(client::settings(self.module), move |answer| match answer {
             Ok(SettingsView { version, settings: Some(theirs), .. }) => {
-                let (base, mine) = (self.saved.get_untracked(), self.settings.get_untracked());
+                // The wizard may have been left meanwhile.
+                let edited = (self.saved.try_get_untracked(), self.settings.try_get_untracked());
+                let (Some(base), Some(mine)) = edited else { return };
                 let (merged, both) = merge(&base, &mine, &theirs);
                 self.version.set(version);
                 self.saved.set(theirs);
