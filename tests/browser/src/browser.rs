@@ -204,6 +204,26 @@ impl Browser {
         Ok(())
     }
 
+    /// Runs a script in every page from now on, before anything of the page; its name.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn before_pages(&self, script: &str) -> Result<String> {
+        let source = json!({ "source": script });
+        let made = self.driver.cdp().send_raw("Page.addScriptToEvaluateOnNewDocument", source).await?;
+        Ok(made["identifier"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Runs the script of that name no more.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn no_more_before_pages(&self, name: &str) -> Result<()> {
+        let script = json!({ "identifier": name });
+        self.driver.cdp().send_raw("Page.removeScriptToEvaluateOnNewDocument", script).await?;
+        Ok(())
+    }
+
     /// The person who looks wants no motion, or does not mind.
     ///
     /// # Errors

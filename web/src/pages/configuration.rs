@@ -7,7 +7,7 @@ use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, StateBadge};
-use crate::language::{t, tf};
+use crate::language::{self, t, tf};
 use crate::platform;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
@@ -74,7 +74,7 @@ fn ModuleCard(module: ModuleLive) -> impl IntoView {
         .nodes
         .iter()
         .filter(|on| !on.pending.is_empty())
-        .map(|on| format!("{}: {}", console.node_name(on.node), on.pending))
+        .map(|on| format!("{}: {}", console.node_name(on.node), language::heard(&on.pending)))
         .collect::<Vec<_>>();
     view! {
         <article class="card" data-testid=format!("module-{}", view.name)>

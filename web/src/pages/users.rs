@@ -172,7 +172,7 @@ fn UserRow(read: Read, user: UserView) -> impl IntoView {
     let own = console.session.with_untracked(|session| {
         session.as_ref().and_then(|session| session.user.as_ref()).is_some_and(|me| me.name == user.name)
     });
-    let plain = console.session.with_untracked(|session| session.as_ref().is_some_and(|session| session.plain_http));
+    let plain = untrack(move || console.is_plain());
     let entry = |id, label, icon, role: Option<UserRole>| MenuEntry {
         id,
         label,
@@ -195,10 +195,9 @@ fn UserRow(read: Read, user: UserView) -> impl IntoView {
         entry("monitor", t!("Give role Monitor"), Icon::User, Some(UserRole::Monitor)),
         MenuEntry {
             divided: true,
-            disabled: match own {
-                true => Some(t!("Your own password is changed at the foot of this page.").to_owned()),
-                false => password.disabled.clone(),
-            },
+            disabled: own
+                .then(|| t!("Your own password is changed at the foot of this page.").to_owned())
+                .or_else(|| password.disabled.clone()),
             ..password
         },
         entry("remove", t!("Remove"), Icon::Remove, None),

@@ -3,6 +3,7 @@
 mod appearance;
 mod aside;
 mod editing;
+mod figures;
 mod haste;
 mod keeping;
 mod logs;
@@ -81,6 +82,7 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     appearance::by_keyboard(browser).await?;
     appearance::dark_and_narrow(browser).await?;
     appearance::in_french(browser).await?;
+    figures::figures(stage, browser).await?;
     aside::look_at_what_was_set_aside(stage, browser).await?;
     demand_silence(browser).await?;
     lose_a_node(stage, browser).await
@@ -127,6 +129,9 @@ async fn enter_the_nodes(stage: &Stage, browser: &Browser) -> Result<()> {
         screen(browser, &format!("04-pairing-node{number}")).await?;
         browser.click("enrol").await?;
         browser.find(&format!("node-node{number}")).await?;
+    }
+    for number in [1, 2] {
+        browser.fill(&format!("address-{number}"), &dns_name(number)).await?;
     }
     browser.fill("cluster-name-field", "demo").await?;
     screen(browser, "05-not-saved").await?;
@@ -199,7 +204,14 @@ async fn configure_the_module(stage: &Stage, browser: &Browser, plan: &ModulePla
     browser.find("validate-matrix").await?;
     screen(browser, "10-validate").await?;
     browser.click("wizard-next").await?;
-    // node2 goes away in the middle: it is named, node1 gets its part, and node2 its own when it is back.
+    configure_while_a_node_is_away(stage, browser).await?;
+    browser.find("configured").await?;
+    screen(browser, "11-configured").await?;
+    browser.click("wizard-next").await
+}
+
+/// node2 goes away in the middle: it is named, node1 gets its part, and node2 its own when it is back.
+async fn configure_while_a_node_is_away(stage: &Stage, browser: &Browser) -> Result<()> {
     tokio::task::block_in_place(|| stage.stop_agent(2))?;
     browser.click("configure").await?;
     browser.expect("[data-testid=configure-results-node1][data-tone=ok]", PATIENCE).await?;
@@ -210,9 +222,7 @@ async fn configure_the_module(stage: &Stage, browser: &Browser, plan: &ModulePla
     for number in [1, 2] {
         browser.expect(&format!("[data-testid=configure-results-node{number}][data-tone=ok]"), PATIENCE).await?;
     }
-    browser.find("configured").await?;
-    screen(browser, "11-configured").await?;
-    browser.click("wizard-next").await
+    Ok(())
 }
 
 /// node1 has the newest data; node2's file is named as what goes; then the second node, until both are green.

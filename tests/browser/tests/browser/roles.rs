@@ -62,6 +62,7 @@ async fn look(browser: &Browser, role: &str) -> Result<()> {
     browser.click("rail-cluster").await?;
     browser.find("node-node1").await?;
     ensure!(!browser.is_there("add-node").await?, "new nodes are offered to {role}");
+    browser.expect("[data-testid=cluster-name-field]:disabled", PATIENCE).await?;
     ensure!(!browser.is_there("cluster-restore-1").await?, "old versions are offered to {role}");
     browser.click("rail-configuration").await?;
     browser.expect("h1", PATIENCE).await?;

@@ -6,7 +6,7 @@ mod nodes;
 use crate::client;
 use crate::components::form::TextField;
 use crate::components::icon::{Icon, draw};
-use crate::components::notice::{Notice, PerNodeResult, Waiting};
+use crate::components::notice::{Notice, PerNodeResult, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::tray::results_of;
 use crate::keep;
@@ -149,6 +149,7 @@ pub fn ClusterPage() -> impl IntoView {
     let console = Console::get();
     let draft = Draft::new(console);
     let known = Memo::new(move |_| console.snapshot.with(Option::is_some));
+    let may = Memo::new(move |_| console.role().may(UserRole::Admin));
     let any = Memo::new(move |_| console.read(|snapshot| !snapshot.nodes.is_empty()).unwrap_or(false));
     view! {
         <div class="page">
@@ -156,8 +157,9 @@ pub fn ClusterPage() -> impl IntoView {
             <Show when=move || known.get() fallback=|| view! { <Waiting text=t!("Waiting for the first snapshot…") /> }>
                 <Show when=move || any.get() fallback=FirstNode>
                     <SaveBar draft />
-                    <Nodes draft />
-                    <Show when=move || console.role().may(UserRole::Admin)><AddNode /></Show>
+                    {move || (!may.get()).then(|| view! { <p class="muted">{t!("Only an administrator changes nodes.")}</p> })}
+                    <fieldset disabled=move || !may.get()><Nodes draft /></fieldset>
+                    <Show when=move || may.get()><AddNode /></Show>
                     <history::History draft />
                 </Show>
             </Show>
@@ -168,6 +170,8 @@ pub fn ClusterPage() -> impl IntoView {
 /// What the page says before any node is enrolled.
 #[component]
 fn FirstNode() -> impl IntoView {
+    let console = Console::get();
+    let may = Memo::new(move |_| console.role().may(UserRole::Admin));
     view! {
         <section class="card card-body stack loose" data-testid="first-node" aria-labelledby="first-node-title">
             <div class="row">
@@ -177,8 +181,11 @@ fn FirstNode() -> impl IntoView {
                     <p class="muted">{t!("Install the agent on the machine, then give its address here. The agent prints a pairing code when it starts.")}</p>
                 </div>
             </div>
-            <NewNode label=t!("Address of the first node") done=Callback::new(|()| ()) />
-            <JoinToken />
+            {move || (!may.get()).then(|| view! { <p class="muted">{t!("Only an administrator changes nodes.")}</p> })}
+            <fieldset class="stack loose" disabled=move || !may.get()>
+                <NewNode label=t!("Address of the first node") done=Callback::new(|()| ()) />
+                <JoinToken />
+            </fieldset>
         </section>
     }
 }
@@ -229,7 +236,7 @@ fn SaveBar(draft: Draft) -> impl IntoView {
                 <div>
                     <p class="notice-title">{t!("Not saved yet")}</p>
                     <p>{move || cluster::changes_text(&changes.get())}</p>
-                    {move || problems.with(|problems| problems.first().map(|problem| view! { <p class="small">{problem.message.clone()}</p> }))}
+                    {move || problems.with(|problems| problems.first().map(|problem| view! { <p class="small">{prose(&problem.message)}</p> }))}
                 </div>
                 <div class="row tight">
                     <button type="button" class="btn" data-testid="discard" on:click=move |_| draft.discard()>{t!("Discard")}</button>

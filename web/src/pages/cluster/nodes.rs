@@ -5,6 +5,7 @@ use crate::client;
 use crate::components::dialog::Question;
 use crate::components::icon::Icon;
 use crate::components::menu::{ActionMenu, MenuEntry};
+use crate::components::notice::prose;
 use crate::components::state::Chip;
 use crate::language::{t, tf};
 use crate::rules::tone::Tone;
@@ -106,7 +107,7 @@ fn connection(console: Console, view: &NodeView) -> impl IntoView + use<> {
             <div class="stack tight">
                 <span><Chip tone text=word /></span>
                 {clock.map(|clock| view! { <span class="small muted">{clock}</span> })}
-                {(!problem.is_empty()).then(|| view! { <span class="small">{problem.clone()}</span> })}
+                {(!problem.is_empty()).then(|| view! { <span class="small">{prose(&problem)}</span> })}
             </div>
         }
     }

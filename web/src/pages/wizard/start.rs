@@ -7,7 +7,7 @@ use crate::components::dialog::Question;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, Notice, Waiting};
 use crate::components::state::{ResyncProgress, StateBadge};
-use crate::language::{t, tf};
+use crate::language::{self, t, tf};
 use crate::platform;
 use crate::rules::text;
 use crate::rules::tone::Tone;
@@ -117,7 +117,7 @@ pub fn StartStep(
 }
 
 fn state_text(report: &holdfast_api::agent::NodeModuleReport) -> String {
-    report.waiting_for.clone().unwrap_or_else(|| report.detail.clone())
+    language::heard(report.waiting_for.as_ref().unwrap_or(&report.detail)).into_owned()
 }
 
 /// A module that runs on each node by itself: choose where to start it.
