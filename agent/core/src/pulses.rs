@@ -71,7 +71,7 @@ mod tests {
             let mut pulses = Pulses::new([100], Instant(started));
             pulses.beat(0, Instant(started), true);
             let next = pulses.next().unwrap();
-            assert!(next.0 % 100 == 0 && next.0 > started && next.0 <= started + 100, "{started}: {next:?}");
+            assert!(next.0.is_multiple_of(100) && next.0 > started && next.0 <= started + 100, "{started}: {next:?}");
         }
     }
 
