@@ -1,6 +1,10 @@
 //! The secondary's end of the stream: connects to the primary, applies what comes, acknowledges after each batch.
 
-use super::applier::{Applier, BeginJob, Effect, SyncJob};
+mod syncing;
+#[cfg(test)]
+mod tests;
+
+use super::applier::{Applier, Effect};
 use super::{Events, Local, lock};
 use crate::control::Stats;
 use crate::crash;
@@ -15,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use syncing::{Syncing, Wanted};
 
 /// Longest wait for one connection attempt, and the pause between two.
 const CONNECT: Duration = Duration::from_millis(300);
@@ -66,41 +71,6 @@ struct Shared {
     operations: AtomicU64,
 }
 
-/// Syncs under way beside the stream.
-#[derive(Default)]
-struct Syncing {
-    state: Mutex<SyncState>,
-    ended: Condvar,
-    /// A disk is being set to work early.
-    begins: AtomicBool,
-}
-
-#[derive(Default)]
-struct SyncState {
-    count: usize,
-    /// Why one failed: the stream cannot go on.
-    failure: Option<String>,
-}
-
-impl Syncing {
-    /// Waits until none is under way; why one failed, if one did.
-    fn wait(&self) -> Result<(), String> {
-        let mut state = lock(&self.state);
-        while state.count > 0 {
-            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.failure.clone().map_or(Ok(()), Err)
-    }
-
-    fn end(&self, failure: Option<String>) {
-        let mut state = lock(&self.state);
-        state.count -= 1;
-        state.failure = state.failure.take().or(failure);
-        drop(state);
-        self.ended.notify_all();
-    }
-}
-
 /// Where this side of the stream is.
 #[derive(Default)]
 struct Place {
@@ -110,17 +80,6 @@ struct Place {
     applied: u64,
     /// Since when, and why, there is no connection.
     broken: Option<(Instant, String)>,
-}
-
-/// What follows a sync of the file systems.
-#[derive(Clone, Copy)]
-enum Wanted {
-    /// The answer to this request, with this flush saved (0: none).
-    Flush(u64, u64),
-    /// The answer to this request, with this mark saved.
-    Mark(u64, (u64, u64)),
-    /// Both copies are the same.
-    Complete,
 }
 
 /// How a connection ended.
@@ -393,38 +352,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Has a sync done by another thread, which then tells the primary.
-    fn sync_beside(self: &Arc<Self>, job: SyncJob, sequence: u64, pool: &Pool) {
-        lock(&self.syncing.state).count += 1;
-        let shared = self.clone();
-        pool.run(move || {
-            let failure = job.run().err().map(|error| shared.doubt(error.to_string()));
-            match &failure {
-                None => shared.send(&[Message::Synced(sequence)]),
-                Some(reason) => {
-                    shared.send(&[Message::Broken(reason.clone())]);
-                    if let Some(socket) = lock(&shared.socket).as_ref() {
-                        // Lets the thread that applies notice.
-                        let _ = socket.shutdown(Shutdown::Both);
-                    }
-                }
-            }
-            shared.syncing.end(failure);
-        });
-    }
-
-    /// Has a disk set to work early, unless that is being done already.
-    fn begin_beside(self: &Arc<Self>, job: BeginJob, pool: &Pool) {
-        if self.syncing.begins.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let shared = self.clone();
-        pool.run(move || {
-            job.run();
-            shared.syncing.begins.store(false, Ordering::Release);
-        });
-    }
-
     /// Sends messages to the primary in one write. A failure shows when receiving.
     fn send(&self, messages: &[Message]) {
         if messages.is_empty() {
@@ -465,36 +392,6 @@ impl Shared {
         })
     }
 
-    /// Syncs the replicated file systems beside the stream (the primary's writes go on), saves what follows from it, then
-    /// answers the primary or tells the agent. Everything applied before this call is covered.
-    fn sync(self: &Arc<Self>, applier: &Applier, wanted: Wanted) {
-        let roots = applier.roots();
-        let shared = self.clone();
-        std::thread::spawn(move || {
-            let failed = roots.iter().find_map(|root| rustix::fs::syncfs(&**root).err()).map(|errno| {
-                shared.doubt(format!(
-                    "syncing the replicated file systems: {errno}; the secondary's disk has failed, see its kernel log"
-                ))
-            });
-            crash::point("peer-synced");
-            let session = shared.follow.session;
-            let done = failed.map_or(Ok(()), Err).and_then(|()| match wanted {
-                Wanted::Flush(_, 0) => Ok(()),
-                Wanted::Flush(_, flush) => shared.know(|tracker| tracker.stands_at(flush)),
-                Wanted::Mark(_, mark) => shared.know(|tracker| tracker.marked_by_peer(mark)),
-                Wanted::Complete => shared.know(|tracker| tracker.paired(session, u64::MAX)),
-            });
-            crash::point("peer-saved");
-            match (done, wanted) {
-                (Err(reason), _) => shared.send(&[Message::Broken(reason)]),
-                (Ok(()), Wanted::Flush(request, _) | Wanted::Mark(request, _)) => {
-                    shared.send(&[Message::Flushed(request)]);
-                }
-                (Ok(()), Wanted::Complete) => shared.tell(ReplicaEvent::CaughtUp { session }),
-            }
-        });
-    }
-
     fn progress(&self, figures: [u64; 8]) {
         let [entries_done, entries_total, bytes_done, bytes_total, bytes_sent, elapsed_ms, bytes_per_s, left] = figures;
         let left_ms = (left != u64::MAX).then_some(left);
@@ -509,60 +406,5 @@ impl Shared {
             left_ms,
         };
         self.tell(ReplicaEvent::ResyncProgress { progress });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::AsyncMode;
-    use crate::filter::Filter;
-    use crate::tls::tests::Keys;
-    use std::os::fd::OwnedFd;
-
-    /// A follower that finds nobody, and its tracker.
-    fn follower(base: &std::path::Path) -> (Follower, Arc<Tracker>) {
-        let root = Arc::new(OwnedFd::from(std::fs::File::open(base).unwrap()));
-        let tracker = Tracker::open(base, (vec![root.clone()], &Filter::default()), "boot").unwrap().unwrap();
-        let local = Local {
-            module: 1,
-            node: 2,
-            peer_node: 1,
-            boot_id: "boot".into(),
-            incarnation: 1,
-            send_timeout: Duration::from_secs(1),
-            resume_window: Duration::from_secs(1),
-        };
-        let follow = Follow {
-            local,
-            peer: "127.0.0.1:1".parse().unwrap(),
-            protection: Keys::new().trusting(&Keys::new()),
-            session: 9,
-            generation: Generation { number: 1, id: 1 },
-            events: Arc::new(|_| {}),
-            tracker: Some(tracker.clone()),
-        };
-        let applier = Applier::new(vec![(base.to_owned(), root)], AsyncMode::Second).unwrap();
-        (Follower::start(follow, applier), tracker)
-    }
-
-    #[test]
-    fn what_ends_after_a_fence_is_not_saved() {
-        let folder = tempfile::tempdir_in("/tmp").unwrap();
-        let (mut follower, tracker) = follower(folder.path());
-        follower.shared.know(|tracker| tracker.paired(5, u64::MAX)).unwrap();
-        follower.fence();
-        follower.shared.know(|tracker| tracker.paired(9, u64::MAX)).unwrap_err();
-        assert_eq!(tracker.standing().base, 5);
-    }
-
-    #[test]
-    fn a_doubt_is_not_taken_back_by_what_was_under_way() {
-        let folder = tempfile::tempdir_in("/tmp").unwrap();
-        let (follower, tracker) = follower(folder.path());
-        follower.shared.know(|tracker| tracker.paired(5, u64::MAX)).unwrap();
-        assert_eq!(follower.shared.doubt("a disk failed".into()), "a disk failed");
-        follower.shared.know(|tracker| tracker.paired(9, u64::MAX)).unwrap_err();
-        assert_eq!(tracker.standing(), crate::track::Standing::default());
     }
 }
