@@ -122,14 +122,8 @@ pub fn dns_name(number: u8) -> String {
 /// Lets every host know the nodes by their DNS names.
 fn name_hosts(lab: &Lab) -> Result<()> {
     let line = |number| format!("{} {}\n", lab.network().address(number), dns_name(number));
-    let names: String =
-        std::iter::once("127.0.0.1 localhost\n".to_owned()).chain(lab.numbers().into_iter().map(line)).collect();
-    for number in lab.numbers().into_iter().chain([CONSOLE]) {
-        let file = lab.host(number).folder().join("hosts");
-        std::fs::write(&file, &names)?;
-        lab.host(number).shell(&format!("mount --bind {} /etc/hosts", file.display()))?;
-    }
-    Ok(())
+    let names: String = lab.numbers().into_iter().map(line).collect();
+    lab.numbers().into_iter().chain([CONSOLE]).try_for_each(|number| lab.host(number).know_names(&names))
 }
 
 /// The text of the first member `name` anywhere in `value`.

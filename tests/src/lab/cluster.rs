@@ -6,7 +6,7 @@ use crate::lab::{Lab, package};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ impl Lab {
     ///
     /// # Errors
     /// An agent or a command failed.
-    pub fn form_cluster_with(&self, further: &[(&str, &dyn Fn(u8) -> String)]) -> Result<()> {
+    pub fn form_cluster_with(&self, further: &[(&str, &dyn Fn(u8) -> Ipv4Addr)]) -> Result<()> {
         for number in self.numbers() {
             self.start_agent(number)?;
         }
@@ -208,7 +208,7 @@ impl Lab {
     }
 
     /// The cluster configuration made of the nodes' own keys.
-    fn cluster_config(&self, further: &[(&str, &dyn Fn(u8) -> String)]) -> Result<serde_json::Value> {
+    fn cluster_config(&self, further: &[(&str, &dyn Fn(u8) -> Ipv4Addr)]) -> Result<serde_json::Value> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
         let mut nodes = Vec::new();
@@ -216,7 +216,7 @@ impl Lab {
             let key = self.cli(number, &["key"])?.trim().to_owned();
             ensure!(key.len() == 64, "`holdfast key` printed {key:?} on node{number}");
             let mut addresses = BTreeMap::from([("default", self.network().address(number).to_string())]);
-            addresses.extend(further.iter().map(|(lan, address)| (*lan, address(number))));
+            addresses.extend(further.iter().map(|(lan, address)| (*lan, address(number).to_string())));
             nodes.push(
                 json!({ "id": number, "name": format!("node{number}"), "addresses": addresses, "fingerprint": key }),
             );

@@ -266,6 +266,19 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Lets the host know addresses by these names (lines of /etc/hosts), and by no others any more.
+    ///
+    /// # Errors
+    /// The host is off, or the file cannot be written.
+    pub fn know_names(&self, lines: &str) -> Result<()> {
+        let file = self.folder.join("hosts");
+        // Written in place: it is mounted from the first time on.
+        std::fs::write(&file, format!("127.0.0.1 localhost\n{lines}"))?;
+        let mount = format!("mount --bind {} /etc/hosts", file.display());
+        self.shell(&format!("grep -q ' /etc/hosts ' /proc/self/mounts || {mount}"))?;
+        Ok(())
+    }
+
     /// Starts a program on the host in the background; its output goes to `log/LOG`. It belongs to the host's first
     /// process (nobody outside waits for it) and ends with the host at the latest.
     ///

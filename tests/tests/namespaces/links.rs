@@ -7,6 +7,7 @@ use holdfast_tests::bank::ledger::Ledger;
 use holdfast_tests::lab::Lab;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::{HealthWatch, demand_single_but_between, demand_turns};
+use holdfast_tests::lab::network::second_address;
 use holdfast_tests::lab::wait::wait_until;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -154,15 +155,10 @@ fn pair_on_two_networks() -> Result<Lab> {
     const FLOW: &str = r#"<heartbeat name="default" ident="flow"/>"#;
     const FAR: &str = r#"<heartbeat name="far" pulse="1s" timeout="8s"/>"#;
     let plan = ModulePlan::bank(TIMEOUT_MS).edited(FLOW, &format!("{FLOW}{FAR}"));
-    let far = |number: u8| format!("10.98.0.{number}");
     let lab = Lab::new("networks")?;
-    for number in lab.numbers() {
-        let link = format!("ip link add eth1 link eth0 address 02:01:00:00:00:{number:02x} type macvlan mode bridge");
-        let address = format!("ip address add {}/24 dev eth1", far(number));
-        lab.host(number).shell(&format!("{link} && {address} && ip link set eth1 up"))?;
-    }
+    lab.numbers().into_iter().try_for_each(|number| lab.host(number).join_second_network())?;
     lab.make_directory(&plan)?;
-    lab.form_cluster_with(&[("far", &far)])?;
+    lab.form_cluster_with(&[("far", &second_address)])?;
     lab.install_package(&plan.name, &plan.package()?)?;
     lab.start_pair(MODULE)?;
     Ok(lab)

@@ -3,6 +3,7 @@
 use crate::bench::{Bench, Scenario};
 use anyhow::{Context, Result, bail, ensure};
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
+use holdfast_tests::lab::network::second_address;
 use holdfast_tests::lab::wait::wait_until;
 use holdfast_tests::lab::{CONSOLE, Lab, LabOptions, package};
 use rustix::process::Signal;
@@ -56,30 +57,19 @@ impl Addresses {
     fn new() -> Result<Self> {
         let lab = Lab::with("vip", &LabOptions { console: true, ..LabOptions::default() })?;
         for number in lab.numbers().into_iter().chain([CLIENT]) {
-            for line in [
-                format!("ip address add fd99::{number}/64 dev eth0 nodad"),
-                format!("ip link add eth1 link eth0 address 02:01:00:00:00:{number:02x} type macvlan mode bridge"),
-                format!("ip address add 10.98.0.{number}/24 dev eth1"),
-                "ip link set eth1 up".to_owned(),
-            ] {
-                lab.host(number).shell(&line)?;
-            }
+            lab.host(number).shell(&format!("ip address add fd99::{number}/64 dev eth0 nodad"))?;
+            lab.host(number).join_second_network()?;
         }
         let v4 = lab.network().address(50).into();
-        let net = Self { lab, v4, v6: "fd99::50".parse()?, second: "10.98.0.50".parse()? };
-        for number in net.lab.numbers() {
-            net.name_second(number)?;
-            let own = net.lab.host(number).folder().join("hosts").display().to_string();
-            net.lab.host(number).shell(&format!("mount --bind {own} /etc/hosts"))?;
-        }
+        let net = Self { lab, v4, v6: "fd99::50".parse()?, second: second_address(50).into() };
+        net.name_second()?;
         Ok(net)
     }
 
-    /// Lets /etc/hosts of a node say what the second address is.
-    fn name_second(&self, number: u8) -> Result<()> {
-        let text = format!("127.0.0.1 localhost\n{} {SECOND_NAME}\n", self.second);
-        // Written in place: the file is mounted.
-        Ok(std::fs::write(self.lab.host(number).folder().join("hosts"), text)?)
+    /// Lets the nodes know the second address by its name.
+    fn name_second(&self) -> Result<()> {
+        let line = format!("{} {SECOND_NAME}\n", self.second);
+        self.lab.numbers().into_iter().try_for_each(|number| self.lab.host(number).know_names(&line))
     }
 
     /// Under which host names the application was started on a node.
@@ -266,11 +256,11 @@ fn updated(_: &mut Bench) -> Result<()> {
     ensure!(net.names(1)?.trim() == VIRTUAL_HOST && own.trim() == "node1", "{}: {}", own, net.names(1)?);
     let connect = net.lab.network().connector();
     let mut client = connect(SocketAddr::new(net.v4, PORT), Duration::from_secs(5))?;
-    let (before, after) = (net.second, "10.98.0.51".parse()?);
+    let (before, after) = (net.second, second_address(51).into());
     net.second = after;
     net.lab.cli(2, &["stop", "-m", MODULE])?;
     net.lab.wait_state(1, MODULE, "ALONE Ready", PATIENCE)?;
-    net.lab.numbers().into_iter().try_for_each(|number| net.name_second(number))?;
+    net.name_second()?;
     net.lab.cli(1, &["update", "-m", MODULE])?;
     let moved = || Ok(net.held(1)?.contains(&after) && !listed(net.lab.host(1).init()?)?.contains(&before));
     wait_until("the new address on node1", PATIENCE, moved)?;
