@@ -292,24 +292,24 @@ async fn give(
 ) -> Outcome<u64> {
     let desired = app.desired();
     let name = |node: &NodeId| desired.node(*node).map_or_else(|| node.to_string(), |row| row.name.clone());
-    let mut named: Vec<(NodeId, String)> = turns.iter().flatten().map(|node| (*node, name(node))).collect();
-    let first = turns.first().map_or(0, Vec::len);
-    let wait = named[..first].iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let entry = |(turn, (node, name)): (usize, &(NodeId, String))| TaskNode {
-        node: *node,
-        name: name.clone(),
-        state: TaskState::Running,
-        message: if turn < first { "sent".to_owned() } else { format!("its turn comes after {wait}") },
-    };
-    let mut nodes: Vec<TaskNode> = named.iter().enumerate().map(entry).collect();
+    let listed = |nodes: &[NodeId]| nodes.iter().map(name).collect::<Vec<_>>().join(", ");
     // In the order of the cluster, whoever comes first.
-    nodes.sort_by_key(|entry| entry.node);
-    named.sort();
-    let names: Vec<String> = named.into_iter().map(|(_, name)| name).collect();
-    let (actor, audit) = (user.to_owned(), format!("{} on {}", order.text, names.join(", ")));
+    let mut members = turns.concat();
+    members.sort();
+    let names = listed(&members);
+    let (actor, audit) = (user.to_owned(), format!("{} on {names}", order.text));
     app.db.call(move |tx| db::records::audit(tx, &actor, &audit)).await?;
+    let first = turns.first().map_or(&[][..], Vec::as_slice);
+    let wait = listed(first);
+    let entry = |node: &NodeId| TaskNode {
+        node: *node,
+        name: name(node),
+        state: TaskState::Running,
+        message: if first.contains(node) { "sent".to_owned() } else { format!("its turn comes after {wait}") },
+    };
+    let nodes: Vec<TaskNode> = members.iter().map(entry).collect();
     let task = app.tasks.begin(NewTask {
-        title: title(&names.join(", ")),
+        title: title(&names),
         kind: order.name,
         module: Some(order.module),
         author: user.to_owned(),
