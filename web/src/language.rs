@@ -3,7 +3,8 @@
 //! `t!` is a text, `tf!` one with values, `later!` marks a text of a table that [`t`] translates where it is shown.
 //! A catalogue (`web/locales/<language>.json`) holds the same texts with their translations; the page loads it beside the
 //! program, so that a language costs only those who read it. The tests in `language/tests.rs` keep source and catalogues
-//! equal. What server and nodes say is translated where it is shown (`heard`). Another language is shown from the next loading of the page on.
+//! equal. What server and nodes say is translated where it is shown (`heard`). Another language is shown from the next
+//! loading of the page on.
 
 mod heard;
 mod macros;

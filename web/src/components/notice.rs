@@ -6,7 +6,8 @@ use crate::rules::tone::Tone;
 use crate::store::Console;
 use leptos::prelude::*;
 
-/// A sentence in which what stands between backticks is set as code; what server and nodes say comes in the page's language.
+/// A sentence in which what stands between backticks is set as code; what server and nodes say comes in the language of
+/// the page.
 pub fn prose(text: &str) -> impl IntoView + use<> {
     let text = language::heard(text);
     let parts = text.split('`').enumerate().map(|(index, part)| {
