@@ -37,6 +37,8 @@ enum Slot {
     Empty,
     Torn,
     Foreign(u32),
+    /// Whole, and not to be understood: why.
+    Unknown(String),
     Good(u64, Box<Durable>),
 }
 
@@ -60,8 +62,11 @@ fn parse_slot(bytes: &[u8]) -> Option<Slot> {
     if version != VERSION {
         return Some(Slot::Foreign(version));
     }
-    let durable = serde_json::from_slice(&bytes[HEAD..end]).ok()?;
-    Some(Slot::Good(sequence, Box::new(durable)))
+    // Not torn: what stands there was saved, by another version of this program. The other slot is older.
+    Some(match serde_json::from_slice(&bytes[HEAD..end]) {
+        Ok(durable) => Slot::Good(sequence, Box::new(durable)),
+        Err(error) => Slot::Unknown(error.to_string()),
+    })
 }
 
 impl Ledger {
@@ -84,6 +89,10 @@ impl Ledger {
         let (sequence, durable) = match (read_slot(&slots[0]), read_slot(&slots[1])) {
             (Slot::Foreign(version), _) | (_, Slot::Foreign(version)) => bail!(
                 "the ledger {shown} has version {version}; this program reads version {VERSION}: install the matching version"
+            ),
+            (Slot::Unknown(error), _) | (_, Slot::Unknown(error)) => bail!(
+                "the ledger {shown} holds what this program does not know ({error}): install the version that wrote it, or a \
+                 later one"
             ),
             (Slot::Good(a, first), Slot::Good(b, second)) => {
                 if a > b {
@@ -213,21 +222,44 @@ mod tests {
         assert!(Ledger::open(&path).unwrap_err().to_string().contains("damaged"));
     }
 
+    /// Changes the slot that the first save goes to, and makes its hash right again.
+    fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let mut slot = vec![0; SLOT];
+        file.read_exact_at(&mut slot, SLOT as u64).unwrap();
+        change(&mut slot);
+        let length = u32::from_le_bytes(slot[20..24].try_into().unwrap()) as usize;
+        let hash = blake3::hash(&slot[..24 + length]);
+        slot[24 + length..56 + length].copy_from_slice(hash.as_bytes());
+        file.write_all_at(&slot, SLOT as u64).unwrap();
+    }
+
     #[test]
     fn unknown_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.ledger");
         let (mut ledger, _) = Ledger::open(&path).unwrap();
         ledger.save(&state(1)).unwrap();
-        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let mut slot = vec![0; SLOT];
-        file.read_exact_at(&mut slot, SLOT as u64).unwrap();
-        slot[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
-        let length = u32::from_le_bytes(slot[20..24].try_into().unwrap()) as usize;
-        let hash = blake3::hash(&slot[..24 + length]);
-        slot[24 + length..56 + length].copy_from_slice(hash.as_bytes());
-        file.write_all_at(&slot, SLOT as u64).unwrap();
+        change(&path, |slot| slot[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes()));
         assert!(Ledger::open(&path).unwrap_err().to_string().contains("version 2"));
+    }
+
+    #[test]
+    fn slot_of_a_newer_agent_is_refused_and_not_taken_for_torn() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.ledger");
+        let (mut ledger, _) = Ledger::open(&path).unwrap();
+        for session in 1..=3 {
+            ledger.save(&state(session)).unwrap();
+        }
+        change(&path, |slot| {
+            let length = u32::from_le_bytes(slot[20..24].try_into().unwrap()) as usize;
+            let more = br#","of_tomorrow":1}"#;
+            slot[24 + length - 1..24 + length - 1 + more.len()].copy_from_slice(more);
+            slot[20..24].copy_from_slice(&((length - 1 + more.len()) as u32).to_le_bytes());
+        });
+        let refused = Ledger::open(&path).unwrap_err().to_string();
+        assert!(refused.contains("of_tomorrow") && refused.contains("install the version"), "{refused}");
     }
 
     #[tokio::test]

@@ -214,7 +214,7 @@ pub fn glance(register: &Register, desired: &Desired, module: ModuleId) -> Regis
 /// As [`view`].
 pub async fn arm(app: &App, module: ModuleId, user: &str) -> Outcome<RegisterView> {
     let before = view(app, module).await?;
-    let (register, author) = (Arc::clone(&app.register), user.to_owned());
+    let author = user.to_owned();
     app.db
         .call(move |tx| {
             let name = db::modules::get(tx, module)?.name;
@@ -222,11 +222,11 @@ pub async fn arm(app: &App, module: ModuleId, user: &str) -> Outcome<RegisterVie
                 [] => String::new(),
                 silent => format!(" without the word of {}", silent.join(", ")),
             };
-            db::records::audit(tx, &author, &format!("armed the register of {name}{without}"))?;
-            register.lock().entry(module).or_default().armed_by = Some(author);
-            Ok(())
+            db::records::audit(tx, &author, &format!("armed the register of {name}{without}"))
         })
         .await?;
+    // Only once it is on record who did.
+    app.register.lock().entry(module).or_default().armed_by = Some(user.to_owned());
     app.live.changed();
     view(app, module).await
 }

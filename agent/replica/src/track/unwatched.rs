@@ -23,6 +23,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,15 +105,26 @@ pub(super) struct Unwatched {
     boot: String,
     looking: Mutex<bool>,
     looked: Condvar,
+    /// What was changed before could not be saved: the mark stays that of the time before, so that the next look finds it.
+    unsaved: AtomicBool,
 }
 
 impl Unwatched {
     pub(super) fn new(folder: &Path, boot: &str) -> Self {
         let looking = Mutex::new(false);
-        Self { path: folder.join("track.mark"), boot: boot.into(), looking, looked: Condvar::new() }
+        Self {
+            path: folder.join("track.mark"),
+            boot: boot.into(),
+            looking,
+            looked: Condvar::new(),
+            unsaved: AtomicBool::new(false),
+        }
     }
 
     fn write(&self) -> io::Result<()> {
+        if self.unsaved.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         self.save(&Mark::now(&self.boot))
     }
 
@@ -204,7 +216,8 @@ impl Tracker {
             }
         });
         if let Err(error) = saved {
-            tracing::error!(%error, "what was changed while nobody watched cannot be saved");
+            self.unwatched.unsaved.store(true, Ordering::SeqCst);
+            tracing::error!(%error, "what was changed while nobody watched cannot be saved: it is looked for again at the next start");
         }
     }
 }
