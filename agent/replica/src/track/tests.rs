@@ -193,10 +193,50 @@ fn two_nodes_know_what_differs_only_from_the_same_base() {
 }
 
 fn tracker(base: &std::path::Path) -> std::sync::Arc<Tracker> {
-    let root = std::sync::Arc::new(std::os::fd::OwnedFd::from(std::fs::File::open(base).unwrap()));
+    tracker_of(base, base)
+}
+
+fn tracker_of(base: &std::path::Path, root: &std::path::Path) -> std::sync::Arc<Tracker> {
+    let root = std::sync::Arc::new(std::os::fd::OwnedFd::from(std::fs::File::open(root).unwrap()));
     let folder = base.join("state");
     std::fs::create_dir_all(&folder).unwrap();
     Tracker::open(&folder, (vec![root], &Filter::default()), "boot").unwrap().unwrap()
+}
+
+#[test]
+fn a_change_while_nobody_watched_that_could_not_be_saved_is_found_again() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let file = data.join("file");
+    std::fs::write(&file, "before").unwrap();
+    let first = tracker_of(folder.path(), &data);
+    first.paired(5, first.next_round()).unwrap();
+    let watch = first.watch();
+    assert!(first.standing().base == 5);
+    watch.end();
+    first.close();
+    // A mark holds back for so long.
+    let later = |than: std::time::SystemTime| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while than.elapsed().map_or(true, |passed| passed.as_millis() < 200) {
+            assert!(std::time::Instant::now() < deadline, "the clock stands still");
+            std::thread::yield_now();
+        }
+    };
+    later(std::time::SystemTime::now());
+    std::fs::write(&file, "while nobody watched").unwrap();
+    // The disk of the state folder fails.
+    let second = tracker_of(folder.path(), &data);
+    second.close();
+    let watch = second.watch();
+    second.standing();
+    later(std::time::SystemTime::now());
+    watch.end();
+    let third = tracker_of(folder.path(), &data);
+    let _watch = third.watch();
+    let named = third.named(0).map(|named| format!("{named:?}")).unwrap_or_else(|| "everything".into());
+    assert!(named.contains("file"), "{named}");
 }
 
 #[test]
