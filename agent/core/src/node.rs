@@ -23,6 +23,7 @@ mod serving;
 mod standing;
 mod steps;
 mod texts;
+mod unsaved;
 mod witness;
 
 use crate::arbiter::{Force, Wait};
@@ -136,8 +137,7 @@ pub struct Node {
     /// A swap asked of the primary, and when to give up.
     swap_request: Option<(u64, Instant)>,
     swap_handled: u64,
-    /// Nothing can be saved: nothing is said either, so that the peer counts this node as gone.
-    mute: bool,
+    saving: unsaved::Saving,
     /// The ledger may hold something else than `durable`.
     save_anyway: bool,
     /// For tests of the simulator only, see `BrokenRules::promise_without_saving`.
@@ -238,7 +238,7 @@ impl Node {
             stream_ended: None,
             swap_request: None,
             swap_handled: 0,
-            mute: false,
+            saving: unsaved::Saving::Works,
             save_anyway: false,
             unsaved_promise: 0,
             sequence: 0,
@@ -319,6 +319,7 @@ impl Node {
             Some(self.machine.next_at()).filter(|at| *at > self.now && !self.settings.rules.rules.is_empty()),
             self.witness_deadline(),
             self.aside_deadline(),
+            self.saving_deadline(),
         ];
         for at in candidates.into_iter().flatten() {
             deadline = deadline.min(at);
@@ -347,7 +348,7 @@ impl Node {
     /// Nothing could be saved: until it is started again it only takes away, and says nothing. The driver carries that
     /// out even if it cannot take back what it left for the next agent.
     pub fn gives_up(&self) -> bool {
-        self.mute
+        self.is_mute()
     }
 
     /// State and readiness.
@@ -401,11 +402,12 @@ impl Node {
         self.check_script_deadline();
         self.check_step_deadline();
         self.witness_overdue();
+        self.save_again();
         for _ in 0..8 {
             let before = (self.status, self.procedure.is_some(), self.serving.clone(), self.waiting);
             if self.serving.holds_role() {
                 self.serve();
-            } else if self.procedure.is_none() && !self.mute && self.status != automaton::STOP {
+            } else if self.procedure.is_none() && !self.is_mute() && self.status != automaton::STOP {
                 self.choose_role();
             }
             if before == (self.status, self.procedure.is_some(), self.serving.clone(), self.waiting) {
@@ -431,13 +433,14 @@ impl Node {
         // A node that could not save stays silent and saves nothing unless somebody asks for it.
         let save_anyway = std::mem::take(&mut self.save_anyway);
         let changed = self.durable != before.durable && !self.settings.broken.act_before_saving;
-        if save_anyway || (changed && (!self.mute || command)) {
+        if save_anyway || (changed && (!self.is_mute() || command)) {
             let running = self.durable.running || self.keeps_running;
             self.out.persist = Some(Durable { running, ..self.durable.clone() });
+            self.saved_while_mute();
         }
         let mut heartbeat = self.heartbeat();
         let mut due = self.pulses.due(self.now);
-        let speaks = !self.mute && self.settings.links > 0;
+        let speaks = !self.is_mute() && self.settings.links > 0;
         if speaks && self.sent.as_ref() != Some(&heartbeat) {
             due = (0..self.settings.links).collect();
         }

@@ -167,6 +167,8 @@ pub struct BrokenRules {
     pub adopt_counting_silence_anew: bool,
     /// A restarted agent believes what its predecessor wrote down long before it ended.
     pub adopt_what_was_left: bool,
+    /// After a save that failed the module starts again without saving what it knows.
+    pub start_without_saving_again: bool,
     /// What could not be begun counts as done, unless something was to be saved with it.
     pub dropped_counts_as_done: bool,
     /// A register grants in a new life before anybody has reported (obeyed by the simulator's register).

@@ -78,6 +78,8 @@ pub struct Host {
     pub inbox: VecDeque<Input>,
     /// Every save fails, and nothing lands.
     pub ledger_broken: bool,
+    /// The same, until then.
+    pub ledger_away_until: u64,
     /// The ledger as it was before a save that failed, though its bytes landed: the agent knows nothing of them.
     pub before_failure: Option<Durable>,
     /// Disk.

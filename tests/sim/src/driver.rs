@@ -146,15 +146,22 @@ impl Cluster {
         let Some(Saving { at, silent, output }) = self.hosts[host].saving.take() else {
             return;
         };
-        let broken = self.hosts[host].ledger_broken;
+        let now = self.schedule.now();
+        let away = self.faulty && now < self.hosts[host].ledger_away_until;
+        let broken = self.hosts[host].ledger_broken || away;
         let fails = broken || self.faulty && self.rng.chance(self.options.save_fails);
-        if let Some(before) = self.hosts[host].before_failure.take() {
-            self.oracle_never_used(&self.hosts[host].disk.ledger.clone());
-            self.hosts[host].disk.ledger = before;
+        if fails && !broken && self.rng.coin() == 0 {
+            let time = self.rng.within((1, self.options.timeout_ms * 4));
+            self.hosts[host].ledger_away_until = now + time;
         }
         if let Some(durable) = &output.persist
             && (!fails || !broken && self.rng.coin() == 0)
         {
+            // Over what landed though its save failed.
+            if let Some(before) = self.hosts[host].before_failure.take() {
+                self.oracle_never_used(&self.hosts[host].disk.ledger.clone());
+                self.hosts[host].disk.ledger = before;
+            }
             self.hosts[host].before_failure = fails.then(|| self.hosts[host].disk.ledger.clone());
             self.write_ledger(host, durable.clone(), at, silent);
         }

@@ -130,3 +130,9 @@ fn a_restarted_agent_that_counts_silence_anew_is_found() {
     let broken = BrokenRules { adopt_counting_silence_anew: true, ..BrokenRules::default() };
     is_found("counting silence anew", broken);
 }
+
+#[test]
+fn a_module_that_starts_again_on_a_ledger_nobody_knows_is_found() {
+    let broken = BrokenRules { start_without_saving_again: true, ..BrokenRules::default() };
+    is_found("starting without saving again", broken);
+}

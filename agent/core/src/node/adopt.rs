@@ -32,7 +32,7 @@ impl Node {
             && self.asking.is_none()
             && self.slept_until.is_none()
             && self.dropping.is_none()
-            && !(self.mute
+            && !(self.is_mute()
                 || self.keeps_running
                 || self.hurried
                 || self.addresses_dropped

@@ -1,5 +1,6 @@
 //! Operators' commands: each gets exactly one reply, at once: accepted (what will happen) or refused (why, and the cure).
 
+use super::unsaved::Saving;
 use super::{After, Node, data};
 use crate::arbiter::{self, Force};
 use crate::automaton;
@@ -126,10 +127,10 @@ impl Node {
         Ok(self.status == automaton::STOP)
     }
 
-    fn begin_start(&mut self, by: &str) {
+    pub(super) fn begin_start(&mut self, by: &str) {
         // After a save that failed, what the disk holds is not known: write it anew before a word is said.
-        self.save_anyway = self.mute;
-        self.mute = false;
+        self.save_anyway |= self.is_mute();
+        self.saving = Saving::Works;
         let broken = self.settings.broken.resume_across_reboot;
         self.live = broken && self.durable.data == DataState::UpToDate;
         self.talk.forget();
@@ -327,7 +328,7 @@ impl Node {
         }
         if self.stopping() {
             if self.procedure_is(Kind::Halt) {
-                return Err(format!("{} stops because its state cannot be saved", self.module()));
+                return Err(format!("{} stops because its state cannot be saved, and starts again by itself once it can", self.module()));
             }
             self.after_stop = After::Start(by.to_owned());
             self.durable.running = true;

@@ -7,41 +7,10 @@ use crate::automaton;
 use crate::grant;
 use crate::input::CheckAction;
 use crate::output::{EventLevel, ScriptAction};
-use crate::procedure::{self, Kind};
+use crate::procedure;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 
 impl Node {
-    /// Losing the ledger: give up the addresses, refuse writes, stop, and fall silent.
-    pub(super) fn on_save_failed(&mut self, reason: &str, lost_replies: &[u64]) {
-        let text = format!(
-            "the state of module {} cannot be saved ({reason}): the module stops on this node; free or repair the disk \
-             that holds the agent's data folder, then start the module again",
-            self.settings.module
-        );
-        for id in lost_replies {
-            self.reply(*id, Err(text.clone()));
-        }
-        self.event(EventLevel::Error, text);
-        self.mute = true;
-        self.live = false;
-        self.asking = None;
-        self.swap_request = None;
-        if self.status != automaton::STOP && !self.procedure_is(Kind::Halt) {
-            self.begin_halt();
-        }
-    }
-
-    pub(super) fn begin_halt(&mut self) {
-        if self.serving.holds_role() {
-            self.serving = Serving::Refusing;
-        }
-        self.after_stop = After::Stay;
-        // A later start is no order of `prim` or `second`.
-        self.forced = None;
-        self.agreed = false;
-        self.begin(procedure::HALT, "the state cannot be saved");
-    }
-
     /// Begins a stop.
     pub(super) fn begin_stop(&mut self, why: &str, after: After) {
         self.step_down("this node stops");

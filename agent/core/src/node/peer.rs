@@ -92,7 +92,7 @@ impl Node {
     /// silent before this node looked again, this copy would still seem the newest.
     pub(super) fn learn_of_later(&mut self) {
         let Some(peer) = &self.peer else { return };
-        if self.mute || self.durable.data != DataState::UpToDate || !arbiter::superseded(&self.durable, peer) {
+        if self.is_mute() || self.durable.data != DataState::UpToDate || !arbiter::superseded(&self.durable, peer) {
             return;
         }
         let text = format!("this copy is outdated: {} holds {}", self.settings.peer_name, peer.generation);
@@ -108,7 +108,7 @@ impl Node {
     fn answer_ask(&mut self) {
         let Some(peer) = &self.peer else { return };
         let number = peer.asks;
-        if number == 0 || self.mute || self.serving != Serving::No || !arbiter::may_promise(&self.situation(), peer) {
+        if number == 0 || self.is_mute() || self.serving != Serving::No || !arbiter::may_promise(&self.situation(), peer) {
             return;
         }
         self.promise(number, "it asked");

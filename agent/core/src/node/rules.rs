@@ -221,7 +221,7 @@ impl Node {
     /// Lets the failover machine look, and does what is due. Not while something is under way: it looks again after that.
     pub(super) fn run_rules(&mut self) {
         if self.settings.rules.rules.is_empty()
-            || self.mute
+            || self.is_mute()
             || self.status == automaton::STOP
             || self.procedure.is_some()
         {

@@ -125,7 +125,7 @@ impl Node {
 
     /// Lets the levels follow the state, one script at a time, while no procedure runs.
     pub(super) fn accompany(&mut self) {
-        if self.procedure.is_some() || self.script.is_some() || self.mute || self.status == automaton::STOP {
+        if self.procedure.is_some() || self.script.is_some() || self.is_mute() || self.status == automaton::STOP {
             return;
         }
         if self.status.0 != ModuleState::Wait {

@@ -338,7 +338,7 @@ impl Node {
 
     fn hand_over(&mut self) -> Progress {
         let planned = self.procedure_is(Kind::Swap);
-        if (planned || self.settings.failover) && !self.mute && self.peer_can_take_over() {
+        if (planned || self.settings.failover) && !self.is_mute() && self.peer_can_take_over() {
             let number = grant::number_to_ask(&self.durable, self.heard_peer());
             self.promise(number, "handed over");
         }

@@ -106,8 +106,8 @@ impl Node {
                 _ => format!("resync from {peer}"),
             };
         }
-        if self.mute && self.status == automaton::STOP {
-            return "stopped because its state could not be saved".to_owned();
+        if self.is_mute() && self.status == automaton::STOP {
+            return "stopped because its state cannot be saved; starts again by itself once it can".to_owned();
         }
         if self.settings.mode == Mode::Light {
             let runs = self.status == automaton::UP;
