@@ -211,9 +211,10 @@ fn a_change_while_nobody_watched_that_could_not_be_saved_is_found_again() {
     let file = data.join("file");
     std::fs::write(&file, "before").unwrap();
     let first = tracker_of(folder.path(), &data);
-    first.paired(5, first.next_round()).unwrap();
     let watch = first.watch();
-    assert!(first.standing().base == 5);
+    first.standing();
+    first.paired(5, first.next_round()).unwrap();
+    assert_eq!(first.standing().base, 5);
     watch.end();
     first.close();
     // A mark holds back for so long.
