@@ -328,7 +328,10 @@ impl Node {
         }
         if self.stopping() {
             if self.procedure_is(Kind::Halt) {
-                return Err(format!("{} stops because its state cannot be saved, and starts again by itself once it can", self.module()));
+                return Err(format!(
+                    "{} stops because its state cannot be saved, and starts again by itself once it can",
+                    self.module()
+                ));
             }
             self.after_stop = After::Start(by.to_owned());
             self.durable.running = true;

@@ -108,7 +108,11 @@ impl Node {
     fn answer_ask(&mut self) {
         let Some(peer) = &self.peer else { return };
         let number = peer.asks;
-        if number == 0 || self.is_mute() || self.serving != Serving::No || !arbiter::may_promise(&self.situation(), peer) {
+        if number == 0
+            || self.is_mute()
+            || self.serving != Serving::No
+            || !arbiter::may_promise(&self.situation(), peer)
+        {
             return;
         }
         self.promise(number, "it asked");
