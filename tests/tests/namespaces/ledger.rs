@@ -23,7 +23,10 @@ pub const FAULTY_DISK: &str = "--faulty-disk";
 /// Named tests of this file.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ledger_that_cannot_be_saved_costs_the_role_and_the_module_comes_back_by_itself", run: failing },
-    Scenario { name: "ledger_that_is_saved_too_late_costs_the_role_and_the_module_comes_back_by_itself", run: standing_still },
+    Scenario {
+        name: "ledger_that_is_saved_too_late_costs_the_role_and_the_module_comes_back_by_itself",
+        run: standing_still,
+    },
     Scenario { name: "full_disk_below_the_agent_keeps_nothing_from_working", run: full },
 ];
 
