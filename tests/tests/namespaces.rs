@@ -19,6 +19,8 @@ mod cluster;
 mod commands;
 #[path = "namespaces/console.rs"]
 mod console;
+#[path = "namespaces/covers.rs"]
+mod covers;
 #[path = "namespaces/crashes.rs"]
 mod crashes;
 #[path = "namespaces/curl.rs"]
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         suites::SCENARIOS,
         faults::SCENARIOS,
         rfs::SCENARIOS,
+        covers::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,
         witness::SCENARIOS,

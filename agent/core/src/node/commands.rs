@@ -128,7 +128,7 @@ impl Node {
 
     fn begin_start(&mut self, by: &str) {
         // After a save that failed, what the disk holds is not known: write it anew before a word is said.
-        self.save_anyway = self.mute;
+        self.save_anyway |= self.mute;
         self.mute = false;
         let broken = self.settings.broken.resume_across_reboot;
         self.live = broken && self.durable.data == DataState::UpToDate;
