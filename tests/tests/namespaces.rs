@@ -19,6 +19,8 @@ mod cluster;
 mod commands;
 #[path = "namespaces/console.rs"]
 mod console;
+#[path = "namespaces/covers.rs"]
+mod covers;
 #[path = "namespaces/crashes.rs"]
 mod crashes;
 #[path = "namespaces/curl.rs"]
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         upgrades::SCENARIOS,
         faults::SCENARIOS,
         rfs::SCENARIOS,
+        covers::SCENARIOS,
         ledger::SCENARIOS,
         vip::SCENARIOS,
         witness::SCENARIOS,

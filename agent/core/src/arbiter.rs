@@ -43,6 +43,8 @@ pub struct Situation<'a> {
     pub held: bool,
     /// What the directories hold.
     pub inventory: Inventory,
+    /// What of it this node's configuration covers and its copy's did not when it was last in step.
+    pub uncovered: Inventory,
     /// The peer's newest word, however old.
     pub peer: Option<&'a Heartbeat>,
     /// The peer was heard within the timeout.
@@ -267,8 +269,11 @@ fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
         Decision::Follow { .. } if !s.set_aside && !s.settings.broken.overwrite_diverged => Decision::SetAside,
         decision => decision,
     };
+    // Files that were this node's own until the configuration changed, as those at the first start.
+    let in_danger = s.uncovered.entries > 0 && !s.agreed && !s.settings.broken.overwrite_uncovered;
+    let follow_if_agreed = || if in_danger { Decision::Wait(Wait::AgreeToOverwrite) } else { follow() };
     if data == DataState::Inconsistent {
-        return Verdict { mark: None, decision: follow() };
+        return Verdict { mark: None, decision: follow_if_agreed() };
     }
     if s.agreed {
         let own = whole(data) && s.durable.generation.number > 0 && !descends;
@@ -290,7 +295,7 @@ fn beside_primary(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     } else if descends || s.settings.broken.overwrite_diverged {
         // It has served on while this copy was not following.
         let newer = peer.generation != s.durable.generation && data == DataState::UpToDate;
-        return Verdict { mark: newer.then_some(DataState::Outdated), decision: follow() };
+        return Verdict { mark: newer.then_some(DataState::Outdated), decision: follow_if_agreed() };
     } else {
         // Solo beside a serving peer, or not its ancestor: writes acknowledged here are missing there. Even a peer
         // whose history names our generation was then forced by an operator; nothing here is overwritten unasked, unless

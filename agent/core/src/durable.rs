@@ -1,9 +1,11 @@
 //! What a node must not forget about a module: saved in the ledger before anything that relies on it is sent or done.
 
+use crate::covered::{self, Covered};
 use holdfast_api::ids::Generation;
 use holdfast_api::state::DataState;
 use holdfast_api::userconfig::Boot;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Generations kept in [`Durable::history`]; an older common ancestor counts as unrelated data.
 pub const HISTORY_MAX: usize = 16;
@@ -54,6 +56,11 @@ pub struct Durable {
     pub reboots: u32,
     /// Boot id under which `running` was last true: a new one means that the machine went down.
     pub boot_id: u64,
+    /// What was replicated when this copy was last in step with its peer, or an operator last agreed to have it
+    /// overwritten: what a later configuration covers beyond it is this node's own until then. `None`: never in step, or
+    /// saved by a program that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "covered::shared")]
+    pub covered: Option<Arc<Covered>>,
 }
 
 impl Durable {
@@ -92,6 +99,7 @@ mod tests {
     #[test]
     fn a_ledger_without_the_newer_fields_is_read() {
         let mut saved = serde_json::to_value(Durable { boot_start: true, ..Durable::default() }).unwrap();
+        assert!(saved.get("covered").is_none(), "absent where nothing is kept");
         for newer in ["boot_auto", "failover", "reboots"] {
             saved.as_object_mut().unwrap().remove(newer).unwrap();
         }

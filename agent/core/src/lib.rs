@@ -10,6 +10,7 @@
 
 pub mod arbiter;
 pub mod automaton;
+pub mod covered;
 pub mod durable;
 pub mod grant;
 pub mod heartbeat;

@@ -36,7 +36,7 @@ use crate::machine::Machine;
 use crate::output::{Act, EventLevel, Output};
 use crate::pulses::Pulses;
 use crate::replay::Replay;
-use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent, ResyncProgress};
+use crate::replica::{ReplicaCommand, ReplicaEvent, ResyncProgress};
 use crate::resources::Resources;
 use crate::retry::Budget;
 use crate::settings::Settings;
@@ -119,9 +119,7 @@ pub struct Node {
     claims: bool,
     /// The last pairing in which the role was handed to the preferred node.
     preferred_session: u64,
-    inventory: Option<Inventory>,
-    /// A path of `<tocheck>` that is not there.
-    missing: Option<String>,
+    found: data::Found,
     /// Whether what this copy would lose is set aside.
     aside: data::Aside,
     /// It has been primary since its last start.
@@ -228,8 +226,7 @@ impl Node {
             degraded: false,
             claims: false,
             preferred_session: 0,
-            inventory: None,
-            missing: None,
+            found: data::Found::default(),
             aside: data::Aside::No,
             served: false,
             resync: None,
@@ -249,6 +246,7 @@ impl Node {
             settings: Arc::new(settings),
             durable,
         };
+        node.limit_covered();
         node.init_resources();
         node
     }

@@ -72,6 +72,9 @@ pub enum ReplicaEvent {
     Inspected {
         /// What the replicated directories hold now.
         inventory: Inventory,
+        /// What of it the configuration did not cover when this copy was last in step.
+        #[serde(default)]
+        uncovered: Inventory,
     },
     /// (After `Inspect`) this path must be there before replication starts (`<tocheck>`) and is not: `Inspected` follows
     /// when all are.

@@ -1,11 +1,13 @@
 //! What a node must know about itself and its module before anything happens: its settings, fixed for its life.
 
+use crate::covered::Covered;
 use crate::heartbeat::Incarnation;
 use crate::output::Script;
 use holdfast_api::checker::When;
 use holdfast_api::ids::NodeId;
 use holdfast_api::rules::Rule;
 use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
+use std::sync::Arc;
 
 /// Settings of one module on one node. The driver makes a new [`crate::node::Node`] when what both nodes must agree on
 /// changes, and hands the rest to `Node::apply`.
@@ -53,6 +55,8 @@ pub struct Settings {
     pub checkers: Vec<(String, When)>,
     /// Failover rules.
     pub rules: Rules,
+    /// What is replicated.
+    pub covered: Arc<Covered>,
     /// Hash of the parts of the configuration that must be equal on both nodes.
     pub signature: u64,
     /// Hash of the kernel's boot id.
@@ -147,6 +151,8 @@ pub struct BrokenRules {
     pub start_alone_when_not_solo: bool,
     /// A diverged copy follows without the operator's word.
     pub overwrite_diverged: bool,
+    /// Files that a new configuration covers are overwritten without the operator's word.
+    pub overwrite_uncovered: bool,
     /// A grant is acted upon before it is saved.
     pub act_before_saving: bool,
     /// An answer of the witness is believed whenever it comes, and to whichever ask.

@@ -10,12 +10,14 @@
 use crate::resync::Limits;
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::userconfig::Exclusion;
+use holdfast_core::covered::{self, Covered};
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Version of this protocol; a replica refuses a `Configure` of another.
@@ -88,6 +90,9 @@ pub struct Configure {
     /// Names below them that are each node's own.
     #[serde(default)]
     pub exclusions: Vec<Exclusion>,
+    /// What was covered when this copy was last in step; `None`: the same, or that is not known.
+    #[serde(default, with = "covered::shared")]
+    pub covered: Option<Arc<Covered>>,
     /// Paths that must be there before replication starts.
     #[serde(default)]
     pub required: Vec<PathBuf>,

@@ -280,7 +280,7 @@ fn an_inspection_waits_for_the_paths_that_must_be_there() {
     fs::create_dir(&disk).unwrap();
     fs::write(disk.join("here"), "x").unwrap();
     let entries = one.expect("Inspected", |e| match e {
-        E::Inspected { inventory } => Some(inventory.entries),
+        E::Inspected { inventory, .. } => Some(inventory.entries),
         _ => None,
     });
     assert_eq!(entries, 1);

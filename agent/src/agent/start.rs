@@ -21,6 +21,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use holdfast_api::config::{ClusterConfig, ClusterNode};
 use holdfast_api::ids::NodeId;
 use holdfast_api::userconfig::{self, Acknowledge, Mode, UserConfig};
+use holdfast_core::covered::Covered;
+use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::module_key;
 use holdfast_core::output::Script;
 use holdfast_core::settings::{BrokenRules, LinkTimes, Rules, Settings, Witness};
@@ -122,7 +124,7 @@ impl Agent {
         let drivers = Drivers {
             witness: witness::Witness::start(witness, inbox.clone())?,
             heartbeats: Heartbeats::start(&links(checked, &nodes)?, key, &inbox),
-            replica: Replica::new(self.replica_setting(cluster, checked, &nodes)?, inbox.clone()),
+            replica: Replica::new(self.replica_setting(cluster, checked, &nodes, &durable)?, inbox.clone()),
             addresses: Addresses::start(self.address_setting(checked), inbox.clone()),
             scripts: self.script_setting(checked).map(|setting| Scripts::new(setting, inbox.clone())),
             checks: Checks::new(checks, self.store.switches(&config.name)?, inbox.clone()),
@@ -194,6 +196,7 @@ impl Agent {
             scripts: scripts(checked),
             checkers: checkers.map(|checker| (checker.resource(), checker.when)).collect(),
             rules: rules(user_config),
+            covered: Arc::new(covered(user_config)),
             signature: user_config.signature(),
             boot_id: self.boot.id,
             incarnation: self.incarnation,
@@ -262,6 +265,7 @@ impl Agent {
         cluster: &ClusterConfig,
         checked: &Checked,
         nodes: &Nodes<'_>,
+        durable: &Durable,
     ) -> Result<Option<replica::Setting>> {
         let Some(rfs) = &checked.user_config.rfs else {
             return Ok(None);
@@ -275,6 +279,7 @@ impl Agent {
             module_id: config.id,
             directories: rfs.directories.iter().map(Into::into).collect(),
             exclusions: rfs.exclusions.clone(),
+            covered: durable.covered.clone(),
             required: rfs.required.iter().map(Into::into).collect(),
             listen: port,
             peer: port,
@@ -336,6 +341,11 @@ impl Agent {
             release: checked.user_config.vip.as_ref().map(|_| release()).unwrap_or_default(),
         }
     }
+}
+
+/// What is replicated.
+fn covered(user_config: &UserConfig) -> Covered {
+    user_config.rfs.as_ref().map(|rfs| Covered::new(&rfs.directories, &rfs.exclusions)).unwrap_or_default()
 }
 
 /// The scripts that the package has; without `<user>` none is run.

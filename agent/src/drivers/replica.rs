@@ -244,7 +244,9 @@ fn answers_without_data(command: &ReplicaCommand, last: &mut u64) -> Vec<Replica
         *last = *session;
     }
     match command {
-        ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected { inventory: Inventory::default() }],
+        ReplicaCommand::Inspect => {
+            vec![ReplicaEvent::Inspected { inventory: Inventory::default(), uncovered: Inventory::default() }]
+        }
         ReplicaCommand::Serve { .. } => vec![ReplicaEvent::Serving],
         ReplicaCommand::AcceptPeer { session } => {
             let session = *session;

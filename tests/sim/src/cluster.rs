@@ -14,6 +14,7 @@ use holdfast_api::checker::When;
 use holdfast_api::register::Ask;
 use holdfast_api::resource::ResourceValue;
 use holdfast_core::automaton;
+use holdfast_core::covered::Covered;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::Heartbeat;
 use holdfast_core::input::{Input, ScriptOutcome};
@@ -21,6 +22,7 @@ use holdfast_core::node::Node;
 use holdfast_core::output::Output;
 use holdfast_core::settled::Settled;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// A module, what its machines do for it, and the ways between them.
 pub struct Cluster {
@@ -42,6 +44,8 @@ pub struct Cluster {
     pub streams: u64,
     /// Writes so far.
     pub writes: u64,
+    /// The configuration reaches a directory more, where the nodes have files of their own.
+    pub covers: bool,
     /// Faults are injected.
     pub faulty: bool,
     /// What must hold.
@@ -98,6 +102,8 @@ pub struct Host {
     pub bad: BTreeSet<String>,
     /// What each checker has said last.
     pub told: BTreeMap<String, ResourceValue>,
+    /// What was covered when its copy was last in step, as its data plane was told.
+    pub covered_before: Option<Arc<Covered>>,
     /// Its configuration differs from the other's.
     pub reconfigured: bool,
     /// Seconds by which its wall clock is off.
@@ -160,6 +166,8 @@ pub enum Step {
     RegisterReported { host: usize, life: u64, number: u64 },
     /// A node gets the common configuration again, and its agent a restart.
     SameConfiguration { host: usize },
+    /// The configuration covers the nodes' own files, too.
+    Cover,
     /// A data plane tries to connect.
     Connect { host: usize, life: u64, session: u64 },
     /// A message of the stream arrives.
@@ -198,6 +206,7 @@ impl Cluster {
             stream: None,
             streams: 0,
             writes: 0,
+            covers: false,
             faulty: false,
             oracle: Oracle::default(),
             operator: Operator::default(),
@@ -296,6 +305,7 @@ impl Cluster {
             Step::RegisterQuestions { life } => self.register_questions(life),
             Step::RegisterReported { host, life, number } => self.register_reported(host, life, number),
             Step::SameConfiguration { host } => self.same_configuration(host),
+            Step::Cover if !self.covers && self.faulty => self.cover(true),
             Step::StreamDeliver { stream, to } => self.stream_deliver(stream, to),
             Step::StreamCheck { stream } => self.stream_check(stream),
             Step::Write { host } => {

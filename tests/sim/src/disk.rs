@@ -4,6 +4,9 @@ use super::clock::Rng;
 use holdfast_core::durable::Durable;
 use std::collections::BTreeSet;
 
+/// From this number on, what is in the files is no write of the application but a node's own file.
+pub const OWN: u64 = 1 << 40;
+
 /// What survives a crash, and what may.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
@@ -15,6 +18,8 @@ pub struct Disk {
     pub content: BTreeSet<u64>,
     /// Writes that were set aside (durable).
     pub aside: BTreeSet<u64>,
+    /// Files where the configuration does not reach: this node's own (durable).
+    pub own: BTreeSet<u64>,
     /// Writes in the files that a crash leaves.
     pub synced: BTreeSet<u64>,
 }
@@ -29,6 +34,18 @@ impl Disk {
     /// Everything seen is now also safe.
     pub fn sync(&mut self) {
         self.synced = self.content.clone();
+    }
+
+    /// The configuration reaches the place of the node's own files from now on, or no longer does.
+    pub fn cover(&mut self, covers: bool) {
+        if covers {
+            self.content.extend(&self.own);
+            self.synced.extend(&self.own);
+            self.own.clear();
+        } else {
+            self.own = self.content.split_off(&OWN);
+            self.synced.split_off(&OWN);
+        }
     }
 
     /// Power is lost: of what differs between page cache and disk, anything may have made it.

@@ -1,11 +1,13 @@
 //! The agent's part, as the simulated machines do it: hand inputs to the node, save, send, act; die and start again.
 
 use super::cluster::{Cluster, Saving, Step};
+use super::disk::OWN;
 use super::scripts::{self, Run};
 use holdfast_api::checker::When;
 use holdfast_api::ids::NodeId;
 use holdfast_api::userconfig::{Boot, Mode};
 use holdfast_core::automaton;
+use holdfast_core::covered::Covered;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::{Input, ModuleCommand, ScriptOutcome};
@@ -14,8 +16,42 @@ use holdfast_core::output::{Act, Output, Script};
 use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
 use holdfast_core::settings::Settings;
 use holdfast_core::time::{Instant, Moment};
+use std::sync::Arc;
+
+/// The directory where the nodes have files of their own until it is replicated too.
+const SECOND_DIRECTORY: &str = "/srv/more";
+
+/// What the module replicates.
+fn covered(more: bool) -> Covered {
+    let directories = ["/srv/data", SECOND_DIRECTORY].map(str::to_owned);
+    Covered::new(&directories[..1 + usize::from(more)], &[])
+}
 
 impl Cluster {
+    /// Both nodes get a configuration that reaches the second directory, or no longer does; a node's own file is put where
+    /// it does not reach. (Each has its engine started anew with it.)
+    pub fn cover(&mut self, covers: bool) {
+        self.covers = covers;
+        for host in 0..2 {
+            self.hosts[host].disk.cover(covers);
+            self.kill_agent(host, 50);
+        }
+    }
+
+    /// A file of a node's own, where no configuration reaches at present.
+    pub fn put_own_file(&mut self, host: usize) {
+        self.writes += 1;
+        self.hosts[host].disk.own.insert(OWN + self.writes);
+    }
+
+    /// What the data plane finds that was not covered before.
+    pub fn uncovered(&self, host: usize) -> u64 {
+        let host = &self.hosts[host];
+        let before = host.covered_before.as_ref();
+        let new = before.is_some_and(|before| !before.directories.iter().any(|name| name == SECOND_DIRECTORY));
+        if new { host.disk.content.range(OWN..).count() as u64 } else { 0 }
+    }
+
     /// The machine gets power.
     pub fn power_on(&mut self, host: usize) {
         if !self.hosts[host].up {
@@ -53,7 +89,8 @@ impl Cluster {
             scripts: options.scripts.clone(),
             checkers: options.checkers.clone(),
             rules: options.rules.clone(),
-            signature: 7 + u64::from(machine.reconfigured),
+            covered: Arc::new(covered(self.covers)),
+            signature: 7 + u64::from(machine.reconfigured) + 2 * u64::from(self.covers),
             boot_id: machine.boot_id,
             incarnation: Incarnation { count: machine.disk.starts, id: draw },
             witness: options.witness.setting(),
@@ -63,6 +100,7 @@ impl Cluster {
         let durable = machine.disk.ledger.clone();
         let moment = Moment { now: Instant(self.schedule.now()), nonce: self.rng.draw() };
         let running = durable.running;
+        self.hosts[host].covered_before = durable.covered.clone();
         self.begin_node(host, settings, durable, moment);
         self.input(host, Input::Ticked);
         if running {
@@ -336,7 +374,10 @@ pub fn show_input(input: &Input) -> Option<String> {
             ReplicaEvent::StreamLost { reason, .. } => format!("StreamLost: {reason}"),
             ReplicaEvent::Failed { reason } => format!("Failed: {reason}"),
             ReplicaEvent::Exited { reason } => format!("Exited: {reason}"),
-            ReplicaEvent::Inspected { inventory } => {
+            ReplicaEvent::Inspected { inventory, uncovered } if uncovered.entries > 0 => {
+                format!("Inspected: {} entries, {} of them not covered before", inventory.entries, uncovered.entries)
+            }
+            ReplicaEvent::Inspected { inventory, .. } => {
                 format!("Inspected: {} entries", inventory.entries)
             }
             ReplicaEvent::PeerConnected { session }

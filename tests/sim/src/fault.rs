@@ -75,9 +75,11 @@ pub enum Fault {
     Reconfigure,
     /// The wall clock of a machine is set.
     ClockStep,
+    /// The module's configuration covers a directory more, or no longer does, where each node has files of its own.
+    Cover,
 }
 
-/// Every fault.
+/// Every fault but those that are drawn by themselves.
 pub const ALL: [Fault; 36] = [
     Fault::Crash,
     Fault::CrashAll,

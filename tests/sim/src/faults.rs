@@ -90,6 +90,18 @@ impl Cluster {
         }
     }
 
+    /// Each node has a file of its own where the configuration does not reach until then.
+    fn cover_later(&mut self, time: u64) {
+        if !self.options.replicates || self.hosts.iter().any(|host| host.node.is_none()) {
+            return;
+        }
+        if self.covers {
+            self.cover(false);
+        }
+        (0..2).for_each(|host| self.put_own_file(host));
+        self.schedule.after(time, Step::Cover);
+    }
+
     /// Some checker finds its resource down for so long.
     fn take_resource_down(&mut self, host: usize, time: u64) {
         let checker = (self.rng.draw() % self.options.checkers.len().max(1) as u64) as usize;
@@ -123,6 +135,7 @@ impl Cluster {
                     self.schedule.after(time, Step::OperatorStarts { host });
                 }
             }
+            Fault::Cover => self.cover_later(time),
             Fault::Start => self.command(host, ModuleCommand::Start, "operator"),
             Fault::Second => self.command(host, ModuleCommand::Second, "operator"),
             Fault::Swap => self.command(host, ModuleCommand::Swap, "operator"),

@@ -20,6 +20,11 @@ pub struct Operator {
     asked: u64,
 }
 
+/// The node asks whether its files may be overwritten.
+fn asks_leave(view: &View) -> bool {
+    view.waiting_for.as_ref().is_some_and(|text| text.contains("waits for an operator to agree"))
+}
+
 impl Cluster {
     /// Gives a command.
     pub fn command(&mut self, host: usize, kind: ModuleCommand, actor: &str) {
@@ -110,7 +115,9 @@ impl Cluster {
                 self.command(host, ModuleCommand::Start, "operator");
             } else if states[host] == ModuleState::Wait
                 && serves(1 - host)
-                && (data[host] == DataState::Diverged || data[host] == DataState::Unknown)
+                && (data[host] == DataState::Diverged
+                    || data[host] == DataState::Unknown
+                    || asks_leave([&first, &second][host]))
             {
                 self.command(host, ModuleCommand::Second, "operator");
             }

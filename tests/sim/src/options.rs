@@ -105,7 +105,11 @@ impl Options {
         let timeout_ms = pulse_ms * rng.within((5, 10));
         let lossy = rng.chance(500);
         let slow_disk = rng.chance(300);
-        let faults = draw_faults(&mut rng);
+        let mut faults = draw_faults(&mut rng);
+        let mut apart = Rng::new(seed ^ 0xc0_4e);
+        if apart.chance(150) {
+            faults.push((Fault::Cover, apart.within((1, 6))));
+        }
         let often = rng.chance(500);
         let witness = match rng.draw() % 8 {
             0 | 1 => Kind::None,

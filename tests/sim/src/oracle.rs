@@ -13,7 +13,8 @@
 //! - A stopped node has no addresses; one that could not begin what it decided does not believe it done.
 //! - A suspended node drops its addresses before anything else. Nodes with unequal configurations never pair.
 //! - A write acknowledged is on every later primary, unless an operator forced that, or the copies diverged in silence.
-//! - Nothing acknowledged is overwritten without `second`, or setting it aside, unless the other copy has it too.
+//! - Nothing acknowledged is overwritten without `second`, or setting it aside, unless the other copy has it too; nor is a
+//!   node's own file that a new configuration covers.
 //! - Persist, send, act: every act finds on disk what it relies on, every heartbeat says what is on disk.
 //! - A command gets one reply; a blocked node says for what it waits; no freeze outlasts the timeout by more than the
 //!   grace of three pulses and the time of a save.

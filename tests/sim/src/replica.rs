@@ -165,7 +165,9 @@ impl Cluster {
         }
         let session = self.hosts[host].replica.session;
         let events = match command {
-            ReplicaCommand::Inspect => vec![ReplicaEvent::Inspected { inventory: Inventory::default() }],
+            ReplicaCommand::Inspect => {
+                vec![ReplicaEvent::Inspected { inventory: Inventory::default(), uncovered: Inventory::default() }]
+            }
             ReplicaCommand::Serve { .. } => vec![ReplicaEvent::Serving],
             ReplicaCommand::AcceptPeer { .. } => {
                 vec![ReplicaEvent::PeerConnected { session }, ReplicaEvent::ResyncCopied { session }]
@@ -194,8 +196,9 @@ impl Cluster {
             }
             ReplicaCommand::Inspect => {
                 let entries = self.hosts[host].disk.content.len() as u64;
-                let inventory = Inventory { entries, bytes: entries * 100, changed_unix_ms: 0 };
-                self.tell(host, ReplicaEvent::Inspected { inventory });
+                let of = |entries| Inventory { entries, bytes: entries * 100, changed_unix_ms: 0 };
+                let (inventory, uncovered) = (of(entries), of(self.uncovered(host)));
+                self.tell(host, ReplicaEvent::Inspected { inventory, uncovered });
             }
             ReplicaCommand::Serve { generation } => {
                 self.close_end(host);

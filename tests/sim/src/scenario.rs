@@ -171,6 +171,8 @@ fn obey(cluster: &mut Cluster, order: &str) -> Result<(), String> {
             (0..2).for_each(|host| cluster.net.set(host, link, *verb == "cut"));
         }
         ["cut", "from", node] => (0..2).for_each(|link| cluster.net.set(index(node).unwrap_or(0), link, true)),
+        ["cover", "more"] => cluster.cover(true),
+        ["cover", "less"] => cluster.cover(false),
         ["crash", "both"] => {
             for host in 0..2 {
                 cluster.crash(host, 3_600_000);
@@ -192,6 +194,10 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         ("files", [count]) => {
             let count: u64 = count.parse().map_err(|_| format!("`{count}` is no number"))?;
             (0..count).for_each(|file| cluster.hosts[host].disk.write_synced(1_000_000 + file));
+        }
+        ("own-files", [count]) => {
+            let count: u64 = count.parse().map_err(|_| format!("`{count}` is no number"))?;
+            (0..count).for_each(|_| cluster.put_own_file(host));
         }
         ("crash", []) => cluster.crash(host, 3_600_000),
         ("boot", []) => {

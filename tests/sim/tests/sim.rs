@@ -75,6 +75,11 @@ fn a_diverged_copy_that_is_overwritten_unasked_is_found() {
 }
 
 #[test]
+fn files_that_a_new_configuration_covers_and_are_overwritten_unasked_are_found() {
+    is_found("overwriting what was not covered", BrokenRules { overwrite_uncovered: true, ..BrokenRules::default() });
+}
+
+#[test]
 fn a_node_that_acts_before_it_saves_is_found() {
     is_found("acting before saving", BrokenRules { act_before_saving: true, ..BrokenRules::default() });
 }

@@ -5,13 +5,26 @@ use super::Node;
 use super::steps::Answer;
 use crate::arbiter::Wait;
 use crate::automaton::{self, Trigger};
+use crate::covered::Covered;
 use crate::output::EventLevel;
 use crate::replica::{Inventory, ReplicaCommand};
 use crate::time::Instant;
 use holdfast_api::ids::Generation;
+use std::sync::Arc;
 
 /// What could not be set aside is tried again after this time: space may be free by then, or the primary reachable.
 const AGAIN_MS: u64 = 30_000;
+
+/// What was found in the directories.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    /// What they hold.
+    pub(super) inventory: Option<Inventory>,
+    /// See [`crate::arbiter::Situation::uncovered`].
+    pub(super) uncovered: Inventory,
+    /// A path of `<tocheck>` that is not there.
+    pub(super) missing: Option<String>,
+}
 
 /// Whether what this copy would lose is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +52,10 @@ impl Node {
     /// A path that guards the replicated directories is not there: nothing starts until it is.
     pub(super) fn on_missing(&mut self, path: String) {
         let inspecting = self.procedure.as_ref().is_some_and(|running| running.waiting == Some(Answer::Inspected));
-        if !inspecting || self.missing.as_ref() == Some(&path) {
+        if !inspecting || self.found.missing.as_ref() == Some(&path) {
             return;
         }
-        self.missing = Some(path);
+        self.found.missing = Some(path);
         if self.status == automaton::WAIT {
             self.take_edge(Trigger::Blocked, "");
         }
@@ -50,16 +63,44 @@ impl Node {
         self.event(EventLevel::Warning, text);
     }
 
-    pub(super) fn on_inspection(&mut self, inventory: Inventory) {
-        self.inventory = Some(inventory);
-        if self.missing.take().is_some() && self.status == automaton::BLOCKED {
+    pub(super) fn on_inspection(&mut self, inventory: Inventory, uncovered: Inventory) {
+        self.found.inventory = Some(inventory);
+        self.found.uncovered = uncovered;
+        if self.found.missing.take().is_some() && self.status == automaton::BLOCKED {
             self.take_edge(Trigger::Unblocked, "every path of <tocheck> is there");
         }
         self.on_inspected();
     }
 
+    /// What the configuration covers now is what a resync may overwrite here from now on without asking.
+    pub(super) fn note_covered(&mut self) {
+        self.durable.covered = Some(Arc::clone(&self.settings.covered));
+    }
+
+    /// What the configuration leaves out is each node's own from now on, even if a later one covers it again before the
+    /// copies are next in step. A copy in the ledger of a program that did not keep what was covered: it was what is
+    /// configured now. Saved with the first output, or the next configuration would not know of this one.
+    pub(super) fn limit_covered(&mut self) {
+        let configured = &self.settings.covered;
+        let limited = match &self.durable.covered {
+            Some(covered) => Some(covered.limited_to(configured)).filter(|limited| !limited.same_as(covered)),
+            None => Some(Covered::clone(configured)).filter(|_| self.durable.generation.number > 0),
+        };
+        if let Some(limited) = limited {
+            self.durable.covered = Some(Arc::new(limited));
+            self.save_anyway = true;
+        }
+    }
+
+    /// What a resync would overwrite that was this node's own when its copy was last in step.
+    pub(super) fn uncovered(&self) -> Inventory {
+        let before = self.durable.covered.as_ref();
+        let changed = before.is_some_and(|covered| !covered.same_as(&self.settings.covered));
+        if changed { self.found.uncovered } else { Inventory::default() }
+    }
+
     pub(super) fn missing_text(&self) -> Option<String> {
-        let path = self.missing.as_ref()?;
+        let path = self.found.missing.as_ref()?;
         Some(format!(
             "waits for {path}, which must be there before replication starts (<tocheck>): mount the disk it is on, and the \
              module goes on by itself; if the path itself is wrong, stop the module and correct its userconfig.xml"
@@ -139,6 +180,8 @@ mod tests {
     use crate::node::held::tests::{handle, orders, said_by_peer};
     use crate::node::witness::tests::node;
     use crate::replica::ReplicaEvent;
+    use crate::settings::Settings;
+    use crate::time::Moment;
     use holdfast_api::state::{DataState, ModuleState};
 
     fn generation(number: u64) -> Generation {
@@ -203,5 +246,45 @@ mod tests {
             matches!(orders(&output)[..], [ReplicaCommand::Release { .. }, ReplicaCommand::SetAside { .. }]),
             "{output:?}"
         );
+    }
+
+    fn covering(directories: &[&str]) -> Arc<Covered> {
+        let directories: Vec<String> = directories.iter().map(|path| (*path).to_owned()).collect();
+        Arc::new(Covered::new(&directories, &[]))
+    }
+
+    /// A node made anew with this configuration.
+    fn configured(durable: Durable, directories: &[&str]) -> Node {
+        let settings =
+            Settings { covered: covering(directories), ..Settings::clone(node(Durable::default()).settings()) };
+        Node::new(settings, durable, Moment { now: Instant(0), nonce: 5 })
+    }
+
+    #[test]
+    fn a_copy_of_a_program_that_kept_nothing_is_asked_about_from_the_next_configuration_on() {
+        let durable = Durable { generation: generation(4), data: DataState::UpToDate, ..Durable::default() };
+        let mut upgraded = configured(durable, &["/a"]);
+        let saved = handle(&mut upgraded, 1, Input::Ticked).persist.expect("or the next configuration finds nothing");
+        assert_eq!(saved.covered, Some(covering(&["/a"])));
+        assert!(handle(&mut upgraded, 2, Input::Ticked).persist.is_none(), "once is enough");
+        let mut same = configured(saved.clone(), &["/a"]);
+        assert!(handle(&mut same, 1, Input::Ticked).persist.is_none());
+        let own = Inventory { entries: 3, bytes: 30, changed_unix_ms: 0 };
+        for (directories, in_danger) in [(&["/a"][..], 0), (&["/a", "/b"], 3)] {
+            let mut node = configured(saved.clone(), directories);
+            node.on_inspection(own, own);
+            assert_eq!(node.uncovered().entries, in_danger);
+        }
+        let never_ran = configured(Durable::default(), &["/a"]);
+        assert_eq!(never_ran.durable.covered, None);
+    }
+
+    #[test]
+    fn what_a_configuration_leaves_out_is_forgotten_at_once() {
+        let covered = Some(covering(&["/a", "/b"]));
+        let durable = Durable { generation: generation(4), covered, ..Durable::default() };
+        let mut narrowed = configured(durable, &["/a"]);
+        let saved = handle(&mut narrowed, 1, Input::Ticked).persist.expect("saved");
+        assert_eq!(saved.covered, Some(covering(&["/a"])));
     }
 }

@@ -187,6 +187,7 @@ impl Node {
         self.durable.session = session;
         self.durable.data = DataState::Inconsistent;
         self.durable.solo = false;
+        self.note_covered();
         let since = self.now;
         self.following = Some(Following { session, since, generation, history, connected: false, lost: false });
         self.resync = None;
@@ -203,7 +204,7 @@ impl Node {
 
     pub(super) fn on_replica(&mut self, event: ReplicaEvent) {
         match event {
-            ReplicaEvent::Inspected { inventory } => self.on_inspection(inventory),
+            ReplicaEvent::Inspected { inventory, uncovered } => self.on_inspection(inventory, uncovered),
             ReplicaEvent::Missing { path } => self.on_missing(path),
             ReplicaEvent::Serving => {
                 self.on_serving();
@@ -238,7 +239,7 @@ impl Node {
     /// While the module runs, its data plane has counted at the start.
     pub(super) fn on_directories_counted(&mut self, inventory: Inventory) {
         if self.status == automaton::STOP && self.procedure.is_none() {
-            self.inventory = Some(inventory);
+            self.found.inventory = Some(inventory);
         }
     }
 

@@ -192,7 +192,7 @@ impl Node {
     /// A wait rule, or a path that is missing, keeps this node from any role, for who knows how long: the peer need not wait for it. For the first
     /// results of checkers it waits, so that after a power loss of both nodes the roles are what they were.
     pub(super) fn blocked_by_rule(&self) -> bool {
-        self.missing.is_some() || self.held() == Some(Wait::Rule)
+        self.found.missing.is_some() || self.held() == Some(Wait::Rule)
     }
 
     /// The wait rule that holds, in plain words.

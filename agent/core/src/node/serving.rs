@@ -351,6 +351,7 @@ impl Node {
         if !self.settings.broken.complete_while_solo {
             self.durable.solo = false;
         }
+        self.note_covered();
         self.live = true;
         self.slept_until = None;
         self.serving = Serving::Completing { follower: follower.clone() };

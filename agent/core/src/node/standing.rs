@@ -34,7 +34,7 @@ impl Node {
             asks: self.asking.unwrap_or(0),
             session: self.session(),
             swap_request: self.swap_request.map_or(0, |(number, _)| number),
-            inventory: self.inventory.unwrap_or_default(),
+            inventory: self.found.inventory.unwrap_or_default(),
             resources: self.said_resources(),
         }
     }
@@ -58,7 +58,8 @@ impl Node {
             yields: self.served,
             forced: self.forced,
             held: self.blocked_by_rule(),
-            inventory: self.inventory.unwrap_or_default(),
+            inventory: self.found.inventory.unwrap_or_default(),
+            uncovered: self.uncovered(),
             peer: self.peer.as_ref(),
             heard: self.heard(),
             silent: self.links.silent(self.now),

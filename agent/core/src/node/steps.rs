@@ -114,7 +114,7 @@ impl Node {
             self.asking = None;
         }
         self.waiting = None;
-        self.missing = None;
+        self.found.missing = None;
         self.app.procedure_begins(procedure.kind);
         self.machine.reset();
         self.procedure = Some(Running { procedure, at: 0, waiting: None, answer_until: None });

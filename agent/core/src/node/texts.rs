@@ -38,7 +38,7 @@ impl Node {
                 hears_us: peer.hears_you,
             }),
             resync: self.resync,
-            inventory: self.inventory,
+            inventory: self.found.inventory,
             resources: self.resources.clone(),
             witness: self.witness_view(),
             links_heard: (0..self.settings.links).map(|link| self.links.link_heard(link, self.now)).collect(),
@@ -46,7 +46,7 @@ impl Node {
     }
 
     fn waiting_for(&self) -> Option<String> {
-        if self.missing.is_some() {
+        if self.found.missing.is_some() {
             return self.missing_text();
         }
         if self.procedure.is_some() {
@@ -131,7 +131,7 @@ impl Node {
     /// For what it waits, and what an operator can do.
     pub(super) fn wait_text(&self, wait: Wait) -> String {
         let (peer, node) = (&self.settings.peer_name, &self.settings.node_name);
-        let here = self.inventory.unwrap_or_default();
+        let here = self.found.inventory.unwrap_or_default();
         // With a register, `prim` alone does not overrule a silent peer.
         let force = if self.settings.witness == Witness::Register { "primforce" } else { "prim" };
         let there = self.peer.as_ref().map(|heartbeat| heartbeat.inventory).unwrap_or_default();
@@ -201,17 +201,20 @@ impl Node {
     /// As [`Self::wait_text`], of data that an operator has to decide on.
     fn data_wait_text(&self, wait: Wait) -> String {
         let (peer, node) = (&self.settings.peer_name, &self.settings.node_name);
-        let here = self.inventory.unwrap_or_default();
+        let here = self.found.inventory.unwrap_or_default();
         match wait {
             Wait::Inconsistent => format!(
                 "waits for {peer} to be primary: the resync here did not end, so this copy is incomplete; start the module \
                  on {peer}; only if its data is lost for good, order `primforce` here"
             ),
-            Wait::AgreeToOverwrite => format!(
-                "waits for an operator to agree: {} entries ({} bytes) on {node} would be overwritten with the data of \
-                 {peer}; save what is needed, then order `second` here",
-                here.entries, here.bytes
-            ),
+            Wait::AgreeToOverwrite => {
+                let own = Some(self.uncovered()).filter(|own| own.entries > 0).unwrap_or(here);
+                format!(
+                    "waits for an operator to agree: {} entries ({} bytes) on {node} would be overwritten with the data of \
+                     {peer}; save what is needed, then order `second` here",
+                    own.entries, own.bytes
+                )
+            }
             Wait::Diverged => format!(
                 "waits for an operator: this copy holds writes that {peer} does not have; order `second` here to set them \
                  aside and overwrite this copy with the data of {peer}"

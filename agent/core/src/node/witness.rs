@@ -260,6 +260,7 @@ pub(super) mod tests {
             scripts: Vec::new(),
             checkers: Vec::new(),
             rules: Rules::default(),
+            covered: Default::default(),
             signature: 0,
             boot_id: 1,
             incarnation: Incarnation { count: 1, id: 1 },
@@ -267,6 +268,7 @@ pub(super) mod tests {
             witness_timeout_ms: 500,
             broken: BrokenRules::default(),
         };
+        let durable = Durable { covered: Some(durable.covered.unwrap_or_default()), ..durable };
         Node::new(settings, durable, Moment { now: Instant(0), nonce: 5 })
     }
 

@@ -62,6 +62,7 @@ impl Nodes {
             module_id: ModuleId(1),
             directories: vec![self.data(node)],
             exclusions: Vec::new(),
+            covered: None,
             required: Vec::new(),
             listen: self.ports[node - 1],
             peer: self.ports[other - 1],

@@ -17,6 +17,7 @@ use stateright::actor::{Actor, Id, Out, model_timeout};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// What one machine sends another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -409,6 +410,7 @@ impl Contender {
 /// A copy that is whole and up to date, of this generation.
 pub fn copy(number: u64) -> Durable {
     Durable {
+        covered: Some(Arc::default()),
         generation: Generation { number, id: number * 11 },
         data: DataState::UpToDate,
         running: true,

@@ -23,7 +23,9 @@ pub(super) enum Plane {
 /// What a data plane does from now on (`None`: what it did), and what it says at once.
 pub(super) fn obey(command: ReplicaCommand) -> (Option<Plane>, Option<ReplicaEvent>) {
     match command {
-        ReplicaCommand::Inspect => (None, Some(ReplicaEvent::Inspected { inventory: Inventory::default() })),
+        ReplicaCommand::Inspect => {
+            (None, Some(ReplicaEvent::Inspected { inventory: Inventory::default(), uncovered: Inventory::default() }))
+        }
         ReplicaCommand::CompareAll | ReplicaCommand::CompleteResync | ReplicaCommand::ConfirmUpToDate => (None, None),
         ReplicaCommand::SetAside { run, .. } => {
             (None, Some(ReplicaEvent::SetAside { run, entries: 0, bytes: 0, folder: String::new() }))
@@ -64,6 +66,7 @@ pub(super) fn settings(host: usize, starts: u64, broken: BrokenRules) -> Setting
         scripts: Vec::new(),
         checkers: Vec::new(),
         rules: Rules::default(),
+        covered: Default::default(),
         signature: 7,
         boot_id: starts,
         incarnation: Incarnation { count: starts, id: starts },

@@ -2,6 +2,7 @@
 
 use super::{Grant, key};
 use crate::cluster::Cluster;
+use crate::disk::OWN;
 use holdfast_api::checker::When;
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
@@ -148,7 +149,7 @@ impl Cluster {
 
     /// A resync removes a write from a copy.
     pub fn oracle_overwritten(&mut self, host: usize, write: u64) {
-        let acknowledged = self.oracle.acknowledged.contains_key(&write);
+        let acknowledged = self.oracle.acknowledged.contains_key(&write) || write >= OWN;
         let elsewhere = self.hosts[1 - host].disk.content.contains(&write);
         let agreed = self.oracle.seen[host].agreed || self.hosts[host].disk.aside.contains(&write);
         self.require(!acknowledged || elsewhere || agreed, || {

@@ -31,6 +31,8 @@ impl Cluster {
         }
         let caught_up = new.data == DataState::UpToDate && old.data == DataState::Inconsistent;
         let paired = old.solo && !new.solo && new.data == DataState::UpToDate;
+        // The operator's word was for what it followed.
+        self.oracle.seen[host].agreed &= !caught_up;
         let unsure = caught_up && self.oracle.seen[host].woken_at.is_some();
         self.oracle.seen[host].was_in_sync |= (caught_up || paired) && !unsure;
         if new.generation == old.generation {

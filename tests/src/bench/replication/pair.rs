@@ -58,6 +58,7 @@ impl Nodes {
             send_timeout_ms: 30_000,
             resume_window_ms: 700,
             exclusions: Vec::new(),
+            covered: None,
             required: Vec::new(),
             resync_threads: 6,
             resync_bytes_per_s: 0,

@@ -2,7 +2,7 @@
 
 use super::{Replica, Role};
 use crate::front::Inodes;
-use crate::inspect::Count;
+use crate::inspect::{Count, Uncovered};
 use crate::stream::Events;
 use holdfast_core::replica::ReplicaEvent;
 use std::io::ErrorKind;
@@ -24,6 +24,7 @@ impl Replica {
         self.looking = Arc::new(AtomicBool::new(true));
         let (looking, events, filter) = (self.looking.clone(), self.events.clone(), self.filter.clone());
         let (directories, required) = (self.configure.directories.clone(), self.configure.required.clone());
+        let before = self.configure.covered.clone();
         std::thread::spawn(move || {
             let handles = match handles {
                 Some(handles) => Ok(handles),
@@ -33,7 +34,13 @@ impl Replica {
             match handles {
                 Ok(handles) => {
                     let roots: Vec<_> = (0..).map_while(|index| handles.directory_fd(index)).collect();
-                    events(ReplicaEvent::Inspected { inventory: Count::default().run(&roots, handles.filter()) });
+                    let uncovered = before.map(|before| Uncovered::new(&before, &directories)).transpose();
+                    let inspected = uncovered.map(|uncovered| {
+                        let count = Count::beside(uncovered);
+                        let inventory = count.run(&roots, handles.filter());
+                        ReplicaEvent::Inspected { inventory, uncovered: count.uncovered_so_far() }
+                    });
+                    events(inspected.unwrap_or_else(|reason| ReplicaEvent::Failed { reason }));
                 }
                 Err(error) => events(ReplicaEvent::Failed { reason: error.to_string() }),
             }
