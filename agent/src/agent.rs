@@ -16,7 +16,7 @@ use crate::boot::{self, Boot};
 use crate::cluster_link::members::Members;
 use crate::command_log::CommandLog;
 use crate::drivers::health::{self, console::Console};
-use crate::drivers::vip;
+use crate::drivers::{hook, vip};
 use crate::engine::{CommandResult, ToEngine};
 use crate::identity::Identity;
 use crate::link::register::ServerRegister;
@@ -174,6 +174,7 @@ impl Agent {
         let health = health.with_context(|| format!("cannot listen on {health_address}: give --health-listen"))?;
         tokio::spawn(health::serve(health, self.reports.clone(), self.console.clone()));
         self.start_modules().await?;
+        hook::end_left_behind(self.layout.data.clone()).await;
         let control = tokio::spawn(control::server::serve(socket, Arc::clone(&self)));
         let link = tokio::spawn(link::run(Arc::clone(&self)));
         let enrol = tokio::spawn(crate::enrol::run(Arc::clone(&self)));

@@ -150,9 +150,14 @@ impl Runs {
         entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
     }
 
-    /// Ends everything that earlier runs of `name` have left; how many processes it was.
+    /// Ends everything that earlier runs of `name` have left; how many processes it was. Runs that this agent follows go
+    /// on: several resources may be looked at by one program.
     pub fn end_left_of(&self, name: &str) -> usize {
+        let held = held();
         let of_it = |group: &PathBuf| {
+            if held.contains(group) {
+                return false;
+            }
             let file = group.file_name().and_then(|file| file.to_str());
             file.and_then(|file| file.rsplit_once('.')).is_some_and(|(script, _)| script == name)
         };

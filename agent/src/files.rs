@@ -23,6 +23,14 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Removes a file, if it is there, so that no crash brings it back.
+pub fn remove_durably(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => path.parent().map_or(Ok(()), sync_dir),
+    }
+}
+
 /// When a file was last written; 0: there is none.
 pub fn written_unix_ms(path: &Path) -> u64 {
     let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok();

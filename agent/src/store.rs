@@ -136,12 +136,7 @@ impl Store {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(files::sync_dir(path.parent().context("no folder")?)?),
-    }
+    files::remove_durably(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
 /// Whether a pushed version may replace the held one: a newer one does, the same one changes nothing.

@@ -1,6 +1,6 @@
 //! Taking configurations: the one path for the command line and for the server's pushes.
 
-use super::{Agent, Held, Inner, node_name};
+use super::{Agent, EngineHandle, Held, Inner, node_name};
 use crate::engine::ToEngine;
 use crate::modules::{self, Checked};
 use crate::store::check_version;
@@ -171,14 +171,31 @@ impl Agent {
         ensure!(inner.modules.contains_key(name), "module {name} is not configured on this node");
         let state = self.state(name);
         ensure!(state == ModuleState::Stop, "module {name} is {state}: stop it first");
-        self.store.remove_module(name)?;
-        if let Some(held) = inner.modules.remove(name) {
-            stop_engine(held).await;
+        if let Err(error) = self.forget(&mut inner, name).await {
+            self.start_engines(&mut inner).await;
+            return Err(error);
         }
+        inner.modules.remove(name);
         self.reports.remove(name);
         modules::remove_tree(&self.layout.active(name))?;
-        let _ = std::fs::remove_file(self.layout.ledger(name));
         Ok(format!("module {name} is forgotten; its files and logs are still there"))
+    }
+
+    /// The ledger first: with the configuration gone nobody would miss it, and a module made again under this name would
+    /// go on with what this one was.
+    async fn forget(&self, inner: &mut Inner, name: &str) -> Result<()> {
+        if let Some(engine) = inner.modules.get_mut(name).and_then(|held| held.engine.take()) {
+            end_engine(engine).await;
+        }
+        let ledger = self.layout.ledger(name);
+        crate::files::remove_durably(&ledger).with_context(|| {
+            format!(
+                "module {name} is still configured, for its state in {} cannot be removed: repair the disk, or remove that \
+                 file by hand; then order it again",
+                ledger.display()
+            )
+        })?;
+        self.store.remove_module(name)
     }
 
     /// Forgets modules, cluster and server.
@@ -204,15 +221,18 @@ pub(super) fn notes(checked: &Checked) -> String {
 pub(super) async fn stop_engines(inner: &mut Inner) {
     for held in inner.modules.values_mut() {
         if let Some(engine) = held.engine.take() {
-            drop(engine.requests);
-            let _ = engine.task.await;
+            end_engine(engine).await;
         }
     }
 }
 
 pub(super) async fn stop_engine(held: Held) {
     if let Some(engine) = held.engine {
-        drop(engine.requests);
-        let _ = engine.task.await;
+        end_engine(engine).await;
     }
+}
+
+async fn end_engine(engine: EngineHandle) {
+    drop(engine.requests);
+    let _ = engine.task.await;
 }

@@ -258,7 +258,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn process(pid: u32, parent: u32) -> Process {
-        Process { pid, parent, started: 1, name: format!("p{pid}"), arguments: Vec::new() }
+        Process { pid, parent, session: 0, started: 1, name: format!("p{pid}"), arguments: Vec::new() }
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Runs a module's own small programs that answer a question (`level`, `confcheck`) or are told of something (`update`).
 
+use super::program::{end_left_hooks, mark_hook};
 use super::script::{Setting, command, end_group, group_of, note};
 use crate::cgroup::Group;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
+/// All there are.
+const NAMES: [&str; 3] = ["level", "confcheck", "update"];
 /// Longest run.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Most bytes of its output that are kept.
@@ -50,7 +54,18 @@ pub async fn tell(setting: &Setting, name: &str, arguments: &[&str]) -> std::io:
 
 fn program(setting: &Setting, name: &str) -> std::io::Result<Option<(Command, Option<Group>)>> {
     let path = setting.bin.join(name);
-    if path.is_file() { command(setting, &path).map(Some) } else { Ok(None) }
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let (mut command, whole) = command(setting, &path)?;
+    mark_hook(setting, &mut command);
+    Ok(Some((command, whole)))
+}
+
+/// Ends the hooks that a former agent has left running, which nobody waits for and nobody would end: those of all modules
+/// with their programs below the folder `data`. Not while this agent runs any.
+pub async fn end_left_behind(data: PathBuf) {
+    let _ = tokio::task::spawn_blocking(move || end_left_hooks(&data, &NAMES)).await;
 }
 
 /// Waits for its end, for [`LIMIT`] at most, and takes what it says if that comes this way.

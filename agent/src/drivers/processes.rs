@@ -18,6 +18,8 @@ pub struct Process {
     pub pid: u32,
     /// Number of the process that started it (1: that one has ended).
     pub parent: u32,
+    /// Number of the process that began its session: each program of a module begins one.
+    pub session: u32,
     /// When it started, in clock ticks after boot: with the number, this names it for good.
     pub started: u64,
     /// Command name, at most 15 bytes.
@@ -51,7 +53,8 @@ pub fn read(proc: &Path, pid: u32) -> Option<Process> {
         return None;
     }
     let parent = fields.next()?.parse().ok()?;
-    let started = fields.nth(17)?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
     let mut arguments = std::fs::read(dir.join("cmdline")).ok()?;
     arguments.truncate(ARGUMENTS_MAX);
     while arguments.last() == Some(&0) {
@@ -59,7 +62,7 @@ pub fn read(proc: &Path, pid: u32) -> Option<Process> {
     }
     arguments.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
     let name = String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned();
-    Some(Process { pid, parent, started, name, arguments })
+    Some(Process { pid, parent, session, started, name, arguments })
 }
 
 /// Whether a process still runs, and not another under its number.
@@ -134,6 +137,7 @@ mod tests {
         assert!(!mine.arguments.is_empty());
         assert_eq!(mine.parent, std::os::unix::process::parent_id());
         assert!(mine.started > 0);
+        assert_eq!(mine.session, rustix::process::getsid(None).unwrap().as_raw_nonzero().get() as u32);
     }
 
     #[test]
@@ -141,6 +145,7 @@ mod tests {
         let process = |name: &str, arguments: &str| Process {
             pid: 1,
             parent: 0,
+            session: 0,
             started: 0,
             name: name.to_owned(),
             arguments: arguments.as_bytes().to_vec(),
@@ -165,8 +170,14 @@ mod tests {
 
     #[test]
     fn long_names_are_compared_as_the_kernel_keeps_them() {
-        let process =
-            Process { pid: 1, parent: 0, started: 0, name: "holdfast-replic".to_owned(), arguments: Vec::new() };
+        let process = Process {
+            pid: 1,
+            parent: 0,
+            session: 0,
+            started: 0,
+            name: "holdfast-replic".to_owned(),
+            arguments: Vec::new(),
+        };
         let selection = Selection { name: Some("holdfast-replica".to_owned()), ..Selection::default() };
         assert!(selection.holds(&process));
     }

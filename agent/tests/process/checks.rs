@@ -52,6 +52,30 @@ fn custom_checker_sets_its_resource_for_everybody_to_see() {
 }
 
 #[test]
+fn what_a_checker_has_started_is_ended_with_it_though_its_environment_is_empty() {
+    let root = tempfile::tempdir().unwrap();
+    let look = "#!/bin/sh\nenv -i sleep 312 & echo $! > \"$SAFEUSERVAR/below.$$\"; wait\n";
+    let custom = "<check><custom ident=\"c\" when=\"pre\" exec=\"look\"/></check>";
+    let mut one = alone(root.path(), 54, custom, &[("look", look)]);
+    serve(&one);
+    let below = || -> Vec<String> {
+        let entries = std::fs::read_dir(one.data.join("var/modules/m1")).into_iter().flatten().flatten();
+        let of_it = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("below."));
+        of_it.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
+    };
+    let runs = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        !pid.trim().is_empty() && stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    wait("the checker has started something", || below().iter().any(|pid| runs(pid)));
+    let first = below();
+    one.kill();
+    assert!(first.iter().any(|pid| runs(pid)));
+    one.start();
+    wait("what it has started is ended", || !first.iter().any(|pid| runs(pid)));
+}
+
+#[test]
 fn resources_are_set_by_hand_within_bounds() {
     let root = tempfile::tempdir().unwrap();
     let one = alone(root.path(), 48, "", &[]);

@@ -141,6 +141,54 @@ fn a_module_is_packed_cleaned_dumped_updated_and_removed() {
 }
 
 #[test]
+fn a_module_whose_ledger_cannot_be_removed_stays_configured_and_one_made_again_inherits_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let one = light(root.path(), 67, &[]);
+    let ledger = one.data.join("ledger/m1.ledger");
+    let kept = root.path().join("kept");
+    std::fs::rename(&ledger, &kept).unwrap();
+    std::fs::create_dir_all(ledger.join("in the way")).unwrap();
+    let said = one.refused(&["module", "uninstall", "-m", "m1"]);
+    assert!(said.contains("still configured") && said.contains("m1.ledger") && said.contains("by hand"), "{said}");
+    assert!(one.ok(&["module", "list"]).contains("m1"));
+    std::fs::remove_dir_all(&ledger).unwrap();
+    std::fs::rename(&kept, &ledger).unwrap();
+    one.ok(&["module", "uninstall", "-m", "m1"]);
+    assert!(!ledger.exists());
+}
+
+/// Whether the process whose number is in this file still runs.
+fn runs(pid_file: &Path) -> bool {
+    let pid = std::fs::read_to_string(pid_file).unwrap_or_default();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    !pid.trim().is_empty() && stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn a_hook_that_runs_when_its_agent_is_killed_is_ended_and_what_an_earlier_one_started_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let hook = "#!/bin/sh\ncd \"$SAFEUSERVAR\"\nif [ ! -e daemon ]; then setsid sleep 310 & echo $! > daemon; exit; fi\n\
+                env -i sleep 311 & echo $! > below; echo $$ > hook; wait\n";
+    let mut one = light(root.path(), 68, &[("update", hook)]);
+    one.ok(&["start", "-m", "m1"]);
+    one.ok(&["waitstart", "-m", "m1"]);
+    let file = |name: &str| one.data.join("var/modules/m1").join(name);
+    let (daemon, hook, below) = (file("daemon"), file("hook"), file("below"));
+    one.ok(&["update", "-m", "m1"]);
+    wait("what the first hook has started runs", || runs(&daemon));
+    wait("the first hook has ended", || one.ok(&["log", "-m", "m1", "--app"]).contains("update ended"));
+    one.ok(&["update", "-m", "m1"]);
+    wait("the second hook runs", || runs(&hook) && runs(&below));
+    one.kill();
+    assert!(runs(&hook) && runs(&below));
+    one.start();
+    wait("the hook is ended", || !runs(&hook) && !runs(&below));
+    assert!(runs(&daemon), "a daemon that a hook has started is the application's");
+    let daemon = std::fs::read_to_string(daemon).unwrap();
+    std::process::Command::new("kill").args(["-9", daemon.trim()]).status().unwrap();
+}
+
+#[test]
 fn scripts_that_a_running_module_gets_take_effect() {
     let root = tempfile::tempdir().unwrap();
     let one = Agent::new(root.path(), 1, 65);

@@ -30,8 +30,8 @@ pub(super) async fn run(setting: Arc<Setting>, exec: String, arg: String, mut te
         return teller.say(ResourceValue::Init, None).await;
     };
     let resource = teller.name().to_owned();
-    let (left, module, name) = (programs.clone(), setting.module.clone(), resource.clone());
-    let _ = tokio::task::spawn_blocking(move || program::end_left_behind(&left, &module, &name)).await;
+    let (left, module, name, file) = (programs.clone(), setting.module.clone(), resource.clone(), exec.clone());
+    let _ = tokio::task::spawn_blocking(move || program::end_left_behind(&left, &module, &name, &file)).await;
     let arguments: Vec<&str> = arg.split_whitespace().collect();
     let mut wait = None;
     loop {
