@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Incarnation {
     /// Durable counter of agent starts; a peer refuses a lower one, so take the larger of "last plus one" and the Unix
-    /// time in seconds: then a node restored from an image is heard again.
+    /// time in seconds: then a node restored from an image is heard at once (if its clock did not run ahead before).
     pub count: u64,
     /// Random.
     pub id: u64,

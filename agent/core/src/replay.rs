@@ -2,6 +2,10 @@
 //!
 //! Incarnation counts rise with each start of an agent, sequence numbers with each datagram. The first datagram of a
 //! new incarnation is believed only if it echoes this node's own incarnation, which nothing recorded earlier can do.
+//!
+//! A peer whose clock ran ahead once, and that was restored from an image since, counts lower than before. Once the one
+//! that was believed is silent, this node takes another incarnation: a start with a lower count that echoes this very one
+//! speaks now, whatever was recorded before.
 
 use crate::heartbeat::{Heartbeat, Incarnation};
 
@@ -14,6 +18,10 @@ pub struct Replay {
     echo: Incarnation,
     newest: u64,
     on_link: Vec<u64>,
+    /// `own` is newer than every word believed: what echoes it was said since.
+    challenged: bool,
+    /// The start that one with a lower count has replaced.
+    replaced: Option<Incarnation>,
 }
 
 /// What to make of a datagram.
@@ -21,6 +29,8 @@ pub struct Replay {
 pub enum Belief {
     /// Say nothing, believe nothing.
     Refused(&'static str),
+    /// Believe nothing: of a start that counts no higher than the one believed, and has not proven that it is later.
+    Older,
     /// The peer lives on this link, but something newer was already heard from it.
     Alive,
     /// The newest word of the peer.
@@ -32,7 +42,15 @@ pub enum Belief {
 impl Replay {
     /// Nothing heard yet.
     pub fn new(own: Incarnation, links: usize) -> Self {
-        Self { own, believed: None, echo: Incarnation::default(), newest: 0, on_link: vec![0; links] }
+        Self {
+            own,
+            believed: None,
+            echo: Incarnation::default(),
+            newest: 0,
+            on_link: vec![0; links],
+            challenged: false,
+            replaced: None,
+        }
     }
 
     /// The peer's incarnation to echo in our heartbeats (zero: none heard yet).
@@ -45,6 +63,17 @@ impl Replay {
         self.believed
     }
 
+    /// Whether a start with a lower count could prove itself at present.
+    pub fn challenged(&self) -> bool {
+        self.challenged
+    }
+
+    /// From now on this node says another incarnation: whatever echoes it speaks now.
+    pub fn challenge(&mut self, own: Incarnation) {
+        self.own = own;
+        self.challenged = true;
+    }
+
     /// Judges a datagram whose tag was right.
     pub fn judge(&mut self, link: usize, heartbeat: &Heartbeat) -> Belief {
         let incarnation = heartbeat.incarnation;
@@ -52,8 +81,12 @@ impl Replay {
             return Belief::Refused("on a link that is not configured");
         }
         if self.believed != Some(incarnation) {
-            if self.believed.is_some_and(|believed| incarnation.count <= believed.count) {
-                return Belief::Refused("of an older start of the peer's agent");
+            let older = self.believed.is_some_and(|believed| incarnation.count <= believed.count);
+            if older && !(self.challenged && heartbeat.echo == self.own) {
+                return Belief::Older;
+            }
+            if self.replaced == Some(incarnation) {
+                return Belief::Refused("of a start of the peer's agent that another has replaced");
             }
             if self.echo == Incarnation::default() || incarnation.count > self.echo.count {
                 self.echo = incarnation;
@@ -62,6 +95,10 @@ impl Replay {
                 return Belief::Refused("of an unproven start of the peer's agent");
             }
             let first = self.believed.is_none();
+            if older {
+                self.replaced = self.believed;
+            }
+            self.challenged = false;
             self.believed = Some(incarnation);
             self.echo = incarnation;
             self.newest = heartbeat.sequence;
@@ -73,6 +110,7 @@ impl Replay {
             return Belief::Refused("already heard");
         }
         self.on_link[link] = heartbeat.sequence;
+        self.challenged = false;
         if heartbeat.sequence <= self.newest {
             return Belief::Alive;
         }
@@ -147,8 +185,33 @@ mod tests {
         assert!(matches!(replay.judge(0, &word(newer, 1, Incarnation::default())), Belief::Refused(_)));
         assert_eq!(replay.judge(0, &word(PEER, 11, OWN)), Belief::Newest, "not proven yet: the older one still counts");
         assert_eq!(replay.judge(0, &word(newer, 2, OWN)), Belief::Restarted);
-        assert!(matches!(replay.judge(0, &word(PEER, 12, OWN)), Belief::Refused(_)));
+        assert_eq!(replay.judge(0, &word(PEER, 12, OWN)), Belief::Older);
         let twin = Incarnation { count: 4, id: 45 };
-        assert!(matches!(replay.judge(0, &word(twin, 1, OWN)), Belief::Refused(_)), "the same count twice");
+        assert_eq!(replay.judge(0, &word(twin, 1, OWN)), Belief::Older, "the same count twice");
+    }
+
+    #[test]
+    fn a_start_that_counts_lower_is_believed_once_it_echoes_what_was_said_after_the_last_word_believed() {
+        let mut replay = Replay::new(OWN, 1);
+        let (restored, later) = (Incarnation { count: 1, id: 11 }, Incarnation { count: 6, id: 66 });
+        assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
+        assert_eq!(replay.judge(0, &word(restored, 1, OWN)), Belief::Older);
+        replay.challenge(later);
+        assert_eq!(replay.judge(0, &word(restored, 1, OWN)), Belief::Older, "recorded before");
+        assert_eq!(replay.judge(0, &word(restored, 2, later)), Belief::Restarted);
+        assert_eq!(replay.echo(), restored);
+        assert!(matches!(replay.judge(0, &word(PEER, 11, OWN)), Belief::Refused(_)), "replaced for good");
+        assert_eq!(replay.echo(), restored, "and not echoed, or the next start could not prove itself");
+        assert_eq!(replay.judge(0, &word(Incarnation { count: 2, id: 22 }, 1, later)), Belief::Restarted);
+    }
+
+    #[test]
+    fn a_challenge_ends_when_the_start_that_was_believed_speaks_again() {
+        let mut replay = Replay::new(OWN, 1);
+        let (clone, later) = (Incarnation { count: 1, id: 11 }, Incarnation { count: 6, id: 66 });
+        assert_eq!(replay.judge(0, &word(PEER, 10, OWN)), Belief::Newest);
+        replay.challenge(later);
+        assert_eq!(replay.judge(0, &word(PEER, 11, OWN)), Belief::Newest, "it has proven itself long since");
+        assert_eq!(replay.judge(0, &word(clone, 1, later)), Belief::Older);
     }
 }

@@ -153,6 +153,8 @@ pub struct BrokenRules {
     pub overwrite_diverged: bool,
     /// Files that a new configuration covers are overwritten without the operator's word.
     pub overwrite_uncovered: bool,
+    /// A peer whose agent counts its starts lower than before is never heard again.
+    pub refuse_older_for_good: bool,
     /// A grant is acted upon before it is saved.
     pub act_before_saving: bool,
     /// An answer of the witness is believed whenever it comes, and to whichever ask.

@@ -77,6 +77,8 @@ pub enum Fault {
     ClockStep,
     /// The module's configuration covers a directory more, or no longer does, where each node has files of its own.
     Cover,
+    /// A machine is restored from an image as to how often its agent was started; its clock ran ahead before.
+    StartsRestored,
 }
 
 /// Every fault but those that are drawn by themselves.
@@ -147,6 +149,7 @@ impl Fault {
             | Self::Suspend
             | Self::Freeze
             | Self::WitnessCut
+            | Self::StartsRestored
             | Self::ClockStep => Scope::Machine,
             Self::CrashAll => Scope::Everything,
             Self::CutAll | Self::CutPair | Self::CutOne | Self::NetworkDown | Self::CutOneWay | Self::Flap => {

@@ -136,6 +136,7 @@ impl Cluster {
                 }
             }
             Fault::Cover => self.cover_later(time),
+            Fault::StartsRestored => self.restore_starts(host, time),
             Fault::Start => self.command(host, ModuleCommand::Start, "operator"),
             Fault::Second => self.command(host, ModuleCommand::Second, "operator"),
             Fault::Swap => self.command(host, ModuleCommand::Swap, "operator"),
@@ -145,6 +146,12 @@ impl Cluster {
             Fault::StopStart => self.command(host, ModuleCommand::StopStart, "operator"),
             _ => {}
         }
+    }
+
+    /// The agent is back with a count of its starts, and a clock, of long ago.
+    pub(crate) fn restore_starts(&mut self, host: usize, back_in_ms: u64) {
+        (self.hosts[host].disk.starts, self.hosts[host].wall_off) = (0, 0);
+        self.kill_agent(host, back_in_ms);
     }
 
     fn same_configurations(&self) -> bool {

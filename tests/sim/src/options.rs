@@ -106,10 +106,7 @@ impl Options {
         let lossy = rng.chance(500);
         let slow_disk = rng.chance(300);
         let mut faults = draw_faults(&mut rng);
-        let mut apart = Rng::new(seed ^ 0xc0_4e);
-        if apart.chance(150) {
-            faults.push((Fault::Cover, apart.within((1, 6))));
-        }
+        faults.extend(draw_faults_apart(seed));
         let often = rng.chance(500);
         let witness = match rng.draw() % 8 {
             0 | 1 => Kind::None,
@@ -288,6 +285,18 @@ fn draw_faults(rng: &mut Rng) -> Vec<(Fault, u64)> {
         if rng.chance(fault.often()) {
             let weight = if fault == Fault::ResourceDown { 4 } else { 1 };
             faults.push((fault, rng.within((1, 4)) * weight));
+        }
+    }
+    faults
+}
+
+/// Faults with a draw of their own: the rest of what a seed means does not hang on them.
+fn draw_faults_apart(seed: u64) -> Vec<(Fault, u64)> {
+    let mut rng = Rng::new(seed ^ 0xc0_4e);
+    let mut faults = Vec::new();
+    for (fault, weight_max) in [(Fault::Cover, 6), (Fault::StartsRestored, 3)] {
+        if rng.chance(150) {
+            faults.push((fault, rng.within((1, weight_max))));
         }
     }
     faults

@@ -82,6 +82,8 @@ struct Seen {
     /// Per link.
     delivered_at: BTreeMap<usize, u64>,
     proven: BTreeSet<Key>,
+    /// Its agent's incarnation.
+    own: Option<Incarnation>,
     sequences: BTreeMap<(usize, Key), u64>,
     /// The peer's generation that this node has heard being served, and when it had dealt with that.
     heard_serving: Option<(Key, u64)>,
@@ -216,6 +218,11 @@ impl Cluster {
         let own = self.hosts[host].node.as_ref().map(|node| node.settings().incarnation);
         let speaker = incarnation_key(heartbeat.incarnation);
         let seen = &mut self.oracle.seen[host];
+        if seen.own != own {
+            // What was proven to it by another name is proven anew.
+            seen.own = own;
+            seen.proven.clear();
+        }
         if own == Some(heartbeat.echo) {
             seen.proven.retain(|proven| proven.0 >= speaker.0);
             seen.proven.insert(speaker);

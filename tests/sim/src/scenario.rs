@@ -192,13 +192,9 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
     }
     match (verb, rest) {
         ("files", [count]) => {
-            let count: u64 = count.parse().map_err(|_| format!("`{count}` is no number"))?;
-            (0..count).for_each(|file| cluster.hosts[host].disk.write_synced(1_000_000 + file));
+            (0..number(count)?).for_each(|file| cluster.hosts[host].disk.write_synced(1_000_000 + file));
         }
-        ("own-files", [count]) => {
-            let count: u64 = count.parse().map_err(|_| format!("`{count}` is no number"))?;
-            (0..count).for_each(|_| cluster.put_own_file(host));
-        }
+        ("own-files", [count]) => (0..number(count)?).for_each(|_| cluster.put_own_file(host)),
         ("crash", []) => cluster.crash(host, 3_600_000),
         ("boot", []) => {
             cluster.power_on(host);
@@ -208,6 +204,8 @@ fn one_node(cluster: &mut Cluster, verb: &str, host: usize, rest: &[&str]) -> Re
         ("shutdown", []) => cluster.shut_down(host, false),
         ("hurry", []) => cluster.shut_down(host, true),
         ("kill-agent", [seconds]) => cluster.kill_agent(host, milliseconds(seconds)?),
+        ("clock-ahead", [seconds]) => cluster.hosts[host].wall_off = milliseconds(seconds)? / 1000,
+        ("restore-starts", [seconds]) => cluster.restore_starts(host, milliseconds(seconds)?),
         ("restart-agent", [seconds]) => cluster.end_agent(host, milliseconds(seconds)?),
         ("suspend", [seconds]) => {
             cluster.hosts[host].asleep_until = cluster.schedule.now() + milliseconds(seconds)?;
@@ -280,6 +278,10 @@ fn witness_kind(name: &str) -> Result<Kind, String> {
         ["ping", "from", node] => Ok(Kind::PingFrom(index(node)?)),
         _ => Err(format!("unknown witness `{name}`")),
     }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
 fn index(node: &str) -> Result<usize, String> {

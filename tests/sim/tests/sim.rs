@@ -80,6 +80,12 @@ fn files_that_a_new_configuration_covers_and_are_overwritten_unasked_are_found()
 }
 
 #[test]
+fn a_peer_that_is_never_heard_again_once_it_counts_its_starts_lower_is_found() {
+    let broken = BrokenRules { refuse_older_for_good: true, ..BrokenRules::default() };
+    is_found("refusing a restored peer for good", broken);
+}
+
+#[test]
 fn a_node_that_acts_before_it_saves_is_found() {
     is_found("acting before saving", BrokenRules { act_before_saving: true, ..BrokenRules::default() });
 }

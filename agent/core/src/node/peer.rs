@@ -5,10 +5,11 @@ use super::serving::Serving;
 use crate::arbiter;
 use crate::automaton::{self, Trigger};
 use crate::grant;
-use crate::heartbeat::Heartbeat;
+use crate::heartbeat::{Heartbeat, Incarnation};
 use crate::output::EventLevel;
 use crate::replay::Belief;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
+use std::sync::Arc;
 
 impl Node {
     pub(super) fn on_heartbeat(&mut self, link: usize, heartbeat: Heartbeat) {
@@ -17,6 +18,7 @@ impl Node {
         }
         match self.replay.judge(link, &heartbeat) {
             Belief::Refused(_) => return,
+            Belief::Older => return self.challenge(&heartbeat),
             Belief::Alive => {
                 self.links.heard_on(link, self.now);
                 return;
@@ -40,6 +42,25 @@ impl Node {
         self.learn_of_later();
         self.answer_ask();
         self.answer_swap_request();
+    }
+
+    /// Somebody speaks for the peer whose agent counts its starts lower than the one that was believed: a machine restored
+    /// from an image, after its clock ran ahead. While that one is heard it stays refused; else it may prove itself.
+    fn challenge(&mut self, heartbeat: &Heartbeat) {
+        if self.replay.challenged() || !self.links.silent(self.now) || self.settings.broken.refuse_older_for_good {
+            return;
+        }
+        let own = Incarnation { count: self.settings.incarnation.count + 1, id: self.draw() };
+        Arc::make_mut(&mut self.settings).incarnation = own;
+        self.replay.challenge(own);
+        let peer = &self.settings.peer_name;
+        let text = format!(
+            "{peer} is heard, but its agent counts its starts lower ({}) than the one heard before: it was restored from an \
+             image, or its clock ran ahead then; it is believed as soon as it answers what this node says from now on; if \
+             it does not, look for a second machine that runs as {peer}, and set the clocks of both nodes",
+            heartbeat.incarnation.count
+        );
+        self.event(EventLevel::Warning, text);
     }
 
     /// A secondary sends its pulse right after its primary's. So when every link is cut, each was heard last by the other

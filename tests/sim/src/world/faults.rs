@@ -63,7 +63,7 @@ impl World {
         match fault {
             Fault::EndAgent => return self.order_end(machine, None, time.min(3000)),
             Fault::ShutDown => return self.order_end(machine, Some(time), time),
-            Fault::Crash | Fault::CrashAll | Fault::Kill => self.lives[machine] += 1,
+            Fault::Crash | Fault::CrashAll | Fault::Kill | Fault::StartsRestored => self.lives[machine] += 1,
             _ => {}
         }
         let everywhere = fault == Fault::WitnessCut && self.rng.chance(300);
