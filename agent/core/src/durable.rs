@@ -7,7 +7,8 @@ use holdfast_api::userconfig::Boot;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Generations kept in [`Durable::history`]; an older common ancestor counts as unrelated data.
+/// Generations kept in [`Durable::history`]; an older common ancestor counts as unrelated data, but for
+/// [`Durable::shared`].
 pub const HISTORY_MAX: usize = 16;
 
 /// Durable state of one module on one node. All zero (`default()`) is a module that never ran.
@@ -18,6 +19,10 @@ pub struct Durable {
     pub generation: Generation,
     /// Earlier generations of this copy's lineage, newest first, at most [`HISTORY_MAX`].
     pub history: Vec<Generation>,
+    /// The last generation that the peer may hold, too: it stays in `history` however many are gained without the peer.
+    /// Zero: none, or saved by a program that did not keep it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub shared: Generation,
     /// How this copy relates to the reference.
     pub data: DataState,
     /// This node holds the grant to acknowledge alone: nobody else can hold a newer copy. Cleared, durably, *before*
@@ -61,6 +66,10 @@ pub struct Durable {
     /// saved by a program that did not keep it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "covered::shared")]
     pub covered: Option<Arc<Covered>>,
+}
+
+fn is_none(generation: &Generation) -> bool {
+    generation.number == 0
 }
 
 impl Durable {

@@ -65,7 +65,10 @@ pub fn take(durable: &mut Durable, number: u64, id: u64, continues: bool) {
     debug_assert!(number > durable.generation.number, "a grant always raises the generation");
     if durable.generation.number > 0 {
         durable.history.insert(0, durable.generation);
-        durable.history.truncate(HISTORY_MAX);
+        if !durable.solo {
+            durable.shared = durable.generation;
+        }
+        forget_oldest(durable);
     }
     durable.generation = Generation { number, id: id.max(1) };
     durable.data = holdfast_api::state::DataState::UpToDate;
@@ -75,6 +78,16 @@ pub fn take(durable: &mut Durable, number: u64, id: u64, continues: bool) {
     durable.was_primary = true;
 }
 
+/// Keeps the history bounded. The peer's copy has the last generation that was shared with it: were that one forgotten,
+/// the copy would pass for one that has nothing to do with this.
+fn forget_oldest(durable: &mut Durable) {
+    while durable.history.len() > HISTORY_MAX {
+        let oldest = durable.history.len() - 1;
+        let kept = durable.history[oldest] == durable.shared;
+        durable.history.remove(oldest - usize::from(kept));
+    }
+}
+
 /// Promises the peer that this node never becomes primary with a number below or equal to `number`.
 pub fn promise(durable: &mut Durable, number: u64) {
     use holdfast_api::state::DataState;
@@ -82,5 +95,39 @@ pub fn promise(durable: &mut Durable, number: u64) {
     durable.solo = false;
     if durable.data == DataState::UpToDate {
         durable.data = DataState::Outdated;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relation::{Lineage, Relation, relation};
+
+    #[test]
+    fn the_generation_shared_with_the_peer_outlives_any_number_of_grants_without_it() {
+        let mut durable = Durable::default();
+        take(&mut durable, 1, 11, true);
+        for (shared, first) in [(20, 2), (60, 42)] {
+            for number in first..=shared {
+                // In step each time.
+                durable.solo = false;
+                take(&mut durable, number, number * 11, true);
+            }
+            durable.solo = false;
+            let peer = durable.clone();
+            for number in shared + 1..=shared + 21 {
+                take(&mut durable, number, number * 11, true);
+                let lineage = |of: &Durable| (of.generation, of.history.clone());
+                let ((ours, older), (theirs, their_older)) = (lineage(&durable), lineage(&peer));
+                let ours = Lineage { generation: ours, history: &older };
+                let theirs = Lineage { generation: theirs, history: &their_older };
+                assert_eq!(relation(ours, theirs), Relation::Behind, "{number}");
+                assert!(durable.history.len() <= HISTORY_MAX);
+            }
+            assert!(
+                durable.history.contains(&Generation { number: shared + 20, id: (shared + 20) * 11 }),
+                "the newest too"
+            );
+        }
     }
 }

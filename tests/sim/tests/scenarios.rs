@@ -2,6 +2,7 @@
 //! `UPDATE_EXPECT=1` rewrites them; then read the difference.
 
 use holdfast_core::automaton::TRANSITIONS;
+use holdfast_core::durable::HISTORY_MAX;
 use holdfast_sim::scenario;
 use std::path::{Path, PathBuf};
 
@@ -39,4 +40,18 @@ fn every_row_of_the_automaton_is_taken_in_a_scenario() {
         .filter(|line| !all.contains(line.as_str()))
         .collect();
     assert!(missing.is_empty(), "no scenario shows:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn a_copy_left_behind_by_more_grants_than_a_ledger_keeps_is_still_resynced_unasked() {
+    let mut orders = "> prim node1\n> run 1s\n> second node2\n> run 5s\n> stop node2\n> run 1s\n".to_owned();
+    for _ in 0..HISTORY_MAX + 4 {
+        orders.push_str("> stop node1\n> run 1s\n> start node1\n> run 1s\n");
+    }
+    orders.push_str("> start node2\n> run 5s\n");
+    let told = scenario::run(&orders).expect("no rule is broken");
+    let last: Vec<&str> = told.lines().rev().take(2).collect();
+    let grants = told.matches("Event generation ").count();
+    assert!(grants > HISTORY_MAX + 2, "only {grants} grants");
+    assert!(last[0].starts_with("  node2 SECOND Ready") && last[1].starts_with("  node1 PRIM Ready"), "{last:?}");
 }
