@@ -1,8 +1,10 @@
 //! A headless Chromium: started by Debian's chromedriver, told what to do by `data-testid`.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -49,6 +51,8 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // With the browser it starts, which a failed test leaves to it.
+            .process_group(0)
             .spawn()
             .context("cannot run chromedriver: apt-get install chromium chromium-driver")?;
         let address = match port_of(&mut chromedriver) {
@@ -390,7 +394,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        self.chromedriver.kill().ok();
+        let group = Pid::from_child(&self.chromedriver);
+        kill_process_group(group, Signal::KILL).ok();
         self.chromedriver.wait().ok();
     }
 }
