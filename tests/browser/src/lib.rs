@@ -6,6 +6,7 @@
 
 pub mod accessibility;
 pub mod browser;
+mod chromedriver;
 mod keys;
 pub mod rehearsal;
 pub mod stage;

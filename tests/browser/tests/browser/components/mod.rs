@@ -1,7 +1,9 @@
 //! Components of the console before answers that only a test can order: every state, every message, late and lost answers.
 
 mod badge;
+mod crowd;
 mod editor;
+mod left;
 mod log;
 mod wizard;
 
