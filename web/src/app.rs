@@ -4,6 +4,7 @@ use crate::client;
 use crate::components::icon::Icon;
 use crate::components::notice::{EmptyState, Notice, Waiting};
 use crate::components::shell::{AppShell, PageHead};
+use crate::effect::effect;
 use crate::language::t;
 use crate::live;
 use crate::pages::{later, login};
@@ -27,7 +28,7 @@ pub fn App() -> impl IntoView {
             Some(_) => Door::Login,
         })
     });
-    Effect::new(move || {
+    effect(move || {
         if door.get() == Door::Open {
             live::run(console);
         }

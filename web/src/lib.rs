@@ -1,7 +1,7 @@
 //! The console: a single page in the browser that configures, commands and watches a cluster.
 //!
 //! `rules` decides (plain functions, tested natively), `client` and `live` talk to the server, `store` is what
-//! all screens share, `components` is the kit, `pages` holds one file per screen; `language` is what all of them speak.
+//! all screens share, `effect` what they do at changes, `components` is the kit, `pages` holds one file per screen; `language` is what all of them speak.
 
 #![recursion_limit = "256"]
 
@@ -11,6 +11,8 @@ mod app;
 mod client;
 #[cfg(target_arch = "wasm32")]
 mod components;
+#[cfg(target_arch = "wasm32")]
+mod effect;
 #[cfg(target_arch = "wasm32")]
 mod keep;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]

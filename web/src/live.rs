@@ -2,8 +2,8 @@
 
 use crate::platform;
 use crate::store::{Console, Link};
-use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use futures_util::{FutureExt, StreamExt};
 use gloo_net::websocket::Message;
 use gloo_net::websocket::futures::WebSocket;
 use gloo_timers::future::TimeoutFuture;
@@ -50,11 +50,15 @@ async fn receive(console: Console) -> bool {
     let mut anything = false;
     while logged_in(console) {
         let silence = TimeoutFuture::new(SILENCE_MS);
-        let text = match select(socket.next(), silence).await {
+        let mut text = match select(socket.next(), silence).await {
             Either::Left((Some(Ok(Message::Text(text))), _)) => text,
             Either::Left((Some(Ok(Message::Bytes(_))), _)) => continue,
             _ => break,
         };
+        // Each message is everything: of those that came while the page was busy only the last counts.
+        while let Some(Some(Ok(Message::Text(newer)))) = socket.next().now_or_never() {
+            text = newer;
+        }
         match serde_json::from_str::<LiveSnapshot>(&text) {
             Ok(snapshot) => {
                 anything = true;

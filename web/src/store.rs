@@ -2,6 +2,7 @@
 
 use crate::client::{self, Answer};
 use crate::components::dialog::Question;
+use crate::effect::effect;
 use crate::language::{self, tf};
 use crate::platform;
 use crate::rules::tone::Tone;
@@ -55,6 +56,9 @@ pub struct Console {
     pub question: RwSignal<Option<Question>>,
     /// The messages at the corner.
     pub toasts: RwSignal<Vec<Toast>>,
+    /// The modules of the snapshot without what changes with every report though nothing has happened: told only when
+    /// something has.
+    settled: Memo<Option<Arc<Vec<ModuleLive>>>>,
     /// Tasks begun from this page whose end is to be told.
     watched: RwSignal<BTreeSet<u64>>,
 }
@@ -62,10 +66,12 @@ pub struct Console {
 impl Console {
     /// Makes the state of the page and hands it down.
     pub fn provide() -> Self {
+        let snapshot = RwSignal::new(None::<Arc<LiveSnapshot>>);
         let console = Self {
             session: RwSignal::new(None),
             session_error: RwSignal::new(None),
-            snapshot: RwSignal::new(None),
+            snapshot,
+            settled: Memo::new(move |_| snapshot.with(|snapshot| snapshot.as_deref().map(settled).map(Arc::new))),
             link: RwSignal::new(Link::Connecting),
             clock_ahead_ms: RwSignal::new(0),
             now: RwSignal::new(platform::now_ms()),
@@ -75,7 +81,7 @@ impl Console {
         };
         provide_context(console);
         set_interval(move || console.now.set(platform::now_ms()), Duration::from_secs(1));
-        Effect::new(move || console.tell_ended_tasks());
+        effect(move || console.tell_ended_tasks());
         console
     }
 
@@ -115,17 +121,12 @@ impl Console {
     /// The modules; what changes with every report though nothing has happened is left out, so that a page that shows
     /// them is drawn anew only when there is something new.
     pub fn modules(self) -> Option<Vec<ModuleLive>> {
-        let mut modules = self.read(|snapshot| snapshot.modules.clone())?;
-        modules.iter_mut().for_each(settle);
-        Some(modules)
+        self.settled.with(|modules| modules.as_ref().map(|modules| modules.to_vec()))
     }
 
     /// The module with this number, as [`Console::modules`] gives it.
     pub fn module(self, id: ModuleId) -> Option<ModuleLive> {
-        let found = |snapshot: &LiveSnapshot| snapshot.modules.iter().find(|module| module.module.id == id).cloned();
-        let mut module = self.read(found).flatten()?;
-        settle(&mut module);
-        Some(module)
+        self.settled.with(|modules| modules.as_ref()?.iter().find(|module| module.module.id == id).cloned())
     }
 
     /// The task with this number.
@@ -266,6 +267,13 @@ impl Console {
             }
         }
     }
+}
+
+/// The modules of a snapshot, each [settled](settle).
+fn settled(snapshot: &LiveSnapshot) -> Vec<ModuleLive> {
+    let mut modules = snapshot.modules.clone();
+    modules.iter_mut().for_each(settle);
+    modules
 }
 
 /// Leaves out what changes with every report though nothing has happened.

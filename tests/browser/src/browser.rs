@@ -1,10 +1,9 @@
 //! A headless Chromium: started by Debian's chromedriver, told what to do by `data-testid`.
 
+use crate::chromedriver::Chromedriver;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use thirtyfour::prelude::*;
@@ -31,7 +30,7 @@ const ARGUMENTS: [&str; 10] = [
 pub struct Browser {
     pub(crate) driver: WebDriver,
     pub(crate) keys: AtomicBool,
-    chromedriver: Child,
+    _chromedriver: Chromedriver,
     downloads: PathBuf,
     pictures: PathBuf,
 }
@@ -44,25 +43,12 @@ impl Browser {
     pub async fn start(downloads: &Path, pictures: &Path) -> Result<Self> {
         std::fs::create_dir_all(downloads)?;
         std::fs::create_dir_all(pictures)?;
-        let mut chromedriver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot run chromedriver: apt-get install chromium chromium-driver")?;
-        let address = match port_of(&mut chromedriver) {
-            Ok(port) => format!("http://127.0.0.1:{port}"),
-            Err(error) => {
-                chromedriver.kill().ok();
-                return Err(error);
-            }
-        };
+        let (chromedriver, address) = Chromedriver::start()?;
         let driver = WebDriver::new(address, capabilities(downloads)?).await.context("no browser session")?;
         Ok(Self {
             driver,
             keys: AtomicBool::new(false),
-            chromedriver,
+            _chromedriver: chromedriver,
             downloads: downloads.to_owned(),
             pictures: pictures.to_owned(),
         })
@@ -386,26 +372,6 @@ impl Browser {
         self.picture("failure").await.ok();
         format!("at {address}\npage: {text}\nbrowser: {complaints:?}")
     }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        self.chromedriver.kill().ok();
-        self.chromedriver.wait().ok();
-    }
-}
-
-/// The port chromedriver has chosen; its first line names port 0.
-fn port_of(chromedriver: &mut Child) -> Result<u16> {
-    let output = chromedriver.stdout.take().context("chromedriver has no output")?;
-    let mut lines = BufReader::new(output).lines();
-    let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let (_, rest) = line.split_once("started successfully on port ")?;
-        rest.trim().trim_end_matches('.').parse().ok()
-    });
-    // What it says later is read and dropped, or it would block.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    port.context("chromedriver ended without naming its port")
 }
 
 fn capabilities(downloads: &Path) -> Result<ChromeCapabilities> {

@@ -2,6 +2,7 @@
 
 use super::icon::{Icon, draw};
 use super::notice::prose;
+use crate::effect::effect;
 use crate::language::t;
 use crate::store::Console;
 use leptos::{html, prelude::*};
@@ -27,7 +28,7 @@ pub struct Question {
 pub fn ConfirmDialog() -> impl IntoView {
     let console = Console::get();
     let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move || {
+    effect(move || {
         let asked = console.question.with(Option::is_some);
         if let Some(dialog) = dialog.get() {
             if asked && !dialog.open() {

@@ -1,6 +1,7 @@
 //! A text with colours, line numbers and marks: CodeMirror where it could be loaded, else a plain field.
 
 use super::form::Problem;
+use crate::effect::effect;
 use crate::language::t;
 use crate::platform;
 use crate::rules::marks::{Mark, kind_of};
@@ -75,7 +76,7 @@ pub fn CodeEditor(
     let plain_wanted = RwSignal::new(platform::saved(PLAIN_KEY).is_some());
     let module = RwSignal::new_local(None::<Module>);
     let failed = RwSignal::new(false);
-    Effect::new(move || {
+    effect(move || {
         if !plain_wanted.get() && module.with_untracked(Option::is_none) {
             leptos::task::spawn_local(async move {
                 // The page may be gone by the time it has come.
@@ -136,7 +137,7 @@ fn Rich(
     let changed = StoredValue::new_local(Closure::<dyn FnMut(String)>::new(move |text| {
         on_input.try_run(text);
     }));
-    Effect::new(move || {
+    effect(move || {
         let Some(element) = host.get() else { return };
         module.with_untracked(|module| {
             if let Some(module) = module {
@@ -147,8 +148,8 @@ fn Rich(
         });
     });
     let with = move |what: &dyn Fn(&Handle)| handle.with(|handle| handle.iter().for_each(what));
-    Effect::new(move || with(&|handle| handle.show(&text.get(), kind_of(&path.get(), &text.get()))));
-    Effect::new(move || {
+    effect(move || with(&|handle| handle.show(&text.get(), kind_of(&path.get(), &text.get()))));
+    effect(move || {
         let flat = marks.get().into_iter().flat_map(|mark| [mark.line.to_string(), mark.column.to_string(), mark.text]);
         let flat: Vec<String> = flat.collect();
         // A new text first, then its marks.

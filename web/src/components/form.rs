@@ -206,15 +206,20 @@ fn hint_line(id: &str, hint: String) -> Option<impl IntoView + use<>> {
 }
 
 /// What the user's guide says of the field, shown on demand; nothing for a field that is not in the guide.
-fn help_of(id: &str, label: &str) -> Option<impl IntoView + use<>> {
-    let words = help(id)?;
+fn help_of(id: &str, label: &str) -> Option<AnyView> {
+    Some(help_box(label, help(id)?))
+}
+
+/// Help with what `label` names, shown on demand.
+pub fn help_box(label: &str, words: &str) -> AnyView {
     let name = tf!("Help: {label}", label);
-    Some(view! {
+    view! {
         <details class="help">
             <summary aria-label=name><span aria-hidden="true">"?"</span></summary>
             <p class="small">{prose(words)}</p>
         </details>
-    })
+    }
+    .into_any()
 }
 
 /// Rows that can be added and removed; `row` draws the one with the given key.

@@ -5,10 +5,11 @@ mod reader;
 
 pub use reader::LogSource;
 
-use super::form::Problem;
+use super::form::{Problem, help_box};
 use super::icon::{Icon, draw};
 use super::notice::{Waiting, prose};
 use crate::client;
+use crate::effect::effect;
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::log::{Filter, Piece, levels};
@@ -18,6 +19,7 @@ use gloo_timers::future::TimeoutFuture;
 use holdfast_api::agent::{LogKind, LogLine};
 use leptos::{html, prelude::*};
 use reader::{Reader, keep_reading};
+use wasm_bindgen::JsCast;
 
 /// Time without a key after which the server is asked for a filter.
 const TYPING_MS: u32 = 300;
@@ -44,11 +46,11 @@ impl Look {
         reader.older.set(true);
         reader.follow.set(false);
         let source = self.source.get_value();
-        let below = pane.get_untracked().map(|pane| pane.scroll_height() - pane.scroll_top());
+        let place = pane.get_untracked().and_then(|pane| Place::of(&pane));
         leptos::task::spawn_local(async move {
             reader.read_older(&source).await;
             if reader.is_alive() {
-                keep_place(pane, below);
+                keep_place(pane, place);
                 reader.older.set(false);
             }
         });
@@ -112,7 +114,7 @@ fn Lines(look: Look) -> impl IntoView {
     let Look { reader, pane, reachable, has_older, .. } = look;
     let application = look.source.with_value(|source| source.which == LogKind::Application);
     let lines = Memo::new(move |_| reader.piece.with(|piece| piece.lines.clone()));
-    Effect::new(move || {
+    effect(move || {
         lines.track();
         if reader.follow.get() {
             scroll_to_end(pane);
@@ -138,6 +140,16 @@ fn Lines(look: Look) -> impl IntoView {
             </Show>
         </div>
     }
+}
+
+/// Help with the lines of a log.
+pub fn log_help() -> AnyView {
+    help_box(
+        t!("Log lines"),
+        t!(
+            "The nodes write these lines, in English: the language of the logs and of the command line. They stay in English whatever language the console has."
+        ),
+    )
 }
 
 /// Why there is no line.
@@ -214,6 +226,7 @@ fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl Int
                     {choices.iter().map(|(letters, words)| view! { <option value=*letters>{t(words)}</option> }).collect_view()}
                 </select>
             })}
+            {log_help()}
             <span class="grow"></span>
             <button type="button" class="btn compact" data-testid="log-follow" aria-pressed=move || reader.follow.get().to_string() on:click=move |_| reader.follow.update(|on| *on = !*on)>
                 {draw(Icon::Follow)}{t!("Follow")}
@@ -259,11 +272,26 @@ fn scroll_to_end(pane: NodeRef<html::Div>) {
     });
 }
 
-/// Leaves what is looked at where it is, `below` pixels above the lower end, once older lines are drawn above it.
-fn keep_place(pane: NodeRef<html::Div>, below: Option<i32>) {
+/// What is looked at: a line, and how far below the upper edge of the pane it is drawn, pixels. A height would not do: lines
+/// may be let go at the lower end when older ones come.
+struct Place {
+    line: web_sys::HtmlElement,
+    below: i32,
+}
+
+impl Place {
+    fn of(pane: &web_sys::HtmlDivElement) -> Option<Self> {
+        let line: web_sys::HtmlElement = pane.query_selector(".log-line").ok()??.dyn_into().ok()?;
+        let below = line.offset_top() - pane.scroll_top();
+        Some(Self { line, below })
+    }
+}
+
+/// Leaves what is looked at where it is, once older lines are drawn above it.
+fn keep_place(pane: NodeRef<html::Div>, place: Option<Place>) {
     request_animation_frame(move || {
-        if let Some((pane, below)) = pane.try_get_untracked().flatten().zip(below) {
-            pane.set_scroll_top(pane.scroll_height() - below);
+        if let Some((pane, place)) = pane.try_get_untracked().flatten().zip(place) {
+            pane.set_scroll_top(place.line.offset_top() - place.below);
         }
     });
 }

@@ -5,6 +5,7 @@ pub mod diff;
 pub mod editor;
 pub mod flow;
 pub mod form;
+pub mod gradually;
 pub mod icon;
 pub mod language;
 pub mod log;

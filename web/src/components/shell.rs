@@ -9,6 +9,7 @@ use super::plain::PlainBanner;
 use super::state::Chip;
 use super::tray::TaskTray;
 use crate::client;
+use crate::effect::effect;
 use crate::keep;
 use crate::language::{t, tf};
 use crate::platform;
@@ -234,7 +235,7 @@ pub fn PageHead(
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
-    Effect::new(move || platform::set_title(&tf!("{0} · Holdfast", 0 = title.get())));
+    effect(move || platform::set_title(&tf!("{0} · Holdfast", 0 = title.get())));
     view! {
         <div class="page-head">
             <div>

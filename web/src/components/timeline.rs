@@ -2,6 +2,7 @@
 
 use super::notice::{Waiting, prose};
 use crate::client::{self, LogPlace};
+use crate::effect::effect;
 use crate::language::t;
 use crate::platform;
 use crate::rules::history::{Kind, Moment, NodeLine, merged};
@@ -20,7 +21,7 @@ const TYPING: Duration = Duration::from_millis(300);
 
 /// The module logs of all nodes of a module that can be asked, merged; read anew when a state changes. The second is
 /// false until every node has answered once.
-pub fn follow_logs(console: Console, module: ModuleId) -> (Signal<Vec<NodeLine>>, Signal<bool>) {
+pub fn follow_logs(console: Console, module: ModuleId) -> (Memo<Vec<NodeLine>>, Signal<bool>) {
     let pages = RwSignal::new(BTreeMap::<NodeId, Vec<LogLine>>::new());
     let waits = RwSignal::new(0_i32);
     let states = Memo::new(move |_| {
@@ -31,7 +32,7 @@ pub fn follow_logs(console: Console, module: ModuleId) -> (Signal<Vec<NodeLine>>
         };
         nodes.iter().filter(|on| on.fresh).filter_map(key).collect::<Vec<_>>()
     });
-    Effect::new(move || {
+    effect(move || {
         for (node, ..) in states.get() {
             waits.update(|waits| *waits += 1);
             console.call(async move { client::log(module, node, LogKind::Module, LogPlace::Last, &Filter::default(), LINES).await }, move |answer| {
@@ -44,7 +45,7 @@ pub fn follow_logs(console: Console, module: ModuleId) -> (Signal<Vec<NodeLine>>
         }
     });
     let lines =
-        Signal::derive(move || merged(pages.get().into_iter().map(|(node, lines)| (console.node_name(node), lines))));
+        Memo::new(move |_| merged(pages.get().into_iter().map(|(node, lines)| (console.node_name(node), lines))));
     let ready = Signal::derive(move || waits.get() <= 0 || pages.with(|pages| !pages.is_empty()));
     (lines, ready)
 }
@@ -66,7 +67,7 @@ pub fn find_in_logs(console: Console, module: ModuleId, text: RwSignal<String>) 
             });
         }
     };
-    Effect::new(move || {
+    effect(move || {
         let wanted = text.get();
         found.set(None);
         if !wanted.is_empty() {

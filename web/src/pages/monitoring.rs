@@ -1,6 +1,7 @@
 //! Monitoring: what is wrong first, then each module on its nodes, and what happened lately.
 
 use crate::components::flow::FlowMap;
+use crate::components::gradually::gradually;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
 use crate::components::register::ArmButton;
@@ -37,6 +38,7 @@ pub fn MonitoringPage() -> impl IntoView {
         let modules = console.modules().unwrap_or_default().into_iter().filter(configured);
         modules.map(|module| module.module.id).collect::<Vec<_>>()
     });
+    let drawn = gradually(modules);
     view! {
         <div class="page">
             <PageHead title=t!("Monitoring").to_owned() lead=t!("What needs somebody first; below, every module on its nodes.") />
@@ -50,7 +52,7 @@ pub fn MonitoringPage() -> impl IntoView {
                         </EmptyState>
                     }
                 >
-                    <For each=move || modules.get() key=|module| *module let:module><ModuleCard module /></For>
+                    <For each=move || drawn.get() key=|module| *module let:module><ModuleCard module /></For>
                 </Show>
             </Show>
         </div>
@@ -110,14 +112,14 @@ fn ModuleCard(module: ModuleId) -> impl IntoView {
     let ids = Memo::new(move |_| nodes.get().iter().map(|on| on.node).collect::<Vec<_>>());
     let addresses = Signal::derive(move || facts.get().addresses);
     let (lines, ready) = follow_logs(console, module);
-    let latest = Signal::derive(move || {
-        let mut all = moments(&lines.get());
+    let latest = Memo::new(move |_| {
+        let mut all = lines.with(|lines| moments(lines));
         all.reverse();
         all.truncate(MOMENTS);
         all
     });
     view! {
-        <section class="card" aria-label=move || tf!("Module {0}", 0 = name.get()) data-testid=move || format!("monitor-{}", name.get())>
+        <section class="card far" aria-label=move || tf!("Module {0}", 0 = name.get()) data-testid=move || format!("monitor-{}", name.get())>
             <div class="card-head">
                 <h2>{name}</h2>
                 {move || facts.with(|facts| {
@@ -192,9 +194,10 @@ fn body(console: Console, on: &ModuleOnNode) -> AnyView {
 fn since_line(console: Console, report: &NodeModuleReport) -> impl IntoView + use<> {
     let since = report.since_unix_ms;
     let now = move || console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
-    let text = move || {
-        tf!("since {0}, for {1}", 0 = platform::date_time(since), 1 = text::duration_ms(now().saturating_sub(since)))
-    };
+    let began = platform::date_time(since);
+    // Told once a second to every card, and seldom new.
+    let lasts = Memo::new(move |_| text::duration_ms(now().saturating_sub(since)));
+    let text = move || tf!("since {0}, for {1}", 0 = began, 1 = lasts.get());
     (since > 0).then(|| view! { <p class="muted small">{text}</p> })
 }
 

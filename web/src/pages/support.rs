@@ -6,6 +6,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::notice::{EmptyState, PerNodeResult};
 use crate::components::shell::PageHead;
 use crate::components::tray::results_of;
+use crate::effect::effect;
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::text;
@@ -83,7 +84,7 @@ fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
             .map(|task| task.nodes.iter().filter(|node| node.state == TaskState::Done).count())
     });
     // Read at first, and whenever a node has sent its zip. (`track` alone would never compute the memo.)
-    Effect::new(move || {
+    effect(move || {
         let _sent = ended.get();
         if may.get() {
             read();

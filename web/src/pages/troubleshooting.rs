@@ -3,6 +3,7 @@
 use crate::client;
 use crate::components::form::Problem;
 use crate::components::icon::Icon;
+use crate::components::log::log_help;
 use crate::components::modules::{ModulePick, pick_module};
 use crate::components::notice::{EmptyState, Waiting, prose};
 use crate::components::shell::PageHead;
@@ -65,7 +66,7 @@ fn OfModule(module: ModuleId) -> impl IntoView {
             </div>
         </section>
         <Connectivity module />
-        <Merged module lines ready />
+        <Merged module lines=lines.into() ready />
     }
 }
 
@@ -144,7 +145,7 @@ fn Merged(module: ModuleId, lines: Signal<Vec<NodeLine>>, ready: Signal<bool>) -
     });
     view! {
         <section class="card" aria-labelledby="merged">
-            <div class="card-head"><h2 id="merged">{t!("Both logs by time")}</h2></div>
+            <div class="card-head"><h2 id="merged">{t!("Both logs by time")}</h2>{log_help()}</div>
             <div class="log-tools">
                 <input class="input" type="search" placeholder=t!("Filter") aria-label=t!("Show only lines of the whole log that hold this text") data-testid="merged-filter" maxlength="100" prop:value=move || filter.get() on:input=move |event| filter.set(event_target_value(&event)) />
                 {move || clocks.with(|clocks| (!clocks.is_empty()).then(|| view! { <span class="small muted" data-testid="clock-difference">{tf!("Clocks differ: {0}. The order of lines of two nodes is right only to that.", 0 = clocks.join(", "))}</span> }))}

@@ -2,6 +2,7 @@
 
 mod appearance;
 mod aside;
+mod components;
 mod editing;
 mod figures;
 mod haste;

@@ -5,6 +5,7 @@ use crate::client;
 use crate::components::dialog::Question;
 use crate::components::form::SelectField;
 use crate::components::notice::Notice;
+use crate::effect::effect;
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::cluster::change_words;
@@ -39,7 +40,7 @@ pub fn History(draft: Draft) -> impl IntoView {
     };
     let latest = Memo::new(move |_| console.read(|snapshot| snapshot.cluster.version).unwrap_or(0));
     // Read whenever somebody has saved.
-    Effect::new(move || {
+    effect(move || {
         if latest.get() > 0 {
             read.problem.set(None);
             console.call(client::cluster_versions(), move |answer| match answer {
@@ -48,7 +49,7 @@ pub fn History(draft: Draft) -> impl IntoView {
             });
         }
     });
-    Effect::new(move || {
+    effect(move || {
         let (open, against) = (read.open.get(), read.against.get());
         if let Some(version) = open {
             console.call(client::compared(version, against.parse().ok()), move |answer| match answer {

@@ -9,6 +9,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::notice::{Notice, PerNodeResult, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::tray::results_of;
+use crate::effect::effect;
 use crate::keep;
 use crate::language::{t, tf};
 use crate::pages::enrol::{JoinToken, NewNode};
@@ -72,10 +73,11 @@ impl Draft {
         };
         keep::keep(KEPT.to_owned(), edited);
         // A new saved version replaces the draft; newly enrolled nodes join it.
-        Effect::new(move |before: Option<Option<ClusterForm>>| {
+        let mut last = None;
+        effect(move || {
             let saved = draft.saved.get();
+            let before = std::mem::replace(&mut last, saved.clone());
             if let Some(saved) = &saved {
-                let before = before.flatten();
                 if let Some((form, out)) = keep::take::<(ClusterForm, BTreeSet<NodeId>)>(KEPT) {
                     draft.conflict.set(form.expected_version != saved.expected_version);
                     draft.out.set(out);
@@ -88,16 +90,15 @@ impl Draft {
                     draft.conflict.set(true);
                 }
             }
-            saved
         });
-        Effect::new(move || {
+        effect(move || {
             let enrolled = enrolled.get();
             draft.out.track();
             if draft.form.with_untracked(|form| !form.lans.is_empty()) {
                 draft.take(&enrolled);
             }
         });
-        Effect::new(move || {
+        effect(move || {
             let name = draft.name.get();
             draft.form.update(|form| form.name = name);
         });

@@ -6,6 +6,7 @@ use crate::components::dialog::Question;
 use crate::components::form::Problem;
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{Waiting, prose};
+use crate::effect::effect;
 use crate::language::{t, tf};
 use crate::platform;
 use crate::rules::aside::{kind, lost, part};
@@ -50,7 +51,7 @@ pub fn SetAside(subject: Subject, reachable: Memo<bool>) -> impl IntoView {
     let held = Held { subject, copies: RwSignal::new(None), problem: RwSignal::new(None), open: RwSignal::new(None) };
     let count = Memo::new(move |_| subject.report(|report| report.set_aside));
     // Read at first, and whenever the node tells of more or fewer.
-    Effect::new(move || {
+    effect(move || {
         count.track();
         if reachable.get() {
             held.read(console);

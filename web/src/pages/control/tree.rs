@@ -3,6 +3,7 @@
 use super::{Chosen, href};
 use crate::client;
 use crate::components::dialog::Question;
+use crate::components::gradually::gradually;
 use crate::components::icon::Icon;
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::state::StateBadge;
@@ -34,6 +35,7 @@ pub fn Tree(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen) -> impl Into
             })
             .unwrap_or_default()
     });
+    let drawn = gradually(outline);
     let one = move |(id, name, nodes): (ModuleId, String, Vec<NodeId>)| {
         view! {
             <section>
@@ -42,7 +44,7 @@ pub fn Tree(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen) -> impl Into
             </section>
         }
     };
-    view! { <nav class="tree" aria-label=t!("Modules and nodes")>{move || outline.get().into_iter().map(one).collect_view()}</nav> }
+    view! { <nav class="tree" aria-label=t!("Modules and nodes")><For each=move || drawn.get() key=Clone::clone let:module>{one(module)}</For></nav> }
 }
 
 #[component]

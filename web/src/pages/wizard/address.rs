@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::{StepCard, StepFoot};
 use crate::components::form::{RepeatList, TextField};
+use crate::effect::effect;
 use crate::language::t;
 use crate::rules::wizard::Step;
 use crate::store::Console;
@@ -55,7 +56,7 @@ pub fn AddressStep(
             .with_untracked(|settings| settings.addresses.iter().map(Row::of).enumerate().collect::<Vec<_>>()),
     );
     let own = RwSignal::new(rows.with_untracked(|rows| !rows.is_empty()));
-    Effect::new(move || {
+    effect(move || {
         let addresses: Vec<VirtualIp> =
             if own.get() { rows.with(|rows| rows.iter().map(|(_, row)| row.address()).collect()) } else { Vec::new() };
         if draft.settings.with_untracked(|settings| settings.addresses != addresses) {

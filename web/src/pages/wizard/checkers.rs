@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::{StepCard, StepFoot};
 use crate::components::form::{RepeatList, SelectField, TextField};
+use crate::effect::effect;
 use crate::language::{later, t};
 use crate::rules::wizard::{Step, checker_of_kind, kind_words, number};
 use holdfast_api::checker::{CheckAction, When};
@@ -103,7 +104,7 @@ pub fn CheckersStep(
     let rows = RwSignal::new(
         draft.settings.with_untracked(|settings| settings.checkers.iter().map(Row::of).enumerate().collect::<Vec<_>>()),
     );
-    Effect::new(move || {
+    effect(move || {
         let checkers: Vec<CheckerSettings> = rows.with(|rows| rows.iter().map(|(_, row)| row.checker()).collect());
         if draft.settings.with_untracked(|settings| settings.checkers != checkers) {
             draft.settings.update(|settings| settings.checkers = checkers);
@@ -131,7 +132,7 @@ fn Checker(draft: Draft, rows: RwSignal<Vec<(usize, Row)>>, key: usize, row: Row
     let whens: Vec<_> = WHENS.map(|(when, words)| (when.as_str().to_owned(), t(words).to_owned())).to_vec();
     let actions: Vec<_> = ACTIONS.map(|(action, words)| (action.as_str().to_owned(), t(words).to_owned())).to_vec();
     let before = StoredValue::new(row.kind.get_untracked());
-    Effect::new(move || {
+    effect(move || {
         let kind = row.kind.get();
         if before.get_value() != kind {
             before.set_value(kind);

@@ -61,6 +61,6 @@ pub fn ConfigureStep(
             </Show>
             {move || (state.get() == Some(TaskState::Done)).then(|| view! { <Notice tone=Tone::Ok title=t!("Configured on every node") text=t!("Next: choose the node that holds the newest data.") testid="configured" /> })}
         </StepCard>
-        <StepFoot draft step=Step::Configure blocked=Signal::derive(move || !configured.get()) />
+        <StepFoot draft step=Step::Configure blocked=Signal::derive(move || (!configured.get()).then(|| t!("The module has to be configured first."))) />
     }
 }

@@ -5,6 +5,7 @@ use super::{StepCard, StepFoot};
 use crate::client;
 use crate::components::form::{RepeatList, TextField};
 use crate::components::notice::CheckLine;
+use crate::effect::effect;
 use crate::language::t;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::{Step, path_lines};
@@ -27,7 +28,7 @@ pub fn DirectoriesStep(
     let rows = RwSignal::new(draft.settings.with_untracked(|settings| {
         settings.directories.iter().cloned().map(RwSignal::new).enumerate().collect::<Vec<_>>()
     }));
-    Effect::new(move || {
+    effect(move || {
         let directories: Vec<String> =
             rows.with(|rows| rows.iter().map(|(_, path)| path.get().trim().to_owned()).collect());
         if draft.settings.with_untracked(|settings| settings.directories != directories) {
@@ -66,7 +67,7 @@ fn OnNode(node: NodeId, name: String, path: RwSignal<String>) -> impl IntoView {
     let console = Console::get();
     let found = RwSignal::new(None::<Result<PathFacts, String>>);
     let asked = StoredValue::new(0_u32);
-    Effect::new(move || {
+    effect(move || {
         let wanted = path.get().trim().to_owned();
         asked.update_value(|count| *count += 1);
         let mine = asked.get_value();

@@ -3,7 +3,7 @@
 use crate::client;
 use crate::keep;
 use crate::rules::merge::merge;
-use crate::rules::wizard::{Step, message_for};
+use crate::rules::wizard::{Step, message_for, problems_of};
 use crate::store::Console;
 use holdfast_api::config::{ModuleMode, ModuleSettings};
 use holdfast_api::console::{SettingsForm, SettingsView};
@@ -134,9 +134,9 @@ impl Draft {
         self.settings.with(|settings| message_for(field, &settings.validate()))
     }
 
-    /// True if the part of the settings edited in `step` is right.
-    pub fn is_right(self, step: Step) -> bool {
-        self.settings.with(|settings| crate::rules::wizard::problems_of(step, settings).is_empty())
+    /// What is wrong with the part of the settings edited in `step`, if anything is.
+    pub fn why_not(self, step: Step) -> Option<String> {
+        self.settings.with(|settings| Some(problems_of(step, settings).into_iter().next()?.message))
     }
 
     /// Saves what was edited, if anything was, then goes on with `then`.

@@ -18,6 +18,7 @@ use crate::components::icon::{Icon, draw};
 use crate::components::notice::{CheckLine, EmptyState, Notice, Waiting, prose};
 use crate::components::shell::PageHead;
 use crate::components::stepper::{StepLink, Stepper};
+use crate::effect::effect;
 use crate::language::{t, tf};
 use crate::rules::tone::Tone;
 use crate::rules::wizard::{Step, number};
@@ -191,7 +192,7 @@ pub fn Number(
     write: fn(&mut ModuleSettings, u32),
 ) -> impl IntoView {
     let text = RwSignal::new(draft.settings.with_untracked(|settings| read(settings).to_string()));
-    Effect::new(move || {
+    effect(move || {
         let value = number(&text.get());
         if draft.settings.with_untracked(|settings| read(settings) != value) {
             draft.settings.update(|settings| write(settings, value));
@@ -201,16 +202,16 @@ pub fn Number(
     view! { <TextField id label value=text problem /> }
 }
 
-/// Back and Next; Next saves what was edited first, and is there only when the step is right.
+/// Back and Next; Next saves what was edited first, and says why when the step is not right yet.
 #[component]
 pub fn StepFoot(
     /// The draft.
     draft: Draft,
     /// The step.
     step: Step,
-    /// More than the form must be right.
+    /// Why one cannot go on though the form is right.
     #[prop(optional, into)]
-    blocked: Signal<bool>,
+    blocked: Signal<Option<&'static str>>,
 ) -> impl IntoView {
     let console = Console::get();
     let navigate = use_navigate();
@@ -221,14 +222,22 @@ pub fn StepFoot(
         .filter(|previous| *previous != Step::Name)
         .map_or_else(|| "/configuration".to_owned(), |previous| previous.href(module));
     let next = step.next(mode).map_or_else(|| "/control".to_owned(), |next| next.href(module));
+    // Whoever has left meanwhile is not led back.
+    let here = StoredValue::new(());
     let go = move |_| {
         let (navigate, next) = (navigate.clone(), next.clone());
-        draft.save(console, move || navigate(&next, Default::default()));
+        draft.save(console, move || {
+            if !here.is_disposed() {
+                navigate(&next, Default::default());
+            }
+        });
     };
+    let why = Memo::new(move |_| draft.why_not(step).or_else(|| blocked.get().map(str::to_owned)));
     view! {
         <div class="wizard-foot">
             <A href=back attr:class="btn" attr:data-testid="wizard-back">{draw(Icon::Back)}{t!("Back")}</A>
-            <button type="button" class="btn primary" data-testid="wizard-next" disabled=move || draft.busy.get() || !draft.is_right(step) || blocked.get() on:click=go>
+            <p class="wizard-why small muted" id="wizard-why" aria-live="polite">{move || why.get().map(|why| view! { <span data-testid="wizard-why">{prose(&why)}</span> })}</p>
+            <button type="button" class="btn primary" data-testid="wizard-next" aria-describedby="wizard-why" disabled=move || draft.busy.get() || why.with(Option::is_some) on:click=go>
                 {move || if draft.busy.get() { t!("Saving…") } else { t!("Next") }}{draw(Icon::Forward)}
             </button>
         </div>

@@ -45,6 +45,7 @@ pub fn NewModulePage() -> impl IntoView {
             busy.set(false);
             match answer {
                 // The wizard leads on to the first step that this kind of module has.
+                Ok(_) if refusal.is_disposed() => {}
                 Ok(module) => navigate(&Step::Directories.href(module.id.0), Default::default()),
                 Err(error) => refusal.set(Some(error.text())),
             }
@@ -62,7 +63,7 @@ pub fn NewModulePage() -> impl IntoView {
                 </div>
                 <div class="card-foot">
                     <A href="/configuration" attr:class="btn">{t!("Cancel")}</A>
-                    <button class="btn primary" data-testid="wizard-next" disabled=move || busy.get() || problem.get().is_some()>{t!("Confirm")}{draw(Icon::Forward)}</button>
+                    <button class="btn primary" data-testid="wizard-next" aria-describedby="module-name-problem" disabled=move || busy.get() || problem.get().is_some()>{t!("Confirm")}{draw(Icon::Forward)}</button>
                 </div>
             </form>
         </div>

@@ -6,6 +6,7 @@ use crate::client;
 use crate::components::form::{RepeatList, SelectField, TextField};
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::Waiting;
+use crate::effect::effect;
 use crate::language::{t, tf};
 use crate::rules::wizard::{Step, checker_for, number};
 use crate::store::Console;
@@ -66,7 +67,7 @@ pub fn ProcessesStep(
             .settings
             .with_untracked(|settings| settings.processes.iter().map(Row::of).enumerate().collect::<Vec<_>>()),
     );
-    Effect::new(move || {
+    effect(move || {
         let processes: Vec<ProcessChecker> = rows.with(|rows| rows.iter().map(|(_, row)| row.checker()).collect());
         if draft.settings.with_untracked(|settings| settings.processes != processes) {
             draft.settings.update(|settings| settings.processes = processes);

@@ -5,6 +5,7 @@ use super::{Number, StepCard, StepFoot};
 use crate::components::editor::CodeEditor;
 use crate::components::form::TextField;
 use crate::components::notice::prose;
+use crate::effect::effect;
 use crate::language::{t, tf};
 use crate::rules::wizard::{Step, is_main_script, script_hint};
 use holdfast_api::config::{ModuleMode, SCRIPT_NAMES};
@@ -58,7 +59,7 @@ fn Script(draft: Draft, name: &'static str) -> impl IntoView {
     let text = RwSignal::new(
         draft.settings.with_untracked(|settings| settings.scripts.get(name).cloned().unwrap_or_default()),
     );
-    Effect::new(move || {
+    effect(move || {
         let text = text.get();
         if draft
             .settings
@@ -90,7 +91,7 @@ fn Macros(draft: Draft) -> impl IntoView {
     }
     let field = move |(index, (name, value)): (usize, (String, String))| {
         let text = RwSignal::new(value);
-        Effect::new(move || {
+        effect(move || {
             let value = text.get();
             draft.settings.update(|settings| {
                 if let Some(one) = settings.macros.get_mut(index).filter(|one| one.value != value) {

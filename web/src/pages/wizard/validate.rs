@@ -36,7 +36,11 @@ pub fn ValidateStep(
     };
     ask();
     let blocked = Signal::derive(move || {
-        verdict.with(|verdict| verdict.as_ref().is_none_or(|verdict| !verdict.problems.is_empty()))
+        match verdict.with(|verdict| verdict.as_ref().map(|verdict| verdict.problems.is_empty())) {
+            Some(true) => None,
+            Some(false) => Some(t!("What is listed above has to be mended first.")),
+            None => Some(t!("The check has to be made first.")),
+        }
     });
     view! {
         <StepCard title=t!("Validate") lead=t!("The settings, the userconfig.xml made from them, and the directories on each node are checked. Nothing is changed on the nodes.")>

@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::{StepCard, StepFoot};
 use crate::components::form::TextField;
+use crate::effect::effect;
 use crate::language::t;
 use crate::rules::witness::{CHOICES, Choice};
 use crate::rules::wizard::Step;
@@ -18,7 +19,7 @@ pub fn WitnessStep(
     let kind = RwSignal::new(draft.settings.with_untracked(|settings| settings.witness.kind));
     let typed = RwSignal::new(draft.settings.with_untracked(|settings| settings.witness.addresses.join(" ")));
     let asked = Memo::new(move |_| matches!(kind.get(), WitnessKind::Ping | WitnessKind::Etcd));
-    Effect::new(move || {
+    effect(move || {
         let addresses =
             typed.get().split([' ', ',', '\n']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
         let witness = WitnessSettings { kind: kind.get(), addresses: if asked.get() { addresses } else { Vec::new() } };
