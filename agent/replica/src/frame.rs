@@ -13,7 +13,7 @@ pub use body::{Decoded, Entry, Hello, Message, ResyncStep};
 pub use named::{Told, ToldWhat};
 
 /// Version of the stream; frames of another version are refused.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Longest payload of one operation, in bytes.
 pub const PAYLOAD_MAX: usize = 1 << 20;

@@ -119,11 +119,16 @@ impl Count {
         let mut pending: Vec<Pending> = opened.collect();
         while let Some(directory) = pending.pop() {
             let mut below = Vec::new();
-            for entry in list::list_all(&directory.fd).unwrap_or_default() {
-                if self.stop.load(Ordering::Relaxed) {
-                    return self.so_far();
+            let mut buffer = Vec::with_capacity(32 * 1024);
+            // What was listed before an error counts.
+            let _ = list::list_from(&directory.fd, 0, buffer.spare_capacity_mut(), |entry| {
+                if entry.name != b"." && entry.name != b".." {
+                    below.extend(self.entry(&directory, entry.name, filter));
                 }
-                below.extend(self.entry(&directory, entry.name, filter));
+                !self.stop.load(Ordering::Relaxed)
+            });
+            if self.stop.load(Ordering::Relaxed) {
+                return self.so_far();
             }
             // Deepest first, so that few descriptors are open at once: only names wait for their turn.
             while let Some((name, uncovered)) = below.pop() {

@@ -6,19 +6,26 @@
 //! resync stands exactly where the state it describes was true, and what changes later comes later. Directories, then
 //! contents:
 //!
-//! - A directory's listing is sent under its lock; the secondary makes its names match. From there on live changes of
-//!   these names apply exactly. Whatever is renamed or linked meanwhile from where the resync has not been to where it
-//!   has been is looked at again (`Inodes::take_touched`).
+//! - A directory's listing is sent in pieces, in the order of the names, each under its lock; the secondary makes its
+//!   names between the piece's ends match. From there on live changes of these names apply exactly. Whatever is renamed or
+//!   linked meanwhile from where the resync has not been to where it has been is looked at again (`Inodes::take_touched`).
 //! - A file gets its length, then per block: the secondary's hash as of some earlier point of the stream is compared with
 //!   the primary's content now. Equal: live writes since then are contained in both, so the secondary's block is what it
 //!   was, overlaid with bytes that are the primary's now: the same. Different: the block is sent as it is now.
 //! - Attributes and times last.
+//!
+//! Memory is bounded whatever a directory holds: names of one look (65,536 of the outermost directory, half as many of each
+//! one inside it, 4,096 at the least), one piece of at most 512 objects for each directory on the way down, some extents
+//! for each thread. What grows with the tree are a few dozen bytes for each directory, and what is known of each file with
+//! several names.
 //!
 //! At the end, with all changes paused, nothing is left to look at: from there every write waits for the secondary.
 
 mod budget;
 mod compare;
 mod hands;
+mod ids;
+mod listing;
 mod marks;
 mod rate;
 mod union;

@@ -26,6 +26,9 @@ struct Arguments {
     /// Unchanged files of the resync that replication measures (issue: 100000).
     #[arg(long, default_value_t = 20_000)]
     files: usize,
+    /// Files of the one directory that replication's crowd measures.
+    #[arg(long, default_value_t = 1_000_000)]
+    crowd: u64,
     /// Only these parts of replication.
     #[arg(long, value_delimiter = ',')]
     only: Vec<replication::Part>,
@@ -54,6 +57,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Name::Replication => replication::run(&replication::Options {
             rounds: arguments.runs,
             files: arguments.files,
+            crowd: arguments.crowd,
             only: arguments.only.clone(),
         })?,
     };

@@ -52,15 +52,16 @@ pub struct Entry {
 /// One step of a resync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResyncStep {
-    /// Part of the listing of `directory`; with `last` the secondary removes what no part has named.
+    /// All names of `directory` after one and up to another, in the order of their bytes: the secondary has exactly these
+    /// there from this point of the stream on. Pieces of one listing follow each other without a gap.
     List {
         /// The directory.
         directory: FileId,
-        /// The first part: forget what was collected.
-        first: bool,
-        /// The last part.
-        last: bool,
-        /// Entries of this part.
+        /// The names of the piece come after this one; empty: it is the first piece.
+        after: Vec<u8>,
+        /// The last name that belongs to the piece, whether it is there or not; empty: it is the last piece.
+        upto: Vec<u8>,
+        /// What is there.
         entries: Vec<Entry>,
     },
     /// Answer with the hashes of the blocks of extent `index` of `id`, as they are at this point of the stream.

@@ -89,6 +89,19 @@ fn entry() -> impl Strategy<Value = Entry> {
     })
 }
 
+/// All names between the first and the last of some, each open or closed.
+fn piece() -> impl Strategy<Value = (FileId, Vec<u8>, Vec<u8>, Vec<Entry>)> {
+    (id(), any::<[bool; 2]>(), proptest::collection::vec(entry(), 0..5)).prop_map(
+        |(id, [begins, ends], mut entries)| {
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            let after = if begins || entries.is_empty() { Vec::new() } else { entries.remove(0).name };
+            entries.retain(|entry| entry.name > after);
+            let upto = entries.last().filter(|_| !ends).map_or(Vec::new(), |entry| entry.name.clone());
+            (id, after, upto, entries)
+        },
+    )
+}
+
 fn told() -> impl Strategy<Value = Told> {
     let what = prop_oneof![
         name().prop_map(ToldWhat::Name),
@@ -106,8 +119,7 @@ fn told() -> impl Strategy<Value = Told> {
 fn check() -> impl Strategy<Value = CheckStep> {
     let numbers = (0..0o10000u32, any::<u32>(), any::<u32>(), any::<u64>());
     prop_oneof![
-        (id(), any::<bool>(), any::<bool>(), proptest::collection::vec(entry(), 0..5))
-            .prop_map(|(directory, first, last, entries)| CheckStep::List { directory, first, last, entries }),
+        piece().prop_map(|(directory, after, upto, entries)| CheckStep::List { directory, after, upto, entries }),
         (id(), numbers, proptest::option::of(time()), any::<[u8; 32]>()).prop_map(
             |(id, (mode, uid, gid, size), modified, xattrs)| {
                 CheckStep::Object { id, mode, uid, gid, size, modified, xattrs }
@@ -123,9 +135,9 @@ fn check() -> impl Strategy<Value = CheckStep> {
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         4 => op().prop_map(Message::Op),
-        1 => (id(), any::<bool>(), any::<bool>(), proptest::collection::vec(entry(), 0..5)).prop_map(
-            |(directory, first, last, entries)| Message::Resync(ResyncStep::List { directory, first, last, entries })
-        ),
+        1 => piece().prop_map(|(directory, after, upto, entries)| {
+            Message::Resync(ResyncStep::List { directory, after, upto, entries })
+        }),
         1 => (id(), 0..0o10000u32, time(), time(), proptest::collection::vec(name(), 0..4)).prop_map(
             |(id, mode, accessed, modified, xattrs)| {
                 Message::Resync(ResyncStep::Settle { id, mode, accessed, modified, xattrs })

@@ -179,6 +179,11 @@ impl Held {
         Held { inodes: inodes.clone(), inode }
     }
 
+    /// The table it is kept in.
+    pub(super) fn inodes(&self) -> &Arc<Inodes> {
+        &self.inodes
+    }
+
     /// Turns the hold into one that the kernel has (ended by its FORGET).
     pub(super) fn into_kernel(self) -> Arc<Inode> {
         self.inodes.known_to_kernel(self.inode.id);

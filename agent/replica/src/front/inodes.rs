@@ -1,11 +1,10 @@
 //! The objects of the replicated directories by id: one entry per object in use, with its order lock and its places.
 //!
 //! An object is known while the kernel, a [`Held`] or a known child refers to it; then it is forgotten and its id never
-//! comes back. Resync walks the tree with [`Inodes::root`], [`Inodes::list`], [`Inodes::child`] and the order locks:
+//! comes back. Resync walks the tree with [`Inodes::root`], [`super::Pieces`], [`Inodes::child`] and the order locks:
 //!
 //! ```text
 //! let directory = inodes.root(0)?;
-//! let names = { let _order = directory.lock_order(); inodes.list(&directory)? };
 //! let child = inodes.child(&directory, &name)?;          // takes the directory's order lock for a moment
 //! let _order = child.lock_order();                       // no change of `child` while this is held
 //! inodes.read_at(&child, &mut buffer, offset)?;
@@ -19,6 +18,7 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::arrivals::Watches;
 use super::inode::{Held, Inode, OrderGuard};
 use super::places::{FIRST_ID, Table, handles_work, identify};
 use super::roots::{DIRECTORIES_MAX, OpenError, RootDirectory, open_root, raise_file_limit, refuse_nested};
@@ -27,7 +27,7 @@ use super::{lock, wait_read, wait_write};
 use crate::filter::{Filter, join};
 use crate::keep::Keep;
 use crate::op::{FileId, FileKind};
-use crate::tree::{Descriptors, DirEntry, Level, Result, Status, descriptors, list, xattr};
+use crate::tree::{Descriptors, Level, Result, Status, descriptors, xattr};
 
 /// The table of all objects in use, over all replicated directories of the process.
 pub struct Inodes {
@@ -39,6 +39,7 @@ pub struct Inodes {
     pub(super) handles: bool,
     pub(super) table: Mutex<Table>,
     pub(super) touched: TouchedList,
+    pub(super) watches: Watches,
     changes: RwLock<()>,
     pub(super) tracker: std::sync::OnceLock<Arc<crate::track::Tracker>>,
     pub(super) keep: std::sync::OnceLock<Arc<Keep>>,
@@ -153,6 +154,7 @@ impl Inodes {
             handles,
             table: Mutex::new(table),
             touched: TouchedList::default(),
+            watches: Watches::default(),
             changes: RwLock::new(()),
             tracker: std::sync::OnceLock::new(),
             keep: std::sync::OnceLock::new(),
@@ -168,13 +170,19 @@ impl Inodes {
 
     /// Whether a name in `parent` is excluded from replication.
     pub fn excludes(&self, parent: &Inode, name: &[u8], directory: bool) -> bool {
-        if self.filter.is_empty() {
-            return false;
+        self.excludes_or_stale(parent, name, directory).unwrap_or(false)
+    }
+
+    /// As [`Inodes::excludes`].
+    ///
+    /// # Errors
+    /// `ESTALE` if nobody knows where `parent` is.
+    pub(super) fn excludes_or_stale(&self, parent: &Inode, name: &[u8], directory: bool) -> Result<bool> {
+        if self.filter.is_empty() || parent.is_excluded() {
+            return Ok(!self.filter.is_empty());
         }
-        parent.is_excluded()
-            || self
-                .path_below(parent.id())
-                .is_some_and(|(root, path)| self.filter.excludes(root, &join(&path, name), directory))
+        let (root, path) = self.path_below(parent.id()).ok_or(Errno::STALE)?;
+        Ok(self.filter.excludes(root, &join(&path, name), directory))
     }
 
     /// Whether renaming this replicated directory could change what is excluded below it.
@@ -274,26 +282,6 @@ impl Inodes {
     /// What the backing directory's file system says.
     pub fn read_at(&self, inode: &Inode, buffer: &mut [u8], offset: u64) -> Result<usize> {
         descriptors::read_at(&*self.open_backing(inode, Level::Read)?, buffer, offset)
-    }
-
-    /// The replicated entries of a directory, without `.` and `..`.
-    ///
-    /// # Errors
-    /// What the backing directory's file system says.
-    pub fn list(&self, directory: &Inode) -> Result<Vec<DirEntry>> {
-        let fd = self.open_backing(directory, Level::Read)?;
-        let mut entries = list::list_all(&*fd)?;
-        if self.filter.is_empty() {
-            return Ok(entries);
-        }
-        let Some((root, path)) = self.path_below(directory.id()).filter(|_| !directory.is_excluded()) else {
-            return Ok(Vec::new());
-        };
-        entries.retain(|entry| {
-            let kind = entry.kind.or_else(|| list::kind_at(&*fd, &entry.name));
-            !self.filter.excludes(root, &join(&path, &entry.name), kind == Some(FileKind::Directory))
-        });
-        Ok(entries)
     }
 
     /// Extended attributes: names and values.

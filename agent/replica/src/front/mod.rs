@@ -6,6 +6,7 @@
 //! A reader never waits for the peer: it submits, applies locally, and leaves the answer to whoever learns the verdict.
 
 pub mod alone;
+mod arrivals;
 mod change;
 mod flusher;
 pub mod inode;
@@ -13,6 +14,7 @@ pub mod inodes;
 mod kept;
 mod mount;
 mod ops;
+pub mod pieces;
 mod places;
 pub(crate) mod pool;
 pub mod reply;
@@ -37,6 +39,7 @@ pub use inode::{Held, Inode, OrderGuard, lock_orders};
 pub use inodes::Inodes;
 pub(crate) use mount::end_mount;
 pub use mount::{MountError, UnmountError};
+pub use pieces::{Child, Piece, Pieces};
 pub use roots::{DIRECTORIES_MAX, OpenError};
 pub use touched::Touched;
 pub use users::User;

@@ -5,6 +5,7 @@ mod excluded;
 mod mirror;
 mod mounting;
 mod names;
+mod pieces;
 mod programs;
 mod random;
 mod recording;

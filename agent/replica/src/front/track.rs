@@ -51,8 +51,9 @@ impl Inodes {
         })
     }
 
-    /// As [`Inodes::before`], for a name in a directory.
+    /// As [`Inodes::before`], for a name in a directory; who lists that piece by piece hears of it, too.
     pub(super) fn before_name(&self, parent: &Inode, name: &CStr, directory: bool) -> Result<()> {
+        self.watches.note(parent.id(), name.to_bytes());
         self.before(parent, Touch::Name { name: name.to_bytes(), directory })
     }
 

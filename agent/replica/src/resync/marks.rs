@@ -7,13 +7,14 @@
 //! half copied is not up to date: that is the agents' knowledge, which a mark does not touch.
 
 use super::Fault;
+use super::listing::Scope;
 use super::walk::Walk;
 use crate::crash;
 use crate::frame::ResyncStep;
 use crate::front::Held;
 use crate::op::FileKind;
 use crate::track::{Object, Place, Record, Tracker, What};
-use crate::tree::Level;
+use crate::tree::{DirEntry, Level, list};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -98,18 +99,21 @@ impl Walk {
 
     /// What is not compared yet; `None`: it cannot be told, or is too much to be.
     fn left(&self, tracker: &Tracker, current: Option<Extents<'_>>) -> Option<Vec<Record>> {
-        if !self.roots.is_empty() {
-            return None;
-        }
         let mut left = Left { walk: self, tracker, records: Vec::new(), objects: HashMap::new() };
         if let Some((file, extents)) = current {
             left.extents(file, extents)?;
         }
-        if let Some((directory, children)) = &self.rest {
-            let names = children.iter().map(|(name, child, _)| (name.as_slice(), child.kind()));
-            left.names(directory, names.collect())?;
+        for root in &self.roots {
+            left.after(root, b"", &Scope::All)?;
         }
-        for directory in &self.stack {
+        for listing in &self.open {
+            let names = listing.rest.iter().map(|(name, child, _)| (name.as_slice(), child.kind()));
+            left.names(&listing.directory, names.collect())?;
+            if let Some(told) = listing.told() {
+                left.after(&listing.directory, told, &listing.scope)?;
+            }
+        }
+        for directory in self.open.iter().flat_map(|listing| &listing.below).chain(&self.stack) {
             // Without a name it needs nothing.
             if let Some((parent, name)) = self.inodes.place(directory.id()) {
                 left.name(&self.inodes.get(parent)?, &name)?;
@@ -175,6 +179,24 @@ impl Left<'_> {
             }
         }
         if many { self.all_files(directory) } else { Some(()) }
+    }
+
+    /// The names of a directory after `told`, and as it is compared by all its files, those before that are files, too.
+    /// What comes in while it is read is told with what was changed since the session began.
+    fn after(&mut self, directory: &Held, told: &[u8], scope: &Scope) -> Option<()> {
+        let names = match scope {
+            Scope::Files(named) => named.iter().filter(|name| name.as_slice() > told).cloned().collect(),
+            Scope::All => {
+                let fd = self.walk.inodes.open_backing(directory, Level::Read).ok()?;
+                let wanted = |entry: &DirEntry| entry.kind.is_none_or(|kind| kind == FileKind::Directory);
+                let found = list::names_after(&*fd, told, RECORDS_MAX, wanted).ok()?;
+                (!found.more).then_some(found.names)?
+            }
+        };
+        for name in &names {
+            self.name(directory, name)?;
+        }
+        self.all_files(directory)
     }
 
     fn all_files(&mut self, directory: &Held) -> Option<()> {

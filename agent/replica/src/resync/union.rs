@@ -5,13 +5,13 @@
 //! its turn, so that it is compared wherever it is moved meanwhile.
 
 use super::Fault;
+use super::listing::Scope;
 use super::walk::Walk;
 use crate::frame::{Entry, ResyncStep};
-use crate::front::{Held, Inodes};
+use crate::front::{Child, Held, Inodes};
 use crate::op::{FileId, FileKind, Op};
 use crate::stream::cover::Cover;
 use crate::track::{Inside, Named, TreePath};
-use crate::tree::Status;
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl Walk {
         self.directories = union.directories.into_values().collect();
         self.insides = union.insides.into_values().collect();
         while let Some(directory) = self.directories.pop() {
-            if !self.names_of(&directory)? {
+            if !self.names_of(directory)? {
                 return self.restart();
             }
             self.inodes.submit_forgotten(&*self.sender);
@@ -181,27 +181,26 @@ impl Walk {
 
     /// Compares the names of a directory; `false` if everything has to be compared instead: which names are one file
     /// cannot be told from some names.
-    fn names_of(&mut self, directory: &Directory) -> Result<bool, Fault> {
+    fn names_of(&mut self, directory: Directory) -> Result<bool, Fault> {
         let held = &directory.held;
-        // What is compared as a whole later needs nothing of its own.
-        if !self.bind(held)? || self.sender.cover(|cover| cover.is_tree(held.id())) {
+        // What is compared as a whole, later or already, needs nothing of its own.
+        if !self.bind(held)? || self.listed.contains(held.id()) || self.sender.cover(|cover| cover.is_tree(held.id())) {
+            return Ok(true);
+        }
+        if directory.all_files {
+            self.begin_listing(held, Scope::Files(directory.names));
+            self.listings()?;
             return Ok(true);
         }
         self.wait_window()?;
-        let (children, next) = {
+        let children = {
             let order = held.lock_order();
             if held.is_removed() {
                 return Ok(true);
             }
-            let names: Vec<Vec<u8>> = if directory.all_files {
-                let all = self.inodes.list(held).map_err(|errno| self.local(held, errno))?;
-                all.into_iter().map(|entry| entry.name).collect()
-            } else {
-                directory.names.iter().cloned().collect()
-            };
-            let mut children: Vec<(Vec<u8>, Held, Status)> = Vec::new();
+            let mut children: Vec<Child> = Vec::new();
             let mut absent = Vec::new();
-            for name in names {
+            for name in directory.names {
                 match self.inodes.child_ordered(held, &order, &name) {
                     Ok((child, _)) if own(&self.inodes, held, &name, &child) => absent.push(name),
                     Ok((child, status)) => children.push((name, child, status)),
@@ -212,36 +211,22 @@ impl Walk {
             if children.iter().any(|(_, child, status)| child.kind() != FileKind::Directory && status.links > 1) {
                 return Ok(false);
             }
-            let exact = |name: &Vec<u8>, child: &Held| {
-                directory.all_files && child.kind() == FileKind::Directory && !directory.names.contains(name)
-            };
-            for (name, child, _) in &children {
-                if child.kind() == FileKind::Directory && !exact(name, child) {
+            for (_, child, _) in &children {
+                if child.kind() == FileKind::Directory {
                     self.sender.cover(|cover| cover.add_tree(child.id()));
                 }
             }
-            if directory.all_files {
-                self.send_listing(held, &children, &exact)?;
-            } else {
-                self.send_match(held, &children, absent)?;
-            }
+            self.send_match(held, &children, absent)?;
             children.iter().for_each(|(_, child, _)| child.mark_bound(self.epoch));
             self.sender.cover(|cover| cover.names_compared(held.id()));
             self.settle(held)?;
-            let next: Vec<bool> = children.iter().map(|(name, child, _)| !exact(name, child)).collect();
-            (children, next)
+            children
         };
-        let behind = children.into_iter().zip(next).filter(|(_, next)| *next).map(|(child, _)| child);
-        self.rest_of(held, behind.collect())?;
+        self.behind(held, children)?;
         Ok(true)
     }
 
-    fn send_match(
-        &self,
-        directory: &Held,
-        children: &[(Vec<u8>, Held, Status)],
-        absent: Vec<Vec<u8>>,
-    ) -> Result<(), Fault> {
+    fn send_match(&self, directory: &Held, children: &[Child], absent: Vec<Vec<u8>>) -> Result<(), Fault> {
         let id = directory.id();
         for absent in absent.chunks(256) {
             let absent = absent.to_vec();

@@ -2,6 +2,8 @@
 
 use super::compare::{FileJob, Pending};
 use super::hands::Hands;
+use super::ids::Ids;
+use super::listing::Listing;
 use super::marks::Marks;
 use super::union::Directory;
 use super::workers::{News, Workers};
@@ -12,20 +14,13 @@ use crate::op::{Attributes, FileId, FileKind, Op};
 use crate::replicate::Replicate;
 use crate::stream::applier::EXTENT;
 use crate::track::{Inside, Tracker};
-use crate::tree::Status;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Longest part of a listing, in bytes.
-const PART: usize = 128 << 10;
 
 /// Extents whose hashes are asked for ahead: so many, and so many more for each thread.
 const AHEAD: usize = 4;
 const AHEAD_EACH: usize = 2;
-
-/// A name of a directory with what is behind it.
-pub(super) type Child = (Vec<u8>, Held, Status);
 
 pub(super) struct Walk {
     pub(super) hands: Arc<Hands>,
@@ -35,15 +30,17 @@ pub(super) struct Walk {
     pub(super) marks: Marks,
     /// Roots not yet listed: before anything else.
     pub(super) roots: Vec<Held>,
+    /// Directories to be looked at, or looked at again.
     pub(super) stack: Vec<Held>,
-    /// What is behind the names of the directory that is worked on and was not looked at yet.
-    pub(super) rest: Option<(Held, VecDeque<Child>)>,
+    /// Directories under way, each inside the one before.
+    pub(super) open: Vec<Listing>,
     /// What is named and not compared yet: directories with names, objects.
     pub(super) directories: Vec<Directory>,
     pub(super) insides: Vec<(Held, Inside)>,
-    listed: HashSet<FileId>,
-    /// Asked for, or exact from the beginning of the session.
-    done: HashSet<FileId>,
+    /// Directories that were begun as a whole.
+    pub(super) listed: Ids,
+    /// What is no directory and was asked for, or settled.
+    pub(super) done: Ids,
     /// What was moved while only named things are compared.
     again: Vec<Held>,
 }
@@ -67,11 +64,11 @@ impl Walk {
             marks,
             roots: Vec::new(),
             stack: Vec::new(),
-            rest: None,
+            open: Vec::new(),
             directories: Vec::new(),
             insides: Vec::new(),
-            listed: HashSet::new(),
-            done: HashSet::new(),
+            listed: Ids::default(),
+            done: Ids::default(),
             again: Vec::new(),
         }
     }
@@ -89,13 +86,14 @@ impl Walk {
         loop {
             for moved in std::mem::take(&mut self.again) {
                 if self.bind(&moved)? {
+                    self.name_again(&moved)?;
                     self.object(moved)?;
                 }
             }
             while let Some(directory) = self.roots.pop().or_else(|| self.stack.pop()) {
-                self.directory(&directory)?;
+                self.directory(&directory);
+                self.listings()?;
                 self.mark_sometimes(None)?;
-                self.inodes.submit_forgotten(&*self.sender);
             }
             self.finish_pending(0)?;
             if self.look_again()? {
@@ -134,7 +132,7 @@ impl Walk {
     fn everything(&mut self) -> Result<(), Fault> {
         self.directories.clear();
         self.insides.clear();
-        self.rest = None;
+        self.open.clear();
         self.sender.set_cover(None);
         self.sender.forget_fresh();
         self.send(ResyncStep::Begin { full: true })?;
@@ -161,6 +159,7 @@ impl Walk {
         self.listed.clear();
         self.done.clear();
         self.stack.clear();
+        self.again.clear();
         self.roots = (0..).map_while(|index| self.hands.inodes.root(index)).collect();
         for root in &self.roots {
             // The secondary has bound the roots from the beginning.
@@ -184,7 +183,7 @@ impl Walk {
         }
         for (directory, object) in touched.entries {
             // What is exact already stays so: its names travel exactly.
-            if self.listed.contains(&object.id()) || self.is_exact(object.id()) || object.is_removed() {
+            if self.listed.contains(object.id()) || self.is_exact(object.id()) || object.is_removed() {
                 continue;
             }
             if by_names {
@@ -202,7 +201,7 @@ impl Walk {
             }
             match self.inodes.get(directory) {
                 Some(held) => {
-                    self.listed.remove(&directory);
+                    self.listed.remove(directory);
                     self.stack.push(held);
                 }
                 None => {
@@ -215,109 +214,49 @@ impl Walk {
         Ok(!self.stack.is_empty() || !self.again.is_empty())
     }
 
-    fn has_several_names(&self, object: &Held) -> bool {
-        object.kind() != FileKind::Directory && self.inodes.status(object).is_ok_and(|status| status.links > 1)
-    }
-
-    /// One directory: its names under its order lock, its attributes with them, then what is behind the names.
-    fn directory(&mut self, directory: &Held) -> Result<(), Fault> {
-        // A directory the peer does not know has not been reached by name yet: the walk still comes to it.
-        if !directory.is_bound(self.epoch) || !self.listed.insert(directory.id()) {
+    /// What is no file and no directory is what it is by its name alone (a link's target, a device's number): made known by
+    /// a name that was not compared, it may be something else on the secondary, wherever it was moved since.
+    fn name_again(&self, object: &Held) -> Result<(), Fault> {
+        if matches!(object.kind(), FileKind::File | FileKind::Directory) {
             return Ok(());
         }
         self.wait_window()?;
-        let children = {
-            let order = directory.lock_order();
-            if directory.is_removed() {
-                return Ok(());
+        while let Some((parent, name)) = self.inodes.place(object.id()) {
+            let Some(parent) = self.inodes.get(parent) else { break };
+            let order = parent.lock_order();
+            if self.inodes.place(object.id()).is_none_or(|now| now != (parent.id(), name.clone())) {
+                // It was moved meanwhile.
+                continue;
             }
-            let mut children = Vec::new();
-            for entry in self.inodes.list(directory).map_err(|errno| self.local(directory, errno))? {
-                match self.inodes.child_ordered(directory, &order, &entry.name) {
-                    Ok((held, status)) => children.push((entry.name, held, status)),
-                    Err(Errno::NOENT) => {}
-                    Err(errno) => return Err(self.local(directory, errno)),
+            match self.inodes.child_ordered(&parent, &order, &name) {
+                Ok((child, status)) if child.id() == object.id() => {
+                    let entries = vec![self.entry(&name, &child, &status, false)?];
+                    self.send(ResyncStep::Match { directory: parent.id(), entries, absent: Vec::new() })?;
                 }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.local(object, errno)),
             }
-            if self.sender.is_covered() {
-                let several =
-                    |(_, child, status): &(_, Held, Status)| child.kind() != FileKind::Directory && status.links > 1;
-                if children.iter().any(several) {
-                    // Which names are one file cannot be told from some names.
-                    drop(order);
-                    return self.restart();
-                }
-                let directories = children.iter().filter(|(_, child, _)| child.kind() == FileKind::Directory);
-                directories.for_each(|(_, child, _)| self.sender.cover(|cover| cover.add_tree(child.id())));
-            }
-            self.send_listing(directory, &children, &|_, _| false)?;
-            for (_, child, _) in &children {
-                child.mark_bound(self.epoch);
-                if self.hands.inodes.found_again(child.id()) {
-                    self.done.remove(&child.id());
-                }
-            }
-            self.sender.cover(|cover| cover.compared(directory.id()));
-            self.settle(directory)?;
-            children
-        };
-        self.rest_of(directory, children.into())
-    }
-
-    /// What is behind names that were just compared.
-    pub(super) fn rest_of(&mut self, directory: &Held, children: VecDeque<Child>) -> Result<(), Fault> {
-        self.rest = Some((directory.clone(), children));
-        while let Some((_, child, status)) = self.rest.as_mut().and_then(|(_, children)| children.pop_front()) {
-            self.child(child, &status)?;
+            break;
         }
-        self.rest = None;
         Ok(())
     }
 
-    pub(super) fn send_listing(
-        &self,
-        directory: &Held,
-        children: &[(Vec<u8>, Held, Status)],
-        exact: &dyn Fn(&Vec<u8>, &Held) -> bool,
-    ) -> Result<(), Fault> {
-        let mut first = true;
-        let mut entries = Vec::new();
-        let mut length = 0;
-        for (name, child, status) in children {
-            let entry = self.entry(name, child, status, exact(name, child))?;
-            length += 32 + name.len() + entry.target.len();
-            entries.push(entry);
-            if length >= PART {
-                let part = std::mem::take(&mut entries);
-                self.send(ResyncStep::List { directory: directory.id(), first, last: false, entries: part })?;
-                (first, length) = (false, 0);
-            }
-        }
-        self.send(ResyncStep::List { directory: directory.id(), first, last: true, entries })
-    }
-
-    fn child(&mut self, child: Held, status: &Status) -> Result<(), Fault> {
-        if child.kind() != FileKind::Directory && status.links > 1 {
-            self.inodes.keep_met(child.clone());
-        }
-        if child.kind() != FileKind::Directory && self.is_exact(child.id()) {
-            return Ok(());
-        }
-        self.object(child)
+    fn has_several_names(&self, object: &Held) -> bool {
+        object.kind() != FileKind::Directory && self.inodes.status(object).is_ok_and(|status| status.links > 1)
     }
 
     /// Whether the secondary has all of an object, or gets it with what is under way. What was made in this session was
     /// exact from its first moment, by all its names. What lost a name since it was compared may have been known by that
     /// one only: then it is empty by the next one.
-    fn is_exact(&self, id: FileId) -> bool {
-        self.sender.is_fresh(id) || (self.done.contains(&id) && !self.inodes.is_bereft(id))
+    pub(super) fn is_exact(&self, id: FileId) -> bool {
+        self.sender.is_fresh(id) || (self.done.contains(id) && !self.inodes.is_bereft(id))
     }
 
     /// What is behind a name, with everything below.
-    fn object(&mut self, child: Held) -> Result<(), Fault> {
+    pub(super) fn object(&mut self, child: Held) -> Result<(), Fault> {
         match child.kind() {
             FileKind::Directory => {
-                if !self.listed.contains(&child.id()) {
+                if !self.listed.contains(child.id()) {
                     self.stack.push(child);
                 }
             }

@@ -5,9 +5,11 @@
 
 mod attributes;
 mod check;
+mod listed;
 mod listing;
 mod names;
 mod objects;
+mod own;
 mod streaks;
 
 pub use attributes::{BLOCK, EXTENT, ZERO, hash_block, hash_extent, hash_range, next_data};
@@ -18,7 +20,9 @@ use crate::filter::Filter;
 use crate::frame::{Message, ResyncStep};
 use crate::op::{FileId, FileKind, Op};
 use crate::tree::{Level, descriptors, xattr};
-use objects::{Key, Objects};
+use listed::Listed;
+use objects::Objects;
+use own::OwnNames;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -135,10 +139,8 @@ pub struct Applier {
     objects: Objects,
     filter: Arc<Filter>,
     resyncing: bool,
-    /// Directories whose names are the primary's.
-    listed: HashSet<Key>,
-    /// Names of the listing that is coming in parts.
-    collected: HashSet<Vec<u8>>,
+    listed: Listed,
+    own: OwnNames,
     mode: AsyncMode,
     written: HashSet<FileId>,
     names_changed: bool,
@@ -156,8 +158,8 @@ impl Applier {
             objects: Objects::new(roots)?,
             filter: Arc::default(),
             resyncing: true,
-            listed: HashSet::new(),
-            collected: HashSet::new(),
+            listed: Listed::default(),
+            own: OwnNames::default(),
             mode,
             written: HashSet::new(),
             names_changed: false,
@@ -353,8 +355,8 @@ impl Applier {
 
     fn step(&mut self, step: ResyncStep) -> Result<Effect, ApplyError> {
         match step {
-            ResyncStep::List { directory, first, last, entries } => {
-                self.list_part(directory, (first, last), entries).map(|()| Effect::None)
+            ResyncStep::List { directory, after, upto, entries } => {
+                self.list_piece(directory, (&after, &upto), &entries).map(|()| Effect::None)
             }
             ResyncStep::Hash { request, id, index, blocks } => {
                 let hashed = self.objects.open(id, Level::Read).and_then(|fd| hash_extent(&*fd, index, blocks));
@@ -381,7 +383,7 @@ impl Applier {
             }
             ResyncStep::Complete => {
                 self.resyncing = false;
-                self.listed = HashSet::new();
+                (self.listed, self.own) = (Listed::default(), OwnNames::default());
                 Ok(Effect::Complete)
             }
         }

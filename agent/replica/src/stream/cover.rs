@@ -9,6 +9,8 @@ pub(crate) struct Cover {
     directories: HashMap<FileId, Names>,
     /// Directories whose names, and everything below, are not compared yet.
     trees: HashSet<FileId>,
+    /// Of directories that are being compared: the last name that was.
+    reached: HashMap<FileId, Vec<u8>>,
     /// Files that were bound by a name that was not exact: there they may be other files than by their other names.
     apart: HashSet<FileId>,
 }
@@ -35,15 +37,21 @@ impl Cover {
         self.trees.insert(directory);
     }
 
+    /// The names of a directory up to this one are exact from this point of the stream on.
+    pub(crate) fn compared_up_to(&mut self, directory: FileId, name: Vec<u8>) {
+        self.reached.insert(directory, name);
+    }
+
     /// The names of a directory are exact from this point of the stream on.
     pub(crate) fn compared(&mut self, directory: FileId) {
         self.trees.remove(&directory);
-        self.directories.remove(&directory);
+        self.names_compared(directory);
     }
 
     /// The names of a directory that were to be compared have been.
     pub(crate) fn names_compared(&mut self, directory: FileId) {
         self.directories.remove(&directory);
+        self.reached.remove(&directory);
     }
 
     /// Whether all of a directory is to be compared.
@@ -64,7 +72,8 @@ impl Cover {
             .directories
             .get(parent)
             .is_some_and(|names| names.names.contains(name.as_slice()) || (names.all_files && !directory));
-        let exact = !named && !self.trees.contains(parent);
+        let reached = self.reached.get(parent).is_some_and(|reached| name <= reached);
+        let exact = reached || (!named && !self.trees.contains(parent));
         if !exact {
             if directory { &mut self.trees } else { &mut self.apart }.insert(*id);
         }
@@ -94,6 +103,9 @@ mod tests {
         assert!(exact(&mut cover, 14, 1, "directory", FileKind::Directory));
         assert!(exact(&mut cover, 15, 14, "below", FileKind::File));
         assert!(!cover.is_apart(FileId(15)));
+        cover.compared_up_to(FileId(10), b"m".to_vec());
+        assert!(exact(&mut cover, 19, 10, "m", FileKind::File));
+        assert!(!exact(&mut cover, 20, 10, "n", FileKind::File));
         cover.compared(FileId(1));
         cover.compared(FileId(10));
         assert!(exact(&mut cover, 16, 1, "a", FileKind::File));

@@ -1,6 +1,7 @@
 //! Both ends of the stream in one process: a real mount on the primary, TLS over loopback, the applier on the secondary.
 
 mod broken;
+mod crowd;
 mod links;
 mod load;
 mod long;

@@ -1,21 +1,18 @@
 //! The primary's side of a comparison: tells every replicated object, each under its order lock.
 
 use crate::frame::{CheckStep, Entry};
-use crate::front::{Held, Inodes, OrderGuard};
+use crate::front::{Child, Held, Inodes, OrderGuard, Piece, Pieces};
 use crate::op::{FileId, FileKind};
 use crate::resync::Fault;
 use crate::stream::Lost;
 use crate::stream::applier::hash_range;
 use crate::tree::{Level, Status};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Bytes told under one hold of the order lock: the application's writes to the file wait that long at most.
 const CHUNK: u64 = 1 << 20;
-
-/// Longest part of a listing, in bytes.
-const PART: usize = 128 << 10;
 
 /// Where the steps go.
 pub(crate) trait Sink {
@@ -40,12 +37,14 @@ pub(crate) fn walk(inodes: &Arc<Inodes>, sink: &dyn Sink, progress: &mut dyn FnM
         sink,
         progress,
         walked: Walked::default(),
-        stack: Vec::new(),
+        open: Vec::new(),
         linked: HashMap::new(),
     };
-    walk.stack = (0..).map_while(|index| inodes.root(index)).collect();
-    while let Some(directory) = walk.stack.pop() {
-        walk.directory(&directory)?;
+    for root in (0..).map_while(|index| inodes.root(index)) {
+        walk.open.push(Told { pieces: Pieces::begin(&root, 0), below: VecDeque::new() });
+        while !walk.open.is_empty() {
+            walk.step()?;
+        }
     }
     Ok(walk.walked)
 }
@@ -55,35 +54,61 @@ struct Walk<'a> {
     sink: &'a dyn Sink,
     progress: &'a mut dyn FnMut(&Walked),
     walked: Walked,
-    stack: Vec<Held>,
+    /// Directories under way, each inside the one before.
+    open: Vec<Told>,
     /// Files with several names: told once, and known by their ids to the end, so that each further name is known to be
     /// the same file.
     linked: HashMap<FileId, Held>,
 }
 
+/// A directory that is being told.
+struct Told {
+    pieces: Pieces,
+    /// Directories of the latest piece whose turn is still to come.
+    below: VecDeque<Held>,
+}
+
 impl Walk<'_> {
-    fn directory(&mut self, directory: &Held) -> Result<(), Fault> {
+    /// Goes on with the innermost directory: what is below its latest piece, or the next piece.
+    fn step(&mut self) -> Result<(), Fault> {
+        let beside = self.open.len();
+        let Some(told) = self.open.last_mut() else { return Ok(()) };
+        if let Some(below) = told.below.pop_front() {
+            self.open.push(Told { pieces: Pieces::begin(&below, beside), below: VecDeque::new() });
+        } else if told.pieces.is_over() {
+            self.open.pop();
+        } else {
+            self.piece()?;
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self) -> Result<(), Fault> {
         self.sink.wait()?;
-        let mut children = Vec::new();
-        {
+        let Some(told) = self.open.last_mut() else { return Ok(()) };
+        let directory = told.pieces.directory().clone();
+        let looked = told.pieces.look();
+        let children = {
             let order = directory.lock_order();
             if directory.is_removed() {
+                drop(order);
+                self.open.pop();
                 return Ok(());
             }
-            for entry in self.inodes.list(directory).map_err(|errno| local(directory, errno))? {
-                match self.inodes.child_ordered(directory, &order, &entry.name) {
-                    Ok((held, status)) => children.push((entry.name, held, status)),
-                    Err(Errno::NOENT) => {}
-                    Err(errno) => return Err(local(directory, errno)),
-                }
+            let taken = looked.and_then(|()| told.pieces.next(&order)).map_err(|errno| local(&directory, errno))?;
+            let Some(Piece { after, upto, children }) = taken else { return Ok(()) };
+            let last = upto.is_empty();
+            let entries = children.iter().map(|child| self.entry(child)).collect::<Result<_, Fault>>()?;
+            self.sink.send(CheckStep::List { directory: directory.id(), after, upto, entries })?;
+            if last {
+                self.object(&directory, &order)?;
+                self.sink.send(CheckStep::Done { id: directory.id() })?;
             }
-            self.list(directory, &children)?;
-            self.object(directory, &order)?;
-            self.sink.send(CheckStep::Done { id: directory.id() })?;
-        }
+            children
+        };
         for (_, child, status) in children {
             match child.kind() {
-                FileKind::Directory => self.stack.push(child),
+                FileKind::Directory => self.below(child),
                 _ if status.links > 1 => {
                     if self.linked.insert(child.id(), child.clone()).is_none() {
                         self.other(&child, false)?;
@@ -96,24 +121,20 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn list(&self, directory: &Held, children: &[(Vec<u8>, Held, Status)]) -> Result<(), Fault> {
-        let (mut entries, mut length, mut first) = (Vec::new(), 0, true);
-        for (name, child, status) in children {
-            let target = match child.kind() {
-                FileKind::Symlink => self.inodes.read_link(child).map_err(|errno| local(child, errno))?,
-                _ => Vec::new(),
-            };
-            length += 32 + name.len() + target.len();
-            let linked = status.links > 1 && child.kind() != FileKind::Directory;
-            let (id, kind, device) = (child.id(), child.kind(), status.rdev);
-            entries.push(Entry { id, name: name.clone(), kind, linked, exact: false, device, target });
-            if length >= PART {
-                let part = std::mem::take(&mut entries);
-                self.sink.send(CheckStep::List { directory: directory.id(), first, last: false, entries: part })?;
-                (first, length) = (false, 0);
-            }
+    fn below(&mut self, child: Held) {
+        if let Some(told) = self.open.last_mut() {
+            told.below.push_back(child);
         }
-        Ok(self.sink.send(CheckStep::List { directory: directory.id(), first, last: true, entries })?)
+    }
+
+    fn entry(&self, (name, child, status): &Child) -> Result<Entry, Fault> {
+        let target = match child.kind() {
+            FileKind::Symlink => self.inodes.read_link(child).map_err(|errno| local(child, errno))?,
+            _ => Vec::new(),
+        };
+        let linked = status.links > 1 && child.kind() != FileKind::Directory;
+        let (id, kind, device) = (child.id(), child.kind(), status.rdev);
+        Ok(Entry { id, name: name.clone(), kind, linked, exact: false, device, target })
     }
 
     /// Contents chunk by chunk, then the attributes.

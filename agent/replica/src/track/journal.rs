@@ -100,16 +100,28 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes exactly these records, of this owner, the journal. Room for at least as many more is kept behind them if
-    /// the disk has it.
+    /// Sees to it that the next [`Journal::rewrite`] has room for `count` records and at least as many more behind them,
+    /// if the disk has it; answers how many records it can take with some left for what comes next.
+    pub(super) fn make_room(&mut self, count: usize) -> usize {
+        let other = 1 - self.active;
+        let wanted = u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(64);
+        let wanted = wanted.clamp(SLOTS_MIN, SLOTS_MAX);
+        if self.slots[other] < wanted {
+            // On a full disk what is there already has to do.
+            self.slots[other] = grow(&self.files[other], wanted).unwrap_or(self.slots[other]);
+        }
+        // Without any room behind them each further record would be a rewrite of all.
+        let slots = self.slots[other] as usize;
+        slots - (slots / 8).max(1)
+    }
+
+    /// Makes exactly these records, of this owner, the journal.
+    ///
+    /// # Errors
+    /// There are more than [`Journal::make_room`] answered, or the disk fails.
     pub(super) fn rewrite(&mut self, identity: &[u8; 32], records: &[Vec<u8>]) -> io::Result<()> {
         let other = 1 - self.active;
         let file = &self.files[other];
-        let wanted = (records.len() as u32).saturating_mul(2).saturating_add(64).clamp(SLOTS_MIN, SLOTS_MAX);
-        if self.slots[other] < wanted {
-            // On a full disk what is there already has to do.
-            self.slots[other] = grow(file, wanted).unwrap_or(self.slots[other]);
-        }
         if records.len() + 1 > self.slots[other] as usize {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }

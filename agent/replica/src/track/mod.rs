@@ -276,19 +276,17 @@ impl Tracker {
         if state.table.size() > RECORDS_MAX {
             state.table.coarsen(RECORDS_MAX);
         }
-        let encode = |state: &State| -> Option<Vec<Vec<u8>>> {
-            let mut records = state.table.records(true, 0);
-            records.push(Record::Standing(state.standing));
-            records.iter().map(Record::encode).collect()
-        };
-        let records = match encode(state) {
-            Some(records) => records,
-            None => {
-                // A handle too long to be written down.
-                drop_to_everything(state);
-                encode(state).unwrap_or_default()
-            }
-        };
+        let mut records = encoded(state);
+        let room = written.journal.make_room(records.len());
+        if records.len() > room {
+            tracing::warn!(
+                "the disk of the module's state folder is full: what may differ is written down less exactly, and the \
+                 next resync compares more; free space there"
+            );
+            // One of them tells how far all this reaches.
+            state.table.coarsen(room.saturating_sub(1));
+            records = encoded(state);
+        }
         written.journal.rewrite(&self.identity, &records)?;
         state.table.all_durable();
         Ok(())
@@ -307,5 +305,22 @@ impl Tracker {
     /// About the records in use.
     pub(crate) fn size(&self) -> usize {
         lock(&self.state).table.size()
+    }
+}
+
+/// The records of all that is known.
+fn encoded(state: &mut State) -> Vec<Vec<u8>> {
+    let encode = |state: &State| -> Option<Vec<Vec<u8>>> {
+        let mut records = state.table.records(true, 0);
+        records.push(Record::Standing(state.standing));
+        records.iter().map(Record::encode).collect()
+    };
+    match encode(state) {
+        Some(records) => records,
+        None => {
+            // A handle too long to be written down.
+            drop_to_everything(state);
+            encode(state).unwrap_or_default()
+        }
     }
 }

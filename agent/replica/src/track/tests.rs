@@ -255,6 +255,57 @@ fn a_doubt_after_both_copies_were_the_same_outlives_the_word_that_they_were() {
     assert_eq!(tracker.standing().base, 0);
 }
 
+/// A file with a number.
+struct Numbered(u64);
+
+impl Locate for Numbered {
+    fn object(&self) -> Option<Object> {
+        Some(Object { file_system: 0, handle: FileHandle::from_parts(1, &self.0.to_le_bytes()).unwrap() })
+    }
+    fn place(&self) -> Option<Place> {
+        None
+    }
+}
+
+/// A state folder whose disk is full once the journal is there.
+struct FullDisk(tempfile::TempDir);
+
+impl FullDisk {
+    fn new() -> FullDisk {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        rustix::mount::mount("tmpfs", &state, "tmpfs", rustix::mount::MountFlags::empty(), c"size=2100k").unwrap();
+        FullDisk(folder)
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path().join("state"), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn on_a_full_disk_what_may_differ_is_told_less_exactly_and_no_change_is_refused() {
+    for (files, extents, exactly) in [(1500, 14, true), (5000, 1, false)] {
+        let disk = FullDisk::new();
+        let tracker = tracker(disk.0.path());
+        let round = tracker.next_round();
+        tracker.paired(5, round).unwrap();
+        for number in 0..files {
+            for extent in 0..extents {
+                let touch = Touch::Range { offset: extent * EXTENT, length: 1 };
+                tracker.before(FileId(70_000 + number), touch, &Numbered(number)).unwrap();
+            }
+        }
+        tracker.close();
+        // As after a crash.
+        let again = self::tracker(disk.0.path());
+        assert_eq!(again.standing().base, if exactly { 5 } else { 0 }, "{files} files of {extents} extents");
+    }
+}
+
 /// Something on a file system of its own.
 struct Foreign;
 

@@ -103,7 +103,8 @@ impl Moment {
 pub(super) struct Unwatched {
     path: PathBuf,
     boot: String,
-    looking: Mutex<bool>,
+    /// Looks under way: of a mount that is gone again, and of the next one, there may be two at once.
+    looking: Mutex<usize>,
     looked: Condvar,
     /// What was changed before could not be saved: the mark stays that of the time before, so that the next look finds it.
     unsaved: AtomicBool,
@@ -111,7 +112,7 @@ pub(super) struct Unwatched {
 
 impl Unwatched {
     pub(super) fn new(folder: &Path, boot: &str) -> Self {
-        let looking = Mutex::new(false);
+        let looking = Mutex::new(0);
         Self {
             path: folder.join("track.mark"),
             boot: boot.into(),
@@ -140,10 +141,23 @@ impl Unwatched {
         Mark::parse(&std::fs::read_to_string(&self.path).ok()?)
     }
 
-    /// Waits until the look at the tree is over.
+    fn begin_look(&self) {
+        *lock(&self.looking) += 1;
+    }
+
+    fn end_look(&self) {
+        *lock(&self.looking) -= 1;
+        self.looked.notify_all();
+    }
+
+    fn is_looking(&self) -> bool {
+        *lock(&self.looking) > 0
+    }
+
+    /// Waits until every look at the tree is over.
     pub(super) fn wait(&self) {
         let mut looking = lock(&self.looking);
-        while *looking {
+        while *looking > 0 {
             looking = self.looked.wait(looking).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -171,7 +185,7 @@ impl Tracker {
     /// The directories have just been mounted: looks for what was changed before, in the background; what is known is not
     /// told to anybody before that is over.
     pub(crate) fn watch(self: &Arc<Self>) -> Watch {
-        *lock(&self.unwatched.looking) = true;
+        self.unwatched.begin_look();
         if let Some(mark) = self.unwatched.read()
             && let Err(error) = self.unwatched.save(&Mark { looked: false, ..mark })
         {
@@ -182,8 +196,7 @@ impl Tracker {
         let (tracker, end) = (self.clone(), ended.clone());
         std::thread::spawn(move || {
             tracker.look_back();
-            *lock(&tracker.unwatched.looking) = false;
-            tracker.unwatched.looked.notify_all();
+            tracker.unwatched.end_look();
             let mut over = lock(&end.0);
             while !*over {
                 // Without a new mark more will be looked at than need be.
@@ -229,7 +242,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let looking = *lock(&self.tracker.unwatched.looking);
+        let looking = self.tracker.unwatched.is_looking();
         let mut over = lock(&self.ended.0);
         if !looking && !*over {
             // An older mark only means more to look at.
@@ -320,6 +333,26 @@ mod tests {
         assert_eq!(Mark::parse(&text), Some(mark));
         assert_eq!(Mark::parse(&text.replace("boot-1", "boot-2")), None);
         assert_eq!(Mark::parse(""), None);
+    }
+
+    #[test]
+    fn what_is_known_is_not_told_before_every_look_is_over() {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let unwatched = Arc::new(Unwatched::new(folder.path(), "boot"));
+        // The first mount was taken away while its look went on; the next one looks as well.
+        unwatched.begin_look();
+        unwatched.begin_look();
+        unwatched.end_look();
+        let (told, heard) = std::sync::mpsc::channel();
+        let waiting = unwatched.clone();
+        let waits = std::thread::spawn(move || {
+            waiting.wait();
+            told.send(waiting.is_looking()).unwrap();
+        });
+        assert!(unwatched.is_looking() && heard.try_recv().is_err());
+        unwatched.end_look();
+        waits.join().unwrap();
+        assert!(!heard.recv().unwrap());
     }
 
     #[test]

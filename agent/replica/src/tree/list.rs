@@ -1,5 +1,6 @@
 //! Listing a directory of the backing tree.
 
+use std::collections::{BinaryHeap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -59,6 +60,64 @@ pub fn kind_at(directory: impl AsFd, name: &[u8]) -> Option<FileKind> {
     kind_of(rustix::fs::FileType::from_raw_mode(stat.st_mode))
 }
 
+/// The first names of a directory after one of them, in the order of their bytes.
+#[derive(Debug)]
+pub struct Names {
+    /// The names, in order.
+    pub names: VecDeque<Vec<u8>>,
+    /// There are more after them.
+    pub more: bool,
+}
+
+/// The first `most` names after `after` (empty: from the first one on) of those that `wanted` takes. However many the
+/// directory has, no more are kept at any time; it is read once. What comes or goes meanwhile may be among them or not.
+pub fn names_after(
+    directory: impl AsFd,
+    after: &[u8],
+    most: usize,
+    mut wanted: impl FnMut(&DirEntry) -> bool,
+) -> Result<Names> {
+    let listing = open_listing(directory)?;
+    let mut buffer = Vec::with_capacity(64 * 1024);
+    // The last of those kept is on top.
+    let mut kept: BinaryHeap<Vec<u8>> = BinaryHeap::new();
+    let mut more = false;
+    list_from(&listing, 0, buffer.spare_capacity_mut(), |entry| {
+        if entry.name.as_slice() <= after || entry.name == b"." || entry.name == b".." {
+            return true;
+        }
+        let full = kept.len() >= most;
+        if (full && kept.peek().is_some_and(|last| *last < entry.name)) || !wanted(&entry) {
+            more |= full;
+            return true;
+        }
+        kept.push(entry.name);
+        if full {
+            more = true;
+            kept.pop();
+        }
+        true
+    })?;
+    let mut names = kept.into_sorted_vec();
+    // An entry may be given twice while the directory changes.
+    names.dedup();
+    Ok(Names { names: names.into(), more })
+}
+
+/// Some of the names in a directory, at most `most`; none only if it is empty.
+pub fn some_names(directory: impl AsFd, most: usize) -> Result<VecDeque<Vec<u8>>> {
+    let listing = open_listing(directory)?;
+    let mut buffer = Vec::with_capacity(32 * 1024);
+    let mut names = VecDeque::new();
+    list_from(&listing, 0, buffer.spare_capacity_mut(), |entry| {
+        if entry.name != b"." && entry.name != b".." {
+            names.push_back(entry.name);
+        }
+        names.len() < most
+    })?;
+    Ok(names)
+}
+
 /// All entries of a directory, without `.` and `..`.
 pub fn list_all(directory: impl AsFd) -> Result<Vec<DirEntry>> {
     let listing = open_listing(directory)?;
@@ -71,4 +130,33 @@ pub fn list_all(directory: impl AsFd) -> Result<Vec<DirEntry>> {
         true
     })?;
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_come_in_order_and_no_more_than_asked_for() {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        let all: BTreeSet<Vec<u8>> = (0..500).map(|number| format!("{}", number * 7919 % 1000).into_bytes()).collect();
+        for name in &all {
+            std::fs::write(folder.path().join(std::str::from_utf8(name).unwrap()), "").unwrap();
+        }
+        let directory = std::fs::File::open(folder.path()).unwrap();
+        for most in [1, 7, 499, 500, 501] {
+            let (mut after, mut seen) = (Vec::new(), Vec::new());
+            loop {
+                let part = names_after(&directory, &after, most, |entry| entry.name != b"0").unwrap();
+                assert!(part.names.len() <= most && (part.names.len() == most || !part.more));
+                seen.extend(part.names);
+                if !part.more {
+                    break;
+                }
+                after.clone_from(seen.last().unwrap());
+            }
+            assert_eq!(seen, all.iter().filter(|name| *name != b"0").cloned().collect::<Vec<_>>(), "{most} at once");
+        }
+    }
 }

@@ -136,7 +136,12 @@ pub fn frame_samples() -> Vec<Vec<u8>> {
         target: b"x/../y".to_vec(),
     };
     let steps = [
-        ResyncStep::List { directory: parent, first: true, last: true, entries: vec![entry.clone(), entry.clone()] },
+        ResyncStep::List {
+            directory: parent,
+            after: b"a".to_vec(),
+            upto: Vec::new(),
+            entries: vec![entry.clone(), entry.clone()],
+        },
         ResyncStep::Hash { request: 1, id, index: 2, blocks: 3 },
         ResyncStep::Match { directory: parent, entries: vec![entry.clone()], absent: vec![name()] },
         ResyncStep::Begin { full: true },

@@ -10,8 +10,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Files of one directory.
-const FILES: u64 = 1_000_000;
 /// The sparse file, and how far apart its written blocks are.
 const SPARSE: u64 = 100 << 30;
 const APART: u64 = 256 << 20;
@@ -21,21 +19,22 @@ const BLOCK: usize = 64 << 10;
 ///
 /// # Errors
 /// A copy fails.
-pub fn measure(stage: &Stage, _: &Options) -> Result<Vec<Row>> {
+pub fn measure(stage: &Stage, options: &Options) -> Result<Vec<Row>> {
     let folder = stage.folder().join("crowd");
     let mut pair = Pair::alone(&folder, true, |_| Ok(()))?;
-    fill(&pair.backing())?;
+    let files = options.crowd;
+    fill(&pair.backing(), files)?;
     let took = pair.join()?;
     let copied = memory::most(&pair.pids(), "VmHWM:")?;
     let mut seen = 0_u64;
     for entry in std::fs::read_dir(pair.mount().join("crowd"))? {
         seen += u64::from(entry?.metadata()?.is_file());
     }
-    anyhow::ensure!(seen == FILES, "{seen} files were seen of {FILES}");
+    anyhow::ensure!(seen == files, "{seen} files were seen of {files}");
     let walked = memory::most(&pair.pids(), "VmHWM:")?;
     drop(pair);
     std::fs::remove_dir_all(folder)?;
-    let name = "1,000,000 files in one directory and 100 GiB sparse:";
+    let name = format!("{files} files in one directory and 100 GiB sparse:");
     Ok(vec![
         Row::told(&format!("{name} first copy"), took.as_secs_f64(), "s"),
         Row::told(&format!("{name} peak memory of a replica after it"), copied, "MB"),
@@ -43,7 +42,7 @@ pub fn measure(stage: &Stage, _: &Options) -> Result<Vec<Row>> {
     ])
 }
 
-fn fill(directory: &Path) -> Result<()> {
+fn fill(directory: &Path, files: u64) -> Result<()> {
     let sparse = File::create(directory.join("sparse"))?;
     sparse.set_len(SPARSE)?;
     for at in (0..SPARSE).step_by(usize::try_from(APART)?) {
@@ -51,7 +50,7 @@ fn fill(directory: &Path) -> Result<()> {
     }
     let crowd = directory.join("crowd");
     std::fs::create_dir(&crowd)?;
-    for number in 0..FILES {
+    for number in 0..files {
         File::create(crowd.join(number.to_string())).with_context(|| format!("file {number}"))?;
     }
     Ok(())

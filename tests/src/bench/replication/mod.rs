@@ -56,6 +56,8 @@ pub struct Options {
     pub rounds: usize,
     /// Unchanged files of the resync that has nothing to copy.
     pub files: usize,
+    /// Files of the one directory that holds many.
+    pub crowd: u64,
     /// Only these; empty: all.
     pub only: Vec<Part>,
 }

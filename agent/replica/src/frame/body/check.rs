@@ -1,20 +1,20 @@
 //! Bodies of the frames by which two copies are compared without changing either.
 
-use super::{Entry, FrameError, Reader, Writer};
+use super::{Entry, FrameError, NAME_MAX, Reader, Writer};
 use crate::op::{FileId, Time};
 
 /// One step of a comparison: what is true on the primary, for the secondary to compare with its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckStep {
-    /// Part of the listing of `directory`.
+    /// All names of `directory` after one and up to another, as in a resync.
     List {
         /// The directory.
         directory: FileId,
-        /// The first part.
-        first: bool,
-        /// The last part: now compare.
-        last: bool,
-        /// Entries of this part.
+        /// The names of the piece come after this one; empty: it is the first piece.
+        after: Vec<u8>,
+        /// The last name that belongs to the piece; empty: it is the last piece.
+        upto: Vec<u8>,
+        /// What is there.
         entries: Vec<Entry>,
     },
     /// Attributes of an object listed before.
@@ -73,13 +73,14 @@ pub const NAMED_MAX: usize = 1000;
 /// See [`NAMED_MAX`].
 pub const NAMED_BYTES_MAX: usize = 256 << 10;
 
-/// Part of a listing: the directory, whether it is the first and the last part, its entries.
-type Listed = (FileId, (bool, bool), Vec<Entry>);
+/// A piece of a listing: the directory, between which names, its entries.
+type Listed = (FileId, (Vec<u8>, Vec<u8>), Vec<Entry>);
 
 impl Writer<'_> {
-    pub(super) fn list(&mut self, directory: FileId, (first, last): (bool, bool), entries: &[Entry]) {
+    pub(super) fn list(&mut self, directory: FileId, (after, upto): (&[u8], &[u8]), entries: &[Entry]) {
         self.id(directory);
-        self.u8(u8::from(first) | u8::from(last) << 1);
+        self.short(after);
+        self.short(upto);
         self.u32(entries.len() as u32);
         for entry in entries {
             self.entry(entry);
@@ -88,8 +89,8 @@ impl Writer<'_> {
 
     pub(super) fn check(&mut self, step: &CheckStep) -> u16 {
         match step {
-            CheckStep::List { directory, first, last, entries } => {
-                self.list(*directory, (*first, *last), entries);
+            CheckStep::List { directory, after, upto, entries } => {
+                self.list(*directory, (after, upto), entries);
                 80
             }
             CheckStep::Object { id, mode, uid, gid, size, modified, xattrs } => {
@@ -127,20 +128,21 @@ impl Writer<'_> {
 impl Reader<'_> {
     pub(super) fn list(&mut self) -> Result<Listed, FrameError> {
         let directory = self.id()?;
-        let flags = self.u8()?;
-        if flags > 3 {
-            return Err(self.bad("unknown flags"));
-        }
+        let (after, upto) = (self.short(NAME_MAX)?, self.short(NAME_MAX)?);
         let count = self.u32()?;
-        let entries = (0..count).map(|_| self.entry()).collect::<Result<_, _>>()?;
-        Ok((directory, (flags & 1 != 0, flags & 2 != 0), entries))
+        let entries: Vec<Entry> = (0..count).map(|_| self.entry()).collect::<Result<_, _>>()?;
+        let within = |name: &Vec<u8>| *name > after && (upto.is_empty() || *name <= upto);
+        if !(upto.is_empty() || after < upto) || !entries.iter().all(|entry| within(&entry.name)) {
+            return Err(self.bad("names out of their place"));
+        }
+        Ok((directory, (after, upto), entries))
     }
 
     pub(super) fn check(&mut self) -> Result<CheckStep, FrameError> {
         Ok(match self.kind {
             80 => {
-                let (directory, (first, last), entries) = self.list()?;
-                CheckStep::List { directory, first, last, entries }
+                let (directory, (after, upto), entries) = self.list()?;
+                CheckStep::List { directory, after, upto, entries }
             }
             81 => {
                 let (id, mode, uid, gid) = (self.id()?, self.mode()?, self.u32()?, self.u32()?);

@@ -6,8 +6,8 @@ use crate::frame::FrameError;
 impl Writer<'_> {
     pub(super) fn step(&mut self, step: &ResyncStep) -> u16 {
         match step {
-            ResyncStep::List { directory, first, last, entries } => {
-                self.list(*directory, (*first, *last), entries);
+            ResyncStep::List { directory, after, upto, entries } => {
+                self.list(*directory, (after, upto), entries);
                 65
             }
             ResyncStep::Hash { request, id, index, blocks } => self.numbers(66, &[*request, id.0, *index, *blocks]),
@@ -52,8 +52,8 @@ impl Reader<'_> {
     pub(super) fn step(&mut self) -> Result<ResyncStep, FrameError> {
         Ok(match self.kind {
             65 => {
-                let (directory, (first, last), entries) = self.list()?;
-                ResyncStep::List { directory, first, last, entries }
+                let (directory, (after, upto), entries) = self.list()?;
+                ResyncStep::List { directory, after, upto, entries }
             }
             66 => ResyncStep::Hash { request: self.u64()?, id: self.id()?, index: self.u64()?, blocks: self.u64()? },
             67 => ResyncStep::Zero { id: self.id()?, offset: self.u64()?, length: self.u64()? },

@@ -62,11 +62,9 @@ fn between_replicated_and_excluded_names_programs_have_to_copy() {
 fn what_a_resync_walks_by_leaves_excluded_names_out() {
     let m = mounted();
     shell(&m.path(), "touch a a.log cache/b cache/b.log cache/tmp/c");
-    let names = |directory: &crate::front::Inode| {
-        let mut names: Vec<_> =
-            m.inodes.list(directory).unwrap().into_iter().map(|e| String::from_utf8(e.name).unwrap()).collect();
-        names.sort();
-        names
+    let names = |directory: &crate::front::Held| {
+        let names = super::pieces::names(directory).into_iter();
+        names.map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>()
     };
     let root = m.inodes.root(0).unwrap();
     let cache = m.inodes.child(&root, b"cache").unwrap();

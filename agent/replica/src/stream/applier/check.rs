@@ -4,12 +4,13 @@
 //! difference. On a survey's own connection nothing is applied meanwhile.
 
 use super::objects::{key, look_up};
+use super::own::OwnNames;
 use super::{Applier, Effect, attributes};
 use crate::filter::join;
 use crate::frame::{CheckStep, Checked, Entry, Message, NAMED_BYTES_MAX, NAMED_MAX};
 use crate::op::{FileId, FileKind, Op, Time};
 use crate::survey::xattr_hash;
-use crate::tree::{Level, Status, list};
+use crate::tree::{Level, Status};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -32,7 +33,7 @@ pub(super) struct Check {
     keep: Option<usize>,
     kept: BTreeMap<Place, Different>,
     overflowed: bool,
-    collected: Vec<Entry>,
+    own: OwnNames,
     /// Where the objects of the comparison are.
     places: HashMap<FileId, Place>,
     /// Objects that only the comparison has bound.
@@ -89,16 +90,9 @@ impl Applier {
     /// One step. What cannot be read is a difference, too.
     pub(super) fn check(&mut self, step: CheckStep) -> Effect {
         match step {
-            CheckStep::List { directory, first, last, entries } => {
-                if first {
-                    self.check.collected.clear();
-                }
-                self.check.collected.extend(entries);
-                if last {
-                    let entries = std::mem::take(&mut self.check.collected);
-                    if let Err(errno) = self.check_list(directory, &entries) {
-                        self.unreadable(directory, errno);
-                    }
+            CheckStep::List { directory, after, upto, entries } => {
+                if let Err(errno) = self.check_list(directory, (&after, &upto), &entries) {
+                    self.unreadable(directory, errno);
                 }
             }
             CheckStep::Object { id, mode, uid, gid, size, modified, xattrs } => {
@@ -159,17 +153,19 @@ impl Applier {
         }
     }
 
-    fn check_list(&mut self, directory: FileId, entries: &[Entry]) -> Result<(), Errno> {
+    fn check_list(&mut self, directory: FileId, (after, upto): (&[u8], &[u8]), entries: &[Entry]) -> Result<(), Errno> {
         // Told missing already.
         let Some((root, path)) = self.place_of(directory) else { return Ok(()) };
         let fd = self.objects.open(directory, Level::Read)?;
         let theirs: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
-        for own in list::list_all(&*fd)? {
-            if theirs.contains(own.name.as_slice()) {
+        let mut given = after.to_vec();
+        while let Some(name) = self.check.own.next((directory, &*fd), &given, upto)? {
+            given.clone_from(&name);
+            if theirs.contains(name.as_slice()) {
                 continue;
             }
-            let Some(found) = look_up(&*fd, &own.name)? else { continue };
-            let below = join(&path, &own.name);
+            let Some(found) = look_up(&*fd, &name)? else { continue };
+            let below = join(&path, &name);
             if !self.filter.excludes(root, &below, found.status.kind() == FileKind::Directory) {
                 self.differ((root, below), "only on the secondary".into(), true);
             }

@@ -1,4 +1,4 @@
-//! One step of a resync on the secondary: a directory gets exactly the names the primary has.
+//! Steps of a resync on the secondary: a directory gets exactly the names the primary has, piece by piece.
 
 use super::names::make;
 use super::objects::{Found, key, look_up};
@@ -6,46 +6,43 @@ use super::{Applier, ApplyError};
 use crate::filter::join;
 use crate::frame::Entry;
 use crate::op::{FileId, FileKind};
-use crate::tree::{Level, list};
+use crate::tree::Level;
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
 impl Applier {
-    /// Makes the names of one part of a listing match as it comes, since a directory may have a million and the primary
-    /// does not wait for ever; with the last part, what the primary does not have is removed.
-    pub(super) fn list_part(
+    /// Makes the names of one piece match: those the primary has there, then, what it does not have there is removed. The
+    /// piece says what is true on the primary at this point of the stream of every name between its ends, so nothing is
+    /// removed that came into the directory since an earlier piece was told.
+    pub(super) fn list_piece(
         &mut self,
         directory: FileId,
-        (first, last): (bool, bool),
-        entries: Vec<Entry>,
+        (after, upto): (&[u8], &[u8]),
+        entries: &[Entry],
     ) -> Result<(), ApplyError> {
-        if first {
-            self.collected.clear();
-        }
         let failed = |applier: &Self, errno| applier.error("comparing directory", directory, b"", errno);
         let fd = self.objects.open(directory, Level::Read).map_err(|errno| failed(self, errno))?;
-        for entry in &entries {
+        let key = self.objects.key_of(directory).ok_or_else(|| failed(self, Errno::BADF))?;
+        if !self.listed.told(key, after, upto) {
+            return Err(failed(self, Errno::PROTO));
+        }
+        for entry in entries {
             self.match_entry(&fd, entry).map_err(|errno| self.error("comparing", directory, &entry.name, errno))?;
         }
-        self.collected.extend(entries.into_iter().map(|entry| entry.name));
-        if !last {
-            return Ok(());
-        }
-        let wanted = std::mem::take(&mut self.collected);
+        let wanted: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
         let place = self.filtered_path(directory);
-        for present in list::list_all(&*fd).map_err(|errno| failed(self, errno))? {
-            if wanted.contains(present.name.as_slice()) {
-                continue;
-            }
-            if let Some(found) = look_up(&*fd, &present.name).map_err(|errno| failed(self, errno))?
-                && !self.is_own(&place, &present.name, found.status.kind())
+        let mut given = after.to_vec();
+        while let Some(name) = self.own.next((directory, &*fd), &given, upto).map_err(|errno| failed(self, errno))? {
+            if !wanted.contains(name.as_slice())
+                && let Some(found) = look_up(&*fd, &name).map_err(|errno| failed(self, errno))?
+                && !self.is_own(&place, &name, found.status.kind())
             {
-                self.remove_tree(&*fd, &present.name, &found.status).map_err(|errno| {
-                    self.error("removing what the primary does not have", directory, &present.name, errno)
-                })?;
+                self.remove_tree(&*fd, &name, &found.status)
+                    .map_err(|errno| self.error("removing what the primary does not have", directory, &name, errno))?;
             }
+            given = name;
         }
-        self.listed.extend(self.objects.key_of(directory));
         Ok(())
     }
 

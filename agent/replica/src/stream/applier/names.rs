@@ -12,11 +12,15 @@ use crate::op::{FileId, FileKind, Op};
 use crate::tree::{Level, Status, list, xattr};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// What a new object is made as; the final owner and mode are set right after.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Names read at once of a directory that is removed.
+const REMOVED_AT_ONCE: usize = 4096;
 
 impl Applier {
     fn directory(&self, id: FileId) -> Result<Arc<OwnedFd>, Errno> {
@@ -42,9 +46,9 @@ impl Applier {
             let found = found.filter(|found| found.status.kind() == kind).ok_or(Errno::NOENT)?;
             return self.objects.bind(id, found);
         }
-        // In a directory not yet listed, a file with several names may share its content with one that is already
-        // exact: take a fresh one instead. In a listed directory names are true.
-        let listed = self.is_listed(parent);
+        // Under a name not yet listed, a file with several names may share its content with one that is already exact:
+        // take a fresh one instead. Names that are listed are true.
+        let listed = self.objects.key_of(parent).is_some_and(|key| self.listed.knows(key, name));
         let fits =
             |status: &Status| status.kind() == kind && (listed || kind == FileKind::Directory || status.links == 1);
         match found {
@@ -86,7 +90,7 @@ impl Applier {
             super::attributes::set_mode(&made.fd, mode)?;
         }
         if kind == FileKind::Directory {
-            self.listed.insert(key(&made.status));
+            self.listed.whole(key(&made.status));
         }
         self.objects.bind(id, made)
     }
@@ -175,7 +179,7 @@ impl Applier {
             }
             done => done?,
         }
-        self.listed.remove(&key(&found.status));
+        self.listed.forget(key(&found.status));
         Ok(())
     }
 
@@ -251,38 +255,35 @@ impl Applier {
             self.objects.keep(status)?;
             return rustix::fs::unlinkat(directory, name, AtFlags::empty());
         }
-        // Each level: the directory, what is still in it, and its own name in the level above.
-        let mut levels: Vec<(OwnedFd, Vec<list::DirEntry>, Vec<u8>)> = Vec::new();
-        let top = open_below(directory.as_fd(), name)?;
-        let entries = list::list_all(&top)?;
-        levels.push((top, entries, name.to_vec()));
-        while let Some((level, entries, _)) = levels.last_mut() {
-            if let Some(entry) = entries.pop() {
-                let Some(found) = look_up(&*level, &entry.name)? else { continue };
+        // Each level: the directory, some of what is still in it, and its own name in the level above.
+        let mut levels: Vec<(OwnedFd, VecDeque<Vec<u8>>, Vec<u8>)> = Vec::new();
+        levels.push((open_below(directory.as_fd(), name)?, VecDeque::new(), name.to_vec()));
+        while let Some((level, names, _)) = levels.last_mut() {
+            if names.is_empty() {
+                *names = list::some_names(&*level, REMOVED_AT_ONCE)?;
+            }
+            if let Some(name) = names.pop_front() {
+                // Nobody else changes this tree: it cannot have gone.
+                let found = look_up(&*level, &name)?.ok_or(Errno::STALE)?;
                 if found.status.kind() == FileKind::Directory {
-                    let below = open_below(level.as_fd(), &entry.name)?;
-                    let entries = list::list_all(&below)?;
-                    levels.push((below, entries, entry.name));
+                    let below = open_below(level.as_fd(), &name)?;
+                    levels.push((below, VecDeque::new(), name));
                 } else {
                     self.objects.keep(&found.status)?;
-                    rustix::fs::unlinkat(&*level, &entry.name, AtFlags::empty())?;
+                    rustix::fs::unlinkat(&*level, &name, AtFlags::empty())?;
                 }
                 continue;
             }
             let Some((level, _, name)) = levels.pop() else { break };
             let status = Status::of(&level)?;
             self.objects.keep(&status)?;
-            self.listed.remove(&key(&status));
+            self.listed.forget(key(&status));
             match levels.last() {
                 Some((above, _, _)) => rustix::fs::unlinkat(above, &name, AtFlags::REMOVEDIR)?,
                 None => rustix::fs::unlinkat(directory.as_fd(), &name, AtFlags::REMOVEDIR)?,
             }
         }
         Ok(())
-    }
-
-    pub(super) fn is_listed(&self, directory: FileId) -> bool {
-        self.objects.key_of(directory).is_some_and(|key| self.listed.contains(&key))
     }
 
     /// The error of a change of names, with the path it was about.

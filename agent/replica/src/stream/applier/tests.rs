@@ -82,23 +82,24 @@ fn names_that_are_this_nodes_own_are_never_removed() {
 }
 
 #[test]
-fn a_long_listing_is_matched_part_by_part_and_the_rest_is_removed_with_the_last() {
+fn a_listing_is_matched_piece_by_piece_and_what_is_beyond_a_piece_is_left_alone() {
     let folder = tempfile::tempdir_in("/tmp").unwrap();
-    for name in ["b", "stranger"] {
+    for name in ["a stranger", "b", "stranger"] {
         fs::write(folder.path().join(name), name).unwrap();
     }
     let mut applier = applier(folder.path());
-    let mut part = |first, last, id, name: &str| {
+    let mut piece = |after: &str, upto: &str, id, name: &str| {
         let (name, target) = (name.as_bytes().to_vec(), Vec::new());
         let (id, kind, device, linked, exact) = (FileId(id), FileKind::File, 0, false, false);
         let entries = vec![Entry { id, name, kind, device, target, linked, exact }];
-        let step = ResyncStep::List { directory: ROOT, first, last, entries };
-        applier.apply(Message::Resync(step), &[]).unwrap();
-        names(folder.path())
+        let step = ResyncStep::List { directory: ROOT, after: after.into(), upto: upto.into(), entries };
+        applier.apply(Message::Resync(step), &[]).map(|_| names(folder.path())).map_err(|error| error.to_string())
     };
-    assert_eq!(part(true, false, 7, "a"), ["a", "b", "stranger"]);
-    assert_eq!(part(false, true, 8, "b"), ["a", "b"]);
+    assert_eq!(piece("", "aa", 7, "a").unwrap(), ["a", "b", "stranger"]);
+    assert_eq!(piece("aa", "c", 8, "b").unwrap(), ["a", "b", "stranger"]);
     assert_eq!(fs::read_to_string(folder.path().join("b")).unwrap(), "b", "what was there is kept for its contents");
+    assert!(piece("d", "", 8, "x").unwrap_err().contains("comparing directory"), "a piece is missing");
+    assert_eq!(piece("c", "", 9, "z").unwrap(), ["a", "b", "z"]);
     // Nothing of one listing is left for the next.
-    assert_eq!(part(true, true, 7, "a"), ["a"]);
+    assert_eq!(piece("", "", 7, "a").unwrap(), ["a"]);
 }

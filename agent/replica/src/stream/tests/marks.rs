@@ -115,7 +115,8 @@ fn a_primary_that_dies_in_the_middle_goes_on_from_the_mark_too() {
     let mut pair = Pair::limited(SLOW, weight);
     pair.begin(1);
     eventually("a mark is saved", || so_far(&pair) > 100 && mark(&pair).flushed > 2);
-    let mut pair = pair.crash_both(|a, _| fs::write(a.join("w1/f1"), "edited while nobody watched").unwrap());
+    // In what comes last: nobody looks for it here.
+    let mut pair = pair.crash_both(|a, _| fs::write(a.join("w9/f1"), "edited while nobody watched").unwrap());
     pair.resync(2);
     let (entries, _) = pair.compared();
     pair.stop();

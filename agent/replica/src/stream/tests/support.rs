@@ -81,7 +81,7 @@ fn local(node: u16) -> Local {
         peer_node: 3 - node,
         boot_id: format!("boot-{node}"),
         incarnation: u64::from(node),
-        send_timeout: Duration::from_secs(5),
+        send_timeout: Duration::from_secs(20),
         resume_window: Duration::from_millis(700),
     }
 }
@@ -147,7 +147,7 @@ impl Pair {
             sender: sender.clone(),
             inodes: inodes.clone(),
             protection: one.trusting(&two),
-            send_timeout: Duration::from_secs(5),
+            send_timeout: Duration::from_secs(20),
             events: primary_events.sink(),
             limits,
         };
