@@ -1,7 +1,7 @@
 //! A headless Chromium: started by Debian's chromedriver, told what to do by `data-testid`.
 
 use crate::chromedriver::Chromedriver;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -26,6 +26,10 @@ const ARGUMENTS: [&str; 10] = [
     "--window-size=1280,860",
 ];
 
+/// Browsers that are started at most for one session: on a saturated machine Chromium may end before it has begun
+/// ("DevToolsActivePort file doesn't exist"), which says nothing about the page.
+const STARTS: usize = 3;
+
 /// A browser with one page; it ends with this value.
 pub struct Browser {
     pub(crate) driver: WebDriver,
@@ -33,6 +37,22 @@ pub struct Browser {
     _chromedriver: Chromedriver,
     downloads: PathBuf,
     pictures: PathBuf,
+}
+
+/// A session in a browser of its own.
+async fn session(downloads: &Path) -> Result<(Chromedriver, WebDriver)> {
+    let mut failed = None;
+    for _ in 0..STARTS {
+        let (chromedriver, address) = Chromedriver::start()?;
+        match WebDriver::new(address, capabilities(downloads)?).await {
+            Ok(driver) => return Ok((chromedriver, driver)),
+            Err(error) => {
+                eprintln!("the browser did not start: {error}");
+                failed = Some(error);
+            }
+        }
+    }
+    Err(anyhow!("no browser session: {failed:?}"))
 }
 
 impl Browser {
@@ -43,8 +63,7 @@ impl Browser {
     pub async fn start(downloads: &Path, pictures: &Path) -> Result<Self> {
         std::fs::create_dir_all(downloads)?;
         std::fs::create_dir_all(pictures)?;
-        let (chromedriver, address) = Chromedriver::start()?;
-        let driver = WebDriver::new(address, capabilities(downloads)?).await.context("no browser session")?;
+        let (chromedriver, driver) = session(downloads).await?;
         Ok(Self {
             driver,
             keys: AtomicBool::new(false),
