@@ -101,7 +101,7 @@ fn runs_program(process: &Process, program: &Path) -> bool {
 }
 
 /// Ends the processes with such a variable in their environment, and whatever they have started that is still below them
-/// or in their session, whatever its own environment.
+/// or in a session that they began, whatever its own environment.
 fn end_marked(what: &str, wanted: impl Fn(&Process, &[u8]) -> bool) {
     let all = super::processes::list(Path::new("/proc"));
     let is_marked = |process: &&Process| {
@@ -117,10 +117,12 @@ fn end_marked(what: &str, wanted: impl Fn(&Process, &[u8]) -> bool) {
     }
 }
 
-/// These processes, those of their sessions, and all that descend from either.
+/// These processes, those of the sessions that they began, and all that descend from either. A session that somebody else
+/// began is not theirs: everything that was started with it would go.
 fn with_descendants(all: &[Process], mut found: BTreeSet<u32>) -> Vec<&Process> {
-    let sessions: BTreeSet<u32> = all.iter().filter(|one| found.contains(&one.pid)).map(|one| one.session).collect();
-    found.extend(all.iter().filter(|one| one.session > 1 && sessions.contains(&one.session)).map(|one| one.pid));
+    let begun = |one: &&Process| found.contains(&one.pid) && one.session == one.pid;
+    let sessions: BTreeSet<u32> = all.iter().filter(begun).map(|one| one.session).collect();
+    found.extend(all.iter().filter(|one| sessions.contains(&one.session)).map(|one| one.pid));
     loop {
         let below = all.iter().filter(|one| found.contains(&one.parent)).map(|one| one.pid);
         let before = found.len();
@@ -158,6 +160,8 @@ mod tests {
         let found: Vec<u32> = with_descendants(&all, BTreeSet::from([10])).iter().map(|one| one.pid).collect();
         assert_eq!(found, [10, 11, 12, 13, 14]);
         assert!(with_descendants(&all, BTreeSet::new()).is_empty());
+        let found: Vec<u32> = with_descendants(&all, BTreeSet::from([11, 12])).iter().map(|one| one.pid).collect();
+        assert_eq!(found, [11, 12, 13, 14], "the session is another's");
         assert_eq!(with_descendants(&[process(1, 0, 0), process(5, 1, 0)], BTreeSet::from([5])).len(), 1);
     }
 }
