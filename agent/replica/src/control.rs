@@ -90,7 +90,8 @@ pub struct Configure {
     /// Names below them that are each node's own.
     #[serde(default)]
     pub exclusions: Vec<Exclusion>,
-    /// What was covered when this copy was last in step; `None`: the same, or that is not known.
+    /// What was covered when this copy was last in step, as the ledger says; `None`: the same, or that is not known. No
+    /// part of the configuration: the next agent's may say more.
     #[serde(default, with = "covered::shared")]
     pub covered: Option<Arc<Covered>>,
     /// Paths that must be there before replication starts.

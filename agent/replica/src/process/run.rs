@@ -212,6 +212,9 @@ impl Replica {
                 Next::Verify => self.verify(agents.outbox()),
                 Next::Hello(socket, theirs) => {
                     let judged = of_this_version(&theirs).and_then(|()| self.same_as_configured(&theirs));
+                    if judged.is_ok() {
+                        self.configure.covered = theirs.covered;
+                    }
                     agents.answer(socket, judged, || self.plane());
                 }
                 Next::Nothing => {}
@@ -243,8 +246,9 @@ impl Replica {
         }
     }
 
+    /// But for what the ledger knows: that changes while the configuration stays.
     fn same_as_configured(&self, theirs: &Configure) -> Result<(), String> {
-        let same = *theirs == self.configure;
+        let same = Configure { covered: self.configure.covered.clone(), ..theirs.clone() } == self.configure;
         if same { Ok(()) } else { Err("it was started with another configuration".into()) }
     }
 

@@ -51,6 +51,26 @@ fn a_primary_serves_on_without_its_agent_and_obeys_the_next() {
 }
 
 #[test]
+fn the_next_agent_is_obeyed_though_its_ledger_says_more_than_that_of_the_last() {
+    let nodes = Nodes::new();
+    let configure = going_on(&nodes, 600_000);
+    let mut one = Replica::start(configure.clone());
+    one.command(C::Serve { generation: FIRST });
+    one.expect_event(E::Serving);
+    one.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    let covered = Some(std::sync::Arc::new(holdfast_core::covered::Covered::default()));
+    let later = Configure { covered, ..configure };
+    let mut answered = None;
+    eventually("the next agent is heard", || {
+        let (socket, answer) = hello(&later);
+        answered = Some(socket);
+        matches!(answer, FromReplica::Found(Plane::Serving { .. }))
+    });
+    control::send(&answered.unwrap(), &ToReplica::End).unwrap();
+    assert!(one.child.wait().unwrap().success());
+}
+
+#[test]
 fn a_primary_that_no_agent_comes_back_to_refuses_its_writers_and_ends() {
     let nodes = Nodes::new();
     let mut one = Replica::start(going_on(&nodes, 200));
