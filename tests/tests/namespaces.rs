@@ -47,6 +47,8 @@ mod rfs;
 mod serverless;
 #[path = "namespaces/suites.rs"]
 mod suites;
+#[path = "namespaces/upgrades.rs"]
+mod upgrades;
 #[path = "namespaces/vip.rs"]
 mod vip;
 #[path = "namespaces/witness.rs"]
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         journal::SCENARIOS,
         data::SCENARIOS,
         suites::SCENARIOS,
+        upgrades::SCENARIOS,
         faults::SCENARIOS,
         rfs::SCENARIOS,
         covers::SCENARIOS,

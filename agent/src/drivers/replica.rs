@@ -14,7 +14,7 @@ use super::Inbox;
 use anyhow::{Context, Result};
 use holdfast_core::input::Input;
 use holdfast_core::replica::{Inventory, Plane, ReplicaCommand, ReplicaEvent};
-use holdfast_replica::control::{Configure, Decoder, Stats, ToReplica, VerifyReport, encode};
+use holdfast_replica::control::{Configure, Decoder, Orphan, Stats, ToReplica, VerifyReport, encode};
 use holdfast_replica::crash;
 use holdfast_replica::filter::Filter;
 use rustix::process::{Pid, Signal, kill_process};
@@ -126,10 +126,7 @@ impl Replica {
         let setting = self.setting.as_ref()?;
         let Some(orphan) = &setting.configure.orphan else { return Some(Err(Plane::Nothing)) };
         let found = match resolve(setting).await {
-            Ok(configure) => match found::find(&orphan.socket, &configure).await {
-                None if again::is_held(orphan).await => again::take_over(&setting.program, &configure).await,
-                found => found,
-            },
+            Ok(configure) => look(&setting.program, orphan, &configure).await,
             Err(error) => {
                 tracing::warn!("what an earlier agent has left is not looked for: {error:#}");
                 None
@@ -211,6 +208,33 @@ impl Replica {
                 let _ = inbox.send(Input::Replica(event)).await;
             }
         });
+    }
+}
+
+/// The data plane that goes on: the one that an earlier agent has left, or one that takes its mounts over.
+///
+/// One whose program was replaced meanwhile (an upgrade) gives way. If it serves, another takes its mounts over; where the
+/// kernel does not allow that, it serves on until the module stops. If it follows, it ends, and the module starts again.
+async fn look(program: &Path, orphan: &Orphan, configure: &Configure) -> Option<Found> {
+    let old = found::of_another_program(&orphan.socket, program).await;
+    if let Some(process) = &old
+        && again::is_held(orphan).await
+    {
+        tracing::info!("the program of the data plane was replaced: another one takes its mounts over");
+        process.kill();
+        process.ended(found::KILLED).await;
+    }
+    match found::find(&orphan.socket, configure).await {
+        Some(found) if old.is_some() && !matches!(found.plane, Plane::Serving { .. }) => {
+            tracing::info!("the program of the data plane was replaced: the one that runs ends");
+            drop(found);
+            if let Err(error) = found::end(&orphan.socket).await {
+                tracing::error!("{error:#}");
+            }
+            None
+        }
+        None if again::is_held(orphan).await => again::take_over(program, configure).await,
+        found => found,
     }
 }
 

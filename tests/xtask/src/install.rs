@@ -23,7 +23,7 @@ pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core
 pub const PEERS: &[&str] = &["keepalived"];
 /// libfuse's examples, one of which is compiled and measured.
 pub const PASSTHROUGH: &[&str] = &["libfuse3-dev", "gcc", "libc6-dev"];
-/// What `--app postgresql` needs.
+/// What the mount, an upgrade and `--app postgresql` are tried with.
 pub const POSTGRESQL: &[&str] = &["postgresql"];
 
 /// The wasm target of the toolchain in use.

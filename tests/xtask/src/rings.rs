@@ -168,6 +168,9 @@ fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
             // Programs of their own that are no ring of their own.
             let apart = ["process", "replica", "server", "replay"];
             let mut all = vec!["test", "--no-fail-fast", "--lib", "--bins"];
+            if command::is_root() {
+                install::packages(install::POSTGRESQL, "The unit ring")?;
+            }
             all.extend(apart.into_iter().flat_map(|name| ["--test", name]));
             cargo(&all)?;
             // What the console decides needs no browser.
@@ -177,7 +180,7 @@ fn run_ring(root: &Path, ring: Ring, counts: &mut Counts) -> Result<()> {
         Ring::Simulation => cargo(&["test", "--test", "sim", "--test", "model"]),
         Ring::Namespaces => {
             need_root("namespaces")?;
-            let wanted = [install::LAB, install::ETCD, install::TREE, install::SUITES].concat();
+            let wanted = [install::LAB, install::ETCD, install::TREE, install::SUITES, install::POSTGRESQL].concat();
             install::packages(&wanted, "The namespaces ring")?;
             let target = modules::target_directory(root);
             install::crates(root, &target, install::SUITE_CRATES, "The namespaces ring")?;

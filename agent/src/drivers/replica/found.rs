@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 const END: Duration = Duration::from_secs(12);
 
 /// Longest time until a killed process is gone.
-const KILLED: Duration = Duration::from_secs(5);
+pub(super) const KILLED: Duration = Duration::from_secs(5);
 
 /// A data plane that obeys this agent now.
 #[derive(Debug)]
@@ -38,24 +39,36 @@ pub struct Found {
 
 /// A process that is not this agent's child.
 #[derive(Clone, Debug)]
-pub(super) struct Process(Arc<OwnedFd>);
+pub(super) struct Process {
+    descriptor: Arc<OwnedFd>,
+    number: Pid,
+}
 
 impl Process {
     fn behind(socket: &UnixStream) -> Result<Self> {
         let number = socket.peer_cred().context("who listens there?")?.pid();
         let pid = number.and_then(Pid::from_raw).context("it has no process number")?;
-        Ok(Self(Arc::new(pidfd_open(pid, PidfdFlags::empty()).context("its process is gone")?)))
+        let descriptor = Arc::new(pidfd_open(pid, PidfdFlags::empty()).context("its process is gone")?);
+        Ok(Self { descriptor, number: pid })
+    }
+
+    /// Whether it runs another file than `program` is now.
+    fn is_of_another(&self, program: &Path) -> std::io::Result<bool> {
+        // Through the link: the file it was started from may have been removed.
+        let runs = std::fs::metadata(format!("/proc/{}/exe", self.number.as_raw_pid()))?;
+        let installed = std::fs::metadata(program)?;
+        Ok((runs.dev(), runs.ino()) != (installed.dev(), installed.ino()))
     }
 
     /// Ends it at once.
     pub(super) fn kill(&self) {
         // A failure: it is gone already.
-        let _ = pidfd_send_signal(&*self.0, Signal::KILL);
+        let _ = pidfd_send_signal(&*self.descriptor, Signal::KILL);
     }
 
     /// Waits for its end, at most `limit`; whether it has ended.
     pub(super) async fn ended(&self, limit: Duration) -> bool {
-        let process = Arc::clone(&self.0);
+        let process = Arc::clone(&self.descriptor);
         let wait = move || {
             let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
             poll(&mut [PollFd::new(&*process, PollFlags::IN)], Some(&limit)).is_ok_and(|ready| ready > 0)
@@ -87,6 +100,19 @@ pub(super) async fn find(socket: &Path, configure: &Configure) -> Option<Found> 
                 tracing::warn!("the data plane at {} does not answer", socket.display());
                 return None;
             }
+        }
+    }
+}
+
+/// The data plane that listens on `socket`, if the file `program` was replaced since that was started.
+pub(super) async fn of_another_program(socket: &Path, program: &Path) -> Option<Process> {
+    let connection = UnixStream::connect(socket).await.ok()?;
+    let process = Process::behind(&connection).ok()?;
+    match process.is_of_another(program) {
+        Ok(another) => another.then_some(process),
+        Err(error) => {
+            tracing::warn!(%error, "it is not known whether the program of the data plane was replaced");
+            None
         }
     }
 }
