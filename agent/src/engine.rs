@@ -26,12 +26,14 @@ use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
 use holdfast_core::input::Input;
 use holdfast_core::node::Node;
-use holdfast_core::output::{Act, EventLevel, Output};
+use holdfast_core::output::{Act, EventLevel, Output, WhileSaving};
+use holdfast_core::time::Instant;
 use holdfast_core::view::View;
 use holdfast_replica::crash;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 /// Time between two looks at the size of the application log.
 const ROTATE_PERIOD: Duration = Duration::from_secs(5);
@@ -100,6 +102,8 @@ struct Running {
     reported: Option<(View, u64, bool)>,
     /// The order to set the virtual addresses that is under way.
     setting_addresses: Option<u64>,
+    /// What happened while the state was being saved, and when.
+    backlog: VecDeque<(Instant, Input)>,
 }
 
 impl Engine {
@@ -115,12 +119,16 @@ impl Engine {
             dates: Dates::default(),
             reported: None,
             setting_addresses: None,
+            backlog: VecDeque::new(),
         };
         // What a node that goes on with something wants done comes before anything else.
         running.handle(Input::Ticked).await;
         while let Some(input) = running.next_input().await {
             if let Some(input) = input {
                 running.handle(input).await;
+            }
+            while let Some((arrived, input)) = running.backlog.pop_front() {
+                running.handle_later(arrived, input).await;
             }
         }
         rotation.abort();
@@ -156,9 +164,14 @@ impl Running {
 
     /// Decides on one input and carries out what was decided.
     async fn handle(&mut self, input: Input) {
+        self.handle_later(clock::now(), input).await;
+    }
+
+    /// The same, for an input that had to wait for a save.
+    async fn handle_later(&mut self, arrived: Instant, input: Input) {
         let giving_up = matches!(input, Input::SaveFailed { .. });
         self.tell_addresses(&input);
-        let mut output = self.engine.node.handle(clock::moment(), input);
+        let mut output = self.engine.node.handle_later(clock::moment(), arrived, input);
         let saves = output.persist.is_some();
         let (idle, pulse) = (output.is_idle(), output.send.is_some());
         let settled = if idle { None } else { self.engine.node.settled() };
@@ -199,15 +212,38 @@ impl Running {
         }
     }
 
-    async fn save(&self, output: &mut Output) -> Result<(), String> {
-        match output.persist.take() {
-            Some(durable) => {
-                self.engine.ledger.save(durable).await?;
-                crash::point("engine-saved");
-                Ok(())
+    /// Makes the state durable. Meanwhile the node says that it lives, and what happens is kept for later.
+    async fn save(&mut self, output: &mut Output) -> Result<(), String> {
+        let Some(durable) = output.persist.take() else {
+            return Ok(());
+        };
+        let Engine { node, ledger, drivers, inputs, .. } = &mut self.engine;
+        let first = Duration::from_millis(node.first_look().since(clock::now()));
+        let every = Duration::from_millis(node.sign_ms());
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + first, every);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut saving = std::pin::pin!(ledger.save(durable));
+        let saved = loop {
+            tokio::select! {
+                biased;
+                saved = &mut saving => break saved,
+                _ = looks.tick() => match node.while_saving(clock::now()) {
+                    WhileSaving::Wait => {}
+                    WhileSaving::Say(heartbeat) => drivers.heartbeats.send_on_all(&heartbeat),
+                    WhileSaving::GiveUp(reason) => break Err(reason),
+                },
+                Some(input) = inputs.recv() => {
+                    let now = clock::now();
+                    node.overhear(now, &input);
+                    self.backlog.push_back((now, input));
+                }
             }
-            None => Ok(()),
+        };
+        if saved.is_ok() {
+            node.saved(output);
+            crash::point("engine-saved");
         }
+        saved
     }
 
     async fn carry_out(&mut self, output: Output) {

@@ -1,8 +1,8 @@
 //! The ledger: one preallocated file of two slots per module, written in place, so that it works on a full disk.
 //!
 //! Each slot is `magic · version · sequence · length · payload (JSON) · blake3 of all before`. Saves alternate between
-//! the slots, each followed by `fdatasync`; a torn slot leaves the other one. Saves run on a thread of their own, with a
-//! deadline, so that a slow disk delays only its module and is noticed.
+//! the slots, each followed by `fdatasync`; a torn slot leaves the other one. Saves run on a thread of their own, so that a
+//! slow disk delays only its module, whose engine goes on saying that it lives and gives up what takes too long.
 
 use crate::files;
 use anyhow::{Context, Result, bail};
@@ -12,8 +12,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 /// Version of the payload.
@@ -151,33 +151,44 @@ type Job = (Durable, oneshot::Sender<io::Result<()>>);
 #[derive(Debug)]
 pub struct LedgerThread {
     jobs: mpsc::SyncSender<Job>,
-    deadline: Duration,
+    /// The module is gone: what still waits behind a slow disk must not overwrite what its successor saves.
+    ended: Arc<AtomicBool>,
 }
 
 impl LedgerThread {
-    /// Starts the thread; `deadline` bounds each save as seen by the engine.
-    pub fn start(mut ledger: Ledger, module: &str, deadline: Duration) -> Result<Self> {
+    /// Starts the thread.
+    pub fn start(mut ledger: Ledger, module: &str) -> Result<Self> {
         let (jobs, inbox) = mpsc::sync_channel::<Job>(4);
+        let ended = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&ended);
         let run = move || {
             for (durable, done) in inbox {
+                if over.load(Ordering::Acquire) {
+                    return;
+                }
                 let _ = done.send(ledger.save(&durable));
             }
         };
         std::thread::Builder::new().name(format!("ledger-{module}")).spawn(run).context("cannot start a thread")?;
-        Ok(Self { jobs, deadline })
+        Ok(Self { jobs, ended })
     }
 
-    /// Saves; an error is a failed or late save, in plain words.
+    /// Saves, however long it takes; an error is a failed save, in plain words.
     pub async fn save(&self, durable: Durable) -> Result<(), String> {
         let (done, result) = oneshot::channel();
         let busy = "the disk has not finished earlier saves";
         self.jobs.try_send((durable, done)).map_err(|_| busy.to_owned())?;
-        match tokio::time::timeout(self.deadline, result).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(_)) => Err("the ledger's thread ended".to_owned()),
-            Err(_) => Err(format!("the disk did not answer within {} ms", self.deadline.as_millis())),
+        match result.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the ledger's thread ended".to_owned()),
         }
+    }
+}
+
+impl Drop for LedgerThread {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
     }
 }
 
@@ -188,7 +199,6 @@ mod tests {
     use proptest::prelude::*;
     use std::os::unix::fs::FileExt;
     use std::path::Path;
-    use std::time::Duration;
 
     fn state(session: u64) -> Durable {
         Durable { session, ..Durable::default() }
@@ -267,7 +277,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.ledger");
         let (ledger, _) = Ledger::open(&path).unwrap();
-        let thread = LedgerThread::start(ledger, "m", Duration::from_secs(30)).unwrap();
+        let thread = LedgerThread::start(ledger, "m").unwrap();
         thread.save(state(9)).await.unwrap();
         assert_eq!(Ledger::open(&path).unwrap().1, state(9));
     }

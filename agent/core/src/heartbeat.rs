@@ -42,6 +42,8 @@ pub struct Heartbeat {
     /// The listener's incarnation as last heard by the speaker (zero: none yet). A first datagram of a new speaker
     /// incarnation is believed only if it echoes the listener's own, so that recorded datagrams are worthless.
     pub echo: Incarnation,
+    /// The speaker waits for its disk: it lives, and nothing else that stands here counts.
+    pub saving: bool,
     /// The speaker has heard the listener within its timeout (on any link): a one-way cut is seen by both.
     pub hears_you: bool,
     /// Hash of the parts of the configuration that must be equal on both nodes.

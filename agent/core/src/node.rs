@@ -18,6 +18,7 @@ mod preferred;
 mod progress;
 mod role;
 mod rules;
+mod saving;
 mod scripts;
 mod serving;
 mod standing;
@@ -64,6 +65,10 @@ pub struct Node {
     nonce: u64,
     /// When an input was last handled: a gap means a suspension.
     handled_at: Instant,
+    /// When it was last known to be awake: it handled something, or looked at its save.
+    awake_at: Instant,
+    /// When the input that is handled arrived: before now, if it waited for a save.
+    arrived: Instant,
     /// End of the last suspension longer than the timeout.
     slept_until: Option<Instant>,
 
@@ -144,9 +149,18 @@ pub struct Node {
     sequence: u64,
     sent: Option<Heartbeat>,
     pulses: Pulses,
-    /// Where to return to if nothing of this output may be done, and the commands whose replies would be lost with it.
-    rollback: Option<(Box<Node>, Vec<u64>)>,
+    rollback: Option<Rollback>,
     out: Output,
+}
+
+/// Where to return to if nothing of the last output may be done.
+#[derive(Clone, Debug)]
+struct Rollback {
+    before: Box<Node>,
+    /// The commands whose replies would be lost with it.
+    replies: Vec<u64>,
+    /// While it is saved.
+    save: Option<saving::Save>,
 }
 
 /// What follows a stop.
@@ -190,6 +204,8 @@ impl Node {
             now: moment.now,
             nonce: moment.nonce,
             handled_at: moment.now,
+            awake_at: moment.now,
+            arrived: moment.now,
             slept_until: None,
             links: Liveness::new(settings.times().iter().map(|times| times.timeout_ms).collect(), moment.now),
             apart_from: None,
@@ -254,14 +270,21 @@ impl Node {
     /// Handles one input. The driver hands in the next input of this module only when `persist` of this output is
     /// durable (or hands in `SaveFailed`).
     pub fn handle(&mut self, moment: Moment, input: Input) -> Output {
+        self.handle_later(moment, moment.now, input)
+    }
+
+    /// Handles an input that arrived while this node was saving, and was shown to [`Node::overhear`] then.
+    pub fn handle_later(&mut self, moment: Moment, arrived: Instant, input: Input) -> Output {
         let failed_save = match &input {
             Input::SaveFailed { .. } => self.rollback.take(),
             _ => None,
         };
         self.rollback = None;
         let lost_replies = match failed_save {
-            Some((before, replies)) => {
-                *self = *before;
+            Some(Rollback { before, replies, save }) => {
+                let sequence = self.sequence;
+                *self = Node { sequence, ..*before };
+                save.iter().for_each(|save| self.learn_overheard(save));
                 replies
             }
             None => Vec::new(),
@@ -269,6 +292,7 @@ impl Node {
         let mut before = self.clone();
         before.note_fact(&input);
         self.pass_time(moment);
+        self.arrived = arrived.min(self.now);
         let command = matches!(input, Input::CommandReceived(_));
         match input {
             Input::Ticked => {}
@@ -368,20 +392,27 @@ impl Node {
         self.now = moment.now.max(self.now);
         self.nonce = moment.nonce;
         let gap = self.now.since(self.handled_at);
+        let asleep = self.now.since(self.awake_at);
         self.handled_at = self.now;
-        if gap <= self.settings.suspend_gap_ms() || self.settings.broken.ignore_suspension {
+        self.awake_at = self.now;
+        let nap = self.settings.suspend_gap_ms();
+        if gap <= nap || self.settings.broken.ignore_suspension {
             return;
         }
-        self.event(
-            EventLevel::Warning,
-            format!(
-                "this node did nothing for {gap} ms (suspended, or its disk was slow): the silence of {} is counted anew",
-                self.settings.peer_name
-            ),
+        let peer = &self.settings.peer_name;
+        if asleep <= nap {
+            let text = format!(
+                "this node did nothing for {gap} ms: the disk that holds the agent's data folder took so long to save its state"
+            );
+            return self.event(EventLevel::Warning, text);
+        }
+        let text = format!(
+            "this node did nothing for {gap} ms (suspended, or its disk was slow): the silence of {peer} is counted anew"
         );
+        self.event(EventLevel::Warning, text);
         self.links.count_anew(self.now);
         self.restart_hold();
-        if gap >= self.settings.timeout_ms {
+        if asleep >= self.settings.timeout_ms {
             // The peer may have gone on alone meanwhile: until it is heard, this copy is not known to be the newest.
             self.live = false;
             self.slept_until = Some(self.now);
@@ -456,7 +487,9 @@ impl Node {
         // Without anything to save, the driver may still fail to take back what it left for the next agent.
         let begins_something = !out.acts.is_empty() || !out.replies.is_empty();
         if out.persist.is_some() || (begins_something && !self.settings.broken.dropped_counts_as_done) {
-            self.rollback = Some((Box::new(before), out.replies.iter().map(|reply| reply.id).collect()));
+            let save = out.persist.is_some().then(|| self.begin_save(&before, &out));
+            let replies = out.replies.iter().map(|reply| reply.id).collect();
+            self.rollback = Some(Rollback { before: Box::new(before), replies, save });
         }
         out
     }

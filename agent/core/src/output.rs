@@ -204,3 +204,14 @@ pub struct Reply {
     /// Accepted (what will happen), or refused (why, and the cure).
     pub result: Result<String, String>,
 }
+
+/// What the driver does while a save is under way, each [`crate::node::Node::sign_ms`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhileSaving {
+    /// Wait on.
+    Wait,
+    /// Say this on every link: nothing in it counts but that this node lives.
+    Say(Box<Heartbeat>),
+    /// Give the save up, for this reason, and hand in [`crate::input::Input::SaveFailed`].
+    GiveUp(String),
+}

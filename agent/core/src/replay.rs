@@ -111,7 +111,8 @@ impl Replay {
         }
         self.on_link[link] = heartbeat.sequence;
         self.challenged = false;
-        if heartbeat.sequence <= self.newest {
+        // A word that was sent before a sign of life, and comes after it on another link, is news all the same.
+        if heartbeat.saving || heartbeat.sequence <= self.newest {
             return Belief::Alive;
         }
         self.newest = heartbeat.sequence;
@@ -136,6 +137,7 @@ mod tests {
             origin: incarnation,
             sequence,
             echo,
+            saving: false,
             hears_you: true,
             signature: 0,
             state: ModuleState::Stop,

@@ -67,6 +67,8 @@ pub struct Settings {
     pub witness: Witness,
     /// Milliseconds after which a witness that has not answered counts as unreachable.
     pub witness_timeout_ms: u64,
+    /// Milliseconds that a save of the state may take while nobody waits for this node.
+    pub save_limit_ms: u64,
     /// Rules broken on purpose, to prove that the simulator finds them. Always the default outside tests.
     pub broken: BrokenRules,
 }
@@ -103,12 +105,26 @@ impl Settings {
         self.link_times.iter().map(|times| times.timeout_ms).fold(self.timeout_ms, u64::max)
     }
 
+    /// The shortest timeout of a link: what a peer with the best connection takes for death.
+    pub fn shortest_timeout_ms(&self) -> u64 {
+        self.times().iter().map(|times| times.timeout_ms).min().unwrap_or(self.timeout_ms)
+    }
+
+    /// Milliseconds that a save may take while somebody waits for this node: half of what the peer takes for death, within
+    /// bounds that a busy disk and a waiting peer can live with.
+    pub fn urgent_save_ms(&self) -> u64 {
+        (self.shortest_timeout_ms() / 2).clamp(500, 5000)
+    }
+
     /// A gap between two calls of `handle` longer than this means that the machine, or the agent, was suspended: three
     /// pulses or a second, but never so long that a nap could pass for half of the silence that decides.
     pub fn suspend_gap_ms(&self) -> u64 {
         self.pulse_ms.saturating_mul(3).max(1000).min(self.timeout_ms / 2)
     }
 }
+
+/// Longest that a save may take while nobody waits, in milliseconds, unless set otherwise.
+pub const SAVE_LIMIT_MS: u64 = 10_000;
 
 /// Failover rules and how they are evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,6 +191,12 @@ pub struct BrokenRules {
     pub adopt_counting_silence_anew: bool,
     /// A restarted agent believes what its predecessor wrote down long before it ended.
     pub adopt_what_was_left: bool,
+    /// A node that was suspended while it saved says that it lives all the same.
+    pub sleep_while_saving: bool,
+    /// A save is waited for however long it takes, whoever waits for the node.
+    pub save_for_ever: bool,
+    /// What a node says while it saves counts as its word.
+    pub believe_while_saving: bool,
     /// After a save that failed the module starts again without saving what it knows.
     pub start_without_saving_again: bool,
     /// What could not be begun counts as done, unless something was to be saved with it.

@@ -25,7 +25,7 @@ use holdfast_core::covered::Covered;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::module_key;
 use holdfast_core::output::Script;
-use holdfast_core::settings::{BrokenRules, LinkTimes, Rules, Settings, Witness};
+use holdfast_core::settings::{BrokenRules, LinkTimes, Rules, SAVE_LIMIT_MS, Settings, Witness};
 use holdfast_replica::control::{AsyncMode, Configure, Orphan, PROTOCOL};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -103,9 +103,7 @@ impl Agent {
         let nodes = nodes(cluster, &self.identity().fingerprint, user_config.service.mode)?;
         crate::files::make_dir(&self.layout.module_var(&config.name))?;
         let (ledger, durable) = Ledger::open(&self.layout.ledger(&config.name))?;
-        // Longer than a busy disk takes, shorter than what the peer takes for death.
-        let deadline = Duration::from_millis((user_config.heart.shortest_timeout_ms() / 2).clamp(500, 5000));
-        let ledger = LedgerThread::start(ledger, &config.name, deadline)?;
+        let ledger = LedgerThread::start(ledger, &config.name)?;
         let (inbox, inputs) = mpsc::channel(INPUTS);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let key = module_key(&secret(cluster)?, config.id.0);
@@ -206,6 +204,7 @@ impl Agent {
                 userconfig::Witness::Server { .. } | userconfig::Witness::Etcd { .. } => Witness::Register,
             },
             witness_timeout_ms: witness::limit(user_config).as_millis() as u64,
+            save_limit_ms: SAVE_LIMIT_MS,
             broken: BrokenRules::default(),
         }
     }

@@ -58,6 +58,11 @@ impl Heartbeats {
             sender.send_replace(Arc::clone(&datagram));
         }
     }
+
+    /// Sends on every link.
+    pub fn send_on_all(&self, heartbeat: &Heartbeat) {
+        self.send(heartbeat, &Vec::from_iter(0..self.datagrams.len()));
+    }
 }
 
 async fn resolve(name: &str, port: u16) -> Option<SocketAddr> {
@@ -171,6 +176,7 @@ mod tests {
             origin: Incarnation::default(),
             sequence,
             echo: Incarnation::default(),
+            saving: false,
             hears_you: false,
             signature: 1,
             state: ModuleState::Stop,

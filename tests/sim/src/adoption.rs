@@ -1,12 +1,11 @@
 //! The agent ends and comes back, while its data plane and its application live on; or does not come back in time.
 
-use super::cluster::{Cluster, Saving, Step};
+use super::cluster::{Cluster, Step};
 use super::replica::{Mode, Replica};
 use super::witness::Kind;
 use holdfast_api::userconfig::Mode as UserMode;
 use holdfast_core::durable::Durable;
 use holdfast_core::node::Node;
-use holdfast_core::output::Output;
 use holdfast_core::replica::{Acknowledges, Plane};
 use holdfast_core::settings::Settings;
 use holdfast_core::settled::Settled;
@@ -21,13 +20,7 @@ impl Cluster {
 
     /// The agent ends (killed, or its service is restarted) and is back some time later.
     pub fn end_agent(&mut self, host: usize, back_in_ms: u64) {
-        let may_have_landed = self.rng.coin() == 0;
-        let saving = self.hosts[host].saving.take();
-        if let Some(Saving { at, silent, output: Output { persist: Some(durable), .. } }) = saving
-            && may_have_landed
-        {
-            self.write_ledger(host, durable, at, silent);
-        }
+        self.save_cut_off(host);
         // Orders that the data plane had not read are lost.
         let read = self.rng.draw() as usize % (self.hosts[host].replica.orders.len() + 1);
         let now = self.schedule.now();

@@ -76,10 +76,12 @@ pub struct Host {
     pub node: Option<Node>,
     /// What it saves at present, and all that waits for that.
     pub saving: Option<Saving>,
+    /// Saves so far.
+    pub saves: u64,
     /// When the node wants to be called.
     pub tick_at: Option<u64>,
-    /// Inputs that wait for the save.
-    pub inbox: VecDeque<Input>,
+    /// Inputs that wait for the save, and when they arrived.
+    pub inbox: VecDeque<(u64, Input)>,
     /// Every save fails, and nothing lands.
     pub ledger_broken: bool,
     /// The same, until then.
@@ -122,6 +124,8 @@ pub struct Host {
 
 /// A save under way and the rest of its output.
 pub struct Saving {
+    /// Counts the saves of this machine.
+    pub number: u64,
     /// When the output was made.
     pub at: u64,
     /// Whether the peer was truly silent then.
@@ -151,7 +155,9 @@ pub enum Step {
     /// A driver reports to its node.
     Report { host: usize, life: u64, input: Input },
     /// The ledger is saved, or not.
-    SaveEnds { host: usize, life: u64 },
+    SaveEnds { host: usize, life: u64, number: u64 },
+    /// The driver looks at a save under way.
+    SaveGoesOn { host: usize, life: u64, number: u64 },
     /// A script ends.
     ScriptEnds { host: usize, life: u64, run: u64, outcome: ScriptOutcome },
     /// An order to the data plane takes effect.
@@ -288,7 +294,10 @@ impl Cluster {
                 self.input(to, Input::HeartbeatReceived { link, heartbeat });
             }
             Step::Report { host, life, input } if life == self.hosts[host].life => self.input(host, input),
-            Step::SaveEnds { host, life } if life == self.hosts[host].life => self.save_ends(host),
+            Step::SaveEnds { host, life, number } if life == self.hosts[host].life => self.save_ends(host, number),
+            Step::SaveGoesOn { host, life, number } if life == self.hosts[host].life => {
+                self.save_goes_on(host, number);
+            }
             Step::ScriptEnds { host, life, run, outcome } if life == self.hosts[host].life => {
                 self.script_ends(host, run, outcome);
             }
@@ -352,6 +361,7 @@ impl Cluster {
             Step::Tick { host, .. }
             | Step::Report { host, .. }
             | Step::SaveEnds { host, .. }
+            | Step::SaveGoesOn { host, .. }
             | Step::CheckerLooks { host, .. }
             | Step::ScriptEnds { host, .. } => (*host, true),
             Step::Datagram { to, .. } => (*to, true),

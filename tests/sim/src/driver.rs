@@ -1,6 +1,6 @@
 //! The agent's part, as the simulated machines do it: hand inputs to the node, save, send, act; die and start again.
 
-use super::cluster::{Cluster, Saving, Step};
+use super::cluster::{Cluster, Step};
 use super::disk::OWN;
 use super::scripts::{self, Run};
 use holdfast_api::checker::When;
@@ -95,6 +95,7 @@ impl Cluster {
             incarnation: Incarnation { count: machine.disk.starts, id: draw },
             witness: options.witness.setting(),
             witness_timeout_ms: options.witness_timeout_ms,
+            save_limit_ms: options.save_limit_ms,
             broken: options.broken,
         };
         let durable = machine.disk.ledger.clone();
@@ -118,10 +119,17 @@ impl Cluster {
 
     /// Hands an input to the node, or keeps it until the save under way has ended.
     pub fn input(&mut self, host: usize, input: Input) {
-        if self.hosts[host].saving.is_some() {
-            self.hosts[host].inbox.push_back(input);
+        let now = self.schedule.now();
+        if let (Some(_), Some(node)) = (&self.hosts[host].saving, &mut self.hosts[host].node) {
+            node.overhear(Instant(now), &input);
+            self.hosts[host].inbox.push_back((now, input));
             return;
         }
+        self.input_later(host, now, input);
+    }
+
+    /// Hands in an input that arrived some time ago.
+    pub(super) fn input_later(&mut self, host: usize, arrived: u64, input: Input) {
         let moment = Moment { now: Instant(self.schedule.now()), nonce: self.rng.draw() };
         if self.hosts[host].node.is_none() {
             return;
@@ -129,7 +137,7 @@ impl Cluster {
         let serving_word = match &input {
             Input::HeartbeatReceived { link, heartbeat } => {
                 let heartbeat = heartbeat.clone();
-                self.oracle_delivered(host, *link, &heartbeat).then_some(heartbeat)
+                (self.oracle_delivered(host, *link, &heartbeat, arrived) && !heartbeat.saving).then_some(heartbeat)
             }
             _ => None,
         };
@@ -139,7 +147,7 @@ impl Cluster {
             return;
         };
         let before = shows.then(|| node.view());
-        let output = node.handle(moment, input);
+        let output = node.handle_later(moment, Instant(arrived), input);
         let after = shows.then(|| node.view());
         let settled = node.settled();
         let (life, deadline) = (self.hosts[host].life, self.hosts[host].node.as_ref().map(Node::next_deadline));
@@ -167,53 +175,11 @@ impl Cluster {
         self.oracle_output(host, &output);
         self.oracle_woken(host, &output);
         match &output.persist {
-            Some(_) => {
-                let delay = self.rng.within(self.options.save_ms);
-                let silent = self.truly_silent(host);
-                self.hosts[host].saving = Some(Saving { silent, at: self.schedule.now(), output });
-                self.schedule.after(delay, Step::SaveEnds { host, life });
-            }
+            Some(_) => self.begin_save(host, output),
             None => self.carry_out(host, output),
         }
         if let Some(heartbeat) = serving_word {
             self.oracle_handled(host, &heartbeat);
-        }
-    }
-
-    pub(super) fn save_ends(&mut self, host: usize) {
-        let Some(Saving { at, silent, output }) = self.hosts[host].saving.take() else {
-            return;
-        };
-        let now = self.schedule.now();
-        let away = self.faulty && now < self.hosts[host].ledger_away_until;
-        let broken = self.hosts[host].ledger_broken || away;
-        let fails = broken || self.faulty && self.rng.chance(self.options.save_fails);
-        if fails && !broken && self.rng.coin() == 0 {
-            let time = self.rng.within((1, self.options.timeout_ms * 4));
-            self.hosts[host].ledger_away_until = now + time;
-        }
-        if let Some(durable) = &output.persist
-            && (!fails || !broken && self.rng.coin() == 0)
-        {
-            // Over what landed though its save failed.
-            if let Some(before) = self.hosts[host].before_failure.take() {
-                self.oracle_never_used(&self.hosts[host].disk.ledger.clone());
-                self.hosts[host].disk.ledger = before;
-            }
-            self.hosts[host].before_failure = fails.then(|| self.hosts[host].disk.ledger.clone());
-            self.write_ledger(host, durable.clone(), at, silent);
-        }
-        if fails {
-            self.say(|| format!("{} disk: save fails", Self::name(host)));
-            self.hosts[host].inbox.push_front(Input::SaveFailed { reason: "input/output error".to_owned() });
-        } else {
-            self.carry_out(host, output);
-        }
-        while self.hosts[host].saving.is_none() {
-            let Some(input) = self.hosts[host].inbox.pop_front() else {
-                break;
-            };
-            self.input(host, input);
         }
     }
 
@@ -224,7 +190,7 @@ impl Cluster {
     }
 
     /// Send, then act.
-    fn carry_out(&mut self, host: usize, output: Output) {
+    pub(super) fn carry_out(&mut self, host: usize, output: Output) {
         self.oracle_effects(host, &output);
         let (idle, pulse) = (output.is_idle(), output.send.is_some());
         if let Some(heartbeat) = output.send {
@@ -245,7 +211,7 @@ impl Cluster {
         }
     }
 
-    fn transmit(&mut self, from: usize, heartbeat: &Heartbeat, on: &[usize]) {
+    pub(super) fn transmit(&mut self, from: usize, heartbeat: &Heartbeat, on: &[usize]) {
         for &link in on {
             let copies = if self.faulty && self.rng.chance(self.options.duplicate) { 2 } else { 1 };
             for _ in 0..copies {
@@ -316,13 +282,7 @@ impl Cluster {
     /// The agent dies; its data plane and its scripts end with it.
     pub fn kill_agent(&mut self, host: usize, back_in_ms: u64) {
         self.end_replica(host);
-        let may_have_landed = self.rng.coin() == 0;
-        let saving = self.hosts[host].saving.take();
-        if let Some(Saving { at, silent, output: Output { persist: Some(durable), .. } }) = saving
-            && may_have_landed
-        {
-            self.write_ledger(host, durable, at, silent);
-        }
+        self.save_cut_off(host);
         let machine = &mut self.hosts[host];
         machine.settled = None;
         machine.node = None;

@@ -8,7 +8,7 @@ use holdfast_api::resource::ResourceValue;
 use holdfast_api::rules::{Condition, Id, Rule, Selector};
 use holdfast_api::userconfig::{DefaultPrim, Mode};
 use holdfast_core::output::Script;
-use holdfast_core::settings::{BrokenRules, LinkTimes, Rules};
+use holdfast_core::settings::{BrokenRules, LinkTimes, Rules, SAVE_LIMIT_MS};
 
 /// Options of one run. Rates are per thousand draws; ranges include both ends; times are milliseconds.
 #[derive(Clone, Debug)]
@@ -55,6 +55,10 @@ pub struct Options {
     pub delay_ms: (u64, u64),
     /// Time to save the ledger.
     pub save_ms: (u64, u64),
+    /// Saves, while faults happen, that take anything up to half as long again as is waited for.
+    pub slow_saves: u64,
+    /// See `Settings`.
+    pub save_limit_ms: u64,
     /// Saves that fail (the bytes may have landed all the same).
     pub save_fails: u64,
     /// Records for the next agent that cannot be taken back when they should be, for a while.
@@ -143,6 +147,8 @@ impl Options {
             duplicate: if lossy { 100 } else { 0 },
             delay_ms: if lossy { (0, pulse_ms * 2) } else { (0, 3) },
             save_ms: if slow_disk { (1, pulse_ms) } else { (0, 5) },
+            slow_saves: draw_slow_saves(seed),
+            save_limit_ms: timeout_ms * Rng::new(seed ^ 0x11_3f).within((2, 15)),
             save_fails: if rng.chance(100) { 5 } else { 0 },
             leave_fails: if Rng::new(seed ^ 0x1eaf).chance(150) { 50 } else { 0 },
             stream_timeout_ms: rng.within((pulse_ms * 2, timeout_ms * 2)),
@@ -164,6 +170,13 @@ impl Options {
             write_every_ms: (5, pulse_ms),
             broken,
         }
+    }
+
+    /// The longest that saves, and orders to the data plane, hold up what somebody waits for: a few of each in a row, of
+    /// slow saves two.
+    pub fn work_ms(&self) -> u64 {
+        let urgent_ms = if self.slow_saves > 0 { (self.timeout_ms / 2).clamp(500, 5000) + self.pulse_ms } else { 0 };
+        (self.save_ms.1 + self.replica_ms.1) * 4 + urgent_ms * 2
     }
 
     /// Silence after which link `link` is lost.
@@ -188,6 +201,8 @@ impl Options {
             duplicate: self.duplicate,
             delay_ms: self.delay_ms,
             save_ms: self.save_ms,
+            slow_saves: self.slow_saves,
+            save_limit_ms: self.save_limit_ms,
             save_fails: self.save_fails,
             leave_fails: self.leave_fails,
             stream_timeout_ms: self.stream_timeout_ms,
@@ -237,6 +252,8 @@ impl Options {
             duplicate: 0,
             delay_ms: (1, 1),
             save_ms: (1, 1),
+            slow_saves: 0,
+            save_limit_ms: SAVE_LIMIT_MS,
             save_fails: 0,
             leave_fails: 0,
             stream_timeout_ms: 3000,
@@ -300,6 +317,12 @@ fn draw_faults_apart(seed: u64) -> Vec<(Fault, u64)> {
         }
     }
     faults
+}
+
+/// In some runs the disk that holds the ledgers is busy with other things at times. (A draw of its own, as above.)
+fn draw_slow_saves(seed: u64) -> u64 {
+    let mut rng = Rng::new(seed ^ 0x5a_7e);
+    if rng.chance(300) { rng.within((10, 300)) } else { 0 }
 }
 
 /// Scripts that start and stop an application, and any others.

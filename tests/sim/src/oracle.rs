@@ -30,6 +30,7 @@ use holdfast_core::arbiter;
 use holdfast_core::automaton;
 use holdfast_core::heartbeat::{Heartbeat, Incarnation};
 use holdfast_core::input::ModuleCommand;
+use holdfast_core::output::Act;
 use holdfast_core::replica::ReplicaCommand;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,8 +92,10 @@ struct Seen {
     forced: BTreeSet<u64>,
     /// An operator overruled whatever spoke against it, with `primforce`, or a ping witness with `prim`.
     overruled: BTreeSet<u64>,
-    /// When its agent last handled anything.
+    /// When its agent last handled anything, or looked at its save.
     handled_at: u64,
+    /// When a save last ended that was slow: its own disk holds the application up, too.
+    saved_slowly_at: u64,
     /// An operator ordered second.
     agreed: bool,
     /// Generations that this agent has heard the peer hold, with data up to date.
@@ -212,9 +215,9 @@ impl Cluster {
         self.require(known.is_some(), || format!("{} answers command {id} twice", Self::name(host)));
     }
 
-    /// A datagram is about to be handed in. Whether it counts as heard: it is new and its speaker has proven itself.
-    pub fn oracle_delivered(&mut self, host: usize, link: usize, heartbeat: &Heartbeat) -> bool {
-        let now = self.schedule.now();
+    /// A datagram that arrived at `arrived` is about to be handed in. Whether it counts as heard: it is new and its speaker
+    /// has proven itself.
+    pub fn oracle_delivered(&mut self, host: usize, link: usize, heartbeat: &Heartbeat, arrived: u64) -> bool {
         let own = self.hosts[host].node.as_ref().map(|node| node.settings().incarnation);
         let speaker = incarnation_key(heartbeat.incarnation);
         let seen = &mut self.oracle.seen[host];
@@ -231,7 +234,7 @@ impl Cluster {
         let sequence = seen.sequences.entry((link, speaker)).or_default();
         if newest && heartbeat.sequence > *sequence {
             *sequence = heartbeat.sequence;
-            seen.delivered_at.insert(link, now);
+            seen.delivered_at.insert(link, arrived);
             return true;
         }
         false
@@ -309,14 +312,17 @@ impl Cluster {
         let Some(since) = self.hosts[host].replica.held_since else {
             return;
         };
-        let slept = self.oracle.seen[host].last_asleep_until;
-        let grace = self.options.pulse_ms * 3 + (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 200;
+        let slept = self.oracle.seen[host].last_asleep_until.max(self.oracle.seen[host].saved_slowly_at);
+        let grace = self.options.pulse_ms * 3 + self.options.work_ms() + 200;
         let witness = if self.options.witness == Kind::None { 0 } else { self.options.witness_timeout_ms };
         let timeout = (0..self.options.links).map(|link| self.options.link_timeout_ms(link)).max();
         let bound = since.max(slept) + timeout.unwrap_or_default() + witness + grace;
         let stopping =
             self.hosts[host].replica.orders.iter().any(|order| matches!(order, ReplicaCommand::Release { .. }));
-        self.require(now <= bound || stopping, || {
+        // The right to go on alone is there; its own disk keeps it from using it.
+        let grants = |act: &Act| matches!(act, Act::Replica(ReplicaCommand::ContinueAlone { .. }));
+        let saves = self.hosts[host].saving.as_ref().is_some_and(|saving| saving.output.acts.iter().any(grants));
+        self.require(now <= bound || stopping || saves, || {
             format!("the application on {} is frozen since {since} ms", Self::name(host))
         });
     }
@@ -344,7 +350,7 @@ impl Cluster {
         self.require(silent, || {
             format!("two nodes serve, though {} was not cut off when it took its grant at {at} ms", Self::name(host))
         });
-        let slack = (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 500;
+        let slack = self.options.work_ms() + 500;
         let told = [0, 1].map(|host| {
             self.oracle.seen[host].heard_serving.is_some_and(|(generation, heard_at)| {
                 let awake = heard_at.max(self.oracle.seen[host].last_asleep_until);

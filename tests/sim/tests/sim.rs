@@ -147,3 +147,18 @@ fn a_module_that_starts_again_on_a_ledger_nobody_knows_is_found() {
     let broken = BrokenRules { start_without_saving_again: true, ..BrokenRules::default() };
     is_found("starting without saving again", broken);
 }
+
+#[test]
+fn a_node_that_says_it_lives_after_a_sleep_in_the_midst_of_a_save_is_found() {
+    is_found("sleeping while saving", BrokenRules { sleep_while_saving: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_save_that_is_waited_for_whoever_else_waits_is_found() {
+    is_found("saving for ever", BrokenRules { save_for_ever: true, ..BrokenRules::default() });
+}
+
+#[test]
+fn a_word_that_counts_though_it_was_said_before_a_save_is_found() {
+    is_found("believing while saving", BrokenRules { believe_while_saving: true, ..BrokenRules::default() });
+}

@@ -15,7 +15,7 @@ use holdfast_tests::lab::wait::wait_until;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Makes this program a disk that fails on demand, for the scenarios that run it on a host.
 pub const FAULTY_DISK: &str = "--faulty-disk";
@@ -27,6 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "ledger_that_is_saved_too_late_costs_the_role_and_the_module_comes_back_by_itself",
         run: standing_still,
     },
+    Scenario { name: "ledger_on_a_slow_disk_costs_nothing_on_either_node", run: slow },
     Scenario { name: "full_disk_below_the_agent_keeps_nothing_from_working", run: full },
 ];
 
@@ -158,6 +159,45 @@ fn loses_its_ledger(name: &str, order: &str, reason: &str) -> Result<()> {
         progress(&load, 50)?;
         bench.finish(load)?;
         demand_turns(&watch.finish(), &[1, 2])?;
+        bench.demand_equal_copies(2)
+    })
+}
+
+/// The disk answers after two timeouts: meanwhile the node says that it lives, serves, and is not taken for dead.
+fn slow(_: &mut Bench) -> Result<()> {
+    Bench::own("slowdisk", &ModulePlan::bank(TIMEOUT_MS), attach)?.tell(|bench| {
+        for (primary, boot) in [(1, "on"), (2, "off")] {
+            let watch = bench.lab()?.watch_health(MODULE);
+            let load = bench.load()?;
+            progress(&load, 50)?;
+            let lab = bench.lab()?;
+            order_disk(lab, "stands still")?;
+            let began = Instant::now();
+            std::thread::scope(|scope| -> Result<()> {
+                let command = scope.spawn(|| lab.cli(1, &["boot", "-m", MODULE, boot]));
+                let outlasts = || Ok(began.elapsed() >= Duration::from_millis(2 * u64::from(TIMEOUT_MS)));
+                wait_until("two timeouts to pass", PATIENCE, outlasts)?;
+                progress(&load, 50)?;
+                ensure!(!command.is_finished(), "nothing was to be saved");
+                order_disk(lab, "none")?;
+                command.join().expect("no panic").map(|_| ())
+            })?;
+            let state = lab.cli(primary, &["state", "-m", MODULE])?;
+            ensure!(state.contains("PRIM"), "node{primary} is no longer primary: {state}");
+            lab.wait_pair(MODULE, primary)?;
+            let log = lab.module_log(1, MODULE, 20);
+            ensure!(log.contains("took so long to save"), "the log does not say why node1 did nothing:\n{log}");
+            let heard = lab.module_log(2, MODULE, 20);
+            ensure!(heard.contains("lives and says nothing new"), "node2 does not say what it heard:\n{heard}");
+            progress(&load, 50)?;
+            bench.finish(load)?;
+            demand_turns(&watch.finish(), &[primary])?;
+            if primary == 1 {
+                let lab = bench.lab()?;
+                lab.cli(1, &["swap", "-m", MODULE])?;
+                lab.wait_pair(MODULE, 2)?;
+            }
+        }
         bench.demand_equal_copies(2)
     })
 }

@@ -69,7 +69,8 @@ impl Heartbeat {
             | u8::from(self.continued) << 3
             | u8::from(self.was_primary) << 4
             | u8::from(self.claims) << 5
-            | u8::from(self.failover) << 6;
+            | u8::from(self.failover) << 6
+            | u8::from(self.saving) << 7;
         out.extend_from_slice(&[flags, state_code(self.state), readiness_code(self.readiness), data_code(self.data)]);
         for number in [
             self.boot_id,
@@ -190,9 +191,6 @@ impl Reader<'_> {
     fn heartbeat(mut self) -> Result<Heartbeat, DecodeError> {
         let from = NodeId(u16::from_le_bytes(self.take()?));
         let [flags, state, readiness, data] = self.take()?;
-        if flags >= 1 << 7 {
-            return Err(DecodeError::Malformed("unknown flag"));
-        }
         let flag = |bit: u8| flags & (1 << bit) != 0;
         let heartbeat = Heartbeat {
             from,
@@ -201,6 +199,7 @@ impl Reader<'_> {
             origin: self.incarnation()?,
             sequence: self.number()?,
             echo: self.incarnation()?,
+            saving: flag(7),
             hears_you: flag(0),
             signature: self.number()?,
             state: state_of(state)?,
@@ -311,6 +310,7 @@ mod tests {
             origin: Incarnation { count: 2, id: 3 },
             sequence: 6,
             echo: Incarnation { count: 7, id: 8 },
+            saving: false,
             hears_you: true,
             signature: 9,
             state: ModuleState::Second,

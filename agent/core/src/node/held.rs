@@ -34,7 +34,7 @@ impl Node {
     /// The solo rule, while writes are held back.
     ///
     /// If the peer falls silent shortly after its stream (a machine dies in some order), silence decides, at most
-    /// three pulses after `timeout`; if it is heard and does not answer for `timeout`, this node loses.
+    /// three pulses after `timeout` (and the time of an urgent save, if it was saving); if it is heard and does not answer for `timeout`, this node loses.
     pub(super) fn decide_held(&mut self, since: Instant) {
         let number = grant::number_to_ask(&self.durable, self.heard_peer());
         if self.heard_peer().is_some_and(|peer| arbiter::granted(&self.durable, peer, number)) {
@@ -45,7 +45,10 @@ impl Node {
         if self.decide_apart() {
             return;
         }
-        let patience = since.after(self.settings.patience_ms());
+        // A peer that waits for its disk answers when that does, or falls silent.
+        let saves = self.links.last_sign() >= Some(since);
+        let saves_ms = if saves { self.settings.urgent_save_ms() + 2 * self.settings.pulse_ms } else { 0 };
+        let patience = since.after(self.settings.patience_ms() + saves_ms);
         let silence_counts = self.live || self.settings.witness == Witness::Register;
         let silence_decides =
             silence_counts && self.links.silent_from() <= patience.after(self.settings.pulse_ms.saturating_mul(3));

@@ -16,32 +16,48 @@ impl Node {
         if heartbeat.from != self.settings.peer {
             return;
         }
+        if heartbeat.saving && !self.settings.broken.believe_while_saving {
+            return self.on_sign_of_life(link, &heartbeat);
+        }
         match self.replay.judge(link, &heartbeat) {
             Belief::Refused(_) => return,
             Belief::Older => return self.challenge(&heartbeat),
             Belief::Alive => {
-                self.links.heard_on(link, self.now);
+                self.links.heard_on(link, self.arrived);
                 return;
             }
             Belief::Newest => {}
             Belief::Restarted => self.on_peer_restarted(&heartbeat),
         }
-        let was_silent = self.links.silent(self.now) && self.peer.is_some();
-        self.links.heard_on(link, self.now);
+        self.end_silence();
+        self.links.heard_on(link, self.arrived);
         self.peer = Some(heartbeat);
-        if was_silent && self.serving == Serving::No {
-            // What the witness said in the silence ends with it.
-            self.talk.forget();
-        }
-        if was_silent {
-            let text = format!("{} is heard again", self.settings.peer_name);
-            self.event(EventLevel::Info, text);
-        }
         self.speak_after_primary(link);
         self.trust_again();
         self.learn_of_later();
         self.answer_ask();
         self.answer_swap_request();
+    }
+
+    /// The peer waits for its disk. Only a start of it that has proven itself can be alive.
+    fn on_sign_of_life(&mut self, link: usize, heartbeat: &Heartbeat) {
+        let proven = self.replay.believed() == Some(heartbeat.incarnation);
+        if proven && matches!(self.replay.judge(link, heartbeat), Belief::Alive | Belief::Newest) {
+            self.end_silence();
+            self.links.alive_on(link, self.arrived);
+        }
+    }
+
+    fn end_silence(&mut self) {
+        if !self.links.silent(self.now) || self.peer.is_none() {
+            return;
+        }
+        if self.serving == Serving::No {
+            // What the witness said in the silence ends with it.
+            self.talk.forget();
+        }
+        let text = format!("{} is heard again", self.settings.peer_name);
+        self.event(EventLevel::Info, text);
     }
 
     /// Somebody speaks for the peer whose agent counts its starts lower than the one that was believed: a machine restored

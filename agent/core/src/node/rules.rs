@@ -79,6 +79,12 @@ impl Node {
             ("state.remote", ResourceValue::Unknown) if *before == ResourceValue::Init => {
                 (EventLevel::Event, format!("{peer} is not heard: no heartbeat {silence}, since this agent started"))
             }
+            ("state.remote", ResourceValue::Unknown) if self.lives() => {
+                let text = format!(
+                    "{peer} lives and says nothing new: it waits for the disk that holds its agent's data folder"
+                );
+                (EventLevel::Warning, format!("{text} (it was {before})"))
+            }
             ("state.remote", ResourceValue::Unknown) => {
                 (EventLevel::Warning, format!("{peer} is not heard any more: no heartbeat {silence} (it was {before})"))
             }

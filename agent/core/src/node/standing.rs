@@ -17,6 +17,7 @@ impl Node {
             origin: self.origin,
             sequence: 0,
             echo: self.replay.echo(),
+            saving: false,
             hears_you: self.heard(),
             signature: self.settings.signature,
             state: self.status.0,
@@ -72,6 +73,11 @@ impl Node {
 
     pub(super) fn heard(&self) -> bool {
         self.peer.is_some() && self.links.heard(self.now)
+    }
+
+    /// A word or a sign of life of the peer came within the timeout.
+    pub(super) fn lives(&self) -> bool {
+        (0..self.settings.links).any(|link| self.links.link_heard(link, self.now))
     }
 
     /// The peer's newest word, if it was heard within the timeout.

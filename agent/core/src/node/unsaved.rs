@@ -44,7 +44,9 @@ impl Node {
         self.live = false;
         self.asking = None;
         self.swap_request = None;
-        if self.status != automaton::STOP && !self.procedure_is(Kind::Halt) {
+        // What a halt under way waited for may have come with what is taken back now: it begins anew.
+        let halts = self.procedure_is(Kind::Halt) && self.script.is_some();
+        if self.status != automaton::STOP && !halts {
             self.begin_halt();
         }
     }

@@ -232,7 +232,7 @@ pub(super) mod tests {
     use super::*;
     use crate::durable::Durable;
     use crate::heartbeat::Incarnation;
-    use crate::settings::{BrokenRules, Rules, Settings};
+    use crate::settings::{BrokenRules, Rules, SAVE_LIMIT_MS, Settings};
     use crate::time::Moment;
     use holdfast_api::ids::{Generation, NodeId};
     use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
@@ -266,6 +266,7 @@ pub(super) mod tests {
             incarnation: Incarnation { count: 1, id: 1 },
             witness: Witness::Register,
             witness_timeout_ms: 500,
+            save_limit_ms: SAVE_LIMIT_MS,
             broken: BrokenRules::default(),
         };
         let durable = Durable { covered: Some(durable.covered.unwrap_or_default()), ..durable };

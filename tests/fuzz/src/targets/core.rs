@@ -39,6 +39,7 @@ pub fn heartbeat_samples() -> Vec<Vec<u8>> {
         origin: Incarnation { count: 3, id: 4 },
         sequence: 6,
         echo: Incarnation { count: 7, id: 8 },
+        saving: false,
         hears_you: true,
         signature: 9,
         state: ModuleState::Second,

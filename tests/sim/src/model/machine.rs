@@ -4,7 +4,7 @@ use holdfast_api::ids::NodeId;
 use holdfast_api::userconfig::{Boot, DefaultPrim, Mode};
 use holdfast_core::heartbeat::Incarnation;
 use holdfast_core::replica::{Inventory, ReplicaCommand, ReplicaEvent};
-use holdfast_core::settings::{BrokenRules, Rules, Settings, Witness};
+use holdfast_core::settings::{BrokenRules, Rules, SAVE_LIMIT_MS, Settings, Witness};
 
 /// Time passes in steps of a pulse; two make the timeout.
 pub(super) const PULSE_MS: u64 = 4;
@@ -72,6 +72,7 @@ pub(super) fn settings(host: usize, starts: u64, broken: BrokenRules) -> Setting
         incarnation: Incarnation { count: starts, id: starts },
         witness: Witness::Register,
         witness_timeout_ms: PULSE_MS * 2,
+        save_limit_ms: SAVE_LIMIT_MS,
         broken,
     }
 }

@@ -78,6 +78,19 @@ impl Cluster {
         });
     }
 
+    /// Its agent has looked at its save: it was awake.
+    pub fn oracle_awake(&mut self, host: usize) {
+        self.oracle.seen[host].handled_at = self.schedule.now();
+    }
+
+    /// A save has ended that began at `begun`.
+    pub fn oracle_saved_slowly(&mut self, host: usize, begun: u64) {
+        let now = self.schedule.now();
+        if now - begun > self.options.save_ms.1 {
+            self.oracle.seen[host].saved_slowly_at = now;
+        }
+    }
+
     /// The addresses must not be set while the other node gets writes acknowledged, unless apart, which does not count
     /// where a witness decides.
     pub fn oracle_addresses_set(&mut self, host: usize) {
@@ -107,7 +120,7 @@ impl Cluster {
             return;
         }
         let since = *self.oracle.both_addresses_since.get_or_insert(now);
-        let work = (self.options.save_ms.1 + self.options.replica_ms.1) * 4 + 500;
+        let work = self.options.work_ms() + 500;
         let limit_ms = self.options.witness_timeout_ms + self.options.pulse_ms * 3 + self.options.delay_ms.1 + work;
         let excused = now <= since + limit_ms || self.apart_by_order();
         self.require(excused, || format!("both nodes have had their addresses since {since} ms"));
