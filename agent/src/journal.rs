@@ -35,13 +35,14 @@ pub struct Line<'a> {
     pub text: &'a str,
 }
 
-/// Priority as syslog counts it: 2 critical, 4 warning, 5 notice, 6 informational.
+/// Priority as syslog counts it: 2 critical, 4 warning, 5 notice, 6 informational, 7 debug.
 fn priority(level: EventLevel) -> u8 {
     match level {
         EventLevel::Error => 2,
         EventLevel::Warning => 4,
         EventLevel::Event => 5,
         EventLevel::User | EventLevel::Script | EventLevel::Info => 6,
+        EventLevel::Debug => 7,
     }
 }
 

@@ -143,6 +143,7 @@ fn parse_line(at: u64, line: &[u8]) -> LogLine {
 /// The letter of a level.
 pub fn letter(level: EventLevel) -> char {
     match level {
+        EventLevel::Debug => 'D',
         EventLevel::Info => 'I',
         EventLevel::Script => 'S',
         EventLevel::User => 'U',

@@ -16,7 +16,7 @@ use crate::witness::{Talk, Word};
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
 use precedence::outranks;
-use without_peer::{by_order, by_register, by_silence};
+use without_peer::{by_order, by_register, by_silence, by_stranger};
 
 /// All that a decision rests on.
 #[derive(Clone, Copy, Debug)]
@@ -345,6 +345,11 @@ fn nobody_serves(s: &Situation<'_>, peer: &Heartbeat) -> Verdict {
     }
     let number = grant::number_to_ask(durable, Some(peer));
     if granted(durable, peer, number) {
+        let partner = durable.solo || outdated || (whole(peer.data) && relation == Relation::Equal);
+        let register = s.settings.witness == Witness::Register;
+        if register && !partner && !s.settings.broken.believe_strangers {
+            return by_stranger(s, number);
+        }
         return Verdict { mark: None, decision: Decision::Promote { source: Source::Peer, number } };
     }
     // A primary whose copy is out of date has lost its right to this node: it never comes back by itself.

@@ -36,6 +36,8 @@ pub struct Due {
 pub struct Machine {
     next_at: Instant,
     holds_since: [Option<Instant>; STRENGTH.len()],
+    /// Actions that began to hold or ceased to in the last evaluation, and are not due yet, in plain words.
+    said: Vec<String>,
 }
 
 impl Machine {
@@ -45,14 +47,21 @@ impl Machine {
             return None;
         }
         self.next_at = now.after(rules.period_ms.max(1));
+        self.said.clear();
         let mut due = None;
         for (action, since) in STRENGTH.into_iter().zip(&mut self.holds_since) {
             let holding =
                 rules.rules.iter().find(|rule| rule.action == action && facts.holds(&rule.condition) == Some(true));
             let Some(rule) = holding else {
-                *since = None;
+                if since.take().is_some() {
+                    self.said.push(format!("no rule asks for {} any more", action.as_str()));
+                }
                 continue;
             };
+            if since.is_none() && rules.handle_time_ms > 0 {
+                let (action, within) = (action.as_str(), rules.handle_time_ms);
+                self.said.push(format!("{}: {action} follows if it holds for {within} ms", facts.reason(rule)));
+            }
             let held_ms = now.since(*since.get_or_insert(now));
             if held_ms >= rules.handle_time_ms && due.is_none() {
                 due = Some(Due { action, reason: facts.reason(rule) });
@@ -62,6 +71,11 @@ impl Machine {
             self.reset();
         }
         due
+    }
+
+    /// What the last evaluation saw begin or end, told once.
+    pub fn tell(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.said)
     }
 
     /// Something is under way: what held before does not count.
@@ -311,6 +325,23 @@ mod tests {
             at(160, &local).is_none() && at(165, &local).is_some_and(|due| due.action == CheckAction::Wait),
             "the stronger first"
         );
+    }
+
+    #[test]
+    fn what_begins_to_hold_and_ceases_to_is_told_once() {
+        let rules =
+            Rules { rules: vec![rule("r", "tcp.web", Down, CheckAction::Restart)], period_ms: 5, handle_time_ms: 15 };
+        let mut local = resources(&[("tcp.web", Down)]);
+        let mut machine = Machine::default();
+        let mut at = |now: u64, local: &Resources| {
+            machine.evaluate(Instant(now), &rules, Facts { local, remote: None });
+            machine.tell()
+        };
+        assert_eq!(at(100, &local), ["rule r: tcp.web is down: restart follows if it holds for 15 ms"]);
+        assert!(at(101, &local).is_empty() && at(105, &local).is_empty());
+        local.set("tcp.web", Up, "test", Instant(106)).unwrap();
+        assert_eq!(at(110, &local), ["no rule asks for restart any more"]);
+        assert!(at(115, &local).is_empty());
     }
 
     #[test]

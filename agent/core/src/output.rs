@@ -179,9 +179,11 @@ pub struct Event {
     pub text: String,
 }
 
-/// Level of a module log line; the letter is the one shown. All but I are shown unless asked otherwise.
+/// Level of a module log line; the letter is the one shown. All but I and D are shown unless asked otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventLevel {
+    /// D: what checkers and rules are about to lead to, for whoever finds out why they do not do what was meant.
+    Debug,
     /// I: detail.
     Info,
     /// S: a script is run.

@@ -46,7 +46,7 @@ pub struct Resource {
     pub value: ResourceValue,
     /// Since when.
     pub since: Instant,
-    /// Who said so.
+    /// Who said so last, and why.
     pub by: String,
     /// Earlier values and when each began, oldest first.
     pub history: VecDeque<(Instant, ResourceValue)>,
@@ -71,7 +71,11 @@ impl Resources {
         by: &str,
         now: Instant,
     ) -> Result<Option<ResourceValue>, String> {
-        if self.all.get(name).is_some_and(|known| known.value == value) {
+        if let Some(known) = self.all.get(name).filter(|known| known.value == value) {
+            if known.by != by {
+                // The last reason is the one to look for.
+                Arc::make_mut(&mut self.all).entry(name.to_owned()).and_modify(|known| by.clone_into(&mut known.by));
+            }
             return Ok(None);
         }
         if let Some(known) = Arc::make_mut(&mut self.all).get_mut(name) {

@@ -201,6 +201,8 @@ pub struct BrokenRules {
     pub start_without_saving_again: bool,
     /// What could not be begun counts as done, unless something was to be saved with it.
     pub dropped_counts_as_done: bool,
+    /// The promise of a peer that is not the machine this copy was in step with counts as that one's, despite a register.
+    pub believe_strangers: bool,
     /// A register grants in a new life before anybody has reported (obeyed by the simulator's register).
     pub grant_unarmed: bool,
 }

@@ -378,7 +378,7 @@ fn links(checked: &Checked, nodes: &Nodes<'_>) -> Result<Vec<Link>> {
     let port = heart.port.unwrap_or_else(|| checked.config.id.heartbeat_port());
     let link = |link: &userconfig::HeartbeatLink| {
         let (local, peer) = (Nodes::address(nodes.own, &link.lan)?, Nodes::address(peer, &link.lan)?);
-        Ok(Link { lan: link.lan.clone(), local, peer, port })
+        Ok(Link { lan: link.lan.clone(), ident: link.ident.clone(), local, peer, port })
     };
     heart.links.iter().map(link).collect()
 }

@@ -1,6 +1,8 @@
 //! Heartbeats of one module: a UDP socket per network, bound to this node's address there.
 
 use super::Inbox;
+use super::watch::Teller;
+use holdfast_api::resource::ResourceValue;
 use holdfast_core::heartbeat::{DATAGRAM_MAX, Heartbeat};
 use holdfast_core::input::Input;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub struct Link {
     /// Name of the lan.
     pub lan: String,
+    /// Second half of the names of its resources.
+    pub ident: String,
     /// This node's address or name there.
     pub local: String,
     /// The peer's address or name there.
@@ -75,18 +79,22 @@ async fn resolve(name: &str, port: u16) -> Option<SocketAddr> {
 /// Keeps one link open for ever: opens it, uses it, and opens it again after an error.
 async fn run_link(index: usize, link: Link, key: [u8; 32], inbox: Inbox, mut datagrams: watch::Receiver<Arc<Vec<u8>>>) {
     let mut told = false;
+    let mut own = Teller::new(&inbox, format!("heartbeatlocaladdr.{}", link.ident), "heart");
     let named = link.peer.parse::<IpAddr>().is_err();
     loop {
         let opened = open(&link).await;
         match opened {
             Ok((socket, peer)) => {
                 told = false;
+                own.say(ResourceValue::Up, None).await;
                 tracing::info!(lan = link.lan, %peer, port = link.port, "heartbeat link open");
-                let error = use_link(index, &socket, peer, &key, &inbox, &mut datagrams, named).await;
+                let ends = Ends { socket: &socket, peer, named, own: &mut own };
+                let error = use_link(index, ends, &key, &inbox, &mut datagrams).await;
                 tracing::warn!(lan = link.lan, "heartbeat link failed: {error}");
             }
             Err(error) if !told => {
                 told = true;
+                own.say(ResourceValue::Down, Some(&format!("{}: {error}", link.local))).await;
                 tracing::warn!(lan = link.lan, local = link.local, "heartbeat link cannot be opened: {error}");
             }
             Err(_) => {}
@@ -102,15 +110,30 @@ async fn open(link: &Link) -> std::io::Result<(UdpSocket, SocketAddr)> {
     Ok((UdpSocket::bind(local).await?, peer))
 }
 
+/// An open link: this node's end, which may lose its address, and the peer's.
+struct Ends<'a> {
+    socket: &'a UdpSocket,
+    peer: SocketAddr,
+    /// The peer is known by name.
+    named: bool,
+    /// Says whether this node's address is there.
+    own: &'a mut Teller,
+}
+
+/// Whether what cannot be sent says so of this node's own address or interface, and not of the way or of a filter.
+fn lacks_address(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{AddrNotAvailable, InvalidInput, NetworkDown, NetworkUnreachable};
+    matches!(error.kind(), AddrNotAvailable | InvalidInput | NetworkDown | NetworkUnreachable)
+}
+
 async fn use_link(
     index: usize,
-    socket: &UdpSocket,
-    peer: SocketAddr,
+    ends: Ends<'_>,
     key: &[u8; 32],
     inbox: &Inbox,
     datagrams: &mut watch::Receiver<Arc<Vec<u8>>>,
-    named: bool,
 ) -> std::io::Error {
+    let Ends { socket, peer, named, own } = ends;
     let mut buffer = [0; DATAGRAM_MAX + 1];
     let mut refused = 0u64;
     let mut heard = Instant::now();
@@ -145,11 +168,20 @@ async fn use_link(
                     std::future::pending::<()>().await;
                 }
                 let datagram = Arc::clone(&datagrams.borrow_and_update());
-                if !datagram.is_empty() && let Err(error) = socket.send_to(&datagram, peer).await {
-                    failures += 1;
-                    // Addresses and routes come back by themselves; after a while everything is resolved anew.
-                    if failures > 20 {
-                        return error;
+                if datagram.is_empty() {
+                    continue;
+                }
+                match socket.send_to(&datagram, peer).await {
+                    Ok(_) => own.say(ResourceValue::Up, None).await,
+                    Err(error) => {
+                        if lacks_address(&error) {
+                            own.say(ResourceValue::Down, Some(&error.to_string())).await;
+                        }
+                        failures += 1;
+                        // Addresses and routes come back by themselves; after a while everything is resolved anew.
+                        if failures > 20 {
+                            return error;
+                        }
                     }
                 }
             }
@@ -161,6 +193,7 @@ async fn use_link(
 mod tests {
     use super::{Heartbeats, Link};
     use holdfast_api::ids::{Generation, NodeId};
+    use holdfast_api::resource::ResourceValue;
     use holdfast_api::state::{DataState, ModuleState, Readiness};
     use holdfast_core::heartbeat::{Heartbeat, Incarnation};
     use holdfast_core::input::Input;
@@ -202,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn heartbeats_arrive_and_other_keys_are_not_heard() {
         let link = |local: &str, peer: &str| {
-            [Link { lan: "default".into(), local: local.into(), peer: peer.into(), port: 18_888 }]
+            [Link { lan: "default".into(), ident: "flow".into(), local: local.into(), peer: peer.into(), port: 18_888 }]
         };
         let (to_first, _keep) = mpsc::channel(10);
         let (to_second, mut second) = mpsc::channel(10);
@@ -216,12 +249,33 @@ mod tests {
                 stranger.send(&heartbeat(1_000_000), &[0]);
                 first.send(&heartbeat(sequence), &[0]);
                 let wait = tokio::time::timeout(Duration::from_millis(50), second.recv());
-                if let Ok(Some(input)) = wait.await {
-                    return input;
+                match wait.await {
+                    Ok(Some(Input::ResourceSet { name, value, .. })) => {
+                        assert_eq!((name.as_str(), value), ("heartbeatlocaladdr.flow", ResourceValue::Up));
+                    }
+                    Ok(Some(input)) => return input,
+                    _ => {}
                 }
             }
         });
         let Input::HeartbeatReceived { link: 0, heartbeat } = received.await.unwrap() else { panic!("a heartbeat") };
         assert!(heartbeat.sequence < 1_000_000);
+    }
+
+    #[tokio::test]
+    async fn a_network_on_which_this_node_has_no_address_says_so() {
+        let link = Link {
+            lan: "default".into(),
+            ident: "flow".into(),
+            local: "192.0.2.77".into(),
+            peer: "192.0.2.78".into(),
+            port: 18_889,
+        };
+        let (inbox, mut inputs) = mpsc::channel(10);
+        let _links = Heartbeats::start(&[link], [1; 32], &inbox);
+        let said = tokio::time::timeout(Duration::from_secs(30), inputs.recv()).await.unwrap();
+        let Some(Input::ResourceSet { name, value, by }) = said else { panic!("{said:?}") };
+        assert_eq!((name.as_str(), value), ("heartbeatlocaladdr.flow", ResourceValue::Down));
+        assert!(by.starts_with("heart (192.0.2.77: "), "{by}");
     }
 }

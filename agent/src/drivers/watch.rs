@@ -52,7 +52,7 @@ pub struct Teller {
     inbox: Inbox,
     name: String,
     by: &'static str,
-    last: Option<ResourceValue>,
+    last: Option<(ResourceValue, String)>,
 }
 
 impl Teller {
@@ -66,13 +66,15 @@ impl Teller {
         &self.name
     }
 
-    /// Says the value if it is another one than the last (the first is always said); `why` goes into the log with it.
+    /// Says the value if it, or its reason, is another one than the last (the first is always said); `why` goes into the
+    /// log with it.
     pub async fn say(&mut self, value: ResourceValue, why: Option<&str>) {
-        if self.last.as_ref() == Some(&value) {
+        let by = why.map_or_else(|| self.by.to_owned(), |why| format!("{} ({why})", self.by));
+        let said = Some((value.clone(), by.clone()));
+        if self.last == said {
             return;
         }
-        self.last = Some(value.clone());
-        let by = why.map_or_else(|| self.by.to_owned(), |why| format!("{} ({why})", self.by));
+        self.last = said;
         // A failure means that the engine has ended: nobody wants to know any more.
         let _ = self.inbox.send(Input::ResourceSet { name: self.name.clone(), value, by }).await;
     }
@@ -136,12 +138,19 @@ mod tests {
         let mut watch = Watch::start(None, move |stopped| {
             periodically(teller, Duration::ZERO, stopped, move || {
                 let look = counted.fetch_add(1, Ordering::Relaxed);
-                async move { if look < 3 { Ok(()) } else { Err("gone".to_owned()) } }
+                async move {
+                    match look {
+                        ..3 => Ok(()),
+                        3..6 => Err("gone".to_owned()),
+                        _ => Err("gone for good".to_owned()),
+                    }
+                }
             })
         });
         assert_eq!(next(&mut inputs).await, (ResourceValue::Up, "tcpcheck".to_owned()));
         assert_eq!(next(&mut inputs).await, (ResourceValue::Down, "tcpcheck (gone)".to_owned()));
-        assert!(looks.load(Ordering::Relaxed) >= 4);
+        assert_eq!(next(&mut inputs).await, (ResourceValue::Down, "tcpcheck (gone for good)".to_owned()));
+        assert!(looks.load(Ordering::Relaxed) >= 7);
         watch.stop();
         assert_eq!(next(&mut inputs).await.0, ResourceValue::Init);
     }

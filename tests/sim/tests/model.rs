@@ -35,6 +35,7 @@ fn rules_without_which_two_of_three_contenders_could_serve_are_found() {
         ("starting in silence", BrokenRules { start_alone_when_not_solo: true, ..obeyed }),
         ("asking for whatever is free", BrokenRules { ask_beyond: true, ..obeyed }),
         ("granting before all have reported", BrokenRules { grant_unarmed: true, ..obeyed }),
+        ("believing a stranger", BrokenRules { believe_strangers: true, ..obeyed }),
     ] {
         let (property, events) = model::three::breaks(broken).unwrap_or_else(|| panic!("{what} is not found"));
         println!("{what}: not \"{property}\" after {events} events");

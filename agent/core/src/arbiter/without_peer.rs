@@ -1,4 +1,5 @@
-//! The right to serve without the peer's word: from its silence, a witness, or an operator's order.
+//! The right to serve without the peer's word, or where that is not enough: from its silence, a witness, or an operator's
+//! order.
 
 use super::{Decision, Force, Situation, Verdict, Wait, prim_unsafe};
 use crate::grant::{self, Source};
@@ -41,6 +42,24 @@ pub(super) fn by_register(s: &Situation<'_>) -> Verdict {
         Word::Later | Word::Hidden => Decision::Wait(Wait::RegisterLater),
         _ if !s.long_silent => Decision::Wait(Wait::Listening),
         Word::Nothing => Decision::AskWitness { number },
+    };
+    Verdict { mark: None, decision }
+}
+
+/// (a) beside a register, from a peer that is not known to be the one that was in step with this copy: its promise binds
+/// itself alone. The one that was, a machine that was replaced and could not be told, may ask the register; so that has
+/// to grant this node the next number first, and refuses it to everybody else from then on.
+pub(super) fn by_stranger(s: &Situation<'_>, number: u64) -> Verdict {
+    let wanted = grant::number_of_register(s.durable);
+    let decision = match s.word(wanted) {
+        Word::Granted => Decision::Promote { source: Source::Peer, number },
+        Word::Taken => {
+            let decision = Decision::Wait(Wait::RegisterRefused);
+            return Verdict { mark: Some(DataState::Outdated), decision };
+        }
+        Word::Asking => Decision::Wait(Wait::Witness),
+        Word::Later | Word::Hidden => Decision::Wait(Wait::RegisterLater),
+        Word::Nothing => Decision::AskWitness { number: wanted },
     };
     Verdict { mark: None, decision }
 }

@@ -48,10 +48,14 @@ impl Node {
     }
 
     pub(super) fn set_resource(&mut self, name: &str, value: ResourceValue, by: &str) {
+        let other_reason = value == ResourceValue::Down && self.resources.get(name).is_some_and(|held| held.by != by);
         match self.resources.set(name, value.clone(), by, self.now) {
             Ok(Some(before)) if by != SELF => self.tell_resource(name, &value, &before, by),
             Ok(Some(before)) => self.tell_peer(name, &value, &before),
-            Ok(_) => {}
+            Ok(None) if other_reason => {
+                self.event(EventLevel::Debug, format!("resource {name} is still {value}, says {by}"))
+            }
+            Ok(None) => {}
             Err(reason) => self.event(EventLevel::Warning, format!("refused from {by}: {reason}")),
         }
     }
@@ -235,6 +239,9 @@ impl Node {
         }
         let mut machine = self.machine.clone();
         let due = machine.evaluate(self.now, &self.settings.rules, self.facts());
+        for said in machine.tell() {
+            self.event(EventLevel::Debug, said);
+        }
         self.machine = machine;
         if let Some(Due { action, reason }) = due {
             self.apply_rule(action, &reason);

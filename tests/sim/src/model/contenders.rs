@@ -1,23 +1,22 @@
 //! Three contenders for one module and the register between them, as actors: each wraps a real `Node`, the register the
 //! real decision.
 
-use super::machine::{PULSE_MS, Plane, obey, settings};
-use super::world::relative;
-use holdfast_api::ids::{Generation, NodeId};
-use holdfast_api::register::{self, Arming, Ask, Record};
-use holdfast_api::state::DataState;
+mod contender;
+mod keeper;
+mod spoken;
+
+pub use contender::copy;
+
+use super::machine::Plane;
+use contender::Contender;
+use holdfast_api::register::{Arming, Record};
 use holdfast_core::durable::Durable;
-use holdfast_core::input::{Command, Input, ModuleCommand, WitnessAnswer};
-use holdfast_core::node::Node;
-use holdfast_core::output::Act;
-use holdfast_core::replica::ReplicaCommand;
 use holdfast_core::settings::BrokenRules;
-use holdfast_core::time::{Instant, Moment};
+use keeper::Keeper;
+use spoken::Spoken;
 use stateright::actor::{Actor, Id, Out, model_timeout};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 /// What one machine sends another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +38,8 @@ pub enum Message {
     Question { life: u64 },
     /// It holds this one.
     Report { node: u16, life: u64, number: u64 },
+    /// A node says what it is to its peer.
+    Heartbeat(Spoken),
 }
 
 /// What happens to a machine by itself.
@@ -54,33 +55,8 @@ pub enum Alone {
     Restore,
     /// What a machine sent last arrives once more.
     Repeat,
-}
-
-/// A node, what it saved and what its data plane does.
-#[derive(Clone, Debug)]
-pub struct Contender {
-    register: Id,
-    node: Node,
-    ledger: Durable,
-    plane: Plane,
-    now: u64,
-    starts: u64,
-    /// Numbers drawn, in all lives.
-    draws: u64,
-    /// Generations it has served, in all lives.
-    served: BTreeSet<u64>,
-    /// The last life of the register that asked it.
-    asked_by: u64,
-}
-
-/// The register.
-#[derive(Clone, Debug)]
-pub struct Keeper {
-    record: Option<Record>,
-    past: Option<Record>,
-    nodes: u16,
-    arming: Arming,
-    life: u64,
+    /// (No fault) A node's newest heartbeat sets out to its peer.
+    Speak,
 }
 
 /// What a machine is at.
@@ -89,6 +65,8 @@ pub struct Machine {
     part: At,
     /// Faults that it has had.
     pub faults: usize,
+    /// Heartbeats of it that set out.
+    pub words: usize,
     /// What it sent last, and to whom.
     last: Option<(Id, Message)>,
     /// Of all that it shows of itself.
@@ -103,7 +81,7 @@ enum At {
 
 impl Machine {
     fn new(part: At) -> Self {
-        let mut machine = Self { part, faults: 0, last: None, digest: [0; 2] };
+        let mut machine = Self { part, faults: 0, words: 0, last: None, digest: [0; 2] };
         machine.settle();
         machine
     }
@@ -124,7 +102,7 @@ impl Machine {
         };
         self.digest = ["a", "b"].map(|salt| {
             let mut hasher = DefaultHasher::new();
-            (salt, self.faults, &self.last, &shown).hash(&mut hasher);
+            (salt, self.faults, self.words, &self.last, &shown).hash(&mut hasher);
             hasher.finish()
         });
     }
@@ -170,6 +148,8 @@ pub enum Part {
         broken: BrokenRules,
         /// Where the register is.
         register: Id,
+        /// What its peer saved, where the two have just heard each other; `None`: nobody hears it.
+        peer: Option<Durable>,
     },
     /// The register with this record.
     Keeper {
@@ -186,9 +166,6 @@ pub enum Part {
     },
 }
 
-/// So many pulses are longer than any timeout.
-const PULSES: u64 = 3;
-
 impl Actor for Part {
     type Msg = Message;
     type State = Machine;
@@ -198,17 +175,17 @@ impl Actor for Part {
 
     fn on_start(&self, id: Id, _: &Option<()>, out: &mut Out<Self>) -> Machine {
         match self {
-            Self::Contender { ledger, broken, register } => {
+            Self::Contender { ledger, broken, register, peer } => {
                 for timer in [Alone::Overdue, Alone::Restart, Alone::Sleep, Alone::Repeat] {
                     out.set_timer(timer, model_timeout());
                 }
-                Machine::new(At::Contender(Box::new(Contender::new(
-                    id.into(),
-                    *register,
-                    ledger.clone(),
-                    *broken,
-                    out,
-                ))))
+                let host = id.into();
+                let mut contender = Contender::new(host, *register, ledger.clone(), *broken, out);
+                if let Some(peer) = peer {
+                    out.set_timer(Alone::Speak, model_timeout());
+                    contender.meet(host, peer.clone(), *broken, out);
+                }
+                Machine::new(At::Contender(Box::new(contender)))
             }
             Self::Keeper { record, past, nodes, anew, .. } => {
                 for timer in [Alone::Restart, Alone::Restore, Alone::Repeat] {
@@ -242,7 +219,10 @@ impl Actor for Part {
     fn on_timeout(&self, id: Id, state: &mut Cow<'_, Machine>, timer: &Alone, out: &mut Out<Self>) {
         out.set_timer(*timer, model_timeout());
         let machine = state.to_mut();
-        machine.faults += 1;
+        match timer {
+            Alone::Speak => machine.words += 1,
+            _ => machine.faults += 1,
+        }
         match (self, &mut machine.part) {
             _ if *timer == Alone::Repeat => {
                 if let Some((to, message)) = machine.last.clone() {
@@ -260,160 +240,5 @@ impl Actor for Part {
         }
         machine.note_sent(out);
         machine.settle();
-    }
-}
-
-impl Keeper {
-    fn live_anew(&mut self, out: &mut Out<Part>) {
-        self.life += 1;
-        self.arming = Arming::new((1..=self.nodes).map(NodeId));
-        (0..self.nodes).for_each(|node| out.send(Id::from(usize::from(node)), Message::Question { life: self.life }));
-    }
-
-    fn hear(&mut self, unarmed: bool, message: Message, out: &mut Out<Part>) {
-        match message {
-            Message::Report { node, life, number } if life == self.life => self.arming.report(NodeId(node), number),
-            Message::Ask { start, ask, wanted: (number, owner, nonce) } => {
-                let mut arming = self.arming.clone();
-                if unarmed {
-                    arming.arm();
-                }
-                let wanted = Ask { number, owner: NodeId(owner), nonce };
-                let answer = match register::answer(self.record.as_ref(), &arming, &wanted) {
-                    Ok(new) => {
-                        if new.is_some() {
-                            self.past = self.record;
-                            self.record = new;
-                        }
-                        Message::Granted { start, ask }
-                    }
-                    Err(refusal) => Message::Refused { start, ask, number: refusal.number() },
-                };
-                out.send(Id::from(usize::from(owner) - 1), answer);
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Contender {
-    fn new(host: usize, register: Id, ledger: Durable, broken: BrokenRules, out: &mut Out<Part>) -> Self {
-        let node = Node::new(settings(host, 1, broken), ledger.clone(), Moment { now: Instant(0), nonce: 1 });
-        let served = BTreeSet::new();
-        let plane = Plane::Idle;
-        let mut made = Self { register, node, ledger, plane, now: 0, starts: 0, draws: 0, served, asked_by: 0 };
-        made.start(host, broken, out);
-        made
-    }
-
-    fn shown(&self) -> String {
-        let rest = (self.plane, self.starts, self.draws, self.asked_by, &self.served);
-        let shown = format!("{:?} {:?} {rest:?}", self.node, self.ledger);
-        relative(&shown, self.now, (PULSES * PULSE_MS) as i64)
-    }
-
-    /// The agent and its data plane start with what was saved, on a machine that was booted.
-    fn start(&mut self, host: usize, broken: BrokenRules, out: &mut Out<Part>) {
-        self.starts += 1;
-        self.plane = Plane::Idle;
-        let moment = self.moment(host);
-        self.node = Node::new(settings(host, self.starts, broken), self.ledger.clone(), moment);
-        let kind = ModuleCommand::Start;
-        let command = Command { id: 1, kind, actor: "boot".to_owned(), counted: false };
-        self.feed(host, Input::CommandReceived(command), out);
-        self.wait(host, out);
-    }
-
-    fn moment(&self, host: usize) -> Moment {
-        Moment { now: Instant(self.now), nonce: (host as u64 + 1) * 1000 + self.draws }
-    }
-
-    /// Time passes, pulse by pulse, until whatever a node waits for by time alone has come.
-    fn wait(&mut self, host: usize, out: &mut Out<Part>) {
-        for _ in 0..PULSES {
-            self.now += PULSE_MS;
-            self.feed(host, Input::Ticked, out);
-        }
-    }
-
-    fn alone(&mut self, host: usize, what: Alone, broken: BrokenRules, out: &mut Out<Part>) {
-        match what {
-            Alone::Restart => self.start(host, broken, out),
-            // A register's, or done by the machine.
-            Alone::Restore | Alone::Repeat => {}
-            Alone::Overdue => self.wait(host, out),
-            Alone::Sleep => {
-                self.now += PULSES * PULSE_MS;
-                self.feed(host, Input::Ticked, out);
-            }
-        }
-    }
-
-    fn hear(&mut self, host: usize, message: Message, out: &mut Out<Part>) {
-        let (ask, answer) = match message {
-            Message::Granted { start, ask } if start == self.starts => (ask, WitnessAnswer::Granted),
-            Message::Refused { start, ask, number } if start == self.starts => {
-                (ask, WitnessAnswer::Refused { number, reason: String::new() })
-            }
-            Message::Question { life } if life > self.asked_by => {
-                self.asked_by = life;
-                return self.feed(host, Input::RegisterRestarted { life }, out);
-            }
-            _ => return,
-        };
-        self.feed(host, Input::WitnessAnswered { ask, answer }, out);
-    }
-
-    /// Hands an input in, and all that its effects bring about at once on this machine.
-    fn feed(&mut self, host: usize, input: Input, out: &mut Out<Part>) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let output = self.node.handle(self.moment(host), input);
-            if let Some(durable) = output.persist {
-                let drawn = |durable: &Durable| (durable.generation.id, durable.session, durable.witness_nonce);
-                self.draws += u64::from(drawn(&durable) != drawn(&self.ledger));
-                self.ledger = durable;
-                // What the node keeps in case the save had failed is no part of its state any more.
-                inputs.push_back(Input::Ticked);
-            }
-            for act in output.acts {
-                inputs.extend(self.carry_out(host, act, out));
-            }
-        }
-    }
-
-    fn carry_out(&mut self, host: usize, act: Act, out: &mut Out<Part>) -> Option<Input> {
-        let (register, node) = (self.register, host as u16 + 1);
-        match act {
-            Act::Replica(command) => {
-                if let ReplicaCommand::Serve { generation } | ReplicaCommand::ContinueAlone { generation } = command {
-                    self.served.insert(generation.number);
-                }
-                let (plane, event) = obey(command);
-                self.plane = plane.unwrap_or(self.plane);
-                return event.map(Input::Replica);
-            }
-            Act::SetAddresses { run } | Act::ReleaseAddresses { run } => {
-                return Some(Input::AddressesDone { run, error: None });
-            }
-            Act::AskWitness { ask, number, nonce } => {
-                let wanted = (number, node, nonce);
-                out.send(register, Message::Ask { start: self.starts, ask, wanted });
-            }
-            Act::ReportGeneration { life, number } => out.send(register, Message::Report { node, life, number }),
-            _ => {}
-        }
-        None
-    }
-}
-
-/// A copy that is whole and up to date, of this generation.
-pub fn copy(number: u64) -> Durable {
-    Durable {
-        covered: Some(Arc::default()),
-        generation: Generation { number, id: number * 11 },
-        data: DataState::UpToDate,
-        running: true,
-        ..Durable::default()
     }
 }
