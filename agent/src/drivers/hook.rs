@@ -1,6 +1,6 @@
 //! Runs a module's own small programs that answer a question (`level`, `confcheck`) or are told of something (`update`).
 
-use super::program::{end_left_hooks, mark_hook};
+use super::left::{self, Purpose};
 use super::script::{Setting, command, end_group, group_of, note};
 use crate::cgroup::Group;
 use std::path::PathBuf;
@@ -58,14 +58,14 @@ fn program(setting: &Setting, name: &str) -> std::io::Result<Option<(Command, Op
         return Ok(None);
     }
     let (mut command, whole) = command(setting, &path)?;
-    mark_hook(setting, &mut command);
+    left::mark(setting, Purpose::Hook, &mut command);
     Ok(Some((command, whole)))
 }
 
 /// Ends the hooks that a former agent has left running, which nobody waits for and nobody would end: those of all modules
 /// with their programs below the folder `data`. Not while this agent runs any.
 pub async fn end_left_behind(data: PathBuf) {
-    let _ = tokio::task::spawn_blocking(move || end_left_hooks(&data, &NAMES)).await;
+    let _ = tokio::task::spawn_blocking(move || left::end_hooks(&data, &NAMES)).await;
 }
 
 /// Waits for its end, for [`LIMIT`] at most, and takes what it says if that comes this way.
