@@ -1,4 +1,5 @@
-//! Runs a module's own small programs that answer a question (`level`, `confcheck`) or are told of something (`update`).
+//! Runs a module's own small programs that answer a question (`level`, `state`, `confcheck`, `config`) or are told of
+//! something (`update`, `postconfig`, `deconfig`).
 
 use super::left::{self, Purpose};
 use super::script::{Setting, command, end_group, group_of, note};
@@ -10,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 /// All there are.
-const NAMES: [&str; 3] = ["level", "confcheck", "update"];
+const NAMES: [&str; 7] = ["level", "state", "confcheck", "config", "postconfig", "deconfig", "update"];
 /// Longest run.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Most bytes of its output that are kept.
@@ -96,6 +97,15 @@ mod tests {
     use crate::logs::LogFile;
     use holdfast_api::userconfig::User;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_guide_names_every_script_and_every_hook() {
+        let guide = holdfast_api::userconfig::UserConfig::guide();
+        let scripts = holdfast_core::output::Script::ALL.map(holdfast_core::output::Script::file_name);
+        for name in scripts.into_iter().chain(super::NAMES) {
+            assert!(guide.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 
     #[tokio::test]
     async fn a_hook_answers_with_its_output_and_code_and_a_missing_one_with_nothing() {
