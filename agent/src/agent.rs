@@ -5,6 +5,7 @@ mod checks;
 mod configure;
 pub mod data;
 mod export;
+mod hooks;
 mod marks;
 mod retention;
 mod scrub;
@@ -96,6 +97,8 @@ pub struct Agent {
     cluster_changed: watch::Sender<()>,
     incarnation: Incarnation,
     inner: Mutex<Inner>,
+    /// Configurations are taken and forgotten one after the other: hooks run meanwhile.
+    configuring: Mutex<()>,
     ending: AtomicBool,
     _lock: File,
 }
@@ -138,6 +141,7 @@ impl Agent {
             register: ServerRegister::default(),
             incarnation,
             inner,
+            configuring: Mutex::default(),
             ending,
             _lock: lock,
         }))

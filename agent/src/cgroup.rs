@@ -165,6 +165,33 @@ impl Runs {
     }
 }
 
+/// The group of a run that a former agent followed.
+#[derive(Debug)]
+pub struct LeftRun(PathBuf);
+
+/// The group that a process is in, if it is that of a run which this agent does not follow.
+pub fn left_run(pid: u32) -> Option<LeftRun> {
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let group = run_below(UNIT.get()?, Path::new(ROOT), &own)?;
+    (!held().contains(&group)).then_some(LeftRun(group))
+}
+
+/// Where a process is that is in the group of a run below the unit.
+fn run_below(unit: &Path, root: &Path, own: &str) -> Option<PathBuf> {
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let group = root.join(path);
+    let runs = group.parent()?;
+    let of_scripts = runs.file_name()?.to_str()?.ends_with(".scripts");
+    (of_scripts && runs.parent()? == unit).then_some(group)
+}
+
+impl LeftRun {
+    /// Ends every process in it at once.
+    pub fn end(&self) {
+        end(&self.0);
+    }
+}
+
 /// The group of one run, while the agent follows it. What goes on after the run's end stays in it.
 #[derive(Debug)]
 pub struct Group(PathBuf);
@@ -217,7 +244,7 @@ fn end(group: &Path) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Runs, divide};
+    use super::{Runs, divide, run_below};
     use std::path::{Path, PathBuf};
 
     /// A folder looks enough like a control group for what is decided by names.
@@ -234,6 +261,24 @@ mod tests {
         let left = second.0.clone();
         drop((first, second, third));
         assert_eq!(runs.groups(), [left]);
+    }
+
+    #[test]
+    fn the_run_of_a_process_is_known_by_its_place_below_the_unit() {
+        let root = Path::new("/cg");
+        let unit = root.join("system.slice/holdfast-agent.service");
+        let run = |own: &str| run_below(&unit, root, &format!("4:memory:/x\n0::/system.slice/{own}\n"));
+        let found = run("holdfast-agent.service/module-m.scripts/level.2").unwrap();
+        assert_eq!(found, unit.join("module-m.scripts/level.2"));
+        for other in [
+            "holdfast-agent.service/agent",
+            "holdfast-agent.service/module-m.replica",
+            "holdfast-agent.service/module-m.scripts",
+            "holdfast-agent.service/module-m.scripts/level.2/deeper",
+            "other.service/module-m.scripts/level.2",
+        ] {
+            assert_eq!(run(other), None, "{other}");
+        }
     }
 
     #[test]

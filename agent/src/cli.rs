@@ -5,6 +5,7 @@ mod carry;
 mod checks;
 mod data;
 mod documents;
+mod healthcheck;
 mod logs;
 mod members;
 mod packages;
@@ -36,7 +37,7 @@ const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  refused or failed; the re
 4  waitstart, waitstop, waitstate, shutdown: not in time\n\
 state -lq: STOP 0, WAIT 1, ALONE and UP 2, PRIM 3, SECOND 4; 5 the state is not known\n\
 incloop and checkloop: 0 below the limit of restarts (maxloop), 1 at it\n\
-processtree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command\nWith -H the exit code is the highest of the nodes'.";
+healthcheck: 1 something is wrong\nprocesstree and kill: 1 no process is meant\nboundcmd: otherwise the code of its command\nWith -H the exit code is the highest of the nodes'.";
 
 /// Tools that are also called by their own name, as `$SAFEBIN/boundcmd`.
 pub const TOOLS: [&str; 2] = ["boundcmd", "processtree"];

@@ -147,6 +147,11 @@ pub enum Request {
         /// With what the `level` script of this module says.
         module: Option<String>,
     },
+    /// What the `state` script of a module says; answered by `Done`, with nothing if it has none.
+    ToldState {
+        /// Of which module.
+        module: String,
+    },
     /// Where things are on the node; answered by `Places`.
     Places {
         /// Those of this module too.

@@ -8,6 +8,7 @@ pub mod heartbeat;
 pub mod hook;
 pub mod icmp;
 pub mod inventory;
+mod left;
 pub mod processes;
 pub mod program;
 pub mod reboot;

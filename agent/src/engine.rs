@@ -176,6 +176,10 @@ impl Running {
         let (idle, pulse) = (output.is_idle(), output.send.is_some());
         let settled = if idle { None } else { self.engine.node.settled() };
         let left = if idle { Ok(()) } else { self.engine.record.leave(settled.as_ref()) };
+        let (stopped, boot) = (self.engine.node.is_stopped(), self.engine.node.settings().boot_id);
+        if !stopped {
+            self.engine.record.note_stopped(false, boot);
+        }
         let saved = match left {
             // A stop because nothing can be saved must come to its end all the same.
             Err(reason) if !self.engine.node.gives_up() => Err(reason),
@@ -197,6 +201,9 @@ impl Running {
             }
             if let Some(settled) = settled {
                 self.engine.record.keep(settled, pulse);
+            }
+            if stopped {
+                self.engine.record.note_stopped(true, boot);
             }
         }
         self.report();

@@ -42,6 +42,7 @@ pub fn check(config: &ModuleConfig) -> Result<Checked> {
     let bytes = STANDARD.decode(&config.package).context("the package is not base64")?;
     let package = Package::read(&bytes)?;
     let user_config = UserConfig::parse(package.userconfig()?)?;
+    UserConfig::expanded(package.userconfig()?)?;
     for proc in &user_config.errd.procs {
         crate::drivers::processes::Selection::of(proc)
             .with_context(|| format!("userconfig.xml: <proc name=\"{}\">", proc.name))?;
@@ -163,12 +164,21 @@ pub fn extract(package: &Package, dir: &Path) -> Result<()> {
 
 /// Puts the files that a checked module runs with where its scripts find them.
 pub fn activate(layout: &Layout, checked: &Checked) -> Result<()> {
+    unfold(checked, &layout.active(&checked.config.name))
+}
+
+/// Puts the files of a package into a folder, and those that are made of its configuration: what sets a host name, and the
+/// configuration with its macros put in.
+pub fn unfold(checked: &Checked, dir: &Path) -> Result<()> {
     let mut package = checked.package.clone();
+    let expanded = UserConfig::expanded(checked.package.userconfig()?)?;
+    let file = PackageFile { bytes: expanded.into_bytes(), executable: false };
+    package.files.insert("conf/safeconf.xml".to_owned(), file);
     for host in &checked.user_config.vhosts {
         let file = PackageFile { bytes: vhost::env_file(host).into_bytes(), executable: false };
         package.files.insert(format!("bin/{}", host.envfile), file);
     }
-    extract(&package, &layout.active(&checked.config.name))
+    extract(&package, dir)
 }
 
 /// Removes a folder if it is there.

@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 const KIND: &str = "settled";
+const BEGUN: &str = "begun";
 const SIZE_MAX: u64 = 64 * 1024;
 
 /// The record of one module.
@@ -25,6 +26,8 @@ pub struct Record {
     /// Holds the moment of the last pulse, and of the peer's last (milliseconds of the boot-time clock, little-endian; 0:
     /// never heard).
     alive: Option<File>,
+    /// It is on record that something of the module runs.
+    begun: bool,
 }
 
 fn alive_path(record: &Path) -> PathBuf {
@@ -59,7 +62,32 @@ pub fn goes_on(run: &Path, module: &str) -> bool {
 impl Record {
     /// That of `module` in an agent's run folder.
     pub fn of(run: &Path, module: &str) -> Self {
-        Self { path: path(run, module), written: None, alive: None }
+        Self { path: path(run, module), written: None, alive: None, begun: false }
+    }
+
+    fn begun_path(&self) -> PathBuf {
+        self.path.with_extension("begun")
+    }
+
+    /// Whether the last agent died while something of the module ran. That stays on record until the module is stopped.
+    pub fn unfinished(&mut self, boot: u64) -> bool {
+        let left = files::load::<u64>(&self.begun_path(), BEGUN, SIZE_MAX).ok().flatten();
+        self.begun = left == Some(boot);
+        self.begun
+    }
+
+    /// Before something of the module begins to run (`stopped` is false), and after all of it has ended.
+    pub fn note_stopped(&mut self, stopped: bool, boot: u64) {
+        if stopped != self.begun {
+            return;
+        }
+        let path = self.begun_path();
+        let noted = if stopped { files::remove(&path) } else { files::save_until_boot(&path, BEGUN, &boot) };
+        match noted {
+            Ok(()) => self.begun = !stopped,
+            // At worst the next agent ends what has ended, or leaves what is left to an operator.
+            Err(error) => tracing::warn!("{error:#}"),
+        }
     }
 
     /// What the last agent left, which nobody else is told again.
@@ -134,6 +162,24 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_is_on_record_until_it_is_stopped_and_means_nothing_after_a_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        let next = |boot| Record::of(folder.path(), "bank").unfinished(boot);
+        let mut record = Record::of(folder.path(), "bank");
+        assert!(!record.unfinished(7));
+        record.note_stopped(true, 7);
+        assert!(!next(7));
+        record.note_stopped(false, 7);
+        assert!(next(7) && !next(8));
+        let mut successor = Record::of(folder.path(), "bank");
+        assert!(successor.unfinished(7));
+        successor.note_stopped(false, 7);
+        assert!(next(7), "still running");
+        successor.note_stopped(true, 7);
+        assert!(!next(7));
+    }
 
     #[test]
     fn a_pulse_is_written_in_place_and_means_nothing_without_a_record() {

@@ -35,6 +35,8 @@ mod journal;
 mod kills;
 #[path = "namespaces/ledger.rs"]
 mod ledger;
+#[path = "namespaces/leftovers.rs"]
+mod leftovers;
 #[path = "namespaces/links.rs"]
 mod links;
 #[path = "namespaces/plumbing.rs"]
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         console::SCENARIOS,
         curl::SCENARIOS,
         boots::SCENARIOS,
+        leftovers::SCENARIOS,
         journal::SCENARIOS,
         data::SCENARIOS,
         suites::SCENARIOS,

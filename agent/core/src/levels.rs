@@ -28,6 +28,9 @@ impl Levels {
     /// What runs in SECOND.
     pub const SECOND: Self = Self::BOTH.with(When::Second).with(When::Sec);
 
+    /// All there are.
+    pub const ALL: Self = Self::ALONE.union(Self::SECOND);
+
     /// What runs in a state.
     pub fn of(state: ModuleState) -> Self {
         match state {

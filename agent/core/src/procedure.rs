@@ -217,6 +217,9 @@ pub const STOP: Procedure = Procedure {
 /// When a stop has no effect.
 pub const FORCE_STOP: Procedure = Procedure { kind: Kind::ForceStop, phases: &[FORCE, ARRIVE, END], ..STOP };
 
+/// A stop that the agent before this one did not bring to its end: all that is left of the application is ended by force.
+pub const FINISH: Procedure = Procedure { phases: &[END], towards: None, ..STOP };
+
 /// As a stop; the module stays in WAIT, and its `pre` checkers go on looking.
 pub const WAIT: Procedure =
     Procedure { kind: Kind::Wait, phases: &[LEAVE, ARRIVE], action: ScriptAction::StopWait, ..STOP };

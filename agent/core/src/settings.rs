@@ -195,8 +195,6 @@ pub struct BrokenRules {
     pub sleep_while_saving: bool,
     /// A save is waited for however long it takes, whoever waits for the node.
     pub save_for_ever: bool,
-    /// What a node says while it saves counts as its word.
-    pub believe_while_saving: bool,
     /// After a save that failed the module starts again without saving what it knows.
     pub start_without_saving_again: bool,
     /// What could not be begun counts as done, unless something was to be saved with it.

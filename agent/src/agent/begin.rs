@@ -1,6 +1,7 @@
 //! The beginning of an engine: with what the last agent left running, or from STOP, once nothing of it is left.
 
 use crate::clock;
+use crate::drivers::script::Scripts;
 use crate::drivers::vip;
 use crate::engine::Drivers;
 use crate::logs::ModuleLog;
@@ -45,6 +46,8 @@ pub(super) async fn begin(parts: &mut Parts) -> Node {
                 if let Some(Ok(found)) = found {
                     replica.take_over(found);
                 }
+                // What runs is on record as before.
+                record.unfinished(settings.boot_id);
                 return node;
             }
             Err(reason) => {
@@ -54,6 +57,10 @@ pub(super) async fn begin(parts: &mut Parts) -> Node {
         }
     }
     drop(found);
+    let unfinished = record.unfinished(settings.boot_id);
+    if unfinished {
+        end_scripts(drivers.scripts.as_ref(), log).await;
+    }
     // Not before it is gone: it may still hold the mount, and acknowledge by a right that this node will not know of.
     while let Err(error) = replica.end_left().await {
         tracing::error!(module, "{error:#}");
@@ -64,5 +71,19 @@ pub(super) async fn begin(parts: &mut Parts) -> Node {
         Ok(addresses) => tracing::info!(module, "released what the last agent has left: {addresses:?}"),
         Err(error) => tracing::error!(module, "cannot release what the last agent has left: {error:#}"),
     }
-    Node::new(settings.clone(), durable.clone(), clock::moment())
+    let mut node = Node::new(settings.clone(), durable.clone(), clock::moment());
+    if unfinished {
+        node.finish_stop();
+    }
+    node
+}
+
+/// A script that goes on would start the application behind the back of the node, or stop what the node starts.
+async fn end_scripts(scripts: Option<&Scripts>, log: &ModuleLog) {
+    let Some(scripts) = scripts else { return };
+    let ended = scripts.end_left().await;
+    if !ended.is_empty() {
+        let text = format!("ended {}, which the last agent had left running", ended.join(" and "));
+        log.write(EventLevel::Warning, "STOP NotReady", &text);
+    }
 }

@@ -83,12 +83,46 @@ impl Agent {
     pub async fn configure(self: &Arc<Self>, config: ModuleConfig) -> Result<String> {
         let checked = tokio::task::spawn_blocking(move || modules::check(&config)).await??;
         let name = checked.config.name.clone();
+        let _turn = self.configuring.lock().await;
+        let already = format!("{name} has configuration {} already", checked.config.version);
+        if !self.admits(&*self.inner.lock().await, &checked)? {
+            return Ok(already);
+        }
+        let said = self.ask_config(&checked).await?;
         let mut inner = self.inner.lock().await;
-        let held = inner.modules.get(&name);
+        // What does not wait for its turn may have changed meanwhile.
+        if !self.admits(&inner, &checked)? {
+            return Ok(already);
+        }
+        let live = self.state(&name) != ModuleState::Stop;
+        self.store.save_module(&checked.config)?;
+        modules::activate(&self.layout, &checked)?;
+        modules::install(&self.layout, &name, checked.config.id, &checked.package)?;
+        let version = checked.config.version;
+        if live {
+            self.apply(&mut inner, checked.clone()).await?;
+        } else {
+            if let Some(held) = inner.modules.remove(&name) {
+                stop_engine(held).await;
+            }
+            inner.modules.insert(name.clone(), Held { checked: checked.clone(), engine: None });
+            self.start_engines(&mut inner).await;
+        }
+        drop(inner);
+        let after = self.tell_configured(&checked, "postconfig").await;
+        Ok(format!("{name} has configuration {version} now{}{said}{after}", notes(&checked)))
+    }
+
+    /// Whether a module's configuration is one to take; false: it is held already.
+    ///
+    /// # Errors
+    /// Why it is refused, and the cure.
+    fn admits(&self, inner: &Inner, checked: &Checked) -> Result<bool> {
+        let name = &checked.config.name;
+        let held = inner.modules.get(name);
         let old = held.map(|held| (&held.checked.config, held.checked.config.version));
-        let fresh = check_version(&name, old, &checked.config, checked.config.version);
-        if !fresh.map_err(|reason| anyhow!(reason))? {
-            return Ok(format!("{name} has configuration {} already", checked.config.version));
+        if !check_version(name, old, &checked.config, checked.config.version).map_err(|reason| anyhow!(reason))? {
+            return Ok(false);
         }
         if let Some(held) = held {
             ensure!(
@@ -99,36 +133,19 @@ impl Agent {
             );
         }
         let others: Vec<&Checked> = inner.modules.values().map(|held| &held.checked).collect();
-        modules::check_among(&checked, inner.cluster.as_ref(), &others)?;
-        let state = self.state(&name);
-        let same_parts =
-            held.is_some_and(|held| held.checked.user_config.signature() == checked.user_config.signature());
-        let same_mode =
-            held.is_some_and(|held| held.checked.user_config.service.mode == checked.user_config.service.mode);
-        let live = state != ModuleState::Stop;
-        ensure!(
-            !live || same_mode,
-            "`mode` of <service> changed and {name} is {state}: stop it on every node, then configure it again"
-        );
-        ensure!(
-            !live || same_parts,
-            "<heart> or <rfs> changed and {name} is {state}: stop it on every node, then configure it again"
-        );
-        self.store.save_module(&checked.config)?;
-        modules::activate(&self.layout, &checked)?;
-        modules::install(&self.layout, &name, checked.config.id, &checked.package)?;
-        let version = checked.config.version;
-        let notes = notes(&checked);
-        if live {
-            self.apply(&mut inner, checked).await?;
-        } else {
-            if let Some(held) = inner.modules.remove(&name) {
-                stop_engine(held).await;
-            }
-            inner.modules.insert(name.clone(), Held { checked, engine: None });
-            self.start_engines(&mut inner).await;
-        }
-        Ok(format!("{name} has configuration {version} now{notes}"))
+        modules::check_among(checked, inner.cluster.as_ref(), &others)?;
+        let state = self.state(name);
+        let stays = |same: &dyn Fn(&Checked) -> bool, what: &str| {
+            ensure!(
+                state == ModuleState::Stop || held.is_some_and(|held| same(&held.checked)),
+                "{what} changed and {name} is {state}: stop it on every node, then configure it again"
+            );
+            Ok(())
+        };
+        let (wanted, mode) = (checked.user_config.signature(), checked.user_config.service.mode);
+        stays(&|held| held.user_config.service.mode == mode, "`mode` of <service>")?;
+        stays(&|held| held.user_config.signature() == wanted, "<heart> or <rfs>")?;
+        Ok(true)
     }
 
     /// Gives a running module its new scripts, limits and process checks.
@@ -167,10 +184,11 @@ impl Agent {
 
     /// Forgets a stopped module; its logs and its replicated directories stay.
     pub async fn remove_module(self: &Arc<Self>, name: &str) -> Result<String> {
+        let _turn = self.configuring.lock().await;
+        let checked = self.stopped(&*self.inner.lock().await, name)?;
+        let said = self.tell_configured(&checked, "deconfig").await;
         let mut inner = self.inner.lock().await;
-        ensure!(inner.modules.contains_key(name), "module {name} is not configured on this node");
-        let state = self.state(name);
-        ensure!(state == ModuleState::Stop, "module {name} is {state}: stop it first");
+        self.stopped(&inner, name)?;
         if let Err(error) = self.forget(&mut inner, name).await {
             self.start_engines(&mut inner).await;
             return Err(error);
@@ -178,7 +196,15 @@ impl Agent {
         inner.modules.remove(name);
         self.reports.remove(name);
         modules::remove_tree(&self.layout.active(name))?;
-        Ok(format!("module {name} is forgotten; its files and logs are still there"))
+        Ok(format!("module {name} is forgotten; its files and logs are still there{said}"))
+    }
+
+    /// The configuration of a module, if that is stopped.
+    fn stopped(&self, inner: &Inner, name: &str) -> Result<Checked> {
+        let held = inner.modules.get(name).with_context(|| format!("module {name} is not configured on this node"))?;
+        let state = self.state(name);
+        ensure!(state == ModuleState::Stop, "module {name} is {state}: stop it first");
+        Ok(held.checked.clone())
     }
 
     /// The ledger first: with the configuration gone nobody would miss it, and a module made again under this name would

@@ -3,7 +3,7 @@
 use super::Agent;
 use super::configure::stop_engine;
 use crate::control::{Cleaned, LevelReport};
-use crate::drivers::{hook, processes, script};
+use crate::drivers::{hook, processes};
 use crate::modules::{self, Checked};
 use crate::{clock, files, snapshot};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -23,7 +23,7 @@ impl Agent {
     /// What the node is, and what a module's `level` script says.
     pub async fn level(&self, module: Option<&str>) -> Result<LevelReport> {
         let said = match module {
-            Some(module) => self.ask_level(&self.checked(module).await?).await?,
+            Some(module) => self.ask_hook(&self.checked(module).await?, "level").await?,
             None => None,
         };
         let line = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
@@ -58,7 +58,7 @@ impl Agent {
         Ok(places)
     }
 
-    async fn checked(&self, module: &str) -> Result<Checked> {
+    pub(super) async fn checked(&self, module: &str) -> Result<Checked> {
         let inner = self.inner.lock().await;
         let held = inner.modules.get(module).with_context(|| {
             format!("module {module} is not configured on this node: `holdfast config -m {module}`, or the console")
@@ -66,31 +66,17 @@ impl Agent {
         Ok(held.checked.clone())
     }
 
-    /// Asks the `level` script of a module; `None`: it has none, or runs no programs.
-    async fn ask_level(&self, checked: &Checked) -> Result<Option<hook::Outcome>> {
-        let Some(setting) = self.script_setting(checked) else {
-            return Ok(None);
-        };
-        hook::ask(&setting, "level").await.context("level cannot be run")
-    }
-
     /// Checks an installed module as edited, by itself and with its own `confcheck`.
     pub async fn check_installed(&self, module: &str) -> Result<String> {
         let checked = modules::check(&modules::configured(&self.layout, module, 1)?)?;
-        let bin = self.layout.installed(module).join("bin");
-        let setting = self.script_setting(&checked).map(|setting| script::Setting { bin, ..setting });
-        let mut text = format!("{module} can be configured{}", super::configure::notes(&checked));
-        if let Some(setting) = setting {
-            crate::files::make_dir(&self.layout.module_var(module))?;
-            if let Some(outcome) = hook::ask(&setting, "confcheck").await.context("confcheck cannot be run")? {
-                let said = outcome.text.trim_end();
-                ensure!(outcome.code == Some(0), "the module's confcheck says no: {said}");
-                if !said.is_empty() {
-                    text = format!("{text}\n{said}");
-                }
-            }
-        }
-        Ok(text)
+        let said = self.ask_confcheck(&checked).await?;
+        Ok(format!("{module} can be configured{}{said}", super::configure::notes(&checked)))
+    }
+
+    /// What the `state` script of a module says; nothing if it has none.
+    pub async fn told_state(&self, module: &str) -> Result<String> {
+        let outcome = self.ask_hook(&self.checked(module).await?, "state").await?;
+        Ok(outcome.map(|outcome| outcome.text).unwrap_or_default())
     }
 
     /// Forgets a stopped module; its editable files go into a package in `$SAFE/Application_Modules/backup`.

@@ -69,7 +69,6 @@ const ABSENT: &[(&[&str], &str)] = &[
         "the product is removed as it was installed, by the package manager; a module by `holdfast module uninstall -m NAME`",
     ),
     (&["anontool"], "`holdfast snapshot` masks what looks like a secret; there is no further pseudonymising"),
-    (&["healthcheck.sh"], "`holdfast state` says what each module waits for; `holdfast snapshot` collects the rest"),
     (&["safeenc"], "there is no encryption of single values; keep secrets in files that only root reads"),
     (&["gencron"], "switch lines of a crontab in the module's scripts: `crontab -l | sed … | crontab -`"),
     (&["errdpoll_running"], "`holdfast processtree list all` shows the processes"),

@@ -76,8 +76,21 @@ fn state(client: &mut Client, module: Option<String>, verbose: bool, json: bool)
         (false, _) => {
             show::states(&modules)?;
             show::scrubs(&modules)?;
-            if verbose { show::resources(&modules) } else { Ok(()) }
+            if !verbose {
+                return Ok(());
+            }
+            show::resources(&modules)?;
+            modules.iter().try_for_each(|report| told_state(client, &report.module))
         }
+    }
+}
+
+/// What a module's own `state` script says. One that is not configured well enough to run has said so in its row.
+fn told_state(client: &mut Client, module: &str) -> Result<()> {
+    match client.ask(Request::ToldState { module: module.to_owned() })? {
+        Answer::Done { text } if !text.is_empty() => Ok(writeln!(stdout(), "\n{module}: {}", text.trim_end())?),
+        Answer::Done { .. } | Answer::Refused { .. } => Ok(()),
+        other => Err(unexpected(other)),
     }
 }
 

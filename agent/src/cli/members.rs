@@ -88,7 +88,7 @@ pub(super) fn configurations(members: &[Member]) -> Vec<Configuration> {
 }
 
 /// What is not equal on all nodes that have it.
-fn differences(all: &[Configuration]) -> Vec<String> {
+pub(super) fn differences(all: &[Configuration]) -> Vec<String> {
     let mut things: BTreeMap<&str, Vec<&Configuration>> = BTreeMap::new();
     for configuration in all {
         things.entry(configuration.of.as_str()).or_default().push(configuration);

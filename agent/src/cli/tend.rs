@@ -2,7 +2,7 @@
 
 use super::verbs::{MaybeModule, Module};
 use super::waits::{self, State, Wanted};
-use super::{DONE, actor, done, show, states, unexpected};
+use super::{DONE, actor, done, healthcheck, show, states, unexpected};
 use crate::control::client::Client;
 use crate::control::{Answer, Cleaned, LevelReport, Request};
 use anyhow::{Context, Result};
@@ -54,6 +54,11 @@ pub(super) enum Verb {
         /// Where to save it.
         file: PathBuf,
     },
+    /// Tell what is wrong on this node and in its cluster, test by test: lines of TEST, OK, WARN and ERROR.
+    ///
+    /// Exit code 1 if there is an ERROR.
+    #[command(alias = "healthcheck.sh")]
+    Healthcheck,
     /// Stop all modules of the node, and wait until they are stopped.
     ///
     /// Exit code 4 if they are not in time.
@@ -104,6 +109,7 @@ pub(super) fn run(client: &mut Client, verb: Verb) -> Result<u8> {
             }
         }
         Verb::Dump(module) => done(client.ask(Request::Dump { module: module.module })?)?,
+        Verb::Healthcheck => return healthcheck::run(client),
         Verb::Snapshot { module, file } => snapshot(client, module.module, &file)?,
         Verb::Shutdown { timeout } => return shutdown(client, timeout),
     }

@@ -106,7 +106,8 @@ safekit rfsverify -m a
 safekit rfsdiff -m a
 safekit -p
 safekit -r processtree list all
-safekit -r boundcmd 5 ls -l";
+safekit -r boundcmd 5 ls -l
+safekit -r healthcheck.sh";
 
 /// Words that mean nothing here, as long as they are no command.
 const ANSWERED: &str = "\
@@ -131,7 +132,6 @@ safekit notification status
 safekit safeagent start
 safekit uninstall -all
 safekit -r anontool anonymize-snapshot
-safekit -r healthcheck.sh
 safekit -r safeenc
 safekit -r vip_if_ctrl -l
 safekit -r errdpoll_running

@@ -46,7 +46,7 @@ pub(super) enum Verb {
     State {
         #[command(flatten)]
         module: MaybeModule,
-        /// With all resources: value, since when, and who said so.
+        /// With all resources: value, since when, and who said so; and what each module's own `state` script says.
         #[arg(short = 'v')]
         verbose: bool,
         /// Only the state of one module, which is the exit code too: STOP 0, WAIT 1, ALONE and UP 2, PRIM 3, SECOND 4.
@@ -149,9 +149,10 @@ pub(super) enum Verb {
     /// Module packages.
     #[command(subcommand)]
     Module(packages::Verb),
-    /// Configure an installed module as it stands in $SAFE/modules/<module>.
+    /// Configure an installed module as it stands in $SAFE/modules/<module>; runs its own `config` before, which may say no,
+    /// and `postconfig` after.
     Config(Module),
-    /// Forget the configuration of a stopped module; its editable files, logs and data stay.
+    /// Forget the configuration of a stopped module, after its own `deconfig`; its editable files, logs and data stay.
     Deconfig(Module),
     /// Check an installed module without configuring it; runs its own `confcheck`, if it has one.
     Confcheck(Module),

@@ -241,6 +241,7 @@ async fn answer(agent: &Arc<Agent>, request: Request, actor: &str) -> Result<Ans
             Answer::Package { package: modules::configured(&agent.layout, &module, 1)?.package }
         }
         Request::Level { module } => Answer::Level(Box::new(agent.level(module.as_deref()).await?)),
+        Request::ToldState { module } => done(agent.told_state(&module).await?),
         Request::Places { module } => Answer::Places { places: agent.places(module.as_deref()).await? },
         Request::Clean { module, part } => done(agent.clean(&module, part).await?),
         Request::Dump { module } => done(agent.dump(&module).await?),

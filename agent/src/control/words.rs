@@ -64,6 +64,7 @@ impl Request {
             | Self::ModuleCheck { .. }
             | Self::ModulePackage { .. }
             | Self::Level { .. }
+            | Self::ToldState { .. }
             | Self::Places { .. }
             | Self::ModuleList
             | Self::VerifyPaths { .. }

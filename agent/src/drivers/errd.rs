@@ -4,8 +4,9 @@ mod units;
 
 use super::Inbox;
 use super::checks::Setting;
+use super::left;
 use super::processes::{self, Process, Selection};
-use super::program::Program;
+use super::program::{self, Program};
 use super::watch::{INTERVAL_MIN, Stopped, Teller};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::userconfig::{Proc, ProcAction};
@@ -82,6 +83,7 @@ impl ClassWatch {
     /// up by then. At the end the resources are `init` again.
     pub(super) async fn run(mut self, mut stopped: Stopped) {
         let period = Duration::from_millis(self.setting.errd.polltimer_ms).max(INTERVAL_MIN);
+        self.end_left_handlers().await;
         let looks = async {
             for look in 1u64.. {
                 tokio::time::sleep(period).await;
@@ -95,6 +97,19 @@ impl ClassWatch {
         }
         for watched in &mut self.watched {
             watched.teller.say(ResourceValue::Init, None).await;
+        }
+    }
+
+    /// Handlers that a former agent has left running would act beside those of this one.
+    async fn end_left_handlers(&self) {
+        for Watched { proc, .. } in &self.watched {
+            let (ProcAction::Handler(program), Some(programs)) = (&proc.action, &self.setting.programs) else {
+                continue;
+            };
+            let (programs, module, name) = (programs.clone(), self.setting.module.clone(), resource(proc));
+            let file = program::path(&programs, program);
+            let end = move || left::end_handler(&programs, &module, &name, &file);
+            let _ = tokio::task::spawn_blocking(end).await;
         }
     }
 

@@ -1,6 +1,7 @@
-//! Runs a module's own small programs that answer a question (`level`, `confcheck`) or are told of something (`update`).
+//! Runs a module's own small programs that answer a question (`level`, `state`, `confcheck`, `config`) or are told of
+//! something (`update`, `postconfig`, `deconfig`).
 
-use super::program::{end_left_hooks, mark_hook};
+use super::left::{self, Purpose};
 use super::script::{Setting, command, end_group, group_of, note};
 use crate::cgroup::Group;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 /// All there are.
-const NAMES: [&str; 3] = ["level", "confcheck", "update"];
+const NAMES: [&str; 7] = ["level", "state", "confcheck", "config", "postconfig", "deconfig", "update"];
 /// Longest run.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Most bytes of its output that are kept.
@@ -58,14 +59,14 @@ fn program(setting: &Setting, name: &str) -> std::io::Result<Option<(Command, Op
         return Ok(None);
     }
     let (mut command, whole) = command(setting, &path)?;
-    mark_hook(setting, &mut command);
+    left::mark(setting, Purpose::Hook, &mut command);
     Ok(Some((command, whole)))
 }
 
 /// Ends the hooks that a former agent has left running, which nobody waits for and nobody would end: those of all modules
 /// with their programs below the folder `data`. Not while this agent runs any.
 pub async fn end_left_behind(data: PathBuf) {
-    let _ = tokio::task::spawn_blocking(move || end_left_hooks(&data, &NAMES)).await;
+    let _ = tokio::task::spawn_blocking(move || left::end_hooks(&data, &NAMES)).await;
 }
 
 /// Waits for its end, for [`LIMIT`] at most, and takes what it says if that comes this way.
@@ -96,6 +97,15 @@ mod tests {
     use crate::logs::LogFile;
     use holdfast_api::userconfig::User;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_guide_names_every_script_and_every_hook() {
+        let guide = holdfast_api::userconfig::UserConfig::guide();
+        let scripts = holdfast_core::output::Script::ALL.map(holdfast_core::output::Script::file_name);
+        for name in scripts.into_iter().chain(super::NAMES) {
+            assert!(guide.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 
     #[tokio::test]
     async fn a_hook_answers_with_its_output_and_code_and_a_missing_one_with_nothing() {

@@ -4,6 +4,7 @@
 //! lives on when the agent ends.
 
 use super::Inbox;
+use super::left::{self, Purpose};
 use crate::cgroup::{Group, Runs};
 use crate::clock;
 use crate::logs::LogFile;
@@ -23,7 +24,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 /// Time between the polite and the hard end of a process group.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// One run, as the core asks for it.
 #[derive(Clone, Debug)]
@@ -126,6 +127,12 @@ impl Scripts {
         });
     }
 
+    /// Ends the scripts that a former agent has left running, before this one runs any; gives their names.
+    pub async fn end_left(&self) -> Vec<&'static str> {
+        let setting = self.setting.clone();
+        tokio::task::spawn_blocking(move || left::end_scripts(&setting)).await.unwrap_or_default()
+    }
+
     /// Ends the process group of a run.
     pub fn end(&mut self, run: u64) {
         if let Some(end) = self.running.remove(&run) {
@@ -166,7 +173,7 @@ async fn run_script(setting: &Setting, run: &Run, ended: oneshot::Receiver<()>) 
         Some(Err(_)) => ScriptOutcome::Signalled(0),
         None => {
             // What has left the group of a start script is the application: the stop scripts end it gracefully.
-            let whole = whole.as_ref().filter(|_| !matches!(run.script, Script::Start(_)));
+            let whole = whole.as_ref().filter(|_| !left::starts(run.script));
             let signal = end_group(&mut child, group, whole).await;
             if timed_out { ScriptOutcome::TimedOut } else { ScriptOutcome::Signalled(signal) }
         }
@@ -194,6 +201,7 @@ fn spawn(setting: &Setting, run: &Run, path: &std::path::Path) -> std::io::Resul
     let name = run.script.file_name();
     note(setting, &format!("{name} {} (run {})", run.arguments().join(" "), run.run));
     let (mut command, whole) = command(setting, path)?;
+    left::mark(setting, Purpose::Script, &mut command);
     Ok((command.args(run.arguments()).spawn()?, whole))
 }
 

@@ -61,6 +61,24 @@ fn level_places_and_numbers_are_told() {
 }
 
 #[test]
+fn health_is_told_test_by_test_and_by_the_exit_code() {
+    let root = tempfile::tempdir().unwrap();
+    let alone = Agent::new(root.path(), 2, 71);
+    let output = alone.run(&["healthcheck"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("TEST  cluster\nERROR this node is in no cluster"));
+    let one = light(root.path(), 71, &[]);
+    let said = one.ok(&["-r", "healthcheck.sh"]);
+    assert!(said.contains("TEST  module m1\nOK    STOP NotReady, as ordered"), "{said}");
+    one.ok(&["start", "-m", "m1"]);
+    one.ok(&["waitstart", "-m", "m1"]);
+    one.ok(&["set", "-m", "m1", "-r", "custom.web", "-v", "down", "-i", "me"]);
+    wait("what is down is told", || {
+        one.ok(&["healthcheck"]).contains("OK    UP Ready\nWARN  custom.web is down, says me")
+    });
+}
+
+#[test]
 fn words_of_other_products_are_answered_with_a_reason() {
     let root = tempfile::tempdir().unwrap();
     let one = Agent::new(root.path(), 1, 62);
@@ -138,6 +156,48 @@ fn a_module_is_packed_cleaned_dumped_updated_and_removed() {
     assert!(!listed.contains("m1") && listed.contains("m2"), "{listed}");
     assert!(one.refused(&["module", "install", "-m", "m9"]).contains("no m9.safe"));
     assert!(one.ok(&["module", "install", "-m", "m1"]).contains("is installed"));
+}
+
+#[test]
+fn a_module_prepares_for_its_configuration_may_refuse_it_and_is_told_what_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let note = |name: &str, more: &str| format!("#!/bin/sh\necho {name} >> \"$SAFEUSERVAR/told\"\n{more}\n");
+    let config = note(
+        "config",
+        "echo prepared\ngrep -q agreed \"$SAFEUSERCONF/userconfig.xml\" && test -x \"$SAFEUSERBIN/state\"",
+    );
+    let postconfig =
+        note("postconfig", "grep -q 'name=\"M\" value=\"17\"' \"$SAFEUSERCONF/safeconf.xml\" || echo no macros");
+    let deconfig = note("deconfig", "test -e \"$SAFEUSERBIN/deconfig\" && exit 3");
+    let state = "#!/bin/sh\necho \"17 customers of $SAFEMODULE\"\n";
+    let programs =
+        [("config", config.as_str()), ("postconfig", &postconfig), ("deconfig", &deconfig), ("state", state)];
+    let one = Agent::new(root.path(), 1, 70);
+    one.ok(&["cluster", "config", text(&cluster(root.path(), &[&one], 1))]);
+    let xml = LIGHT.replace("<user/>", "<user><var name=\"M\" value=\"%m%\"/></user>");
+    let xml = xml.replace("<safe>", "<safe><macro name=\"m\" value=\"17\"/>");
+    let install =
+        |xml: &str| one.ok(&["module", "install", "-m", "m1", text(&package_with(root.path(), xml, &programs))]);
+    let told = || std::fs::read_to_string(one.data.join("var/modules/m1/told")).unwrap();
+    install(&xml);
+    assert!(one.refused(&["config", "-m", "m1"]).contains("says no (exit code 1): prepared"));
+    assert_eq!(told(), "config\n");
+    assert!(one.ok(&["state"]).contains("no module is configured"));
+    assert!(!one.data.join("modules/m1").exists());
+    let agreed = xml.replace("<safe>", "<safe><!-- agreed -->");
+    install(&agreed);
+    let said = one.ok(&["config", "-m", "m1"]);
+    assert!(said.ends_with("prepared") && !said.contains("however"), "{said}");
+    assert_eq!(told(), "config\nconfig\npostconfig\n");
+    one.ok(&["config", "-m", "m1"]);
+    assert_eq!(told(), "config\nconfig\npostconfig\n", "nothing new is nothing to prepare for");
+    assert!(one.ok(&["state", "-v"]).contains("m1: 17 customers of m1"));
+    assert!(!one.ok(&["state"]).contains("customers"));
+    let said = one.ok(&["deconfig", "-m", "m1"]);
+    assert!(said.contains("is forgotten") && said.contains("says no (exit code 3)"), "{said}");
+    assert!(told().ends_with("deconfig\n") && !one.data.join("modules/m1").exists());
+    let folders = std::fs::read_dir(one.data.join("modules")).unwrap();
+    assert_eq!(folders.count(), 0, "what was only prepared is gone");
 }
 
 #[test]

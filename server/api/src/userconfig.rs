@@ -340,6 +340,15 @@ impl UserConfig {
         edit::edit(text, wanted)
     }
 
+    /// A text with its macros put in and taken out: it says the same to a reader that knows none. What is noted of it is
+    /// noted at other places.
+    ///
+    /// # Errors
+    /// What is wrong with the XML.
+    pub fn expanded(text: &str) -> Result<String, UserConfigError> {
+        edit::expanded(text)
+    }
+
     /// Names and texts of the macros of a text, as written.
     ///
     /// # Errors

@@ -322,7 +322,7 @@ fn draw_faults_apart(seed: u64) -> Vec<(Fault, u64)> {
 /// In some runs the disk that holds the ledgers is busy with other things at times. (A draw of its own, as above.)
 fn draw_slow_saves(seed: u64) -> u64 {
     let mut rng = Rng::new(seed ^ 0x5a_7e);
-    if rng.chance(300) { rng.within((10, 300)) } else { 0 }
+    if rng.chance(150) { rng.within((10, 300)) } else { 0 }
 }
 
 /// Scripts that start and stop an application, and any others.

@@ -157,8 +157,3 @@ fn a_node_that_says_it_lives_after_a_sleep_in_the_midst_of_a_save_is_found() {
 fn a_save_that_is_waited_for_whoever_else_waits_is_found() {
     is_found("saving for ever", BrokenRules { save_for_ever: true, ..BrokenRules::default() });
 }
-
-#[test]
-fn a_word_that_counts_though_it_was_said_before_a_save_is_found() {
-    is_found("believing while saving", BrokenRules { believe_while_saving: true, ..BrokenRules::default() });
-}

@@ -7,7 +7,7 @@ use holdfast_tests::bank::client::LoadReport;
 use holdfast_tests::lab::cluster::{ModulePlan, PATIENCE};
 use holdfast_tests::lab::health::demand_turns;
 use holdfast_tests::lab::wait::wait_until;
-use holdfast_tests::lab::{Lab, LabOptions, package, trees};
+use holdfast_tests::lab::{Lab, LabOptions, trees};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -23,8 +23,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "systemctl_restart_of_the_agents_touches_neither_application_nor_mount", run: restarted },
     Scenario { name: "killed_agent_and_data_plane_of_the_primary_are_a_pause_without_an_error", run: killed_both },
     Scenario { name: "agent_that_stays_away_loses_its_role_and_its_writers_are_refused", run: stays_away },
-    Scenario { name: "forced_stop_ends_what_start_prim_left_and_nothing_of_another_module", run: left_behind },
-    Scenario { name: "checker_ends_with_its_control_group_by_a_stop_and_by_the_next_agent", run: checkers },
     Scenario { name: "shutdown_of_the_primary_machine_hands_over_after_stop_prim", run: shut_down },
 ];
 
@@ -131,7 +129,8 @@ fn settled(lab: &Lab, report: &LoadReport, primary: u8) -> Result<()> {
     })
 }
 
-const KILL: &str = "systemctl kill --signal=KILL --kill-whom=main holdfast-agent";
+/// Kills the agent and nothing else.
+pub const KILL: &str = "systemctl kill --signal=KILL --kill-whom=main holdfast-agent";
 
 fn killed_of_primary(_: &mut Bench) -> Result<()> {
     goes_on(&[(1, KILL), (1, KILL)])
@@ -211,78 +210,6 @@ fn stays_away(_: &mut Bench) -> Result<()> {
     let report = load.finish();
     demand_turns(&watch.finish(), &[1, 2])?;
     settled(&lab, &report, 2)
-}
-
-/// What left the script's process group is the module's all the same: it goes with the forced stop, if no stop script has
-/// ended it. What another module and a unit of its own have started stays.
-fn left_behind(_: &mut Bench) -> Result<()> {
-    let lab = Lab::with("left", &LabOptions { systemd: true, ..LabOptions::default() })?;
-    let light = |name: &str, seconds: u32| -> Result<()> {
-        let source = lab.folder().join(format!("{name}.module"));
-        let start = format!(
-            "#!/bin/sh\nsetsid --fork sleep {seconds} </dev/null >/dev/null 2>&1\n\
-             systemd-run --unit={name}-own sleep {}\n",
-            seconds + 1000
-        );
-        let xml = "<!DOCTYPE safe>\n<safe><service mode=\"light\"><user nicestoptimeout=\"5\" forcestoptimeout=\"5\"/>\
-                   </service></safe>\n";
-        let stop = "#!/bin/sh\nexit 0\n";
-        let files = [("conf/userconfig.xml", xml), ("bin/start_both", start.as_str()), ("bin/stop_both", stop)];
-        package::write_folder(&source, &files)?;
-        lab.install_package(name, &package::pack(&source)?)
-    };
-    lab.form_cluster()?;
-    light("one", 70_001)?;
-    light("two", 70_002)?;
-    let sleeps = || sleeps(&lab);
-    let run = |seconds: &[&str]| seconds.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<String>>();
-    for name in ["one", "two"] {
-        lab.cli(1, &["start", "-m", name])?;
-        lab.wait_state(1, name, "UP Ready", PATIENCE)?;
-    }
-    let all = run(&["70001", "70002", "71001", "71002"]);
-    wait_until("everything to run", PATIENCE, || Ok(sleeps() == all))?;
-    lab.cli(1, &["stop", "-m", "one"])?;
-    lab.wait_state(1, "one", "STOP NotReady", PATIENCE)?;
-    let rest = run(&["70002", "71001", "71002"]);
-    wait_until("what start_both left to end", PATIENCE, || Ok(sleeps() == rest))
-        .with_context(|| format!("{:?}{}", sleeps(), lab.diagnosis("one")))
-}
-
-/// How long each `sleep` of node 1 sleeps.
-fn sleeps(lab: &Lab) -> BTreeSet<String> {
-    lab.host(1).named("sleep").iter().filter_map(|process| process.words.get(1).cloned()).collect()
-}
-
-/// What a checker has started is in its control group, though it has left its session, lost its parent and has an empty
-/// environment: it goes when the checker is told to end, and when a former agent's is found. Another checker stays.
-fn checkers(_: &mut Bench) -> Result<()> {
-    let lab = Lab::with("look", &LabOptions { systemd: true, ..LabOptions::default() })?;
-    lab.form_cluster()?;
-    let xml = "<!DOCTYPE safe>\n<safe><service mode=\"light\"><user nicestoptimeout=\"5\" forcestoptimeout=\"5\"/>\
-               <check><custom ident=\"one\" when=\"pre\" exec=\"look\" arg=\"81\"/>\
-               <custom ident=\"two\" when=\"pre\" exec=\"look\" arg=\"82\"/></check></service></safe>\n";
-    // Each start of the program sleeps a second longer than the one before.
-    let look = "#!/bin/sh\nrun=$(cat \"$SAFEUSERVAR/$3\" 2>/dev/null || echo 0)\necho $((run + 1)) > \"$SAFEUSERVAR/$3\"\n\
-                env -i /usr/bin/setsid --fork sleep \"${3}00$run\" </dev/null >/dev/null 2>&1\nwhile :; do sleep 1; done\n";
-    let source = lab.folder().join("look.module");
-    package::write_folder(&source, &[("conf/userconfig.xml", xml), ("bin/look", look)])?;
-    lab.install_package("look", &package::pack(&source)?)?;
-    lab.cli(1, &["start", "-m", "look"])?;
-    lab.wait_state(1, "look", "UP Ready", PATIENCE)?;
-    let long = |wanted: &[&str]| {
-        let wanted: BTreeSet<String> = wanted.iter().map(|text| (*text).to_owned()).collect();
-        let ours = |text: &String| text.starts_with('8');
-        let what = format!("exactly {wanted:?} to sleep");
-        wait_until(&what, PATIENCE, || Ok(sleeps(&lab).into_iter().filter(ours).collect::<BTreeSet<_>>() == wanted))
-            .with_context(|| format!("{:?}{}", sleeps(&lab), lab.diagnosis("look")))
-    };
-    long(&["81000", "82000"])?;
-    lab.host(1).shell(KILL)?;
-    long(&["81001", "82001"])?;
-    lab.wait_state(1, "look", "UP Ready", PATIENCE)?;
-    lab.cli(1, &["stop", "-m", "look"])?;
-    long(&[])
 }
 
 /// Two hosts below systemd with the bank as PRIM and SECOND, started at boot.

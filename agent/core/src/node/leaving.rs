@@ -6,11 +6,29 @@ use super::{After, Node};
 use crate::automaton;
 use crate::grant;
 use crate::input::CheckAction;
-use crate::output::{EventLevel, ScriptAction};
+use crate::output::{EventLevel, Script, ScriptAction};
 use crate::procedure;
+use holdfast_api::checker::When;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
 
 impl Node {
+    /// The agent before this one died while the module ran, and nothing of that could be gone on with: what is left of the
+    /// application is ended, with the first input, before anything else; a start that is ordered meanwhile comes after it.
+    /// Not needed where `prestart` does that at once.
+    pub fn finish_stop(&mut self) {
+        let prestart = self.settings.scripts.contains(&Script::Start(When::Pre));
+        if self.status != automaton::STOP || (self.durable.running && prestart) {
+            return;
+        }
+        self.app.may_all_run();
+        self.begin(procedure::FINISH, "the last agent died while the module ran: ends what is left of the application");
+    }
+
+    /// In STOP, with nothing under way: nothing of the application runs.
+    pub fn is_stopped(&self) -> bool {
+        self.status == automaton::STOP && self.procedure.is_none() && self.script.is_none()
+    }
+
     /// Begins a stop.
     pub(super) fn begin_stop(&mut self, why: &str, after: After) {
         self.step_down("this node stops");
@@ -202,5 +220,46 @@ mod tests {
         assert!(restarted.iter().all(|(_, services)| *services == ["web"]), "{restarted:?}");
         let again = run(&mut node, command(ModuleCommand::Restart));
         assert!(!again.is_empty() && again.iter().all(|(_, services)| services.is_empty()), "{again:?}");
+    }
+
+    fn left(durable: Durable, scripts: &[Script]) -> Node {
+        let mut node = node(durable);
+        Arc::make_mut(&mut node.settings).mode = Mode::Light;
+        Arc::make_mut(&mut node.settings).scripts = scripts.to_vec();
+        node.finish_stop();
+        node
+    }
+
+    const SCRIPTS: [Script; 4] =
+        [Script::Start(When::Both), Script::Stop(When::Both), Script::Stop(When::Pre), Script::Transition];
+
+    #[test]
+    fn what_a_dead_agent_left_of_the_application_is_ended_by_force_before_anything_is_started() {
+        let mut node = left(Durable::default(), &SCRIPTS);
+        assert!(!node.is_stopped());
+        let output = node.handle(Moment { now: Instant(1), nonce: 7 }, Input::Ticked);
+        let [Act::RunScript { run: number, script: Script::Stop(When::Both), force: true, from, to, action, .. }] =
+            output.acts[..]
+        else {
+            panic!("{output:?}");
+        };
+        assert_eq!((from, to, action), (ModuleState::Wait, ModuleState::Stop, ScriptAction::Stop));
+        let start = Command { id: 1, kind: ModuleCommand::Start, actor: "boot".to_owned(), counted: false };
+        assert!(run(&mut node, Input::CommandReceived(start)).is_empty(), "not before that has ended");
+        let rest = run(&mut node, Input::ScriptExited { run: number, outcome: ScriptOutcome::Exited(0) });
+        let rest: Vec<&str> = rest.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(rest, ["poststop", "transition", "transition", "transition", "start_both"]);
+        assert_eq!(node.status, automaton::UP);
+        let mut node = left(Durable::default(), &[]);
+        assert_eq!(run(&mut node, Input::Ticked), []);
+        assert!(node.is_stopped(), "nothing to run is nothing to wait for");
+    }
+
+    #[test]
+    fn a_module_that_starts_again_and_has_a_prestart_leaves_that_to_it() {
+        let scripts = [SCRIPTS.as_slice(), &[Script::Start(When::Pre)]].concat();
+        assert!(left(Durable { running: true, ..Durable::default() }, &scripts).is_stopped());
+        assert!(!left(Durable { running: false, ..Durable::default() }, &scripts).is_stopped());
+        assert!(!left(Durable { running: true, ..Durable::default() }, &SCRIPTS).is_stopped());
     }
 }

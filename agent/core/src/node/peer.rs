@@ -16,7 +16,7 @@ impl Node {
         if heartbeat.from != self.settings.peer {
             return;
         }
-        if heartbeat.saving && !self.settings.broken.believe_while_saving {
+        if heartbeat.saving {
             return self.on_sign_of_life(link, &heartbeat);
         }
         match self.replay.judge(link, &heartbeat) {

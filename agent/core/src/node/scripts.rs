@@ -72,6 +72,12 @@ impl Application {
             && !self.returning
     }
 
+    /// Nothing is known of what runs: every level may.
+    pub(super) fn may_all_run(&mut self) {
+        self.stopped = Levels::ALL;
+        self.announced = ModuleState::Wait;
+    }
+
     /// A procedure begins.
     pub(super) fn procedure_begins(&mut self, kind: Kind) {
         self.to_force = None;
@@ -199,7 +205,8 @@ impl Node {
     /// Runs the next stop script with `force`, of all levels that have run; false if there is none left.
     pub(super) fn force_next_level(&mut self, action: ScriptAction) -> bool {
         let from = self.app.announced;
-        let to = if self.status.0 == ModuleState::Wait { ModuleState::Stop } else { ModuleState::Wait };
+        let ends = matches!(self.status.0, ModuleState::Wait | ModuleState::Stop);
+        let to = if ends { ModuleState::Stop } else { ModuleState::Wait };
         self.app.forcing = None;
         let all = self.app.stopped.union(self.app.started);
         let mut left = *self.app.to_force.get_or_insert(all);

@@ -355,7 +355,9 @@ impl Node {
     fn stopped(&mut self) -> Progress {
         self.procedure = None;
         self.waiting = None;
-        self.take_edge(Trigger::Stopped, "");
+        if self.status != automaton::STOP {
+            self.take_edge(Trigger::Stopped, "");
+        }
         match std::mem::take(&mut self.after_stop) {
             After::Stay => {}
             After::Start(actor) => self.begin(procedure::START, &actor),

@@ -1,6 +1,7 @@
 //! `<custom>`: a program of the module that looks for ever and sets its resource itself (`safekit set -r …`).
 
 use super::Setting;
+use crate::drivers::left;
 use crate::drivers::program::{self, Program};
 use crate::drivers::watch::{Stopped, Teller};
 use holdfast_api::resource::ResourceValue;
@@ -30,8 +31,9 @@ pub(super) async fn run(setting: Arc<Setting>, exec: String, arg: String, mut te
         return teller.say(ResourceValue::Init, None).await;
     };
     let resource = teller.name().to_owned();
-    let (left, module, name, file) = (programs.clone(), setting.module.clone(), resource.clone(), exec.clone());
-    let _ = tokio::task::spawn_blocking(move || program::end_left_behind(&left, &module, &name, &file)).await;
+    let (of, module, name, file) =
+        (programs.clone(), setting.module.clone(), resource.clone(), program::path(programs, &exec));
+    let _ = tokio::task::spawn_blocking(move || left::end_of_resource(&of, &module, &name, &file)).await;
     let arguments: Vec<&str> = arg.split_whitespace().collect();
     let mut wait = None;
     loop {

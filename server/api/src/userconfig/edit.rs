@@ -1,9 +1,12 @@
 //! Changes a `userconfig.xml` in place: only the values that differ are written, every other byte stays.
 
+mod expand;
 mod sections;
 mod splice;
 #[cfg(test)]
 mod tests;
+
+pub(super) use expand::expanded;
 
 use super::define::show_ms;
 use super::value::{Parsed, error_at};

@@ -43,10 +43,43 @@ label: if (condition) then action();   /* comment */
 A rule of the module's own with the label of a default rule takes its place.
 ";
 
+const SCRIPTS: &str = "
+## Scripts
+
+With `<user>`, these programs of the module's `bin` folder are run; each may be missing.
+
+| script | when it is run |
+|---|---|
+| `prestart` | at a start, before anything of the module is set up: it ends what may be left of the application |
+| `start_both`, `stop_both` | on the way into and out of PRIM, ALONE, SECOND and UP |
+| `start_prim`, `stop_prim` | on the way into and out of PRIM and ALONE |
+| `start_second`, `stop_second` | on the way into and out of SECOND |
+| `start_sec`, `stop_sec` | on the way into and out of SECOND and ALONE |
+| `transition` | at each change of state |
+| `poststop` | at the end of a stop |
+
+Their arguments are the state before, the state after, and `start`, `stop`, `stopstart` or `stopwait`. A stop script is run
+twice: once as it is, then with `force` before its arguments; it has the time limits of `<user>`. An exit code other than 0
+is told in the module log and changes nothing: a start script that has failed says so with `safekit stop -i start_prim`.
+Going from ALONE to PRIM and back leaves the application alone.
+
+The environment has `SAFE`, `SAFEBIN`, `SAFEVAR`, `SAFEMODULE` (so that `-m` may be left out), `SAFEUSERBIN`, `SAFEUSERCONF`,
+`SAFEUSERVAR` and the variables of `<user>`. What they print goes to the application log.
+
+| hook | when it is run, for half a minute at most |
+|---|---|
+| `config` | before a configuration counts, with `SAFEUSERBIN` and `SAFEUSERCONF` naming its files; an exit code other than 0 refuses it |
+| `postconfig` | once it counts; `$SAFEUSERCONF/safeconf.xml` is this file with its macros put in |
+| `deconfig` | before it is forgotten |
+| `update` | after a change of a running module's configuration, and by `holdfast update` |
+| `confcheck`, `state`, `level` | by the command of that name (`state` with `-v`): what they print is shown |
+";
+
 /// The guide, in Markdown.
 pub(super) fn markdown() -> String {
     let mut out = HEAD.to_owned();
     section(&mut out, &SAFE, "");
+    out.push_str(SCRIPTS);
     out.push_str(RULES);
     out
 }

@@ -16,10 +16,11 @@ mod witness;
 
 use super::value::{Parsed, error_at};
 use super::{TEXT_MAX, UserConfig};
+pub(super) use failover::{FAILOVER, blocks};
+pub(super) use macros::{MACRO, Macros};
 pub(super) use service::SAFE;
 pub(super) use vip::add_checkers;
 
-use macros::Macros;
 use reader::Reader;
 use roxmltree::{Document, ParsingOptions};
 

@@ -16,6 +16,12 @@ pub fn userconfig(bytes: &[u8]) -> bool {
             return false;
         }
     };
+    if let Ok(expanded) = UserConfig::expanded(&text)
+        && !expanded.contains('%')
+    {
+        let again = UserConfig::parse(&expanded).unwrap_or_else(|error| panic!("with macros put in: {error}"));
+        assert_eq!(UserConfig { notes: Vec::new(), ..again }, UserConfig { notes: Vec::new(), ..config.clone() });
+    }
     let edit = |wanted: &UserConfig| {
         UserConfig::edit(&text, wanted).unwrap_or_else(|error| panic!("what was read cannot be edited: {error}"))
     };

@@ -78,9 +78,12 @@ impl Cluster {
         });
     }
 
-    /// Its agent has looked at its save: it was awake.
+    /// Its agent has looked at its save: it was awake, unless that comes a timeout late.
     pub fn oracle_awake(&mut self, host: usize) {
-        self.oracle.seen[host].handled_at = self.schedule.now();
+        let (now, seen) = (self.schedule.now(), &mut self.oracle.seen[host]);
+        if now - seen.handled_at < self.options.timeout_ms {
+            seen.handled_at = now;
+        }
     }
 
     /// A save has ended that began at `begun`.

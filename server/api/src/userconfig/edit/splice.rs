@@ -50,6 +50,11 @@ impl<'t> Splice<'t> {
         }
     }
 
+    /// Puts another text in a place.
+    pub(super) fn put(&mut self, range: Range<usize>, text: String) {
+        self.edits.push((range, text));
+    }
+
     /// Takes an element away, with its line if it is alone there.
     pub(super) fn remove(&mut self, node: Node<'_, '_>) {
         let range = node.range();

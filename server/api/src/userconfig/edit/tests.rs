@@ -212,3 +212,34 @@ fn macros_are_shown_as_written_and_changed_in_place() {
     let wanted = [("limit".to_owned(), "6".to_owned()), ("other".to_owned(), "x".to_owned())];
     assert_eq!(UserConfig::set_macros(TEXT, &wanted).unwrap(), TEXT.replace("value=\"5\"", "value=\"6\""));
 }
+
+#[test]
+fn what_is_expanded_says_the_same_without_macros() {
+    let text = TEXT.replace(
+        "<user/>",
+        "<user><var name=\"A\" value='&quot;%limit%&quot; 100% %other%'/></user>\n    \
+         <failover><![CDATA[a: if (custom.%limit% == \"x\") then stop();]]></failover>",
+    );
+    let text = text
+        .replace("  <service", "  <macro name=\"twice\" value=\"%limit%%limit%\"/>\n  <service boot_delay=\"%twice%\"");
+    let out = UserConfig::expanded(&text).unwrap();
+    assert!(!out.contains("<macro") && out.contains("maxloop='5'") && out.contains("boot_delay=\"55\""), "{out}");
+    assert!(out.contains("value='\"5\" 100% %other%'") && out.contains("[CDATA[a: if (custom.5 =="), "{out}");
+    assert!(out.starts_with("<!DOCTYPE safe>\n<safe>\n") && out.contains("argregex=\"x &amp; y\""), "{out}");
+    let (read, meant) = (UserConfig::parse(&out).unwrap(), UserConfig::parse(&text).unwrap());
+    assert_eq!(UserConfig { notes: vec![], ..read }, UserConfig { notes: vec![], ..meant });
+    assert!(UserConfig::expanded("<safe>").is_err());
+}
+
+#[test]
+fn what_would_grow_beyond_bounds_is_not_expanded() {
+    let long = "x".repeat(4000);
+    let vars: String = (0..64).map(|at| format!("<var name=\"V{at}\" value=\"%m%\"/>")).collect();
+    let text = format!(
+        "<safe><macro name=\"m\" value=\"{long}\"/><service mode=\"light\"><user>{vars}</user><failover><![CDATA[/*%m%*/]]>\
+         </failover></service></safe>"
+    );
+    UserConfig::parse(&text).unwrap();
+    let error = UserConfig::expanded(&text).unwrap_err();
+    assert!(error.problem.contains("too long"), "{error}");
+}

@@ -57,7 +57,7 @@ impl<'d> Reader<'d> {
             let text = format!("handle_time is no multiple of the period: it works as {rounded}ms");
             self.note(value.pos, text);
         }
-        for (offset, text) in self.blocks(node)? {
+        for (offset, text) in blocks(self.document.input_text(), node)? {
             self.block(offset, text, mode, &mut failover.rules)?;
         }
         Ok(failover)
@@ -89,39 +89,38 @@ impl<'d> Reader<'d> {
         }
         Ok(())
     }
+}
 
-    /// The CDATA blocks in an element, with their places; other text is an error. The tree joins blocks and forgets
-    /// their places, so they are found in the source, which is known to be well-formed.
-    fn blocks(&self, node: Node<'d, 'd>) -> Parsed<Vec<(usize, &'d str)>> {
-        let source = self.document.input_text();
-        let range = node.range();
-        let attributes = node.attributes().map(|attribute| attribute.range().end).max();
-        let start = attributes.unwrap_or(range.start);
-        let Some(open) = source[start..range.end].find('>') else { return Ok(Vec::new()) };
-        let (mut at, mut blocks) = (start + open + 1, Vec::new());
-        while at < range.end {
-            let rest = &source[at..range.end];
-            let skip = |end: &str| rest.find(end).map_or(rest.len(), |found| found + end.len());
-            if let Some(inner) = rest.strip_prefix("<![CDATA[") {
-                let length = inner.find("]]>").unwrap_or(inner.len());
-                blocks.push((at + "<![CDATA[".len(), &inner[..length]));
-                at += skip("]]>");
-            } else if rest.starts_with("<!--") {
-                at += skip("-->");
-            } else if rest.starts_with("<?") {
-                at += skip("?>");
-            } else if rest.starts_with("</") {
-                break;
-            } else {
-                let next = rest.find('<').unwrap_or(rest.len());
-                if let Some(first) = rest[..next].find(|c: char| !c.is_whitespace()) {
-                    let (line, column) = position(source, at + first);
-                    let cure = "write <![CDATA[ before the rules and ]]> after them";
-                    return Err(error_at(line, column, "rules stand outside a CDATA block", cure));
-                }
-                at += next.max(1);
+/// The CDATA blocks in an element, with their places; other text is an error. The tree joins blocks and forgets
+/// their places, so they are found in the source, which is known to be well-formed.
+pub(in super::super) fn blocks<'s>(source: &'s str, node: Node<'_, '_>) -> Parsed<Vec<(usize, &'s str)>> {
+    let range = node.range();
+    let attributes = node.attributes().map(|attribute| attribute.range().end).max();
+    let start = attributes.unwrap_or(range.start);
+    let Some(open) = source[start..range.end].find('>') else { return Ok(Vec::new()) };
+    let (mut at, mut blocks) = (start + open + 1, Vec::new());
+    while at < range.end {
+        let rest = &source[at..range.end];
+        let skip = |end: &str| rest.find(end).map_or(rest.len(), |found| found + end.len());
+        if let Some(inner) = rest.strip_prefix("<![CDATA[") {
+            let length = inner.find("]]>").unwrap_or(inner.len());
+            blocks.push((at + "<![CDATA[".len(), &inner[..length]));
+            at += skip("]]>");
+        } else if rest.starts_with("<!--") {
+            at += skip("-->");
+        } else if rest.starts_with("<?") {
+            at += skip("?>");
+        } else if rest.starts_with("</") {
+            break;
+        } else {
+            let next = rest.find('<').unwrap_or(rest.len());
+            if let Some(first) = rest[..next].find(|c: char| !c.is_whitespace()) {
+                let (line, column) = position(source, at + first);
+                let cure = "write <![CDATA[ before the rules and ]]> after them";
+                return Err(error_at(line, column, "rules stand outside a CDATA block", cure));
             }
+            at += next.max(1);
         }
-        Ok(blocks)
     }
+    Ok(blocks)
 }

@@ -25,12 +25,12 @@ const EXPANDED_MAX: usize = 128 * 1024;
 
 /// The macros read so far.
 #[derive(Debug, Default)]
-pub(super) struct Macros(Vec<(String, String)>);
+pub(in super::super) struct Macros(Vec<(String, String)>);
 
 /// A text with its macros put in.
 #[derive(Debug, Default)]
-pub(super) struct Expanded {
-    pub(super) text: String,
+pub(in super::super) struct Expanded {
+    pub(in super::super) text: String,
     /// Names between percent signs that no macro has.
     pub(super) undefined: Vec<String>,
     /// Where pieces of `text` begin, and where each was in the original; a piece of a macro stays at its place.
@@ -46,7 +46,7 @@ struct Piece {
 
 impl Macros {
     /// Adds one; false if there is one of this name.
-    pub(super) fn add(&mut self, name: String, value: String) -> bool {
+    pub(in super::super) fn add(&mut self, name: String, value: String) -> bool {
         let new = self.get(&name).is_none();
         self.0.push((name, value));
         new
@@ -57,7 +57,7 @@ impl Macros {
     }
 
     /// Puts the macros into a text; nothing if that makes it too long.
-    pub(super) fn expand(&self, text: &str) -> Option<Expanded> {
+    pub(in super::super) fn expand(&self, text: &str) -> Option<Expanded> {
         let mut out = Expanded::default();
         let mut at = 0;
         while let Some((start, name)) = next_name(text, at) {
