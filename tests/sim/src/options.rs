@@ -311,7 +311,7 @@ fn draw_faults(rng: &mut Rng) -> Vec<(Fault, u64)> {
 fn draw_faults_apart(seed: u64) -> Vec<(Fault, u64)> {
     let mut rng = Rng::new(seed ^ 0xc0_4e);
     let mut faults = Vec::new();
-    for (fault, weight_max) in [(Fault::Cover, 6), (Fault::StartsRestored, 3)] {
+    for (fault, weight_max) in [(Fault::Cover, 6), (Fault::StartsRestored, 3), (Fault::RestartedApart, 9)] {
         if rng.chance(150) {
             faults.push((fault, rng.within((1, weight_max))));
         }

@@ -32,10 +32,11 @@ impl Node {
         let holds_back = matches!(self.serving, Serving::Held { .. });
         // Signs of a start that has not proven itself to the peer are not believed.
         let proven = before.sent.as_ref().is_some_and(|sent| Some(sent.echo) == self.replay.believed());
+        let due = before.pulses.next().unwrap_or_default();
         let urgent = asked || promises || holds_back || !proven || takes_away(output);
         Save {
             begun: self.now,
-            first_look: before.pulses.next().unwrap_or_default().min(self.now.after(self.sign_ms())),
+            first_look: due.max(self.now.after(self.sign_ms() / 4)).min(self.now.after(self.sign_ms())),
             urgent_since: Some(self.now).filter(|_| urgent),
             links: self.links.clone(),
             replay: self.replay.clone(),
@@ -47,7 +48,7 @@ impl Node {
         self.settings.pulses_ms().min().unwrap_or(self.settings.pulse_ms)
     }
 
-    /// When to look at the save under way for the first time: as if it were not.
+    /// When to look at the save under way for the first time: when a word is due, though most saves end before.
     pub fn first_look(&self) -> Instant {
         let save = self.rollback.as_ref().and_then(|rollback| rollback.save.as_ref());
         save.map_or(self.now, |save| save.first_look)
