@@ -193,6 +193,13 @@ impl Replica {
         Self { child, socket: ours, told, stats, verified: report, plane, words, read: 0 }
     }
 
+    /// Lets it have no more descriptors than these.
+    pub fn limit_descriptors(&self, most: u64) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let limit = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, limit).unwrap();
+    }
+
     /// Waits until it has said once more that it goes on.
     pub fn goes_on(&self) {
         let before = self.words.load(Ordering::Relaxed);
