@@ -27,6 +27,8 @@ mod crashes;
 mod curl;
 #[path = "namespaces/data.rs"]
 mod data;
+#[path = "namespaces/disks.rs"]
+mod disks;
 #[path = "namespaces/faults.rs"]
 mod faults;
 #[path = "namespaces/journal.rs"]
@@ -49,6 +51,8 @@ mod rfs;
 mod serverless;
 #[path = "namespaces/suites.rs"]
 mod suites;
+#[path = "namespaces/unheld.rs"]
+mod unheld;
 #[path = "namespaces/upgrades.rs"]
 mod upgrades;
 #[path = "namespaces/vip.rs"]
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
         Some(plumbing::HANG) => return plumbing::hang(),
         Some(ledger::FAULTY_DISK) => return ledger::faulty_disk(&arguments[1..]),
         Some(caller::TIME_CALLS) => return caller::time_calls(&arguments[1..]),
-        Some(faults::SHUT_DOWN) => return faults::shut_down(&arguments[1..]),
+        Some(disks::SHUT_DOWN) => return disks::shut_down(&arguments[1..]),
         Some(data::WRITE_MAPPED) => return data::write_mapped(&arguments[1..]),
         _ => {}
     }
@@ -90,7 +94,9 @@ fn main() -> ExitCode {
         data::SCENARIOS,
         suites::SCENARIOS,
         upgrades::SCENARIOS,
+        unheld::SCENARIOS,
         faults::SCENARIOS,
+        disks::SCENARIOS,
         rfs::SCENARIOS,
         covers::SCENARIOS,
         ledger::SCENARIOS,

@@ -1,8 +1,8 @@
 //! The control socket between agent and replica: message types and their framing (u32 little-endian length + JSON).
 //!
 //! The agent starts `holdfast-replica --control-fd N` with one end of a Unix stream socketpair, sends one
-//! [`ToReplica::Configure`] and then commands; the replica answers with events and, while it serves, [`Stats`] once a
-//! second. When the socket closes the replica ends, unless it serves or follows and was told how to go on without an
+//! [`ToReplica::Configure`] and then commands; the replica answers with events, and tells once a second that it goes on,
+//! with [`Stats`] while it serves or follows. When the socket closes the replica ends, unless it serves or follows and was told how to go on without an
 //! agent ([`Orphan`]): then it listens, and an agent that connects says [`ToReplica::Hello`], hears
 //! [`FromReplica::Found`], and goes on as if it had started it. An agent on an asynchronous runtime uses [`encode`] and [`Decoder`];
 //! blocking code uses [`send`] and [`receive`].
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Version of this protocol; a replica refuses a `Configure` of another.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Most threads of a resync.
 pub const RESYNC_THREADS_MAX: u32 = 64;
@@ -61,6 +61,8 @@ pub enum FromReplica {
     Refused(String),
     /// For the console; once a second while serving or following.
     Stats(Stats),
+    /// It goes on; once a second while there are no [`Stats`] to tell.
+    Alive,
     /// How far a comparison of both copies is; the last one is not `running`.
     Verify(VerifyReport),
 }

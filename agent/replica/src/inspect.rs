@@ -2,7 +2,8 @@
 
 use crate::filter::{Filter, join};
 use crate::op::FileKind;
-use crate::tree::{Status, list};
+use crate::tree::Status;
+use crate::tree::list::Parts;
 use holdfast_core::covered::Covered;
 use holdfast_core::replica::Inventory;
 use rustix::fs::{Mode, OFlags};
@@ -79,9 +80,9 @@ impl Uncovered {
     }
 }
 
-/// A directory whose entries are still to be counted.
-struct Pending {
-    fd: OwnedFd,
+/// A directory whose entries are being counted.
+struct Counting {
+    entries: Parts,
     root: usize,
     path: Vec<u8>,
     /// Nothing below it was covered by the earlier configuration.
@@ -110,32 +111,25 @@ impl Count {
     }
 
     /// Counts everything below `roots` (descriptors taken before mounting) but what `filter` excludes. What vanishes
-    /// meanwhile, or cannot be read, is left out: this is for people to look at.
+    /// meanwhile, or cannot be read, is left out: this is for people to look at. Open at once: one directory of each level.
     pub fn run(&self, roots: &[Arc<OwnedFd>], filter: &Filter) -> Inventory {
-        let opened = roots.iter().enumerate().filter_map(|(root, fd)| {
-            let fd = list::open_listing(&**fd).ok()?;
-            Some(Pending { fd, root, path: Vec::new(), uncovered: false })
-        });
-        let mut pending: Vec<Pending> = opened.collect();
-        while let Some(directory) = pending.pop() {
-            let mut below = Vec::new();
-            let mut buffer = Vec::with_capacity(32 * 1024);
-            // What was listed before an error counts.
-            let _ = list::list_from(&directory.fd, 0, buffer.spare_capacity_mut(), |entry| {
-                if entry.name != b"." && entry.name != b".." {
-                    below.extend(self.entry(&directory, entry.name, filter));
+        for (root, fd) in roots.iter().enumerate() {
+            let Ok(entries) = Parts::of(&**fd) else { continue };
+            let mut open = vec![Counting { entries, root, path: Vec::new(), uncovered: false }];
+            while let Some(directory) = open.last_mut() {
+                if self.stop.load(Ordering::Relaxed) {
+                    return self.so_far();
                 }
-                !self.stop.load(Ordering::Relaxed)
-            });
-            if self.stop.load(Ordering::Relaxed) {
-                return self.so_far();
-            }
-            // Deepest first, so that few descriptors are open at once: only names wait for their turn.
-            while let Some((name, uncovered)) = below.pop() {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                if let Ok(fd) = rustix::fs::openat(&directory.fd, name.as_slice(), flags, Mode::empty()) {
+                // What was listed before an error counts.
+                let Ok(Some(entry)) = directory.entries.next_entry() else {
+                    open.pop();
+                    continue;
+                };
+                if let Some((name, uncovered)) = self.entry(directory, entry.name, filter)
+                    && let Ok(entries) = directory.entries.below(&name)
+                {
                     let path = join(&directory.path, &name);
-                    pending.push(Pending { fd, root: directory.root, path, uncovered });
+                    open.push(Counting { entries, root, path, uncovered });
                 }
             }
         }
@@ -143,9 +137,9 @@ impl Count {
     }
 
     /// Counts one entry; its name if it is a directory, and whether the earlier configuration covered nothing below it.
-    fn entry(&self, directory: &Pending, name: Vec<u8>, filter: &Filter) -> Option<(Vec<u8>, bool)> {
+    fn entry(&self, directory: &Counting, name: Vec<u8>, filter: &Filter) -> Option<(Vec<u8>, bool)> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&directory.fd, name.as_slice(), flags, Mode::empty()).ok()?;
+        let fd = rustix::fs::openat(directory.entries.directory(), name.as_slice(), flags, Mode::empty()).ok()?;
         let status = Status::of(&fd).ok()?;
         let is_directory = status.kind() == FileKind::Directory;
         let (root, path) = (directory.root, join(&directory.path, &name));

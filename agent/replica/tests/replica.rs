@@ -177,6 +177,11 @@ fn after_kill_9_of_the_primary_under_load_only_what_may_differ_is_compared() {
 #[test]
 fn what_was_edited_while_both_were_stopped_is_compared_and_nothing_else() {
     let nodes = Nodes::new();
+    for node in [1, 2] {
+        for number in 0..400 {
+            fs::create_dir_all(nodes.data(node).join(format!("crowd/folder{number}"))).unwrap();
+        }
+    }
     let (one, two) = settled_pair(&nodes);
     release_both(&nodes, one, two);
     let old = fs::metadata(nodes.data(2).join("still/folder3/file3")).unwrap().modified().unwrap();
@@ -184,6 +189,8 @@ fn what_was_edited_while_both_were_stopped_is_compared_and_nothing_else() {
     fs::File::open(nodes.data(2).join("still/folder3/file3")).unwrap().set_modified(old).unwrap();
     fs::remove_file(nodes.data(1).join("still/folder5/file5")).unwrap();
     let (mut one, mut two) = (nodes.start(1), nodes.start(2));
+    // Fewer descriptors than a directory has entries.
+    [&one, &two].into_iter().for_each(|replica| replica.limit_descriptors(100));
     one.command(C::Serve { generation: SECOND });
     one.expect_event(E::Serving);
     follow(&mut one, &mut two, 8, SECOND);

@@ -279,17 +279,19 @@ struct Told {
 }
 
 async fn run(setting: Setting, queue: mpsc::Receiver<ToReplica>, told: Told) {
-    let started = match resolve(&setting).await {
-        Ok(configure) => start(&setting.program, &configure, ToReplica::Configure(Box::new(configure.clone()))),
-        Err(error) => Err(error),
-    };
-    match started {
+    match begin_anew(&setting).await {
         Ok(running) => again::attend(running, setting, Orders::new(queue), told).await,
         Err(error) => {
             drop(queue);
             let _ = told.inbox.send(Input::Replica(ReplicaEvent::Failed { reason: format!("{error:#}") })).await;
         }
     }
+}
+
+/// Starts one with nothing mounted.
+async fn begin_anew(setting: &Setting) -> Result<Running> {
+    let configure = resolve(setting).await?;
+    start(&setting.program, &configure, ToReplica::Configure(Box::new(configure.clone())))
 }
 
 async fn resolve(setting: &Setting) -> Result<Configure> {
@@ -313,6 +315,8 @@ struct Running {
     first: Vec<u8>,
     /// It serves already.
     serves: bool,
+    /// It has answered already.
+    speaks: bool,
 }
 
 impl From<Found> for Running {
@@ -321,7 +325,7 @@ impl From<Found> for Running {
         let Found { plane, socket, decoder, process } = found;
         let (reader, writer) = socket.into_split();
         let serves = matches!(plane, Plane::Serving { .. });
-        Self { process, reader, decoder, writer, first: Vec::new(), serves }
+        Self { process, reader, decoder, writer, first: Vec::new(), serves, speaks: true }
     }
 }
 
@@ -341,7 +345,8 @@ fn start(program: &Path, configure: &Configure, first: ToReplica) -> Result<Runn
     // The command holds the other end too; it must go, or the end of the process would not be seen.
     drop(command);
     let (reader, writer) = UnixStream::from_std(ours)?.into_split();
-    Ok(Running { process: Process::Child(child), reader, decoder: Decoder::default(), writer, first, serves: false })
+    let (process, decoder) = (Process::Child(child), Decoder::default());
+    Ok(Running { process, reader, decoder, writer, first, serves: false, speaks: false })
 }
 
 /// Commands on their way, and those that were sent and are not carried out for all that is known.
@@ -401,6 +406,14 @@ enum Process {
 }
 
 impl Process {
+    /// Whether an earlier agent started it from another file than `program` is now.
+    fn is_of_another(&self, program: &Path) -> bool {
+        match self {
+            Self::Child(_) => false,
+            Self::Found(process) => process.is_of_another(program),
+        }
+    }
+
     fn kill(&self) {
         match self {
             Self::Child(child) => {

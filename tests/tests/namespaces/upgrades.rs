@@ -17,7 +17,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 const APPLICATION: Application = Application::Postgresql;
 
 /// Installs the programs of a node anew, as a package does: other files at the same places.
-fn install_anew(lab: &Lab, number: u8) -> Result<()> {
+pub fn install_anew(lab: &Lab, number: u8) -> Result<()> {
     let install = "cp -L /opt/holdfast/bin/holdfast* /srv/.new/ && mount --bind /srv/.new /opt/holdfast/bin";
     lab.host(number).shell(&format!("mkdir /srv/.new && {install}")).map(drop)
 }

@@ -11,7 +11,7 @@ use crate::front::{Alone, Front, Inodes, Mode, MountError};
 use crate::keep::{self, Keep};
 use crate::replicate::Replicate;
 use crate::stream::applier::Applier;
-use crate::stream::follower::{Follow, Follower};
+use crate::stream::follower::{Figures, Follow, Follower};
 use crate::stream::sender::Sender;
 use crate::stream::server::{Serve, Server};
 use crate::stream::{Events, Local, lock};
@@ -30,7 +30,7 @@ use std::time::Duration;
 /// How long an orderly release waits for the peer's last acknowledgements.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Time between two reports of figures.
+/// Time between two words to the agent.
 const STATS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Serves agents, one at a time; the first is at the other end of `socket`.
@@ -96,23 +96,22 @@ enum Measured {
     #[default]
     Nothing,
     Sender(Arc<Sender>),
-    Follower(Arc<Mutex<Follower>>),
+    Follower(Arc<Figures>),
 }
 
+/// Says something every second, whatever the other threads do or wait for (no lock that it takes is held while a system
+/// call blocks): an agent that hears nothing takes this process for one that stands still.
 fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
     loop {
         std::thread::sleep(STATS_PERIOD);
         let (sent_per_s, received_per_s) = take_traffic();
         let stats = match &*lock(measured) {
-            Measured::Nothing => continue,
-            Measured::Sender(sender) => sender.take_stats(),
-            // Being fenced: no figures now.
-            Measured::Follower(follower) => match follower.try_lock() {
-                Ok(follower) => follower.take_stats(),
-                Err(_) => continue,
-            },
+            Measured::Nothing => None,
+            Measured::Sender(sender) => Some(sender.take_stats()),
+            Measured::Follower(figures) => Some(figures.take()),
         };
-        outbox.send(FromReplica::Stats(Stats { sent_per_s, received_per_s, ..stats }));
+        let stats = stats.map(|stats| Stats { sent_per_s, received_per_s, ..stats });
+        outbox.send(stats.map_or(FromReplica::Alive, FromReplica::Stats));
     }
 }
 
@@ -144,7 +143,7 @@ pub(super) struct Replica {
     /// Set to end the setting aside under way.
     aside: Arc<AtomicBool>,
     server: Option<Server>,
-    follower: Option<Arc<Mutex<Follower>>>,
+    follower: Option<Follower>,
     measured: Arc<Mutex<Measured>>,
     /// What is mounted read-write outlives this process by it.
     pub(super) keep: Option<Arc<Keep>>,
@@ -241,7 +240,7 @@ impl Replica {
     pub(super) fn plane(&self) -> Plane {
         match (self.role, &self.sender, &self.follower) {
             (Role::Serving, Some(sender), _) => sender.plane(),
-            (Role::Following, _, Some(follower)) => lock(follower).plane(),
+            (Role::Following, _, Some(follower)) => follower.plane(),
             _ => Plane::Nothing,
         }
     }
@@ -297,7 +296,7 @@ impl Replica {
             Step::ContinueAlone(generation) => self.sender()?.continue_alone(generation),
             Step::Confirm => {
                 if let Some(follower) = &self.follower {
-                    lock(follower).confirm();
+                    follower.confirm();
                 }
                 Ok(())
             }
@@ -435,8 +434,8 @@ impl Replica {
             events: self.events.clone(),
             tracker: self.tracker.clone(),
         };
-        let follower = Arc::new(Mutex::new(Follower::start(follow, applier)));
-        *lock(&self.measured) = Measured::Follower(follower.clone());
+        let follower = Follower::start(follow, applier);
+        *lock(&self.measured) = Measured::Follower(follower.figures());
         self.follower = Some(follower);
         Ok(())
     }
@@ -452,8 +451,8 @@ impl Replica {
     }
 
     fn end_follower(&mut self) {
-        let Some(follower) = self.follower.take() else { return };
-        lock(&follower).fence();
+        let Some(mut follower) = self.follower.take() else { return };
+        follower.fence();
         *lock(&self.measured) = Measured::Nothing;
     }
 

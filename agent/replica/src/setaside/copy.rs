@@ -5,7 +5,8 @@ use super::{Aside, Job, at, now_ms};
 use crate::op::FileKind;
 use crate::stream::applier::Different;
 use crate::tree::handle::{proc_path, reopen};
-use crate::tree::{Status, list, xattr};
+use crate::tree::list::Parts;
+use crate::tree::{Status, xattr};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -181,6 +182,7 @@ fn each(
     Ok(())
 }
 
+/// Visits one object and, of a `tree`, what is below it. Open at once: one directory of each level, and what is visited.
 fn visit_tree(
     job: &Job,
     opened: Result<OwnedFd, Errno>,
@@ -189,22 +191,30 @@ fn visit_tree(
     tree: bool,
     visit: &mut dyn FnMut(&Wanted) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut pending = vec![(opened, path)];
-    while let Some((opened, path)) = pending.pop() {
-        job.goes_on().map_err(|error| error.to_string())?;
-        let failed = |errno: Errno| at(&path)(errno.into());
-        let fd = opened.map_err(failed)?;
-        let status = Status::of(&fd).map_err(failed)?;
-        let wanted = Wanted { path: path.clone(), fd, status, why: why.to_owned() };
-        visit(&wanted)?;
-        if tree && status.kind() == FileKind::Directory {
-            for entry in list::list_all(&wanted.fd).map_err(failed)? {
-                let name = Path::new(OsStr::from_bytes(&entry.name));
-                pending.push((open(&wanted.fd, name), path.join(name)));
+    let mut open_levels: Vec<(PathBuf, Parts)> = Vec::new();
+    let mut next = Some((path, opened));
+    loop {
+        if let Some((path, opened)) = next.take() {
+            job.goes_on().map_err(|error| error.to_string())?;
+            let failed = |errno: Errno| at(&path)(errno.into());
+            let fd = opened.map_err(failed)?;
+            let status = Status::of(&fd).map_err(failed)?;
+            let wanted = Wanted { path: path.clone(), fd, status, why: why.to_owned() };
+            visit(&wanted)?;
+            if tree && status.kind() == FileKind::Directory {
+                let parts = Parts::of(&wanted.fd).map_err(failed)?;
+                open_levels.push((path, parts));
             }
         }
+        let Some((path, parts)) = open_levels.last_mut() else { return Ok(()) };
+        match parts.next_entry().map_err(|errno| at(path)(errno.into()))? {
+            Some(entry) => {
+                let name = Path::new(OsStr::from_bytes(&entry.name));
+                next = Some((path.join(name), open(parts.directory(), name)));
+            }
+            None => drop(open_levels.pop()),
+        }
     }
-    Ok(())
 }
 
 /// Never through a link, never into another mount.

@@ -67,8 +67,25 @@ struct Shared {
     /// What is known was saved for the last time: this node is fenced, or what is here is not what it should be.
     known_for_good: Mutex<bool>,
     syncing: Syncing,
+    figures: Arc<Figures>,
+}
+
+/// What was applied since somebody asked last.
+#[derive(Debug, Default)]
+pub struct Figures {
     bytes: AtomicU64,
     operations: AtomicU64,
+}
+
+impl Figures {
+    /// Figures since the last call; it waits for nothing.
+    pub fn take(&self) -> Stats {
+        Stats {
+            bytes_per_s: self.bytes.swap(0, Ordering::Relaxed),
+            ops_per_s: self.operations.swap(0, Ordering::Relaxed),
+            ..Stats::default()
+        }
+    }
 }
 
 /// Where this side of the stream is.
@@ -103,8 +120,7 @@ impl Follower {
             pause: (Mutex::new(()), Condvar::new()),
             known_for_good: Mutex::new(false),
             syncing: Syncing::default(),
-            bytes: AtomicU64::new(0),
-            operations: AtomicU64::new(0),
+            figures: Arc::default(),
         });
         let run = shared.clone();
         Self { shared, thread: Some(std::thread::spawn(move || run.run(applier))) }
@@ -145,13 +161,9 @@ impl Follower {
         Plane::Following { session: self.shared.follow.session, lost: self.shared.lost.load(Ordering::Acquire) }
     }
 
-    /// Figures since the last call.
-    pub fn take_stats(&self) -> Stats {
-        Stats {
-            bytes_per_s: self.shared.bytes.swap(0, Ordering::Relaxed),
-            ops_per_s: self.shared.operations.swap(0, Ordering::Relaxed),
-            ..Stats::default()
-        }
+    /// What it applies.
+    pub fn figures(&self) -> Arc<Figures> {
+        self.shared.figures.clone()
     }
 }
 
@@ -318,8 +330,8 @@ impl Shared {
                 Message::Refused(reason) => return Err(reason),
                 Message::Progress(figures) => self.progress(figures),
                 message if frame.sequence == *applied + 1 => {
-                    self.bytes.fetch_add(frame.length as u64, Ordering::Relaxed);
-                    self.operations.fetch_add(1, Ordering::Relaxed);
+                    self.figures.bytes.fetch_add(frame.length as u64, Ordering::Relaxed);
+                    self.figures.operations.fetch_add(1, Ordering::Relaxed);
                     match applier.apply(message, frame.payload).map_err(|error| self.doubt(error.to_string()))? {
                         Effect::None => {}
                         Effect::Reply(reply) => replies.push(reply),

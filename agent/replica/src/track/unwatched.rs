@@ -11,16 +11,17 @@
 
 use super::record::Record;
 use super::resolve::Roots;
+use super::table::RECORDS_MAX;
 use super::{Tracker, drop_to_everything};
 use crate::stream::lock;
-use crate::tree::list;
+use crate::tree::list::Parts;
 use crate::tree::status::kind_of;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, StatxFlags};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -253,50 +254,87 @@ impl Drop for Watch {
     }
 }
 
-/// Everything below the directories whose change time is `since` (nanoseconds of the wall clock) or later.
+/// A directory that is being looked through.
+struct Looked {
+    entries: Parts,
+    changed: bool,
+    /// Its files that were changed; one more than are named means all.
+    files: Vec<Vec<u8>>,
+}
+
+impl Looked {
+    fn new(entries: Parts, changed: bool) -> Self {
+        Self { entries, changed, files: Vec::new() }
+    }
+
+    /// What is to be told of its files, once all were looked at.
+    fn told(self, roots: &Roots) -> Result<Vec<Record>, Errno> {
+        if self.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let directory = roots.object(self.entries.directory()).ok_or(Errno::XDEV)?;
+        if self.files.len() > FILES_MAX {
+            return Ok(vec![Record::AllFiles { directory }]);
+        }
+        Ok(self.files.into_iter().map(|name| Record::Name { directory: directory.clone(), name }).collect())
+    }
+}
+
+/// Everything below the directories whose change time is `since` (nanoseconds of the wall clock) or later. Open at once:
+/// one directory of each level.
+///
+/// # Errors
+/// Something cannot be looked at, or more was changed than is remembered one by one.
 fn changed_since(roots: &Roots, since: i64) -> Result<Vec<Record>, Errno> {
     let mut records = Vec::new();
-    let mut pending: Vec<(OwnedFd, bool)> = Vec::new();
     for root in roots.all() {
         let changed = changed(root, c"", since)?.0;
         if changed {
             records.extend(whole_directory(roots, root)?);
         }
-        pending.push((list::open_listing(&**root)?, changed));
-    }
-    while let Some((directory, above_changed)) = pending.pop() {
-        let mut files = Vec::new();
-        for entry in list::list_all(&directory)? {
-            let name = std::ffi::CString::new(entry.name.as_slice()).map_err(|_| Errno::INVAL)?;
-            let (is_changed, is_directory) = changed(&directory, &name, since)?;
-            if !is_directory {
-                files.extend(is_changed.then_some(entry.name));
-                continue;
+        let mut open = vec![Looked::new(Parts::of(&**root)?, changed)];
+        while let Some(directory) = open.last_mut() {
+            match directory.entries.next_entry()? {
+                Some(entry) => {
+                    let below = look_at(directory, entry.name, (roots, since), &mut records)?;
+                    open.extend(below);
+                }
+                None => records.extend(open.pop().map_or(Ok(Vec::new()), |directory| directory.told(roots))?),
             }
-            if is_changed && above_changed {
-                // It may have been put here: everything below it.
-                let directory = roots.object(&directory).ok_or(Errno::XDEV)?;
-                records.push(Record::Name { directory, name: entry.name });
-                continue;
+            if records.len() > RECORDS_MAX {
+                return Err(Errno::OVERFLOW);
             }
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let below = rustix::fs::openat(&directory, &*name, flags, Mode::empty())?;
-            if is_changed {
-                records.extend(whole_directory(roots, &below)?);
-            }
-            pending.push((below, is_changed));
-        }
-        if files.is_empty() {
-            continue;
-        }
-        let here = roots.object(&directory).ok_or(Errno::XDEV)?;
-        if files.len() > FILES_MAX {
-            records.push(Record::AllFiles { directory: here });
-        } else {
-            records.extend(files.into_iter().map(|name| Record::Name { directory: here.clone(), name }));
         }
     }
     Ok(records)
+}
+
+/// Looks at one entry; a directory whose entries are to be looked at, too.
+fn look_at(
+    directory: &mut Looked,
+    name: Vec<u8>,
+    (roots, since): (&Roots, i64),
+    records: &mut Vec<Record>,
+) -> Result<Option<Looked>, Errno> {
+    let text = std::ffi::CString::new(name.as_slice()).map_err(|_| Errno::INVAL)?;
+    let (is_changed, is_directory) = changed(directory.entries.directory(), &text, since)?;
+    if !is_directory {
+        if is_changed && directory.files.len() <= FILES_MAX {
+            directory.files.push(name);
+        }
+        return Ok(None);
+    }
+    if is_changed && directory.changed {
+        // It may have been put here: everything below it.
+        let directory = roots.object(directory.entries.directory()).ok_or(Errno::XDEV)?;
+        records.push(Record::Name { directory, name });
+        return Ok(None);
+    }
+    let below = directory.entries.below(&name)?;
+    if is_changed {
+        records.extend(whole_directory(roots, below.directory())?);
+    }
+    Ok(Some(Looked::new(below, is_changed)))
 }
 
 /// A directory's attributes and the names of all its files.
@@ -323,6 +361,7 @@ fn changed(directory: impl AsFd, name: &std::ffi::CStr, since: i64) -> Result<(b
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::fd::OwnedFd;
     use std::os::unix::fs::MetadataExt;
     use std::time::Instant;
 

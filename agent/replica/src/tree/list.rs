@@ -118,6 +118,59 @@ pub fn some_names(directory: impl AsFd, most: usize) -> Result<VecDeque<Vec<u8>>
     Ok(names)
 }
 
+/// Entries of one part.
+const PART: usize = 256;
+
+/// A directory that is read part by part: one descriptor and few names, however many it has. What is there from beginning
+/// to end is given once.
+#[derive(Debug)]
+pub struct Parts {
+    listing: OwnedFd,
+    read: VecDeque<DirEntry>,
+    /// Where the next part begins; `None`: there is none.
+    next: Option<u64>,
+}
+
+impl Parts {
+    /// Of a directory.
+    pub fn of(directory: impl AsFd) -> Result<Self> {
+        open_listing(directory).map(Self::new)
+    }
+
+    /// Of a directory in this one; a link is none.
+    pub fn below(&self, name: &[u8]) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.listing, name, flags, rustix::fs::Mode::empty()).map(Self::new)
+    }
+
+    fn new(listing: OwnedFd) -> Self {
+        Self { listing, read: VecDeque::new(), next: Some(0) }
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &OwnedFd {
+        &self.listing
+    }
+
+    /// The next entry, without `.` and `..`; `None` at the end.
+    pub fn next_entry(&mut self) -> Result<Option<DirEntry>> {
+        if self.read.is_empty()
+            && let Some(from) = self.next.take()
+        {
+            let (read, next) = (&mut self.read, &mut self.next);
+            let mut buffer = Vec::with_capacity(8 * 1024);
+            list_from(&self.listing, from, buffer.spare_capacity_mut(), |entry| {
+                if entry.name != b"." && entry.name != b".." {
+                    *next = (read.len() + 1 == PART).then_some(entry.next);
+                    read.push_back(entry);
+                }
+                next.is_none()
+            })?;
+        }
+        Ok(self.read.pop_front())
+    }
+}
+
 /// All entries of a directory, without `.` and `..`.
 pub fn list_all(directory: impl AsFd) -> Result<Vec<DirEntry>> {
     let listing = open_listing(directory)?;
@@ -157,6 +210,26 @@ mod tests {
                 after.clone_from(seen.last().unwrap());
             }
             assert_eq!(seen, all.iter().filter(|name| *name != b"0").cloned().collect::<Vec<_>>(), "{most} at once");
+        }
+    }
+
+    #[test]
+    fn parts_give_each_name_once_and_keep_few() {
+        for count in [0, 1, PART - 1, PART, PART + 1, 3 * PART] {
+            let folder = tempfile::tempdir_in("/tmp").unwrap();
+            let all: BTreeSet<Vec<u8>> = (0..count).map(|number| number.to_string().into_bytes()).collect();
+            for name in &all {
+                std::fs::write(folder.path().join(std::str::from_utf8(name).unwrap()), "").unwrap();
+            }
+            let mut parts = Parts::of(std::fs::File::open(folder.path()).unwrap()).unwrap();
+            let mut seen = Vec::new();
+            while let Some(entry) = parts.next_entry().unwrap() {
+                assert!(parts.read.len() < PART);
+                seen.push(entry.name);
+            }
+            assert_eq!(seen.len(), count);
+            assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), all);
+            assert!(parts.next_entry().unwrap().is_none());
         }
     }
 }

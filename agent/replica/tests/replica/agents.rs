@@ -104,3 +104,26 @@ fn a_secondary_applies_on_without_its_agent_and_says_when_the_stream_is_lost() {
     control::send(UnixStream::connect(&configure.orphan.unwrap().socket).unwrap(), &ToReplica::End).unwrap();
     assert!(two.child.wait().unwrap().success());
 }
+
+#[test]
+fn a_replica_says_that_it_goes_on_whatever_it_does() {
+    let nodes = Nodes::new();
+    let (mut one, mut two) = (nodes.start(1), nodes.start(2));
+    two.goes_on();
+    // Nobody answers yet.
+    two.command(C::Follow { session: 7, generation: FIRST });
+    two.goes_on();
+    one.command(C::Serve { generation: FIRST });
+    one.expect_event(E::Serving);
+    follow(&mut one, &mut two, 7, FIRST);
+    two.goes_on();
+    two.command(C::Fence);
+    two.expect_event(E::Fenced);
+    two.goes_on();
+    one.command(C::Refuse);
+    one.expect_event(E::Refusing);
+    one.goes_on();
+    one.command(C::Release { abort: true });
+    one.expect_event(E::Released);
+    one.goes_on();
+}

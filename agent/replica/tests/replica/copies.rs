@@ -121,6 +121,40 @@ fn a_diverged_copy_is_set_aside_before_it_is_overwritten() {
 }
 
 #[test]
+fn directories_with_more_entries_than_descriptors_are_counted_and_set_aside() {
+    const FEW: u64 = 100;
+    const MANY: usize = 400;
+    let nodes = Nodes::new();
+    for number in 0..MANY {
+        fs::create_dir_all(nodes.data(2).join(format!("crowd/folder{number}"))).unwrap();
+        fs::write(nodes.data(2).join(format!("crowd/folder{number}/file")), "below").unwrap();
+        fs::write(nodes.data(2).join(format!("crowd/file{number}")), "here alone").unwrap();
+    }
+    let (mut one, mut two) = (nodes.start(1), nodes.start(2));
+    two.limit_descriptors(FEW);
+    two.command(C::Inspect);
+    let inventory = two.expect("Inspected", |e| match e {
+        E::Inspected { inventory, .. } => Some(*inventory),
+        _ => None,
+    });
+    assert_eq!(inventory.entries, 3 * MANY as u64 + 1);
+    one.command(C::Serve { generation: SECOND });
+    one.expect_event(E::Serving);
+    two.command(C::SetAside { run: 5, generation: FIRST });
+    let (entries, folder) = two.expect("SetAside", |e| match e {
+        E::SetAside { run: 5, entries, folder, .. } => Some((*entries, PathBuf::from(folder))),
+        E::NotSetAside { reason, .. } => panic!("{reason}"),
+        _ => None,
+    });
+    assert_eq!(entries, 3 * MANY as u64 + 1);
+    let aside = folder.join("files").join(nodes.data(2).strip_prefix("/").unwrap()).join("crowd");
+    for number in 0..MANY {
+        assert_eq!(fs::read_to_string(aside.join(format!("folder{number}/file"))).unwrap(), "below");
+        assert_eq!(fs::read_to_string(aside.join(format!("file{number}"))).unwrap(), "here alone");
+    }
+}
+
+#[test]
 fn a_copy_that_is_being_set_aside_is_let_go_of_when_it_is_ordered_otherwise() {
     let nodes = Nodes::new();
     // Copying it would take minutes, and no room.

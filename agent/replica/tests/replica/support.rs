@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -138,6 +138,8 @@ pub struct Replica {
     pub stats: Arc<Mutex<Stats>>,
     pub verified: Arc<Mutex<Option<VerifyReport>>>,
     pub plane: Arc<Mutex<Option<Plane>>>,
+    /// How often it has said that it goes on, or told figures.
+    pub words: Arc<AtomicU64>,
     pub read: usize,
 }
 
@@ -171,18 +173,37 @@ impl Replica {
         let verified = report.clone();
         let plane = Arc::new(Mutex::new(None));
         let found = plane.clone();
+        let words = Arc::new(AtomicU64::new(0));
+        let heard = words.clone();
         std::thread::spawn(move || {
             while let Ok(Some(message)) = control::receive::<FromReplica>(&socket) {
                 match message {
                     FromReplica::Event(event) => events.lock().unwrap().push(event),
-                    FromReplica::Stats(stats) => *figures.lock().unwrap() = stats,
+                    FromReplica::Stats(stats) => {
+                        *figures.lock().unwrap() = stats;
+                        heard.fetch_add(1, Ordering::Relaxed);
+                    }
+                    FromReplica::Alive => drop(heard.fetch_add(1, Ordering::Relaxed)),
                     FromReplica::Found(plane) => *found.lock().unwrap() = Some(plane),
                     FromReplica::Done | FromReplica::Refused(_) => {}
                     FromReplica::Verify(report) => *verified.lock().unwrap() = Some(report),
                 }
             }
         });
-        Self { child, socket: ours, told, stats, verified: report, plane, read: 0 }
+        Self { child, socket: ours, told, stats, verified: report, plane, words, read: 0 }
+    }
+
+    /// Lets it have no more descriptors than these.
+    pub fn limit_descriptors(&self, most: u64) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let limit = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, limit).unwrap();
+    }
+
+    /// Waits until it has said once more that it goes on.
+    pub fn goes_on(&self) {
+        let before = self.words.load(Ordering::Relaxed);
+        eventually("a word", || self.words.load(Ordering::Relaxed) > before);
     }
 
     /// Compares both copies.

@@ -1,8 +1,8 @@
 //! A data plane that served and ended is followed by another, which takes its mounts over: for the application a pause.
 
 use super::found::Found;
-use super::reading::Reading;
-use super::{Orders, Running, Setting, Told, not_compared, resolve, start, write_commands};
+use super::reading::{End, Patience, Reading};
+use super::{Orders, Process, Running, Setting, Told, begin_anew, not_compared, resolve, start, write_commands};
 use anyhow::{Context, Result, anyhow, bail};
 use holdfast_core::input::Input;
 use holdfast_core::replica::{Plane, ReplicaCommand, ReplicaEvent};
@@ -22,9 +22,6 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 /// Longest time in which mounts are to be taken over: a disk that hangs would hold the application, and the module on
 /// this node, for as long as it likes. The peer can do better.
 const TAKING_OVER: Duration = Duration::from_secs(5);
-
-/// A shorter silence is that of a busy machine.
-const SILENT_MIN: Duration = Duration::from_secs(3);
 
 /// Whether what a data plane that ended has mounted is held.
 pub(super) async fn is_held(orphan: &Orphan) -> bool {
@@ -93,27 +90,32 @@ async fn what_was_found(running: &mut Running) -> Result<Plane> {
     }
 }
 
-/// Longest silence of a data plane that serves: no application is to wait longer for it than for a silent peer.
-fn patience(configure: &Configure) -> Duration {
-    Duration::from_millis(configure.send_timeout_ms).max(SILENT_MIN)
-}
-
 /// Carries commands and events, through as many data planes as it takes, until the last one has ended.
 pub(super) async fn attend(mut running: Running, setting: Setting, orders: Orders, told: Told) {
     let mut taken_over = VecDeque::new();
     loop {
-        let Running { mut process, reader: socket, decoder, writer, first, serves } = running;
+        let Running { mut process, reader: socket, decoder, writer, first, serves, speaks } = running;
         let writing = tokio::spawn(write_commands(writer, first, orders.clone()));
-        let reading = Reading { socket, decoder, serves, patience: patience(&setting.configure) };
-        let trouble = reading.until_the_end(&orders, &told).await;
+        let gives_way = process.is_of_another(&setting.program);
+        let patience = Patience::of(&setting.configure);
+        let reading = Reading { socket, decoder, serves, speaks, gives_way, released: false, patience };
+        let end = reading.until_the_end(&orders, &told).await;
+        forget_figures(&told);
+        let trouble = match end {
+            End::Closed(trouble) => trouble,
+            End::GivesWay => {
+                writing.abort();
+                let _ = writing.await;
+                match give_way(process, &setting, &told).await {
+                    Some(next) => running = next,
+                    None => return,
+                }
+                continue;
+            }
+        };
         if let Some(trouble) = &trouble {
             tracing::error!("the data plane is ended: {trouble}");
         }
-        told.stats.send_replace(None);
-        told.verify.send_if_modified(|report| {
-            let cut = report.as_mut().filter(|report| report.running);
-            cut.map(|report| *report = not_compared("the data plane ended meanwhile")).is_some()
-        });
         let held = match &setting.configure.orphan {
             // Nobody listens any more: it has its order to end.
             Some(orphan) => !told.inbox.is_closed() && is_held(orphan).await,
@@ -149,6 +151,30 @@ pub(super) async fn attend(mut running: Running, setting: Setting, orders: Order
         let reason = [Some(how), trouble, failed].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let _ = told.inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
         return;
+    }
+}
+
+fn forget_figures(told: &Told) {
+    told.stats.send_replace(None);
+    told.verify.send_if_modified(|report| {
+        let cut = report.as_mut().filter(|report| report.running);
+        cut.map(|report| *report = not_compared("the data plane ended meanwhile")).is_some()
+    });
+}
+
+/// What runs now in place of a data plane that has nothing mounted, and whose program was replaced. Orders that it was
+/// given and has not carried out are the next one's. `None`: none could be started, which is told.
+async fn give_way(mut process: Process, setting: &Setting, told: &Told) -> Option<Running> {
+    tracing::info!("the program of the data plane was replaced: another one begins in its place");
+    process.kill();
+    process.ended().await;
+    match begin_anew(setting).await {
+        Ok(running) => Some(running),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            let _ = told.inbox.send(Input::Replica(ReplicaEvent::Exited { reason })).await;
+            None
+        }
     }
 }
 

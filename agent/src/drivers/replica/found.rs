@@ -52,12 +52,17 @@ impl Process {
         Ok(Self { descriptor, number: pid })
     }
 
-    /// Whether it runs another file than `program` is now.
-    fn is_of_another(&self, program: &Path) -> std::io::Result<bool> {
+    /// Whether it runs another file than `program` is now; no if that is not known.
+    pub(super) fn is_of_another(&self, program: &Path) -> bool {
         // Through the link: the file it was started from may have been removed.
-        let runs = std::fs::metadata(format!("/proc/{}/exe", self.number.as_raw_pid()))?;
-        let installed = std::fs::metadata(program)?;
-        Ok((runs.dev(), runs.ino()) != (installed.dev(), installed.ino()))
+        let runs = std::fs::metadata(format!("/proc/{}/exe", self.number.as_raw_pid()));
+        let files = runs.and_then(|runs| Ok((runs, std::fs::metadata(program)?)));
+        files.map(|(runs, installed)| (runs.dev(), runs.ino()) != (installed.dev(), installed.ino())).unwrap_or_else(
+            |error| {
+                tracing::warn!(%error, "it is not known whether the program of the data plane was replaced");
+                false
+            },
+        )
     }
 
     /// Ends it at once.
@@ -108,13 +113,7 @@ pub(super) async fn find(socket: &Path, configure: &Configure) -> Option<Found> 
 pub(super) async fn of_another_program(socket: &Path, program: &Path) -> Option<Process> {
     let connection = UnixStream::connect(socket).await.ok()?;
     let process = Process::behind(&connection).ok()?;
-    match process.is_of_another(program) {
-        Ok(another) => another.then_some(process),
-        Err(error) => {
-            tracing::warn!(%error, "it is not known whether the program of the data plane was replaced");
-            None
-        }
-    }
+    process.is_of_another(program).then_some(process)
 }
 
 enum Answer {
@@ -139,7 +138,11 @@ async fn greet(path: &Path, configure: &Configure) -> Result<Answer> {
                     return Ok(Answer::Obeys(Box::new(found)));
                 }
                 FromReplica::Refused(reason) => return Ok(Answer::Refuses(reason)),
-                FromReplica::Event(_) | FromReplica::Done | FromReplica::Stats(_) | FromReplica::Verify(_) => {}
+                FromReplica::Event(_)
+                | FromReplica::Done
+                | FromReplica::Stats(_)
+                | FromReplica::Alive
+                | FromReplica::Verify(_) => {}
             }
         }
         match socket.read(&mut buffer).await? {

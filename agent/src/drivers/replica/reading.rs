@@ -1,17 +1,47 @@
-//! What the data plane tells: handed on, until its socket ends or it stands still while it serves.
+//! What the data plane tells: handed on, until its socket ends or it stands still.
 
 use super::{Orders, Told};
 use holdfast_core::input::Input;
-use holdfast_core::replica::{ReplicaCommand, ReplicaEvent};
-use holdfast_replica::control::{Decoder, FromReplica};
+use holdfast_core::replica::ReplicaEvent;
+use holdfast_replica::control::{Configure, Decoder, FromReplica};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
 
-/// A data plane that serves tells its figures every second. In so many looks it has to have told something: a machine that
-/// stands still as a whole misses one of them, however long.
+/// A data plane says something every second. In so many looks it has to have said something: a machine that stands still as
+/// a whole misses one of them, however long.
 const LOOKS: u32 = 6;
+
+/// A shorter silence is that of a busy machine.
+const SILENT_MIN: Duration = Duration::from_secs(3);
+
+/// Where no application waits for it, a longer one may still be that of a machine short of memory.
+const SILENT_UNSERVED_MIN: Duration = Duration::from_secs(10);
+
+/// Longest silence of a data plane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// While it serves: no application is to wait longer for it than for a silent peer.
+    serving: Duration,
+    otherwise: Duration,
+}
+
+impl Patience {
+    pub(super) fn of(configure: &Configure) -> Self {
+        let timeout = Duration::from_millis(configure.send_timeout_ms);
+        Self { serving: timeout.max(SILENT_MIN), otherwise: timeout.max(SILENT_UNSERVED_MIN) }
+    }
+}
+
+/// How reading a data plane ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With its socket, or because of what is wrong with it.
+    Closed(Option<String>),
+    /// It is to give way, and has let go of everything.
+    GivesWay,
+}
 
 /// The reading end of a data plane's socket.
 pub(super) struct Reading {
@@ -19,74 +49,76 @@ pub(super) struct Reading {
     pub(super) decoder: Decoder,
     /// It serves: applications wait for it.
     pub(super) serves: bool,
-    /// The time for all looks.
-    pub(super) patience: Duration,
+    /// It has begun to speak; how long it takes until then depends on what it was left.
+    pub(super) speaks: bool,
+    /// Another is to come in its place once it has let go of everything.
+    pub(super) gives_way: bool,
+    /// That was the last it told.
+    pub(super) released: bool,
+    pub(super) patience: Patience,
 }
 
 impl Reading {
-    /// Reads until the socket ends; then what was wrong with it, if anything was.
-    pub(super) async fn until_the_end(mut self, orders: &Orders, told: &Told) -> Option<String> {
+    /// Reads until that ends.
+    pub(super) async fn until_the_end(mut self, orders: &Orders, told: &Told) -> End {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             // What came with the first answer is read already.
             match self.pass_on(orders, told).await {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => return Some(error),
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(error) => return End::Closed(Some(error)),
             }
-            match self.read(&mut buffer, orders).await {
-                Ok(0) => return None,
+            match self.read(&mut buffer).await {
+                Ok(0) => return End::Closed(None),
                 Ok(length) => self.decoder.push(&buffer[..length]),
-                Err(error) => return Some(error.to_string()),
+                Err(error) => return End::Closed(Some(error.to_string())),
             }
         }
     }
 
-    async fn read(&mut self, buffer: &mut [u8], orders: &Orders) -> io::Result<usize> {
-        let mut missed = 0;
-        loop {
-            if let Ok(read) = tokio::time::timeout(self.patience / LOOKS, self.socket.read(buffer)).await {
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.speaks {
+            return self.socket.read(buffer).await;
+        }
+        let patience = if self.serves { self.patience.serving } else { self.patience.otherwise };
+        for _ in 0..LOOKS {
+            if let Ok(read) = tokio::time::timeout(patience / LOOKS, self.socket.read(buffer)).await {
                 return read;
             }
-            missed = if self.serves && !orders.takes_away() { missed + 1 } else { 0 };
-            if missed == LOOKS {
-                let patience = self.patience.as_secs_f32();
-                return Err(io::Error::other(format!("it stands still: not a word in {patience} s while it serves")));
-            }
         }
+        let (patience, serving) = (patience.as_secs_f32(), if self.serves { " while it serves" } else { "" });
+        Err(io::Error::other(format!("it stands still: not a word in {patience} s{serving}")))
     }
 
-    /// Hands whole messages on; `false` when nobody listens any more.
-    async fn pass_on(&mut self, orders: &Orders, told: &Told) -> Result<bool, String> {
+    /// Hands whole messages on; an end when nobody listens any more, or it gives way.
+    async fn pass_on(&mut self, orders: &Orders, told: &Told) -> Result<Option<End>, String> {
         while let Some(message) = self.decoder.next_message::<FromReplica>().map_err(|error| error.to_string())? {
+            self.speaks = true;
             match message {
                 FromReplica::Event(event) => {
+                    self.released = event == ReplicaEvent::Released;
                     match event {
                         ReplicaEvent::Serving => self.serves = true,
                         ReplicaEvent::Refusing | ReplicaEvent::Fenced | ReplicaEvent::Released => self.serves = false,
                         _ => {}
                     }
                     if told.inbox.send(Input::Replica(event)).await.is_err() {
-                        return Ok(false);
+                        return Ok(Some(End::Closed(None)));
                     }
                 }
                 FromReplica::Stats(figures) => drop(told.stats.send_replace(Some(figures))),
                 FromReplica::Verify(report) => drop(told.verify.send_replace(Some(report))),
-                FromReplica::Done => drop(orders.sent().pop_front()),
-                FromReplica::Found(_) | FromReplica::Refused(_) => {}
+                FromReplica::Done => {
+                    orders.sent().pop_front();
+                    if self.released && self.gives_way {
+                        return Ok(Some(End::GivesWay));
+                    }
+                }
+                FromReplica::Alive | FromReplica::Found(_) | FromReplica::Refused(_) => {}
             }
         }
-        Ok(true)
-    }
-}
-
-impl Orders {
-    /// Something is to be taken away: that has limits of its own, and tells no figures.
-    fn takes_away(&self) -> bool {
-        let away = |order: &ReplicaCommand| {
-            matches!(order, ReplicaCommand::Release { .. } | ReplicaCommand::Refuse | ReplicaCommand::Fence)
-        };
-        self.sent().iter().any(away)
+        Ok(None)
     }
 }
 
@@ -98,10 +130,11 @@ mod tests {
     use tokio::net::UnixStream;
     use tokio::sync::{mpsc, watch};
 
-    const PATIENCE: Duration = Duration::from_millis(200);
+    const SERVING: Duration = Duration::from_millis(200);
+    const OTHERWISE: Duration = Duration::from_millis(600);
 
     /// What the reading of a data plane that sends `messages` and then nothing, its socket open, ends with within `limit`.
-    async fn read(messages: &[FromReplica], limit: Duration) -> Option<Option<String>> {
+    async fn read(messages: &[FromReplica], gives_way: bool, limit: Duration) -> Option<End> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         for message in messages {
             theirs.write_all(&encode(message).unwrap()).await.unwrap();
@@ -110,21 +143,50 @@ mod tests {
         let told = Told { inbox, stats: watch::channel(None).0, verify: watch::channel(None).0 };
         let orders = Orders::new(mpsc::channel(1).1);
         let (socket, _writer) = ours.into_split();
-        let reading = Reading { socket, decoder: Decoder::default(), serves: false, patience: PATIENCE };
+        let patience = Patience { serving: SERVING, otherwise: OTHERWISE };
+        let reading = Reading {
+            socket,
+            decoder: Decoder::default(),
+            serves: false,
+            speaks: false,
+            gives_way,
+            released: false,
+            patience,
+        };
         tokio::time::timeout(limit, reading.until_the_end(&orders, &told)).await.ok()
     }
 
     #[tokio::test]
-    async fn data_plane_that_says_nothing_while_it_serves_stands_still() {
-        let messages = [FromReplica::Event(ReplicaEvent::Serving), FromReplica::Stats(Stats::default())];
-        let found = read(&messages, Duration::from_secs(60)).await.flatten();
-        assert!(found.is_some_and(|reason| reason.contains("stands still")));
+    async fn data_plane_that_says_nothing_any_more_stands_still() {
+        let event = FromReplica::Event;
+        let serving = [event(ReplicaEvent::Serving), FromReplica::Stats(Stats::default())];
+        let refusing = [event(ReplicaEvent::Serving), event(ReplicaEvent::Refusing)];
+        let following = [event(ReplicaEvent::Following { session: 1 })];
+        let otherwise = "it stands still: not a word in 0.6 s";
+        for (messages, expected) in [
+            (&serving[..], "it stands still: not a word in 0.2 s while it serves"),
+            (&refusing[..], otherwise),
+            (&following[..], otherwise),
+            (&[FromReplica::Alive][..], otherwise),
+        ] {
+            let expected = End::Closed(Some(expected.to_owned()));
+            assert_eq!(read(messages, false, Duration::from_secs(60)).await, Some(expected), "{messages:?}");
+        }
     }
 
     #[tokio::test]
-    async fn data_plane_that_serves_nothing_may_be_silent() {
-        assert_eq!(read(&[], PATIENCE * 4).await, None);
-        let over = [FromReplica::Event(ReplicaEvent::Serving), FromReplica::Event(ReplicaEvent::Refusing)];
-        assert_eq!(read(&over, PATIENCE * 4).await, None);
+    async fn data_plane_that_has_not_begun_to_speak_may_be_silent() {
+        assert_eq!(read(&[], false, OTHERWISE * 2).await, None);
+    }
+
+    #[tokio::test]
+    async fn data_plane_that_is_to_give_way_does_so_once_it_has_let_go_of_everything() {
+        let told = [FromReplica::Event(ReplicaEvent::Released), FromReplica::Done];
+        let limit = Duration::from_secs(60);
+        assert_eq!(read(&told, true, limit).await, Some(End::GivesWay));
+        assert_ne!(read(&told, false, limit).await, Some(End::GivesWay));
+        assert_ne!(read(&told[..1], true, limit).await, Some(End::GivesWay), "the order is not carried out yet");
+        let other = [FromReplica::Event(ReplicaEvent::Serving), FromReplica::Done];
+        assert_ne!(read(&other, true, limit).await, Some(End::GivesWay));
     }
 }

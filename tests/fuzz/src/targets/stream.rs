@@ -49,6 +49,7 @@ pub fn control_samples() -> Vec<Vec<u8>> {
     let from = [
         FromReplica::Event(ReplicaEvent::StreamLost { session: 4, reason: "reset".to_owned() }),
         FromReplica::Stats(Stats { bytes_per_s: 5, ..Stats::default() }),
+        FromReplica::Alive,
     ];
     let to: Vec<u8> = to.into_iter().flat_map(|command| encoded(&ToReplica::Command(command))).collect();
     vec![to, from.iter().flat_map(encoded).collect()]

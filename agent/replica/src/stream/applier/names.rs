@@ -9,6 +9,7 @@
 use super::objects::{Found, key, look_up};
 use super::{Applier, ApplyError};
 use crate::op::{FileId, FileKind, Op};
+use crate::tree::list::Parts;
 use crate::tree::{Level, Status, list, xattr};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -237,7 +238,8 @@ impl Applier {
         let wanted = self.objects.key_of(id).ok_or(Errno::BADF)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent = rustix::fs::openat(&*self.directory(id)?, c"..", flags, Mode::empty())?;
-        for entry in list::list_all(&parent)? {
+        let mut entries = Parts::of(&parent)?;
+        while let Some(entry) = entries.next_entry()? {
             if entry.ino == wanted.1
                 && let Some(found) = look_up(&parent, &entry.name)?
                 && key(&found.status) == wanted

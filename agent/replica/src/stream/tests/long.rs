@@ -64,7 +64,7 @@ fn what_is_named_is_compared_under_load() {
             } else {
                 let copied = pair.primary_events.clone();
                 eventually("some of it was applied", || {
-                    applied += pair.follower().take_stats().ops_per_s;
+                    applied += pair.follower().figures().take().ops_per_s;
                     applied > seed * 41 % 300
                         || copied.any(|e| matches!(e, holdfast_core::replica::ReplicaEvent::ResyncCopied { .. }))
                 });

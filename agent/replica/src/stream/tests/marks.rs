@@ -97,7 +97,7 @@ fn wherever_a_first_copy_is_interrupted_both_trees_are_equal_at_last() {
             let (primary, wanted) = (pair.primary_events.clone(), 1 + (seed * 23 + step * 41) % 120);
             let mut applied = 0;
             eventually("some of it was applied", || {
-                applied += pair.follower().take_stats().ops_per_s;
+                applied += pair.follower().figures().take().ops_per_s;
                 scramble_unlinked(&pair.a(), seed * 77 + step + applied, 1);
                 applied >= wanted || primary.any(|e| matches!(e, ReplicaEvent::ResyncCopied { .. }))
             });

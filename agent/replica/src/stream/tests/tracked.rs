@@ -364,7 +364,7 @@ fn a_resync_interrupted_anywhere_leaves_nothing_unnamed() {
             let (primary, wanted) = (pair.primary_events.clone(), 1 + (seed * 17 + step * 29) % 90);
             let mut applied = 0;
             eventually("some of it was applied", || {
-                applied += pair.follower().take_stats().ops_per_s;
+                applied += pair.follower().figures().take().ops_per_s;
                 // Changed while it runs, too.
                 scramble_unlinked(&pair.a(), seed * 77 + step + applied, 1);
                 applied >= wanted || primary.any(|e| matches!(e, ReplicaEvent::ResyncCopied { .. }))
