@@ -131,7 +131,8 @@ fn unfinished(_: &mut Bench) -> Result<()> {
     lab.host(1).shell(KILL)?;
     demand_long(&lab, "half", '9', &[])?;
     wait_until("poststop to run", PATIENCE, || Ok(folder.join("over").exists()))?;
-    lab.wait_state(1, "half", "STOP NotReady", PATIENCE)
+    lab.wait_state(1, "half", "STOP NotReady", PATIENCE)?;
+    Ok(())
 }
 
 /// What left the script's process group is the module's all the same: it goes with the forced stop, if no stop script has

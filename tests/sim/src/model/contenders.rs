@@ -138,6 +138,7 @@ impl Hash for Machine {
 }
 
 /// Who a machine is, and what it begins with.
+#[expect(clippy::large_enum_variant, reason = "a handful of them, made once")]
 #[derive(Clone, Debug)]
 pub enum Part {
     /// A node with this saved state.
