@@ -110,7 +110,8 @@ impl Agent {
         }
         drop(inner);
         let after = self.tell_configured(&checked, "postconfig").await;
-        Ok(format!("{name} has configuration {version} now{}{said}{after}", notes(&checked)))
+        let notes = format!("{}{said}{after}", notes(&checked));
+        Ok(format!("{name} has configuration {version} now{notes}"))
     }
 
     /// Whether a module's configuration is one to take; false: it is held already.

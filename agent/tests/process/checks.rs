@@ -73,6 +73,10 @@ fn what_a_checker_has_started_is_ended_with_it_though_its_environment_is_empty()
     assert!(first.iter().any(|pid| runs(pid)));
     one.start();
     wait("what it has started is ended", || !first.iter().any(|pid| runs(pid)));
+    // The next agent has started another, which would outlast this test.
+    one.ok(&["stop", "-m", "m1"]);
+    one.ok(&["waitstate", "-m", "m1", "STOP"]);
+    wait("the other is ended with its module", || !below().iter().any(|pid| runs(pid)));
 }
 
 #[test]

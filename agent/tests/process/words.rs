@@ -249,6 +249,38 @@ fn a_hook_that_runs_when_its_agent_is_killed_is_ended_and_what_an_earlier_one_st
 }
 
 #[test]
+fn a_script_of_a_killed_agent_is_ended_and_a_stop_that_it_had_begun_is_finished() {
+    let root = tempfile::tempdir().unwrap();
+    let start = "#!/bin/sh\ncd \"$SAFEUSERVAR\"\necho start >> told\necho $$ > start.new\nmv start.new start\n\
+                 while [ ! -e enough ]; do sleep 0.1; done\n";
+    let stop = "#!/bin/sh\ncd \"$SAFEUSERVAR\"\necho \"stop $*\" >> told\n[ \"$1\" = force ] && exit\n\
+                while [ -e slow ]; do sleep 0.1; done\n";
+    let mut one = light(root.path(), 72, &[("start_both", start), ("stop_both", stop)]);
+    let folder = one.data.join("var/modules/m1");
+    let file = |name: &str| folder.join(name);
+    let told = || std::fs::read_to_string(file("told")).unwrap_or_default();
+    one.ok(&["start", "-m", "m1"]);
+    wait("the start script runs", || runs(&file("start")));
+    std::fs::copy(file("start"), file("first")).unwrap();
+    one.kill();
+    one.start();
+    let again = "start\nstop force WAIT STOP stop\nstart\n";
+    wait("it is started anew", || told() == again);
+    assert!(!runs(&file("first")), "two start scripts run");
+    std::fs::write(file("enough"), "").unwrap();
+    one.ok(&["waitstart", "-m", "m1"]);
+    std::fs::write(file("slow"), "").unwrap();
+    one.ok(&["stop", "-m", "m1"]);
+    let stopping = format!("{again}stop UP WAIT stop\n");
+    wait("the stop script runs", || told() == stopping);
+    one.kill();
+    one.start();
+    wait("the stop is finished", || told() == format!("{stopping}stop force WAIT STOP stop\n"));
+    wait("it is stopped", || code(&one, &["state", "-m", "m1", "-lq"]) == Some(0));
+    std::fs::remove_file(file("slow")).unwrap();
+}
+
+#[test]
 fn scripts_that_a_running_module_gets_take_effect() {
     let root = tempfile::tempdir().unwrap();
     let one = Agent::new(root.path(), 1, 65);

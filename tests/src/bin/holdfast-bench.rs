@@ -32,6 +32,9 @@ struct Arguments {
     /// Only these parts of replication.
     #[arg(long, value_delimiter = ',')]
     only: Vec<replication::Part>,
+    /// Have replication measure GlusterFS, too.
+    #[arg(long)]
+    peers: bool,
     /// Write the figures there.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -59,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             files: arguments.files,
             crowd: arguments.crowd,
             only: arguments.only.clone(),
+            peers: arguments.peers,
         })?,
     };
     bench::print(&rows);

@@ -31,19 +31,23 @@ pub struct BenchArguments {
     /// Unchanged files of the resync that replication measures; 100000 takes minutes more.
     #[arg(long)]
     files: Option<usize>,
-    /// Only these parts of replication, separated by commas: writes, reads, trees, commits, resyncs, yielding,
-    /// memory, crowd (a million files: minutes, only by name).
+    /// Only these parts of replication, separated by commas: writes, intents, mapped, reads, trees, commits, resyncs,
+    /// yielding, memory, crowd (a million files: minutes, only by name), peers (with --peers).
     #[arg(long)]
     only: Option<String>,
+    /// Have replication do the same on GlusterFS, from Debian's package: minutes more.
+    #[arg(long)]
+    peers: bool,
     /// Write `[{"name","value","unit","baseline","ratio","target","met"}]` there.
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
 /// Packages of what a bench measures Holdfast beside.
-fn peers(name: Name) -> Vec<&'static str> {
+fn peers(name: Name, more: bool) -> Vec<&'static str> {
     match name {
         Name::Failover => install::PEERS.to_vec(),
+        Name::Replication if more => [install::PASSTHROUGH, install::POSTGRESQL, install::GLUSTERFS].concat(),
         Name::Replication => [install::PASSTHROUGH, install::POSTGRESQL].concat(),
         Name::Idle | Name::FalseFailover | Name::Console => Vec::new(),
     }
@@ -80,7 +84,7 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
         let line = command::with_sudo(&format!("xtask bench {word}"));
         bail!("the benches make network and mount namespaces, which needs root. Run:\n    {line}");
     }
-    install::packages(&[install::LAB, &peers(name)].concat(), "The bench")?;
+    install::packages(&[install::LAB, &peers(name, arguments.peers)].concat(), "The bench")?;
     demo::build(root)?;
     let program = modules::target_directory(root).join("debug/holdfast-bench");
     let mut bench = Command::new(&program);
@@ -95,6 +99,9 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
     }
     if let Some(only) = &arguments.only {
         bench.args(["--only", only]);
+    }
+    if arguments.peers {
+        bench.arg("--peers");
     }
     if let Some(json) = &arguments.json {
         bench.arg("--json").arg(json);

@@ -23,6 +23,8 @@ pub const BROWSER: &[&str] = &["chromium", "chromium-driver", "fonts-dejavu-core
 pub const PEERS: &[&str] = &["keepalived"];
 /// libfuse's examples, one of which is compiled and measured.
 pub const PASSTHROUGH: &[&str] = &["libfuse3-dev", "gcc", "libc6-dev"];
+/// What the bench measures replicated files beside, when it is asked to.
+pub const GLUSTERFS: &[&str] = &["glusterfs-server"];
 /// What the mount, an upgrade and `--app postgresql` are tried with.
 pub const POSTGRESQL: &[&str] = &["postgresql"];
 

@@ -6,7 +6,7 @@ use super::slices::{Best, Contender, Random, in_turns, rate};
 use super::stage::Stage;
 use crate::bench::Row;
 use anyhow::{Result, ensure};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measures.
 ///
@@ -31,19 +31,22 @@ fn places(stage: &Stage) -> [PathBuf; 5] {
     [stage.native(), stage.alone(), stage.whole(), stage.replicated(), stage.plain()]
 }
 
+/// SQLite's commits into a new database of that name.
+///
+/// # Errors
+/// SQLite fails.
+pub fn sqlite_at(directory: &Path, name: &str) -> Result<Contender<'static>> {
+    let database = rusqlite::Connection::open(directory.join(name))?;
+    let mode: String = database.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    ensure!(mode == "wal", "SQLite has no WAL in {}: {mode}", directory.display());
+    database.execute_batch("PRAGMA synchronous=FULL; CREATE TABLE entry (id INTEGER PRIMARY KEY, body BLOB)")?;
+    let body = Random::new(8).bytes(100);
+    Ok(Box::new(move || rate(|| Ok(database.execute("INSERT INTO entry (body) VALUES (?1)", [&body]).map(drop)?))))
+}
+
 fn sqlite(stage: &Stage, rounds: usize) -> Result<Vec<Row>> {
-    let at = |directory: PathBuf| -> Result<Contender<'static>> {
-        let database = rusqlite::Connection::open(directory.join("bench.db"))?;
-        let mode: String = database.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
-        ensure!(mode == "wal", "SQLite has no WAL in {}: {mode}", directory.display());
-        database.execute_batch("PRAGMA synchronous=FULL; CREATE TABLE entry (id INTEGER PRIMARY KEY, body BLOB)")?;
-        let body = Random::new(8).bytes(100);
-        Ok(Box::new(move || {
-            rate(|| Ok(database.execute("INSERT INTO entry (body) VALUES (?1)", [&body]).map(drop)?))
-        }))
-    };
-    let [native, alone, whole, replicated, plain] = places(stage);
-    let contenders = [at(native)?, at(alone)?, at(whole)?, at(replicated)?, at(plain)?];
+    let [native, alone, whole, replicated, plain] = places(stage).map(|place| sqlite_at(&place, "bench.db"));
+    let contenders = [native?, alone?, whole?, replicated?, plain?];
     Ok(rows("SQLite WAL FULL commits", "1/s", in_turns(4 * rounds, Best::Most, contenders)?))
 }
 

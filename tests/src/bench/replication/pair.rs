@@ -36,6 +36,10 @@ impl Nodes {
         self.folder.join(format!("data{node}"))
     }
 
+    fn state(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("state{node}"))
+    }
+
     fn start(&self, node: usize) -> Result<Replica> {
         let other = 3 - node;
         let configure = Configure {
@@ -53,7 +57,7 @@ impl Nodes {
             encryption: self.encryption,
             secret: if self.encryption { String::new() } else { "5a".repeat(32) },
             async_mode: AsyncMode::Second,
-            state_dir: self.folder.join(format!("state{node}")),
+            state_dir: self.state(node),
             boot_id: "bench".into(),
             send_timeout_ms: 30_000,
             resume_window_ms: 700,
@@ -131,6 +135,16 @@ impl Pair {
     /// The primary's own copy, beside its mount.
     pub fn backing(&self) -> PathBuf {
         self.nodes.folder.join("backing1")
+    }
+
+    /// The secondary's copy, as everybody sees it there: read only.
+    pub fn copy(&self) -> PathBuf {
+        self.nodes.data(2)
+    }
+
+    /// Where the primary keeps its own files.
+    pub fn state(&self) -> PathBuf {
+        self.nodes.state(1)
     }
 
     /// Processes of both replicas.

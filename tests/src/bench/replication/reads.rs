@@ -38,7 +38,11 @@ pub fn measure(stage: &Stage, options: &Options) -> Result<Vec<Row>> {
     ])
 }
 
-fn cached(directory: &Path) -> Result<Contender<'static>> {
+/// Blocks at random places of a file that is cached.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn cached(directory: &Path) -> Result<Contender<'static>> {
     let file = File::open(directory.join(FILE))?;
     let mut room = vec![0; BLOCK];
     for at in (0..FILE_LENGTH).step_by(BLOCK) {
@@ -50,7 +54,11 @@ fn cached(directory: &Path) -> Result<Contender<'static>> {
     }))
 }
 
-fn stat(directory: &Path) -> Result<Contender<'static>> {
+/// The status of files, one after the other.
+///
+/// # Errors
+/// They cannot be made.
+pub fn stat(directory: &Path) -> Result<Contender<'static>> {
     let folder = directory.join("stat");
     std::fs::create_dir_all(&folder)?;
     let paths: Vec<PathBuf> = (0..FILES).map(|number| folder.join(format!("file{number}"))).collect();

@@ -28,39 +28,58 @@ const GLUSTERFS: f64 = 63.9;
 /// # Errors
 /// A resync fails.
 pub fn measure(stage: &Stage, options: &Options) -> Result<Vec<Row>> {
-    let mut rows = few_changes(stage)?;
+    let mut rows = few_changes_rows(stage)?;
     rows.extend(none(stage, options.files)?);
     Ok(rows)
 }
 
-fn few_changes(stage: &Stage) -> Result<Vec<Row>> {
+/// How long a resync of a few changes takes, and how many bytes of it pass the wire.
+///
+/// # Errors
+/// The resync fails.
+pub fn few_changes(stage: &Stage) -> Result<(Duration, u64)> {
     let folder = stage.folder().join("changed");
-    let block = Random::new(9).bytes(1 << 20);
-    let mut pair = Pair::new(&folder, true, |directory| {
-        let file = File::create(directory.join("large"))?;
-        for at in 0..LARGE {
-            // No two MiB alike.
-            file.write_all_at(&block, at << 20)?;
-            file.write_all_at(&at.to_le_bytes(), at << 20)?;
-        }
-        Ok(file.sync_all()?)
-    })?;
+    let mut pair = Pair::new(&folder, true, lay)?;
     pair.part()?;
     change(&pair.mount())?;
     let before = wire_bytes()?;
     let took = pair.join()?;
-    let bytes = (wire_bytes()? - before) as f64;
-    let useful = (BLOCKS * BLOCK + FILES * LENGTH) as f64;
+    let bytes = wire_bytes()? - before;
     drop(pair);
     std::fs::remove_dir_all(folder)?;
+    Ok((took, bytes))
+}
+
+fn few_changes_rows(stage: &Stage) -> Result<Vec<Row>> {
+    let (took, bytes) = few_changes(stage)?;
+    let useful = (BLOCKS * BLOCK + FILES * LENGTH) as f64;
     let name = "resync of 100 blocks in 1 GiB and 2,000 new files";
     Ok(vec![
         Row::against(&format!("{name} / GlusterFS on 22 Nov"), took.as_secs_f64(), "s", GLUSTERFS, 0.05),
-        Row::against(&format!("{name}, on the wire, both ways / changed"), bytes / 1e6, "MB", useful / 1e6, 1.2),
+        Row::against(&format!("{name}, on the wire, both ways / changed"), bytes as f64 / 1e6, "MB", useful / 1e6, 1.2),
     ])
 }
 
-fn change(directory: &Path) -> Result<()> {
+/// The large file, before it is changed.
+///
+/// # Errors
+/// It cannot be written.
+pub fn lay(directory: &Path) -> Result<()> {
+    let block = Random::new(9).bytes(1 << 20);
+    let file = File::create(directory.join("large"))?;
+    for at in 0..LARGE {
+        // No two MiB alike.
+        file.write_all_at(&block, at << 20)?;
+        file.write_all_at(&at.to_le_bytes(), at << 20)?;
+    }
+    Ok(file.sync_all()?)
+}
+
+/// The few changes.
+///
+/// # Errors
+/// A write fails.
+pub fn change(directory: &Path) -> Result<()> {
     let mut random = Random::new(10);
     let file = File::options().write(true).open(directory.join("large"))?;
     // Different blocks: one in each tenth MiB.

@@ -51,8 +51,13 @@ pub fn median_us(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
         times.push(now - before);
         before = now;
     }
+    Ok(median(times))
+}
+
+/// Median of times, in microseconds.
+pub fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
-    Ok(times[times.len() / 2].as_secs_f64() * 1e6)
+    times.get(times.len() / 2).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
 }
 
 /// Times a second that `work` is done in one slice.

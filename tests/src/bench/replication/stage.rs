@@ -83,6 +83,11 @@ impl Stage {
         self.replicated.backing()
     }
 
+    /// The secondary's copy of [`Stage::replicated`], as everybody sees it there.
+    pub fn copy(&self) -> PathBuf {
+        self.replicated.copy()
+    }
+
     /// A directory that is replicated without TLS.
     pub fn plain(&self) -> PathBuf {
         self.plain.mount()
@@ -119,7 +124,11 @@ fn make(folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-fn fill(directory: &Path) -> Result<()> {
+/// Makes [`FILE`].
+///
+/// # Errors
+/// It cannot be written.
+pub fn fill(directory: &Path) -> Result<()> {
     let file = std::fs::File::create(directory.join(FILE))?;
     let mut random = Random::new(1);
     let block = random.bytes(1 << 20);

@@ -62,7 +62,11 @@ fn removal(seconds: Seconds) -> f64 {
     seconds.1
 }
 
-fn make_archive(folder: &Path, archive: &Path) -> Result<()> {
+/// Makes the archive, of a tree that it leaves below `folder`.
+///
+/// # Errors
+/// tar fails.
+pub fn make_archive(folder: &Path, archive: &Path) -> Result<()> {
     let tree = folder.join("tree");
     let mut random = Random::new(7);
     for number in 0..FILES {
@@ -73,8 +77,11 @@ fn make_archive(folder: &Path, archive: &Path) -> Result<()> {
     run(Command::new("tar").arg("-C").arg(folder).arg("-cf").arg(archive).arg("tree")).map(drop)
 }
 
-/// Seconds of one untar.
-fn unpack(folder: &Path, archive: &Path) -> Result<f64> {
+/// Seconds of one untar into a new folder.
+///
+/// # Errors
+/// tar fails.
+pub fn unpack(folder: &Path, archive: &Path) -> Result<f64> {
     std::fs::create_dir(folder)?;
     let began = Instant::now();
     run(Command::new("tar").arg("-C").arg(folder).arg("-xf").arg(archive))?;
@@ -82,7 +89,10 @@ fn unpack(folder: &Path, archive: &Path) -> Result<f64> {
 }
 
 /// Seconds of the removal of an unpacked archive.
-fn remove(folder: &Path) -> Result<f64> {
+///
+/// # Errors
+/// rm fails.
+pub fn remove(folder: &Path) -> Result<f64> {
     let began = Instant::now();
     run(Command::new("rm").arg("-rf").arg(folder.join("tree")))?;
     Ok(began.elapsed().as_secs_f64())

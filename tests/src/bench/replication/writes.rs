@@ -28,22 +28,27 @@ pub fn measure(stage: &Stage, options: &Options) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// One writer at random places of a file that is there.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn one_writer_at(directory: &Path) -> Result<Contender<'static>> {
+    let file = File::options().write(true).open(directory.join(FILE))?;
+    let mut random = Random::new(2);
+    let block = random.bytes(BLOCK);
+    Ok(Box::new(move || {
+        median_us(|| Ok(file.write_all_at(&block, random.below(FILE_LENGTH / BLOCK as u64) * BLOCK as u64)?))
+    }))
+}
+
 fn one_writer(stage: &Stage, rounds: usize) -> Result<Vec<Row>> {
-    let at = |directory: PathBuf| -> Result<Contender<'static>> {
-        let file = File::options().write(true).open(directory.join(FILE))?;
-        let mut random = Random::new(2);
-        let block = random.bytes(BLOCK);
-        Ok(Box::new(move || {
-            median_us(|| Ok(file.write_all_at(&block, random.below(FILE_LENGTH / BLOCK as u64) * BLOCK as u64)?))
-        }))
-    };
     let contenders = [
-        at(stage.native())?,
-        at(stage.alone())?,
-        at(stage.single())?,
-        at(stage.whole())?,
-        at(stage.replicated())?,
-        at(stage.plain())?,
+        one_writer_at(&stage.native())?,
+        one_writer_at(&stage.alone())?,
+        one_writer_at(&stage.single())?,
+        one_writer_at(&stage.whole())?,
+        one_writer_at(&stage.replicated())?,
+        one_writer_at(&stage.plain())?,
         Box::new(wire::round_trip_us),
     ];
     let [native, alone, floor, whole, replicated, plain, trip] = in_turns(3 * rounds, Best::Least, contenders)?;
@@ -57,12 +62,19 @@ fn one_writer(stage: &Stage, rounds: usize) -> Result<Vec<Row>> {
     ])
 }
 
+/// Many writers, each at random places of its own file.
+///
+/// # Errors
+/// A file cannot be made.
+pub fn many_writers_at(directory: &Path) -> Result<Contender<'static>> {
+    let files = (0..WRITERS).map(|number| own_file(directory, number)).collect::<Result<Vec<_>>>()?;
+    Ok(Box::new(move || writers(&files)))
+}
+
 fn many_writers(stage: &Stage, rounds: usize) -> Result<Vec<Row>> {
-    let at = |directory: PathBuf| -> Result<Contender<'static>> {
-        let files = (0..WRITERS).map(|number| own_file(&directory, number)).collect::<Result<Vec<_>>>()?;
-        Ok(Box::new(move || writers(&files)))
-    };
-    let contenders = [at(stage.native())?, at(stage.alone())?, at(stage.replicated())?, at(stage.plain())?];
+    let places = [stage.native(), stage.alone(), stage.replicated(), stage.plain()];
+    let [native, alone, replicated, plain] = places.each_ref().map(|directory| many_writers_at(directory));
+    let contenders = [native?, alone?, replicated?, plain?];
     let [native, alone, replicated, plain] = in_turns(2 * rounds, Best::Most, contenders)?;
     let name = "4 KiB random write, 16 writers";
     Ok(vec![
@@ -121,6 +133,11 @@ fn sequence(stage: &Stage, rounds: usize) -> Result<Vec<Row>> {
         Row::beside(&format!("{name}, ext4, two copies at once / ext4"), two_copies, "MiB/s", native),
         Row::beside("one TCP stream (wire) / 1 MiB sequential write to ext4", wire, "MiB/s", native),
     ])
+}
+
+/// One sequence into a new file, synced.
+pub fn sequence_at(directory: &Path) -> Contender<'_> {
+    Box::new(|| one_sequence(directory))
 }
 
 /// MiB a second of one sequence into a new file.
