@@ -58,8 +58,9 @@ fn what_a_checker_has_started_is_ended_with_it_though_its_environment_is_empty()
     let custom = "<check><custom ident=\"c\" when=\"pre\" exec=\"look\"/></check>";
     let mut one = alone(root.path(), 54, custom, &[("look", look)]);
     serve(&one);
+    let folder = one.data.join("var/modules/m1");
     let below = || -> Vec<String> {
-        let entries = std::fs::read_dir(one.data.join("var/modules/m1")).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         let of_it = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("below."));
         of_it.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
     };
