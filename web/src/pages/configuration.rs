@@ -2,6 +2,7 @@
 
 use crate::client;
 use crate::components::dialog::Question;
+use crate::components::gradually::gradually;
 use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{EmptyState, Notice, Waiting};
@@ -10,6 +11,7 @@ use crate::components::state::{Chip, StateBadge};
 use crate::language::{self, t, tf};
 use crate::platform;
 use crate::rules::tone::Tone;
+use crate::rules::news::bare;
 use crate::rules::wizard::Step;
 use crate::store::Console;
 use holdfast_api::config::ModuleMode;
@@ -25,7 +27,11 @@ use std::sync::Arc;
 pub fn ConfigurationPage() -> impl IntoView {
     let console = Console::get();
     let no_cluster = Memo::new(move |_| console.read(|snapshot| snapshot.cluster.version == 0).unwrap_or(false));
-    let modules = Memo::new(move |_| console.modules().unwrap_or_default());
+    let modules = Memo::new(move |_| {
+        let ids = |all: &[Arc<ModuleLive>]| all.iter().map(|one| one.module.id).collect::<Vec<_>>();
+        console.modules.read(ids).unwrap_or_default()
+    });
+    let drawn = gradually(modules);
     view! {
         <div class="page">
             <PageHead title=t!("Configuration").to_owned() lead=t!("A module protects one application: its files, its processes, how it is started and stopped.") />
@@ -41,7 +47,7 @@ pub fn ConfigurationPage() -> impl IntoView {
                     <section class="stack" aria-labelledby="installed">
                         <h2 id="installed">{t!("Modules")}</h2>
                         <div class="catalogue">
-                            {move || modules.get().into_iter().map(|module| view! { <ModuleCard module /> }).collect_view()}
+                            <For each=move || drawn.get() key=|module| *module let:module><ModuleCard module /></For>
                         </div>
                     </section>
                 </Show>
@@ -52,8 +58,17 @@ pub fn ConfigurationPage() -> impl IntoView {
 }
 
 #[component]
-fn ModuleCard(module: ModuleLive) -> impl IntoView {
+fn ModuleCard(module: ModuleId) -> impl IntoView {
     let console = Console::get();
+    // What its checkers say is not shown here.
+    let live = Memo::new(move |_| {
+        let module = console.modules.one(module)?;
+        Some(ModuleLive { nodes: module.nodes.iter().map(bare).collect(), ..ModuleLive::clone(&module) })
+    });
+    move || live.get().map(|module| card(console, &module))
+}
+
+fn card(console: Console, module: &ModuleLive) -> impl IntoView + use<> {
     let view = module.module.clone();
     let may = untrack(move || console.role()).may(UserRole::Admin);
     let mode = module.facts.as_ref().map(|facts| facts.mode).unwrap_or_default();
