@@ -206,7 +206,7 @@ fn since_line(console: Console, report: &NodeModuleReport) -> impl IntoView + us
     let now = move || console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
     let began = platform::date_time(since);
     // Told once a second to every card, and seldom new.
-    let lasts = Memo::new(move |_| text::duration_ms(now().saturating_sub(since)));
+    let lasts = Memo::new(move |_| text::lasting_ms(now().saturating_sub(since)));
     let text = move || tf!("since {0}, for {1}", 0 = began, 1 = lasts.get());
     (since > 0).then(|| view! { <p class="muted small">{text}</p> })
 }

@@ -217,7 +217,7 @@ fn Head(subject: Subject) -> impl IntoView {
             <div class="row grow">
                 <h2>{console.node_name(subject.node)}</h2>
                 {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
-                <span class="muted small">{move || since.get().map(|since| tf!("for {0}", 0 = text::duration_ms(server_now().saturating_sub(since))))}</span>
+                <span class="muted small">{move || since.get().map(|since| tf!("for {0}", 0 = text::lasting_ms(server_now().saturating_sub(since))))}</span>
             </div>
             <Commands subject />
             <div class="row tight node-detail">
