@@ -2,6 +2,7 @@
 //!
 //! Never in the failover path: agents hold their configuration durably and decide between themselves.
 
+pub mod anonymous;
 pub mod app;
 pub mod ask;
 pub mod assets;

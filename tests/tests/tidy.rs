@@ -295,3 +295,16 @@ fn readme_state_diagram_is_the_automaton() {
         "The README's state diagram is not the automaton's table. Put this into a ```mermaid block:\n{table}"
     );
 }
+
+#[test]
+fn the_console_makes_its_effects_in_one_place() {
+    let mut bad = Vec::new();
+    for path in files("web/src", "rs").iter().filter(|path| !path.ends_with("web/src/effect.rs")) {
+        for (number, line) in source::bare(&read(path)).lines().enumerate() {
+            if ["Effect::new", "Effect::watch", "RenderEffect::new"].iter().any(|made| line.contains(made)) {
+                bad.push(format!("{}:{}", shown(path), number + 1));
+            }
+        }
+    }
+    demand(&bad, "Use crate::effect::effect: Leptos runs an effect once more though its owner is gone.");
+}

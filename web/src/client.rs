@@ -330,9 +330,9 @@ pub async fn remove_token(id: i64) -> Answer<()> {
     send_for_nothing(Method::DELETE, &format!("/tokens/{id}")).await
 }
 
-/// Makes support zips of nodes, or of all if none is named.
-pub async fn make_snapshots(nodes: Vec<NodeId>) -> Answer<TaskStarted> {
-    send(Method::POST, "/snapshots", &SnapshotForm { module: None, nodes }).await
+/// Makes support zips of nodes, or of all if none is named; with stand-ins for names if they are to be `anonymous`.
+pub async fn make_snapshots(nodes: Vec<NodeId>, anonymous: bool) -> Answer<TaskStarted> {
+    send(Method::POST, "/snapshots", &SnapshotForm { module: None, nodes, anonymous }).await
 }
 
 /// The support zips that the server keeps.

@@ -15,7 +15,7 @@ pub(crate) use macros::{later, t, tf, value};
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Display, Write};
 
 /// The languages: the word in addresses and storage, and what speakers call them.
@@ -40,12 +40,23 @@ pub fn choose(code: &str, catalogue: &str, heard: &str) {
     if code == "en" {
         return;
     }
-    if let Ok(texts) = serde_json::from_str::<Catalogue>(catalogue) {
+    if let Ok(mut texts) = serde_json::from_str::<Catalogue>(catalogue) {
+        texts.values_mut().for_each(bind);
         CATALOGUE.set(Some(Box::leak(Box::new(texts))));
         CODE.set(code);
-        let sentences = serde_json::from_str(heard).unwrap_or_default();
+        let mut sentences: BTreeMap<String, String> = serde_json::from_str(heard).unwrap_or_default();
+        sentences.values_mut().for_each(bind);
         HEARD.set(Some(Box::leak(Box::new(heard::Heard::of(sentences)))));
     }
+}
+
+/// Has no line begin with a sign that belongs to the word before it, as French sets a space before it; catalogues are
+/// written with plain spaces.
+fn bind(text: &mut String) {
+    for sign in [";", ":", "!", "?", "»"] {
+        *text = text.replace(&format!(" {sign}"), &format!("\u{a0}{sign}"));
+    }
+    *text = text.replace("« ", "«\u{a0}");
 }
 
 /// What a server or node said, in the language in use as far as it is known there; what the console says itself stays.

@@ -1,7 +1,7 @@
 //! The console: a single page in the browser that configures, commands and watches a cluster.
 //!
 //! `rules` decides (plain functions, tested natively), `client` and `live` talk to the server, `store` is what
-//! all screens share, `effect` what they do at changes, `components` is the kit, `pages` holds one file per screen; `language` is what all of them speak.
+//! all screens share, `modules` each module apart, `effect` what they do at changes, `components` is the kit, `pages` holds one file per screen; `language` is what all of them speak.
 
 #![recursion_limit = "256"]
 
@@ -19,6 +19,8 @@ mod keep;
 mod language;
 #[cfg(target_arch = "wasm32")]
 mod live;
+#[cfg(target_arch = "wasm32")]
+mod modules;
 #[cfg(target_arch = "wasm32")]
 mod pages;
 #[cfg(target_arch = "wasm32")]

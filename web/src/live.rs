@@ -9,7 +9,6 @@ use gloo_net::websocket::futures::WebSocket;
 use gloo_timers::future::TimeoutFuture;
 use holdfast_api::console::LiveSnapshot;
 use leptos::prelude::*;
-use std::sync::Arc;
 
 const ADDRESS: &str = "/api/v1/live";
 /// Silence after which a connection is given up.
@@ -33,8 +32,7 @@ pub fn run(console: Console) {
             back_off_ms = (back_off_ms * 2).min(BACK_OFF_MAX_MS);
             recheck_session(console).await;
         }
-        console.snapshot.set(None);
-        console.link.set(Link::Connecting);
+        console.forget_snapshot();
     });
 }
 
@@ -62,7 +60,7 @@ async fn receive(console: Console) -> bool {
         match serde_json::from_str::<LiveSnapshot>(&text) {
             Ok(snapshot) => {
                 anything = true;
-                take(console, snapshot);
+                console.take(snapshot);
             }
             Err(error) => {
                 leptos::logging::warn!("a live snapshot is not understood: {error}");
@@ -72,14 +70,6 @@ async fn receive(console: Console) -> bool {
     }
     socket.close(None, None).ok();
     anything
-}
-
-fn take(console: Console, snapshot: LiveSnapshot) {
-    console.clock_ahead_ms.set(platform::now_ms() as i64 - snapshot.unix_ms as i64);
-    console.snapshot.set(Some(Arc::new(snapshot)));
-    if console.link.get_untracked() != Link::Live {
-        console.link.set(Link::Live);
-    }
 }
 
 /// From now on nothing on the page is shown as live.

@@ -4,6 +4,7 @@ use crate::client::{self, Answer};
 use crate::components::dialog::Question;
 use crate::effect::effect;
 use crate::language::{self, tf};
+use crate::modules::Modules;
 use crate::platform;
 use crate::rules::tone::Tone;
 use holdfast_api::console::{LiveSnapshot, ModuleLive, SessionView, TaskStarted, TaskState, TaskView, UserRole};
@@ -44,7 +45,7 @@ pub struct Console {
     pub session: RwSignal<Option<SessionView>>,
     /// Why the session could not be asked for.
     pub session_error: RwSignal<Option<String>>,
-    /// The latest snapshot.
+    /// The latest snapshot; what changes with every report of its modules is in `modules`.
     pub snapshot: RwSignal<Option<Arc<LiveSnapshot>>>,
     /// How fresh it is.
     pub link: RwSignal<Link>,
@@ -56,9 +57,8 @@ pub struct Console {
     pub question: RwSignal<Option<Question>>,
     /// The messages at the corner.
     pub toasts: RwSignal<Vec<Toast>>,
-    /// The modules of the snapshot without what changes with every report though nothing has happened: told only when
-    /// something has.
-    settled: Memo<Option<Arc<Vec<ModuleLive>>>>,
+    /// The modules of the snapshot, each by itself.
+    pub modules: Modules,
     /// Tasks begun from this page whose end is to be told.
     watched: RwSignal<BTreeSet<u64>>,
 }
@@ -66,12 +66,11 @@ pub struct Console {
 impl Console {
     /// Makes the state of the page and hands it down.
     pub fn provide() -> Self {
-        let snapshot = RwSignal::new(None::<Arc<LiveSnapshot>>);
         let console = Self {
             session: RwSignal::new(None),
             session_error: RwSignal::new(None),
-            snapshot,
-            settled: Memo::new(move |_| snapshot.with(|snapshot| snapshot.as_deref().map(settled).map(Arc::new))),
+            snapshot: RwSignal::new(None),
+            modules: Modules::new(),
             link: RwSignal::new(Link::Connecting),
             clock_ahead_ms: RwSignal::new(0),
             now: RwSignal::new(platform::now_ms()),
@@ -118,15 +117,30 @@ impl Console {
         self.snapshot.with(|snapshot| snapshot.as_deref().map(what))
     }
 
-    /// The modules; what changes with every report though nothing has happened is left out, so that a page that shows
-    /// them is drawn anew only when there is something new.
-    pub fn modules(self) -> Option<Vec<ModuleLive>> {
-        self.settled.with(|modules| modules.as_ref().map(|modules| modules.to_vec()))
+    /// The module with this number, without the figures that change with every report, so that what shows it is drawn anew
+    /// only when there is something new.
+    pub fn module(self, id: ModuleId) -> Option<ModuleLive> {
+        self.modules.one(id).map(|module| ModuleLive::clone(&module))
     }
 
-    /// The module with this number, as [`Console::modules`] gives it.
-    pub fn module(self, id: ModuleId) -> Option<ModuleLive> {
-        self.settled.with(|modules| modules.as_ref()?.iter().find(|module| module.module.id == id).cloned())
+    /// Takes a snapshot.
+    pub fn take(self, mut snapshot: LiveSnapshot) {
+        let now = platform::now_ms();
+        // Both at once: how long something lasts would go back by the time since the last second.
+        self.now.set(now);
+        self.clock_ahead_ms.set(now as i64 - snapshot.unix_ms as i64);
+        self.modules.take(&mut snapshot);
+        self.snapshot.set(Some(Arc::new(snapshot)));
+        if self.link.get_untracked() != Link::Live {
+            self.link.set(Link::Live);
+        }
+    }
+
+    /// Forgets what was known of the cluster.
+    pub fn forget_snapshot(self) {
+        self.snapshot.set(None);
+        self.modules.forget();
+        self.link.set(Link::Connecting);
     }
 
     /// The task with this number.
@@ -265,25 +279,6 @@ impl Console {
             } else {
                 self.toast(Tone::Ok, tf!("{0}: done.", 0 = title));
             }
-        }
-    }
-}
-
-/// The modules of a snapshot, each [settled](settle).
-fn settled(snapshot: &LiveSnapshot) -> Vec<ModuleLive> {
-    let mut modules = snapshot.modules.clone();
-    modules.iter_mut().for_each(settle);
-    modules
-}
-
-/// Leaves out what changes with every report though nothing has happened.
-fn settle(module: &mut ModuleLive) {
-    for on in &mut module.nodes {
-        if on.fresh {
-            on.reported_unix_ms = 0;
-        }
-        if let Some(report) = &mut on.report {
-            report.replication = None;
         }
     }
 }

@@ -64,11 +64,7 @@ pub struct Node {
     now: Instant,
     nonce: u64,
     /// When an input was last handled: a gap means a suspension.
-    handled_at: Instant,
-    /// When it was last known to be awake: it handled something, or looked at its save.
-    awake_at: Instant,
-    /// When the input that is handled arrived: before now, if it waited for a save.
-    arrived: Instant,
+    awake: Awake,
     /// End of the last suspension longer than the timeout.
     slept_until: Option<Instant>,
 
@@ -153,6 +149,17 @@ pub struct Node {
     out: Output,
 }
 
+/// When it was awake.
+#[derive(Clone, Copy, Debug)]
+struct Awake {
+    /// When it last handled something.
+    handled_at: Instant,
+    /// When it did that, or looked at its save.
+    looked_at: Instant,
+    /// When the input that is handled arrived: before now, if it waited for a save.
+    arrived: Instant,
+}
+
 /// Where to return to if nothing of the last output may be done.
 #[derive(Clone, Debug)]
 struct Rollback {
@@ -203,9 +210,7 @@ impl Node {
             born: moment.now,
             now: moment.now,
             nonce: moment.nonce,
-            handled_at: moment.now,
-            awake_at: moment.now,
-            arrived: moment.now,
+            awake: Awake { handled_at: moment.now, looked_at: moment.now, arrived: moment.now },
             slept_until: None,
             links: Liveness::new(settings.times().iter().map(|times| times.timeout_ms).collect(), moment.now),
             apart_from: None,
@@ -292,7 +297,7 @@ impl Node {
         let mut before = self.clone();
         before.note_fact(&input);
         self.pass_time(moment);
-        self.arrived = arrived.min(self.now);
+        self.awake.arrived = arrived.min(self.now);
         let command = matches!(input, Input::CommandReceived(_));
         match input {
             Input::Ticked => {}
@@ -391,10 +396,10 @@ impl Node {
     fn pass_time(&mut self, moment: Moment) {
         self.now = moment.now.max(self.now);
         self.nonce = moment.nonce;
-        let gap = self.now.since(self.handled_at);
-        let asleep = self.now.since(self.awake_at);
-        self.handled_at = self.now;
-        self.awake_at = self.now;
+        let gap = self.now.since(self.awake.handled_at);
+        let asleep = self.now.since(self.awake.looked_at);
+        self.awake.handled_at = self.now;
+        self.awake.looked_at = self.now;
         let nap = self.settings.suspend_gap_ms();
         if gap <= nap || self.settings.broken.ignore_suspension {
             return;

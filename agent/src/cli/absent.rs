@@ -68,7 +68,10 @@ const ABSENT: &[(&[&str], &str)] = &[
         &["uninstall"],
         "the product is removed as it was installed, by the package manager; a module by `holdfast module uninstall -m NAME`",
     ),
-    (&["anontool"], "`holdfast snapshot` masks what looks like a secret; there is no further pseudonymising"),
+    (
+        &["anontool"],
+        "`holdfast snapshot` masks what looks like a secret; the console replaces names and addresses too (Support)",
+    ),
     (&["safeenc"], "there is no encryption of single values; keep secrets in files that only root reads"),
     (&["gencron"], "switch lines of a crontab in the module's scripts: `crontab -l | sed … | crontab -`"),
     (&["errdpoll_running"], "`holdfast processtree list all` shows the processes"),

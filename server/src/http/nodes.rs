@@ -1,5 +1,6 @@
 //! Routes: nodes, their enrolment, and what the wizard asks of them.
 
+use crate::anonymous::{self, Names};
 use crate::app::App;
 use crate::auth::{Admin, Control, Monitor};
 use crate::db::{self, now_ms};
@@ -203,7 +204,7 @@ pub async fn module_snapshot(
 
 /// Collects a zip whole before answering, so that a failure is a problem and never a broken file.
 async fn collect(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) -> Outcome<Response> {
-    let (file, zip) = zip_of(app, user, node, module).await?;
+    let (file, zip) = zip_of(app, user, node, module, None).await?;
     Ok(download(&file, "application/zip", zip))
 }
 
@@ -211,7 +212,13 @@ async fn collect(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) 
 ///
 /// # Errors
 /// The node is not known or not connected, or does not send all of it.
-pub async fn zip_of(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) -> Outcome<(String, Vec<u8>)> {
+pub async fn zip_of(
+    app: &App,
+    user: &str,
+    node: NodeId,
+    module: Option<ModuleId>,
+    names: Option<Arc<Names>>,
+) -> Outcome<(String, Vec<u8>)> {
     let name = name_of(app, node)?;
     let about = match module {
         None => name.clone(),
@@ -244,5 +251,9 @@ pub async fn zip_of(app: &App, user: &str, node: NodeId, module: Option<ModuleId
     let (actor, text) = (user.to_owned(), format!("took a snapshot of {about}"));
     app.db.call(move |tx| db::records::audit(tx, &actor, &text)).await?;
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d_%H%M%S");
-    Ok((format!("snapshot_{about}_{date}.zip"), zip))
+    let Some(names) = names else { return Ok((format!("snapshot_{about}_{date}.zip"), zip)) };
+    let about = names.replace(&about);
+    let zip = tokio::task::spawn_blocking(move || anonymous::zip(&zip, &names)).await.map_err(Failure::internal)?;
+    let zip = zip.map_err(|error| Failure::node(format!("{name}: {error:#}")))?;
+    Ok((format!("snapshot_anonymised_{about}_{date}.zip"), zip))
 }

@@ -1,5 +1,6 @@
 //! Routes: support zips made as a task, kept in the data folder until they are deleted.
 
+use crate::anonymous::Names;
 use crate::app::App;
 use crate::auth::Control;
 use crate::db;
@@ -7,6 +8,7 @@ use crate::error::{Failure, Outcome};
 use crate::http::nodes::{name_of, zip_of};
 use crate::http::operate::{started, targets};
 use crate::http::{In, Json, download};
+use crate::live;
 use crate::tasks::NewTask;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -38,6 +40,7 @@ pub async fn make(
             "the server keeps at most {most} snapshots: delete old ones first, or let it keep more (Settings)"
         )));
     }
+    let names = if form.anonymous { Some(names(&app).await?) } else { None };
     let mut entries = Vec::new();
     for node in &nodes {
         let (name, message) = (name_of(&app, *node)?, "collecting…".to_owned());
@@ -52,9 +55,9 @@ pub async fn make(
         nodes: entries,
     });
     for node in nodes {
-        let (app, user) = (Arc::clone(&app), user.name.clone());
+        let (app, user, names) = (Arc::clone(&app), user.name.clone(), names.clone());
         tokio::spawn(async move {
-            let (state, message) = match keep(&app, &user, node, form.module).await {
+            let (state, message) = match keep(&app, &user, node, form.module, names).await {
                 Ok(name) => (TaskState::Done, name),
                 Err(failure) => (TaskState::Failed, failure.0.detail),
             };
@@ -64,9 +67,22 @@ pub async fn make(
     Ok(started(task))
 }
 
+/// What is replaced in the zips of one task.
+async fn names(app: &App) -> Outcome<Arc<Names>> {
+    let users = app.db.read(db::users::list).await?;
+    let users: Vec<String> = users.into_iter().map(|user| user.name).collect();
+    Names::of(&live::snapshot(app), &users).map(Arc::new).map_err(Failure::internal)
+}
+
 /// Collects one zip and saves it; its file's name.
-async fn keep(app: &App, user: &str, node: NodeId, module: Option<ModuleId>) -> Outcome<String> {
-    let (name, zip) = zip_of(app, user, node, module).await?;
+async fn keep(
+    app: &App,
+    user: &str,
+    node: NodeId,
+    module: Option<ModuleId>,
+    names: Option<Arc<Names>>,
+) -> Outcome<String> {
+    let (name, zip) = zip_of(app, user, node, module, names).await?;
     let (folder, file) = (folder(app), name.clone());
     tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&folder)?;

@@ -209,6 +209,14 @@ impl Browser {
         Ok(())
     }
 
+    /// Tells the browser's developer tools something; what they answer.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub async fn tell_tools(&self, what: &str, with: serde_json::Value) -> Result<serde_json::Value> {
+        self.driver.cdp().send_raw(what, with).await.with_context(|| format!("the browser does not answer {what}"))
+    }
+
     /// Runs a script in every page from now on, before anything of the page; its name.
     ///
     /// # Errors

@@ -134,7 +134,10 @@ fn find(value: &Value, name: &str) -> Option<String> {
 }
 
 /// Where `cargo xtask` puts the console it builds.
-pub(crate) fn console_folder() -> Result<PathBuf> {
+///
+/// # Errors
+/// It is not built.
+pub fn console_folder() -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/console/dist");
     ensure!(folder.join("index.html").is_file(), "the console is not built: run `cargo xtask console` first");
     Ok(folder.canonicalize()?)

@@ -15,4 +15,6 @@ pub enum Name {
     FalseFailover,
     /// The management server with 500 nodes in session: reads, reconfiguration, restart, memory.
     Console,
+    /// The console in a browser, as it is served, with 100 modules on two nodes: first load, long tasks.
+    Page,
 }

@@ -56,6 +56,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Name::Failover => failover::run(arguments.runs)?,
         Name::Idle => idle::run(heart)?,
         Name::Console => console::run()?,
+        Name::Page => bail!("the page is measured by holdfast-page: run `cargo xtask bench page`"),
         Name::FalseFailover => false_failover::run(arguments.minutes, heart)?,
         Name::Replication => replication::run(&replication::Options {
             rounds: arguments.runs,

@@ -3,7 +3,7 @@
 #[path = "../../src/bench/name.rs"]
 mod name;
 
-use crate::{command, demo, install, modules};
+use crate::{build_console, command, demo, install, modules};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use name::Name;
@@ -31,6 +31,9 @@ pub struct BenchArguments {
     /// Unchanged files of the resync that replication measures; 100000 takes minutes more.
     #[arg(long)]
     files: Option<usize>,
+    /// Folder into which page writes how the time of each screen was spent (`.cpuprofile`).
+    #[arg(long)]
+    profile: Option<PathBuf>,
     /// Only these parts of replication, separated by commas: writes, intents, mapped, reads, trees, commits, resyncs,
     /// yielding, memory, crowd (a million files: minutes, only by name), peers (with --peers).
     #[arg(long)]
@@ -49,6 +52,7 @@ fn peers(name: Name, more: bool) -> Vec<&'static str> {
         Name::Failover => install::PEERS.to_vec(),
         Name::Replication if more => [install::PASSTHROUGH, install::POSTGRESQL, install::GLUSTERFS].concat(),
         Name::Replication => [install::PASSTHROUGH, install::POSTGRESQL].concat(),
+        Name::Page => install::BROWSER.to_vec(),
         Name::Idle | Name::FalseFailover | Name::Console => Vec::new(),
     }
 }
@@ -86,6 +90,9 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
     }
     install::packages(&[install::LAB, &peers(name, arguments.peers)].concat(), "The bench")?;
     demo::build(root)?;
+    if name == Name::Page {
+        return page(root, arguments);
+    }
     let program = modules::target_directory(root).join("debug/holdfast-bench");
     let mut bench = Command::new(&program);
     bench.args([word.as_str(), "--runs", &arguments.runs.to_string(), "--minutes", &arguments.minutes.to_string()]);
@@ -106,6 +113,24 @@ pub fn run(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
     if let Some(json) = &arguments.json {
         bench.arg("--json").arg(json);
     }
-    let status = bench.status().with_context(|| format!("cannot run {}", program.display()))?;
+    ended(&mut bench)
+}
+
+/// Measures the console as it is served, in a browser.
+fn page(root: &Path, arguments: &BenchArguments) -> Result<ExitCode> {
+    build_console(root, true)?;
+    command::run(&mut command::cargo(root, &["build", "--bin", "holdfast-page"]))?;
+    let mut bench = Command::new(modules::target_directory(root).join("debug/holdfast-page"));
+    for (option, file) in [("--json", &arguments.json), ("--profile", &arguments.profile)] {
+        if let Some(file) = file {
+            bench.arg(option).arg(file);
+        }
+    }
+    ended(&mut bench)
+}
+
+/// Runs it; its exit code.
+fn ended(bench: &mut Command) -> Result<ExitCode> {
+    let status = bench.status().with_context(|| format!("cannot run {}", command::shown(bench)))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

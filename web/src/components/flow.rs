@@ -3,6 +3,7 @@
 use super::state::StateBadge;
 use crate::language::t;
 use crate::rules::flow::FlowLink;
+use crate::rules::news::bare;
 use crate::rules::text;
 use crate::store::Console;
 use holdfast_api::console::ModuleOnNode;
@@ -22,6 +23,8 @@ pub fn FlowMap(
     addresses: Signal<Vec<String>>,
 ) -> impl IntoView {
     let console = Console::get();
+    // What a checker says changes nothing here.
+    let nodes = Memo::new(move |_| nodes.with(|nodes| nodes.iter().map(bare).collect::<Vec<_>>()));
     let side = move |on: ModuleOnNode| {
         let holds = console.is_live()
             && on.fresh
@@ -41,18 +44,15 @@ pub fn FlowMap(
         let link = FlowLink::of(&left, &right);
         let live = console.is_live();
         // Read apart: it changes with every report, and nothing else is drawn anew for it.
-        let rate = Memo::new(move |_| {
-            let of = |snapshot: &holdfast_api::console::LiveSnapshot| {
-                let nodes = &snapshot.modules.iter().find(|live| live.module.id == module)?.nodes;
-                link.rate(nodes.first()?, nodes.get(1)?)
-            };
-            console.read(of).flatten().filter(|_| console.is_live())
-        });
+        let rate = Memo::new(move |_| link.rate(&console.modules.figures(module)).filter(|_| console.is_live()));
         Some(view! {
             <div class="flow" data-testid="flow">
                 {side(left)}
                 <div class="flow-link" data-tone=if live { link.tone().name() } else { "lost" } data-live=(live && link.flows()).to_string()>
-                    <svg viewBox="0 0 112 24" aria-hidden="true"><path class="dash" d=link.line() /><path d=link.head() /></svg>
+                    <span class="flow-arrow" data-backward=link.is_backward().then_some("true") aria-hidden="true">
+                        <span class="flow-track"><span class="dash"></span></span>
+                        {link.flows().then(|| view! { <svg viewBox="0 0 8 14"><path d="M1 1l6 6-6 6" /></svg> })}
+                    </span>
                     <span>{if live { link.words() } else { t!("not known now") }}</span>
                     {move || rate.get().map(|rate| view! { <span class="num" data-testid="rate">{text::rate(&rate)}</span> })}
                 </div>

@@ -227,12 +227,13 @@ fn Tools(reader: Reader, source: LogSource, reachable: Signal<bool>) -> impl Int
                 </select>
             })}
             {log_help()}
-            <span class="grow"></span>
+            <div class="log-actions">
             <button type="button" class="btn compact" data-testid="log-follow" aria-pressed=move || reader.follow.get().to_string() on:click=move |_| reader.follow.update(|on| *on = !*on)>
                 {draw(Icon::Follow)}{t!("Follow")}
             </button>
             <button type="button" class="btn compact" data-testid="log-refresh" disabled=move || !reachable.get() on:click=refresh>{draw(Icon::Refresh)}{t!("Refresh")}</button>
             <button type="button" class="btn compact" data-testid="log-save" disabled=move || !reachable.get() on:click=save>{draw(Icon::Download)}{t!("Save as .txt")}</button>
+            </div>
         </div>
     }
 }

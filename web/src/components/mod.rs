@@ -12,6 +12,7 @@ pub mod log;
 pub mod menu;
 pub mod modules;
 pub mod notice;
+pub mod picture;
 pub mod plain;
 pub mod register;
 pub mod resources;

@@ -6,6 +6,7 @@ use crate::store::Console;
 use holdfast_api::console::ModuleLive;
 use holdfast_api::ids::ModuleId;
 use leptos::prelude::*;
+use std::sync::Arc;
 
 /// The choice; a handle that is copied around.
 #[derive(Clone, Copy)]
@@ -19,8 +20,10 @@ pub struct Pick {
 /// A choice between the modules that are `wanted`.
 pub fn pick_module(console: Console, wanted: fn(&ModuleLive) -> bool) -> Pick {
     let modules = Memo::new(move |_| {
-        let modules = console.modules().unwrap_or_default().into_iter().filter(wanted);
-        modules.map(|module| (module.module.id, module.module.name)).collect::<Vec<_>>()
+        let named = |module: &Arc<ModuleLive>| (module.module.id, module.module.name.clone());
+        let wanted =
+            |all: &[Arc<ModuleLive>]| all.iter().filter(|module| wanted(module)).map(named).collect::<Vec<_>>();
+        console.modules.read(wanted).unwrap_or_default()
     });
     let picked = RwSignal::new(String::new());
     let chosen = Memo::new(move |_| {

@@ -127,7 +127,9 @@ fn WorstState() -> impl IntoView {
         Tone::Idle => t!("A node is stopped"),
         Tone::Lost => t!("A node is not in contact"),
     };
-    move || worst.get().map(|tone| view! { <Chip tone text=words(tone) /> })
+    // While the page itself is in contact, a node that is not is no grey matter.
+    let shown = move |tone| if tone == Tone::Lost && console.is_live() { Tone::Bad } else { tone };
+    move || worst.get().map(|tone| view! { <Chip tone=shown(tone) text=words(tone) /> })
 }
 
 /// Whether what the page shows is live.

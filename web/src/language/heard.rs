@@ -47,12 +47,12 @@ impl Heard {
         }
         // A name before it, or several of them one after the other.
         if let Some((name, rest)) = text.split_once(": ").filter(|(name, _)| !name.contains(' ')) {
-            return self.inside(rest, depth + 1).map(|rest| format!("{name} : {rest}"));
+            return self.inside(rest, depth + 1).map(|rest| format!("{name}\u{a0}: {rest}"));
         }
         let (first, rest) = text.split_once("; ")?;
         let said = [first, rest].map(|part| (part, self.inside(part, depth + 1)));
         let any = said.iter().any(|(_, said)| said.is_some());
-        any.then(|| said.map(|(part, said)| said.unwrap_or_else(|| part.to_owned())).join(" ; "))
+        any.then(|| said.map(|(part, said)| said.unwrap_or_else(|| part.to_owned())).join("\u{a0}; "))
     }
 }
 
@@ -129,12 +129,12 @@ mod tests {
     #[test]
     fn values_are_sentences_too_and_several_follow_each_other() {
         let heard = heard(&[
-            ("{problem}; {cure}", "{problem} ; {cure}"),
+            ("{problem}; {cure}", "{problem}\u{a0}; {cure}"),
             ("no answer", "pas de réponse"),
             ("port {port} answers", "le port {port} répond"),
         ]);
-        assert_eq!(heard.say("no answer; look").as_deref(), Some("pas de réponse ; look"));
-        assert_eq!(heard.say("node1: port 9001 answers").as_deref(), Some("node1 : le port 9001 répond"));
+        assert_eq!(heard.say("no answer; look").as_deref(), Some("pas de réponse\u{a0}; look"));
+        assert_eq!(heard.say("node1: port 9001 answers").as_deref(), Some("node1\u{a0}: le port 9001 répond"));
         assert_eq!(heard.say("a: b: c: d: e: f: g: no answer"), None, "not for ever");
     }
 }

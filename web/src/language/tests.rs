@@ -290,6 +290,6 @@ fn what_a_node_says_comes_in_the_language_of_the_page_and_what_nobody_knows_as_i
     };
     let [waits, state, unknown] = in_language("fr", said);
     assert!(waits.starts_with("attend node2, qui se tait") && waits.ends_with("ordonnez `prim` ici"), "{waits}");
-    assert_eq!((state.as_str(), unknown.as_str()), ("node1 : à jour", "a sentence that no program says"));
+    assert_eq!((state.as_str(), unknown.as_str()), ("node1\u{a0}: à jour", "a sentence that no program says"));
     assert!(in_language("en", said)[0].starts_with("waits for node2"));
 }

@@ -246,7 +246,7 @@ fn Tree(editor: Editor) -> impl IntoView {
             <ul class="stack tight">{move || paths.get().into_iter().map(one).collect_view()}</ul>
             <form class="stack tight" on:submit=add>
                 <TextField id="new-file" label=t!("New file") value=name placeholder="check.sh" code=true />
-                <div><button class="btn compact" disabled=move || name.with(String::is_empty)>{draw(Icon::Add)}{t!("Add")}</button></div>
+                <div><button class="btn compact" data-testid="add-file" disabled=move || name.with(String::is_empty)>{draw(Icon::Add)}{t!("Add")}</button></div>
             </form>
         </nav>
     }
@@ -317,7 +317,7 @@ fn Compare(editor: Editor) -> impl IntoView {
     let known = move || editor.deployed.with(|deployed| !deployed.is_empty());
     view! {
         <Show when=known>
-            <details class="card card-body">
+            <details class="card card-body" data-testid="compare">
                 <summary>{t!("Changes to what the nodes have")}</summary>
                 {move || {
                     let open = editor.open.get();
@@ -354,7 +354,7 @@ fn History(editor: Editor) -> impl IntoView {
                 <td class="nowrap">{platform::date_time(version.saved_unix_ms)}</td>
                 <td>{version.author}</td>
                 <td>{version.note}</td>
-                <td class="num"><button type="button" class="btn compact" disabled=latest on:click=restore>{t!("Restore")}</button></td>
+                <td class="num"><button type="button" class="btn compact" data-testid=format!("restore-{number}") disabled=latest on:click=restore>{t!("Restore")}</button></td>
             </tr>
         }
     };
@@ -362,7 +362,7 @@ fn History(editor: Editor) -> impl IntoView {
         <section class="card" aria-labelledby="versions">
             <div class="card-head">
                 <h2 id="versions">{t!("Versions")}</h2>
-                <a class="btn compact" href=client::package_href(editor.module) download="">{draw(Icon::Download)}{t!("Export .safe")}</a>
+                <a class="btn compact" data-testid="export" href=client::package_href(editor.module) download="">{draw(Icon::Download)}{t!("Export .safe")}</a>
             </div>
             <div class="table-wrap" tabindex="0" role="group" aria-label=t!("Table of versions")>
                 <table class="table" data-testid="versions">

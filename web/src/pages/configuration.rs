@@ -2,17 +2,19 @@
 
 use crate::client;
 use crate::components::dialog::Question;
+use crate::components::gradually::gradually;
 use crate::components::icon::{Icon, draw};
 use crate::components::menu::{ActionMenu, MenuEntry};
 use crate::components::notice::{EmptyState, Notice, Waiting};
+use crate::components::picture::picture;
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, StateBadge};
 use crate::language::{self, t, tf};
 use crate::platform;
+use crate::rules::news::bare;
 use crate::rules::tone::Tone;
 use crate::rules::wizard::Step;
 use crate::store::Console;
-use holdfast_api::config::ModuleMode;
 use holdfast_api::console::{CatalogueEntry, ModuleLive, UserRole};
 use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
@@ -25,7 +27,11 @@ use std::sync::Arc;
 pub fn ConfigurationPage() -> impl IntoView {
     let console = Console::get();
     let no_cluster = Memo::new(move |_| console.read(|snapshot| snapshot.cluster.version == 0).unwrap_or(false));
-    let modules = Memo::new(move |_| console.modules().unwrap_or_default());
+    let modules = Memo::new(move |_| {
+        let ids = |all: &[Arc<ModuleLive>]| all.iter().map(|one| one.module.id).collect::<Vec<_>>();
+        console.modules.read(ids).unwrap_or_default()
+    });
+    let drawn = gradually(modules);
     view! {
         <div class="page">
             <PageHead title=t!("Configuration").to_owned() lead=t!("A module protects one application: its files, its processes, how it is started and stopped.") />
@@ -41,7 +47,7 @@ pub fn ConfigurationPage() -> impl IntoView {
                     <section class="stack" aria-labelledby="installed">
                         <h2 id="installed">{t!("Modules")}</h2>
                         <div class="catalogue">
-                            {move || modules.get().into_iter().map(|module| view! { <ModuleCard module /> }).collect_view()}
+                            <For each=move || drawn.get() key=|module| *module let:module><ModuleCard module /></For>
                         </div>
                     </section>
                 </Show>
@@ -52,8 +58,17 @@ pub fn ConfigurationPage() -> impl IntoView {
 }
 
 #[component]
-fn ModuleCard(module: ModuleLive) -> impl IntoView {
+fn ModuleCard(module: ModuleId) -> impl IntoView {
     let console = Console::get();
+    // What its checkers say is not shown here.
+    let live = Memo::new(move |_| {
+        let module = console.modules.one(module)?;
+        Some(ModuleLive { nodes: module.nodes.iter().map(bare).collect(), ..ModuleLive::clone(&module) })
+    });
+    move || live.get().map(|module| card(console, &module))
+}
+
+fn card(console: Console, module: &ModuleLive) -> impl IntoView + use<> {
     let view = module.module.clone();
     let may = untrack(move || console.role()).may(UserRole::Admin);
     let mode = module.facts.as_ref().map(|facts| facts.mode).unwrap_or_default();
@@ -163,35 +178,12 @@ fn Tile(entry: CatalogueEntry) -> impl IntoView {
     let href = format!("/configuration/new/{}", entry.template);
     view! {
         <article class="card tile" data-testid=format!("template-{}", entry.template)>
-            <div class="tile-art">{if entry.mode == ModuleMode::Light { light_picture().into_any() } else { mirror_picture().into_any() }}</div>
+            <div class="tile-art">{picture(&entry.template)}</div>
             <div class="stack tight">
                 <h3>{entry.template.clone()}</h3>
-                <p class="muted">{entry.title.clone()}</p>
+                <p class="muted">{language::heard(&entry.title).into_owned()}</p>
             </div>
             <div><A href=href attr:class="btn primary" attr:data-testid=format!("use-{}", entry.template)>{draw(Icon::Add)}{t!("Use this template")}</A></div>
         </article>
-    }
-}
-
-/// One node that starts again.
-fn light_picture() -> impl IntoView {
-    view! {
-        <svg viewBox="0 0 240 72" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
-            <rect x="89" y="10" width="62" height="52" rx="8" />
-            <path d="M105 30h30M105 42h20" />
-            <path d="M164 24a18 18 0 1 1-2 22M162 36v10h10" />
-        </svg>
-    }
-}
-
-/// Two nodes, the files flowing from one to the other.
-fn mirror_picture() -> impl IntoView {
-    view! {
-        <svg viewBox="0 0 240 72" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
-            <rect x="14" y="10" width="62" height="52" rx="8" />
-            <rect x="164" y="10" width="62" height="52" rx="8" stroke-dasharray="5 5" />
-            <path d="M30 30h30M30 42h20M180 30h30M180 42h20" />
-            <path d="M88 36h58M138 28l10 8-10 8" />
-        </svg>
     }
 }

@@ -13,6 +13,7 @@ use crate::pages::control;
 use crate::platform;
 use crate::rules::history::moments;
 use crate::rules::issues::{Issue, issues};
+use crate::rules::news::bare;
 use crate::rules::scrub;
 use crate::rules::text;
 use crate::rules::tone::{Tone, resource_tone};
@@ -24,6 +25,7 @@ use holdfast_api::console::{ModuleLive, ModuleOnNode};
 use holdfast_api::ids::{ModuleId, NodeId};
 use leptos::prelude::*;
 use leptos_router::components::A;
+use std::sync::Arc;
 
 /// Moments shown of a module.
 const MOMENTS: usize = 12;
@@ -34,9 +36,9 @@ pub fn MonitoringPage() -> impl IntoView {
     let console = Console::get();
     let known = Memo::new(move |_| console.snapshot.with(Option::is_some));
     let modules = Memo::new(move |_| {
-        let configured = |module: &ModuleLive| module.module.desired.is_some();
-        let modules = console.modules().unwrap_or_default().into_iter().filter(configured);
-        modules.map(|module| module.module.id).collect::<Vec<_>>()
+        let configured = |module: &&Arc<ModuleLive>| module.module.desired.is_some();
+        let ids = |all: &[Arc<ModuleLive>]| all.iter().filter(configured).map(|one| one.module.id).collect::<Vec<_>>();
+        console.modules.read(ids).unwrap_or_default()
     });
     let drawn = gradually(modules);
     view! {
@@ -66,12 +68,13 @@ fn Issues() -> impl IntoView {
         console.read(|snapshot| issues(snapshot, &|at| platform::time(at)[..5].to_owned())).unwrap_or_default()
     });
     let none = move || found.with(Vec::is_empty);
+    let drawn = gradually(found);
     view! {
         <section class="stack tight" aria-label=t!("Issues") data-testid="issues" data-count=move || found.with(Vec::len).to_string()>
             <Show when=move || !console.is_live()>
                 <p class="muted small">{t!("This is what was last known; the page is not in contact with the server.")}</p>
             </Show>
-            {move || found.get().into_iter().map(|issue| view! { <OneIssue issue /> }).collect_view()}
+            <For each=move || drawn.get() key=Clone::clone let:issue><OneIssue issue /></For>
             <Show when=move || none() && console.is_live()>
                 <p class="all-well" data-testid="all-well">{draw(Icon::Check)}<span>{t!("Nothing needs attention.")}</span></p>
             </Show>
@@ -148,7 +151,14 @@ fn ModuleCard(module: ModuleId) -> impl IntoView {
 #[component]
 fn NodeCard(module: ModuleId, node: NodeId, nodes: Signal<Vec<ModuleOnNode>>) -> impl IntoView {
     let console = Console::get();
-    let on = Memo::new(move |_| nodes.get().into_iter().find(|on| on.node == node));
+    let on = Memo::new(move |_| nodes.with(|nodes| nodes.iter().find(|on| on.node == node).map(bare)));
+    let resources = Memo::new(move |_| {
+        let watched = |on: &ModuleOnNode| {
+            let report = on.report.as_ref().filter(|_| on.fresh)?;
+            Some(report.resources.iter().filter(|one| text::is_watched(&one.name)).cloned().collect::<Vec<_>>())
+        };
+        nodes.with(|nodes| nodes.iter().find(|on| on.node == node).and_then(watched)).unwrap_or_default()
+    });
     let name = console.node_name(node);
     let testid = format!("monitor-state-{name}");
     view! {
@@ -158,6 +168,7 @@ fn NodeCard(module: ModuleId, node: NodeId, nodes: Signal<Vec<ModuleOnNode>>) ->
                 {move || on.get().map(|on| view! { <StateBadge on testid=testid.clone() /> })}
             </div>
             {move || on.get().map(|on| body(console, &on))}
+            {move || resources.with(|resources| watched(console, resources))}
         </article>
     }
 }
@@ -186,7 +197,6 @@ fn body(console: Console, on: &ModuleOnNode) -> AnyView {
         {waiting.map(|text| view! { <Notice tone=Tone::Bad title=t!("It waits") text /> })}
         {resync.map(|resync| view! { <ResyncProgress resync /> })}
         {compared(&report)}
-        {watched(console, &report)}
     }
     .into_any()
 }
@@ -196,7 +206,7 @@ fn since_line(console: Console, report: &NodeModuleReport) -> impl IntoView + us
     let now = move || console.now.get().saturating_add_signed(-console.clock_ahead_ms.get());
     let began = platform::date_time(since);
     // Told once a second to every card, and seldom new.
-    let lasts = Memo::new(move |_| text::duration_ms(now().saturating_sub(since)));
+    let lasts = Memo::new(move |_| text::lasting_ms(now().saturating_sub(since)));
     let text = move || tf!("since {0}, for {1}", 0 = began, 1 = lasts.get());
     (since > 0).then(|| view! { <p class="muted small">{text}</p> })
 }
@@ -209,14 +219,13 @@ fn compared(report: &NodeModuleReport) -> Option<impl IntoView + use<>> {
 }
 
 /// What is watched there: networks and checkers, each with its value and since when.
-fn watched(console: Console, report: &NodeModuleReport) -> impl IntoView + use<> {
-    let shown = |resource: &&ResourceReport| text::is_watched(&resource.name);
+fn watched(console: Console, resources: &[ResourceReport]) -> impl IntoView + use<> {
     let one = move |resource: &ResourceReport| {
         let tone = resource_tone(&resource.name, &resource.value);
         let title = tf!("since {0}, says {1}", 0 = platform::date_time(resource.since_unix_ms), 1 = resource.by);
         let (name, value) = (resource.name.clone(), resource.value.to_string());
         view! { <li class="row between small" title=title><span class="mono">{name}</span>{move || view! { <Chip tone=if console.is_live() { tone } else { Tone::Lost } text=value.clone() /> }}</li> }
     };
-    let list: Vec<_> = report.resources.iter().filter(shown).map(one).collect();
+    let list: Vec<_> = resources.iter().map(one).collect();
     (!list.is_empty()).then(|| view! { <ul class="watched">{list.into_iter().collect_view()}</ul> })
 }

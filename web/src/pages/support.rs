@@ -1,7 +1,7 @@
 //! Support: one zip per node with everything that explains what happened, secrets masked.
 
 use crate::client;
-use crate::components::form::Problem;
+use crate::components::form::{Problem, Switch};
 use crate::components::icon::{Icon, draw};
 use crate::components::notice::{EmptyState, PerNodeResult};
 use crate::components::shell::PageHead;
@@ -90,8 +90,10 @@ fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
             read();
         }
     });
+    let anonymous = RwSignal::new(false);
     let make = move |nodes: Vec<NodeId>| {
-        console.start_shown_task(client::make_snapshots(nodes), move |started| task.set(started))
+        let anonymous = anonymous.get_untracked();
+        console.start_shown_task(client::make_snapshots(nodes, anonymous), move |started| task.set(started))
     };
     let one = move |node: NodeView| {
         let (id, name) = (node.id, node.name.clone());
@@ -109,6 +111,10 @@ fn Snapshots(nodes: Memo<Vec<NodeView>>) -> impl IntoView {
                         <button type="button" class="btn primary" data-testid="make-snapshots" on:click=move |_| make(Vec::new())>{draw(Icon::Support)}{t!("Take one of every node")}</button>
                         <span class="muted">{t!("or of")}</span>
                         {move || nodes.get().into_iter().map(one).collect_view()}
+                    </div>
+                    <div class="stack tight">
+                        <Switch id="snapshot-anonymous" label=t!("Without names and addresses") on=anonymous on_change=Callback::new(move |on| anonymous.set(on)) />
+                        <p class="muted small">{t!("For helpers outside: nodes, modules, users, networks and addresses have stand-ins, the same in all snapshots that are made together. Scripts, their output and the list of processes are left out.")}</p>
                     </div>
                     <Show when=move || task.get().is_some()><PerNodeResult results testid="snapshot-results" /></Show>
                     <Problem id="snapshots-read" problem />
@@ -147,7 +153,7 @@ fn Row(kept: RwSignal<Vec<SnapshotView>>, zip: SnapshotView) -> impl IntoView {
             <td class="nowrap">{text::bytes(zip.bytes)}</td>
             <td class="num"><div class="row tight end">
                 <button type="button" class="btn ghost icon" data-testid="snapshot-save" aria-label=save_words on:click=save>{draw(Icon::Download)}</button>
-                <button type="button" class="btn ghost icon" aria-label=remove_words on:click=remove>{draw(Icon::Remove)}</button>
+                <button type="button" class="btn ghost icon" data-testid="snapshot-remove" aria-label=remove_words on:click=remove>{draw(Icon::Remove)}</button>
             </div></td>
         </tr>
     }

@@ -328,11 +328,11 @@ fn Tokens(read: Read) -> impl IntoView {
         };
         view! {
             <tr>
-                <th scope="row"><strong>{token.name}</strong></th>
+                <th scope="row"><strong>{token.name.clone()}</strong></th>
                 <td>{role_name(token.role)}</td>
                 <td>{token.made_by}", "{platform::date_time(token.made_unix_ms)}</td>
                 <td class="nowrap">{if token.used_unix_ms == 0 { t!("never").to_owned() } else { platform::date_time(token.used_unix_ms) }}</td>
-                <td class="num"><button type="button" class="btn compact" on:click=withdraw>{t!("Withdraw")}</button></td>
+                <td class="num"><button type="button" class="btn compact" data-testid=format!("withdraw-{}", token.name) on:click=withdraw>{t!("Withdraw")}</button></td>
             </tr>
         }
     };

@@ -209,7 +209,7 @@ impl Situation<'_> {
 pub mod tests {
     use super::{COMMANDS, Situation};
     use holdfast_api::agent::{ModuleCommand, NodeModuleReport};
-    use holdfast_api::console::{ModuleOnNode, UserRole};
+    use holdfast_api::console::{ModuleLive, ModuleOnNode, ModuleView, UserRole};
     use holdfast_api::ids::{Generation, ModuleId, NodeId};
     use holdfast_api::state::{DataState, ModuleState, Readiness};
 
@@ -245,6 +245,20 @@ pub mod tests {
             report: Some(report),
             pending: String::new(),
         }
+    }
+
+    /// A configured module on these nodes.
+    pub fn module_on(nodes: Vec<ModuleOnNode>) -> ModuleLive {
+        let module = ModuleView {
+            id: ModuleId(1),
+            name: "bank".into(),
+            template: String::new(),
+            version: 1,
+            desired: Some(1),
+            author: String::new(),
+            saved_unix_ms: 0,
+        };
+        ModuleLive { module, nodes, facts: None, register: None }
     }
 
     fn allowed(me: &ModuleOnNode, peer: Option<&ModuleOnNode>) -> Vec<ModuleCommand> {

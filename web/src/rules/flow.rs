@@ -1,6 +1,7 @@
 //! What flows between the two nodes of a module, and how it is drawn.
 
 use crate::language::t;
+use crate::rules::news::Figures;
 use crate::rules::tone::Tone;
 use holdfast_api::agent::ReplicationReport;
 use holdfast_api::console::ModuleOnNode;
@@ -36,14 +37,14 @@ impl FlowLink {
             .unwrap_or(Self::None)
     }
 
-    /// How fast it flows, as its source says.
-    pub fn rate(self, left: &ModuleOnNode, right: &ModuleOnNode) -> Option<ReplicationReport> {
+    /// How fast it flows, as its source says; `figures` are those of the left and of the right.
+    pub fn rate(self, figures: &[Figures]) -> Option<ReplicationReport> {
         let source = match self {
-            Self::Writes { from_left: true } | Self::Resync { from_left: true } => left,
-            Self::Writes { .. } | Self::Resync { .. } => right,
+            Self::Writes { from_left: true } | Self::Resync { from_left: true } => 0,
+            Self::Writes { .. } | Self::Resync { .. } => 1,
             Self::None => return None,
         };
-        source.report.as_ref().and_then(|report| report.replication)
+        figures.get(source)?.replication
     }
 
     /// Its colour.
@@ -69,21 +70,9 @@ impl FlowLink {
         }
     }
 
-    /// Its line, as an SVG path on 112 × 24. Drawn from its source, so that its dashes run the right way.
-    pub fn line(self) -> &'static str {
-        match self {
-            Self::Writes { from_left: false } | Self::Resync { from_left: false } => "M106 12H6",
-            _ => "M6 12h100",
-        }
-    }
-
-    /// Its arrow head.
-    pub fn head(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Writes { from_left: true } | Self::Resync { from_left: true } => "M100 6l7 6-7 6",
-            _ => "M12 6l-7 6 7 6",
-        }
+    /// It flows from the right to the left.
+    pub fn is_backward(self) -> bool {
+        matches!(self, Self::Writes { from_left: false } | Self::Resync { from_left: false })
     }
 }
 

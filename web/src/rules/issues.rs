@@ -9,12 +9,13 @@ use holdfast_api::console::{LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode,
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::resource::ResourceValue;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
+use std::collections::HashSet;
 
 /// A clock further off than this makes logs of two nodes hard to compare.
 const CLOCK_MS: u64 = 2_000;
 
 /// Something to know or to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Issue {
     /// `Bad`: needs somebody now; `Busy`: to be minded.
     pub tone: Tone,
@@ -43,6 +44,9 @@ pub fn issues(snapshot: &LiveSnapshot, clock: &dyn Fn(u64) -> String) -> Vec<Iss
     }
     // Stable: what belongs together stays together.
     found.sort_by_key(|issue| issue.tone != Tone::Bad);
+    // Said twice it is no worse.
+    let mut said = HashSet::new();
+    found.retain(|issue| said.insert(issue.clone()));
     found
 }
 

@@ -15,6 +15,8 @@ pub mod links;
 pub mod log;
 pub mod marks;
 pub mod merge;
+pub mod news;
+pub mod pace;
 pub mod scrub;
 pub mod settings;
 pub mod text;

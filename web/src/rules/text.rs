@@ -31,6 +31,11 @@ pub fn duration_ms(ms: u64) -> String {
     }
 }
 
+/// How long something has lasted; nobody wants to see its first second pass.
+pub fn lasting_ms(ms: u64) -> String {
+    duration_ms(ms.max(1000))
+}
+
 /// How far a node's clock is off, milliseconds; ahead of the server's if positive.
 pub fn clock_offset(offset_ms: i64) -> String {
     let off = duration_ms(offset_ms.unsigned_abs());
@@ -119,7 +124,7 @@ pub fn fingerprint(hex: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ago, bytes, count, duration_ms, fingerprint, is_watched, rate, resync, resync_percent};
+    use super::{ago, bytes, count, duration_ms, fingerprint, is_watched, lasting_ms, rate, resync, resync_percent};
     use holdfast_api::agent::{ReplicationReport, ResyncReport};
 
     #[test]
@@ -130,6 +135,7 @@ mod tests {
         assert_eq!(bytes(u64::MAX), "16384.0 PiB");
         assert_eq!(duration_ms(999), "999 ms");
         assert_eq!(duration_ms(61_000), "1 min 1 s");
+        assert_eq!((lasting_ms(126).as_str(), lasting_ms(90_000).as_str()), ("1 s", "1 min 30 s"));
         assert_eq!(duration_ms(90_000_000), "1 d 1 h");
     }
 

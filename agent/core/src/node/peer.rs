@@ -23,14 +23,14 @@ impl Node {
             Belief::Refused(_) => return,
             Belief::Older => return self.challenge(&heartbeat),
             Belief::Alive => {
-                self.links.heard_on(link, self.arrived);
+                self.links.heard_on(link, self.awake.arrived);
                 return;
             }
             Belief::Newest => {}
             Belief::Restarted => self.on_peer_restarted(&heartbeat),
         }
         self.end_silence();
-        self.links.heard_on(link, self.arrived);
+        self.links.heard_on(link, self.awake.arrived);
         self.peer = Some(heartbeat);
         self.speak_after_primary(link);
         self.trust_again();
@@ -44,7 +44,7 @@ impl Node {
         let proven = self.replay.believed() == Some(heartbeat.incarnation);
         if proven && matches!(self.replay.judge(link, heartbeat), Belief::Alive | Belief::Newest) {
             self.end_silence();
-            self.links.alive_on(link, self.arrived);
+            self.links.alive_on(link, self.awake.arrived);
         }
     }
 

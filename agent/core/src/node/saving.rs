@@ -75,7 +75,7 @@ impl Node {
 
     /// What to do while the save of the last output is under way.
     pub fn while_saving(&mut self, now: Instant) -> WhileSaving {
-        let slept_ms = now.since(self.awake_at);
+        let slept_ms = now.since(self.awake.looked_at);
         let mute = self.is_mute() || self.settings.links == 0;
         // What a witness has granted, or what is held alone, nobody else can be granted.
         let replaceable = self.settings.witness != Witness::None && !self.durable.solo;
@@ -87,7 +87,7 @@ impl Node {
         if settings.links > 0 && slept_ms >= settings.shortest_timeout_ms() && !settings.broken.sleep_while_saving {
             return WhileSaving::GiveUp(format!("this node was suspended for {slept_ms} ms while its disk was at it"));
         }
-        self.awake_at = now;
+        self.awake.looked_at = now;
         let apart = replaceable && before.serving.holds_role() && !before.durable.solo && save.links.silent(now);
         let took_ms = now.since(save.begun);
         if took_ms >= save.limit_ms(settings, apart) && !settings.broken.save_for_ever {

@@ -12,6 +12,8 @@ pub struct SnapshotForm {
     pub module: Option<ModuleId>,
     /// Of these nodes; empty: of all nodes of the cluster.
     pub nodes: Vec<NodeId>,
+    /// With stand-ins for names and addresses, and without what people and applications wrote.
+    pub anonymous: bool,
 }
 
 /// A support zip in `GET /snapshots`, newest first.

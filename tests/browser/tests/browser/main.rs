@@ -2,6 +2,7 @@
 
 mod appearance;
 mod aside;
+mod beyond;
 mod components;
 mod editing;
 mod figures;
@@ -80,9 +81,15 @@ async fn story(stage: &mut Stage, browser: &Browser, plan: &ModulePlan) -> Resul
     plain::console_over_plain_http(stage, browser).await?;
     roles::every_screen_as_every_role(browser).await?;
     editing::edit_files(browser).await?;
+    beyond::files_are_applied_and_versions_brought_back(browser).await?;
+    beyond::a_package_goes_out_and_comes_in(browser).await?;
+    beyond::snapshots_tell_no_names(browser).await?;
+    beyond::a_token_is_withdrawn(browser).await?;
+    beyond::a_network_is_added_and_discarded(browser).await?;
     appearance::by_keyboard(browser).await?;
     appearance::dark_and_narrow(browser).await?;
     appearance::in_french(browser).await?;
+    beyond::both_copies_are_compared(browser).await?;
     figures::figures(stage, browser).await?;
     aside::look_at_what_was_set_aside(stage, browser).await?;
     demand_silence(browser).await?;
@@ -425,7 +432,8 @@ async fn lose_a_node(stage: &mut Stage, browser: &Browser) -> Result<()> {
     browser.expect_text("issues", "node2 has not been in contact since").await?;
     browser.click("rail-troubleshooting").await?;
     browser.expect_text("why-chain", "node1 takes over").await?;
-    screen(browser, "23-why").await
+    screen(browser, "23-why").await?;
+    beyond::a_lost_node_is_taken_out(browser).await
 }
 
 /// A state badge that shows this state as live.

@@ -1,7 +1,7 @@
 //! Simulated nodes: the real protocol over real WebSockets and mutual TLS, the real agent's back-off, no modules behind.
 
 use super::api::{Api, trust};
-use super::{FOREIGN, MEMBERS};
+use super::lively;
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
 use holdfast_agent::backoff::Backoff;
@@ -38,11 +38,13 @@ pub(super) struct Node {
     tls: Arc<ClientConfig>,
     held: BTreeMap<ModuleId, (String, u64)>,
     cluster: u64,
+    /// Its modules move figures, look at things and write logs.
+    lively: bool,
 }
 
 impl Node {
-    /// Enrols by token, as `holdfast-agent join` does.
-    pub(super) fn join(api: &Api, number: usize) -> Result<Self> {
+    /// Enrols by token, as `holdfast-agent join` does; it holds `own` modules that no server gave it.
+    pub(super) fn join(api: &Api, number: usize, own: u16) -> Result<Self> {
         let made = api.send("POST", "/nodes/tokens", &json!({ "minutes": 30 }))?;
         let token = made["token"].as_str().context("no token")?;
         let token = JoinToken::parse(token).map_err(|problem| anyhow::anyhow!("{problem:?}"))?;
@@ -59,10 +61,14 @@ impl Node {
         let chain = vec![CertificateDer::from_pem_slice(enrolment.certificate.as_bytes())?];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?;
         let tls = Arc::new(trust(&enrolment.ca)?.with_client_auth_cert(chain, key)?);
-        let member = number <= MEMBERS;
         let foreign = |module: u16| (ModuleId(module), (format!("own{number}-{module}"), 1));
-        let held = if member { BTreeMap::new() } else { (1..=FOREIGN).map(foreign).collect() };
-        Ok(Self { id: enrolment.node.0, name, tls, held, cluster: 0 })
+        let held = (1..=own).map(foreign).collect();
+        Ok(Self { id: enrolment.node.0, name, tls, held, cluster: 0, lively: false })
+    }
+
+    /// The same, with modules of which there is always something to tell.
+    pub(super) fn livened(self) -> Self {
+        Self { lively: true, ..self }
     }
 
     fn hello(&self) -> Hello {
@@ -82,14 +88,18 @@ impl Node {
     }
 
     fn report(&self) -> NodeReport {
+        let unix_ms = holdfast_agent::clock::unix_ms();
         let modules = self.held.iter().map(|(id, (name, version))| {
             let mut report = blank(name, *id, &self.name, *version, "");
             report.state = if self.id % 2 == 1 { ModuleState::Prim } else { ModuleState::Second };
             (report.readiness, report.data, report.running) = (Readiness::Ready, DataState::UpToDate, true);
+            if self.lively {
+                lively::liven(&mut report, unix_ms);
+            }
             report
         });
         NodeReport {
-            unix_ms: holdfast_agent::clock::unix_ms(),
+            unix_ms,
             boot_id: format!("boot-{}", self.id),
             cluster_version: self.cluster,
             modules: modules.collect(),
@@ -131,13 +141,17 @@ impl Node {
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {
                     say(socket, &FromAgent::Report(self.report())).await?;
-                    due = tokio::time::Instant::now() + Duration::from_millis(REPORT_INTERVAL_MS);
+                    let every = if self.lively { lively::NEWS_MS } else { REPORT_INTERVAL_MS };
+                    due = tokio::time::Instant::now() + Duration::from_millis(every);
                 }
                 message = hear(socket) => if let Some(FromServer::Request { id, request }) = message? {
                     let answer = self.take(request, counts);
-                    say(socket, &FromAgent::Answer { id, answer }).await?;
                     // As an agent does: what changed is told soon.
-                    due = due.min(tokio::time::Instant::now() + Duration::from_millis(50));
+                    let changed = matches!(answer, Answer::Done { .. });
+                    say(socket, &FromAgent::Answer { id, answer }).await?;
+                    if changed {
+                        due = due.min(tokio::time::Instant::now() + Duration::from_millis(50));
+                    }
                 }
             }
         }
@@ -149,6 +163,9 @@ impl Node {
             Request::PushModule { config } => {
                 self.held.insert(config.id, (config.name, config.version));
                 counts.pushed.fetch_add(1, Ordering::Relaxed);
+            }
+            Request::ReadLog { wanted, .. } if self.lively => {
+                return Answer::LogPage(lively::page(&wanted, holdfast_agent::clock::unix_ms()));
             }
             _ => return Answer::Refused { reason: "a simulated node does not do this".into() },
         }
@@ -201,6 +218,11 @@ impl Fleet {
             });
         }
         Ok(Self { counts, nodes: count, _runtime: runtime })
+    }
+
+    /// All of them.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes
     }
 
     /// Nodes in session.

@@ -1,6 +1,6 @@
 //! Clients of the server's interface: one that sets things up, readers that measure, and a console's live socket.
 
-use super::program::{PASSWORD, Program};
+use super::program::{PASSWORD, Program, USER};
 use crate::bank::http::Client;
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
@@ -61,7 +61,7 @@ impl Api {
         let tls = Arc::new(trust(&program.authority()?)?.with_no_client_auth());
         let connection = Mutex::new(connect(program.address, &tls)?);
         let mut api = Self { address: program.address, tls, cookie: String::new(), connection };
-        let (headers, _) = api.call("POST", "/session", Some(&json!({ "user": "admin", "password": PASSWORD })))?;
+        let (headers, _) = api.call("POST", "/session", Some(&json!({ "user": USER, "password": PASSWORD })))?;
         let cookie = headers.iter().find(|(name, _)| name == "set-cookie").context("no session cookie")?;
         api.cookie = cookie.1.split(';').next().unwrap_or_default().to_owned();
         Ok(api)

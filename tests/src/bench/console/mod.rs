@@ -7,7 +7,11 @@
 
 mod agent;
 mod api;
+mod crowd;
+mod lively;
 mod program;
+
+pub use crowd::Crowd;
 
 use super::row::Row;
 use agent::{Fleet, Node};
@@ -38,18 +42,19 @@ const READ_TARGET_MS: f64 = 50.0;
 /// The server does not start or refuses a step.
 pub fn run() -> Result<Vec<Row>> {
     let folder = tempfile::Builder::new().prefix("holdfast-bench-").tempdir()?;
-    let mut program = Program::start(folder.path())?;
+    let mut program = Program::start(folder.path(), None)?;
     let api = Api::log_in(&program)?;
     println!("enrolling {NODES} nodes");
-    let nodes: Vec<Node> = (1..=NODES).map(|number| Node::join(&api, number)).collect::<Result<_>>()?;
+    let own = |number| if number <= MEMBERS { 0 } else { FOREIGN };
+    let nodes: Vec<Node> = (1..=NODES).map(|number| Node::join(&api, number, own(number))).collect::<Result<_>>()?;
     save_cluster(&api, &nodes)?;
     let fleet = Fleet::start(nodes, program.address)?;
     let mut rows = Vec::new();
     let connected = wait_connected(&fleet)?;
     println!("{NODES} sessions after {:.1} s", connected.as_secs_f64());
-    let ids = make_modules(&api)?;
+    let ids = make_modules(&api, MODULES)?;
     println!("configuring {MODULES} modules on {MEMBERS} nodes");
-    let (took, reads) = during(&program, || configure(&api, &fleet, &ids))?;
+    let (took, reads) = during(&program, || configure(&api, &fleet, &ids, MEMBERS))?;
     rows.push(Row::told(&format!("{MODULES} modules × {MEMBERS} nodes configured at once"), took, "s"));
     rows.push(Row::at_most("a read meanwhile, 99th percentile", reads.p99_ms, "ms", READ_TARGET_MS));
     let console = api.watch()?;
@@ -81,8 +86,9 @@ pub fn run() -> Result<Vec<Row>> {
 
 fn wait_connected(fleet: &Fleet) -> Result<Duration> {
     let began = Instant::now();
-    while fleet.connected() < NODES {
-        ensure!(began.elapsed() < PATIENCE, "only {} of {NODES} nodes are in session", fleet.connected());
+    while fleet.connected() < fleet.nodes() {
+        let (connected, nodes) = (fleet.connected(), fleet.nodes());
+        ensure!(began.elapsed() < PATIENCE, "only {connected} of {nodes} nodes are in session");
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(began.elapsed())
@@ -98,23 +104,23 @@ fn save_cluster(api: &Api, nodes: &[Node]) -> Result<()> {
     api.send("PUT", "/cluster", &form).map(drop)
 }
 
-fn make_modules(api: &Api) -> Result<Vec<u64>> {
+fn make_modules(api: &Api, count: usize) -> Result<Vec<u64>> {
     let make = |number: usize| {
         let form = json!({ "template": "mirror.safe", "name": format!("m{number}") });
         api.send("POST", "/modules", &form)?["id"].as_u64().context("a module without number")
     };
-    (1..=MODULES).map(make).collect()
+    (1..=count).map(make).collect()
 }
 
-/// Configures every module at once; seconds until every member holds every one.
-fn configure(api: &Api, fleet: &Fleet, ids: &[u64]) -> Result<f64> {
+/// Configures every module at once; seconds until each of so many members holds every one.
+fn configure(api: &Api, fleet: &Fleet, ids: &[u64], members: usize) -> Result<f64> {
     let began = Instant::now();
     for id in ids {
         api.send("POST", &format!("/modules/{id}/configure"), &json!({}))?;
     }
-    while fleet.pushed() < MODULES * MEMBERS {
+    while fleet.pushed() < ids.len() * members {
         if began.elapsed() > PATIENCE {
-            bail!("{} of {} pushes were made", fleet.pushed(), MODULES * MEMBERS);
+            bail!("{} of {} pushes were made", fleet.pushed(), ids.len() * members);
         }
         std::thread::sleep(Duration::from_millis(20));
     }

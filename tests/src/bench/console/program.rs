@@ -2,6 +2,7 @@
 
 use crate::lab::program_path;
 use anyhow::{Context, Result, ensure};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 /// The running program; killed when dropped.
 pub(super) struct Program {
     folder: PathBuf,
+    console: Option<PathBuf>,
     child: Child,
     /// Where it listens.
     pub(super) address: SocketAddr,
@@ -19,12 +21,16 @@ pub(super) struct Program {
 
 /// The administrator's password.
 pub(super) const PASSWORD: &str = "simulated nodes only";
+/// Its name.
+pub(super) const USER: &str = "admin";
 
 impl Program {
-    pub(super) fn start(folder: &Path) -> Result<Self> {
+    /// With its data in `folder`; it serves the console in `console`, if it is to serve any.
+    pub(super) fn start(folder: &Path, console: Option<&Path>) -> Result<Self> {
         std::fs::write(folder.join("password"), format!("{PASSWORD}\n"))?;
-        let (child, address) = spawn(folder, SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        Ok(Self { folder: folder.to_owned(), child, address, peak_kb: 0 })
+        let (child, address) = spawn(folder, console, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let (folder, console) = (folder.to_owned(), console.map(Path::to_owned));
+        Ok(Self { folder, console, child, address, peak_kb: 0 })
     }
 
     /// kill -9, and a new one on the same folder and port; it serves when this returns.
@@ -32,7 +38,7 @@ impl Program {
         self.peak_kb = self.status("VmHWM")?.max(self.peak_kb);
         self.child.kill()?;
         self.child.wait()?;
-        (self.child, _) = spawn(&self.folder, self.address)?;
+        (self.child, _) = spawn(&self.folder, self.console.as_deref(), self.address)?;
         Ok(())
     }
 
@@ -70,9 +76,11 @@ impl Drop for Program {
 }
 
 /// Starts it and reads where it listens.
-fn spawn(folder: &Path, listen: SocketAddr) -> Result<(Child, SocketAddr)> {
+fn spawn(folder: &Path, console: Option<&Path>, listen: SocketAddr) -> Result<(Child, SocketAddr)> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
+    let console = console.map(|console| [OsStr::new("--console-dir"), console.as_os_str()]);
     let mut child = Command::new(program_path("holdfast-server")?)
+        .args(console.into_iter().flatten())
         .arg("--data-dir")
         .arg(folder.join("data"))
         .args(["--listen", &listen.to_string(), "--name", "127.0.0.1"])

@@ -13,6 +13,7 @@ use crate::components::resources::ResourceTable;
 use crate::components::shell::PageHead;
 use crate::components::state::{Chip, DataChip, StateBadge};
 use crate::language::{t, tf};
+use crate::rules::news::with_moving;
 use crate::rules::text;
 use crate::rules::tone::Tone;
 use crate::store::Console;
@@ -27,6 +28,7 @@ use holdfast_api::state::ModuleState;
 use leptos::prelude::*;
 use leptos_router::components::{A, Redirect};
 use leptos_router::hooks::use_params_map;
+use std::sync::Arc;
 use tree::Tree;
 
 /// Where a module on a node is controlled.
@@ -51,9 +53,10 @@ pub fn ControlPage() -> impl IntoView {
         _ => Tab::Log(LogKind::Module),
     });
     let configured =
-        |module: &ModuleLive| module.module.desired.is_some() || module.nodes.iter().any(|on| on.held.is_some());
-    let modules =
-        Memo::new(move |_| console.modules().map(|modules| modules.into_iter().filter(configured).collect::<Vec<_>>()));
+        |module: &&Arc<ModuleLive>| module.module.desired.is_some() || module.nodes.iter().any(|on| on.held.is_some());
+    let modules = Memo::new(move |_| {
+        console.modules.read(|modules| modules.iter().filter(configured).map(Arc::clone).collect::<Vec<_>>())
+    });
     let first = Memo::new(move |_| {
         modules.with(|modules| {
             modules.as_ref()?.iter().find_map(|module| Some(href(module.module.id, module.nodes.first()?.node)))
@@ -154,7 +157,10 @@ fn Panel(module: ModuleId, node: NodeId, tab: Memo<Tab>) -> impl IntoView {
     let names = Memo::new(move |_| {
         Some((live.with(|live| live.as_ref().map(|live| live.module.name.clone()))?, console.node_name(node)))
     });
-    let resources = Signal::derive(move || subject.report(|report| report.resources.clone()).unwrap_or_default());
+    let resources = Signal::derive(move || {
+        let figures = console.modules.figures(module);
+        subject.report(|report| with_moving(&report.resources, &figures, node)).unwrap_or_default()
+    });
     let source = move || {
         let Tab::Log(which) = tab.get() else { return None };
         names.get().map(|(module_name, node_name)| LogSource { module, module_name, node, node_name, which })
@@ -211,7 +217,7 @@ fn Head(subject: Subject) -> impl IntoView {
             <div class="row grow">
                 <h2>{console.node_name(subject.node)}</h2>
                 {move || subject.on.get().map(|on| view! { <StateBadge on big=true testid="state" /> })}
-                <span class="muted small">{move || since.get().map(|since| tf!("for {0}", 0 = text::duration_ms(server_now().saturating_sub(since))))}</span>
+                <span class="muted small">{move || since.get().map(|since| tf!("for {0}", 0 = text::lasting_ms(server_now().saturating_sub(since))))}</span>
             </div>
             <Commands subject />
             <div class="row tight node-detail">

@@ -10,6 +10,7 @@ use crate::components::state::StateBadge;
 use crate::language::{t, tf};
 use crate::rules::actions::word;
 use crate::rules::all_nodes::{ALL_NODES, Nodes, label};
+use crate::rules::news::bare;
 use crate::rules::tone::show;
 use crate::store::Console;
 use holdfast_api::agent::ModuleCommand;
@@ -20,10 +21,10 @@ use std::sync::Arc;
 
 /// Modules, and below each its nodes.
 #[component]
-pub fn Tree(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen) -> impl IntoView {
+pub fn Tree(modules: Memo<Option<Vec<Arc<ModuleLive>>>>, chosen: Chosen) -> impl IntoView {
     // The outline is redrawn only when modules or nodes come or go; states change in place.
     let outline = Memo::new(move |_| {
-        let nodes = |module: &ModuleLive| module.nodes.iter().map(|on| on.node).collect::<Vec<_>>();
+        let nodes = |module: &Arc<ModuleLive>| module.nodes.iter().map(|on| on.node).collect::<Vec<_>>();
         modules
             .with(|modules| {
                 modules.as_ref().map(|modules| {
@@ -40,7 +41,7 @@ pub fn Tree(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen) -> impl Into
         view! {
             <section>
                 <h2><span class="grow">{name.clone()}</span><ModuleMenu id name /></h2>
-                <ul>{nodes.into_iter().map(|node| view! { <TreeNode modules chosen module=id node /> }).collect_view()}</ul>
+                <ul>{nodes.into_iter().map(|node| view! { <TreeNode chosen module=id node /> }).collect_view()}</ul>
             </section>
         }
     };
@@ -48,20 +49,9 @@ pub fn Tree(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen) -> impl Into
 }
 
 #[component]
-fn TreeNode(modules: Memo<Option<Vec<ModuleLive>>>, chosen: Chosen, module: ModuleId, node: NodeId) -> impl IntoView {
+fn TreeNode(chosen: Chosen, module: ModuleId, node: NodeId) -> impl IntoView {
     let console = Console::get();
-    let on = Memo::new(move |_| {
-        modules.with(|modules| {
-            modules
-                .as_ref()?
-                .iter()
-                .find(|live| live.module.id == module)?
-                .nodes
-                .iter()
-                .find(|on| on.node == node)
-                .cloned()
-        })
-    });
+    let on = Memo::new(move |_| console.modules.one(module)?.nodes.iter().find(|on| on.node == node).map(bare));
     let name = console.node_name(node);
     let (link_id, badge_id) = (format!("select-{name}"), format!("state-{name}"));
     let note = move || on.get().map(|on| show(&on, console.is_live()).note);

@@ -1,12 +1,12 @@
 //! What is told, and where it leads.
 
 use super::{Issue, issues};
-use crate::rules::actions::tests::on_node;
+use crate::rules::actions::tests::{module_on, on_node};
 use crate::rules::tone::Tone;
 use holdfast_api::agent::ResourceReport;
 use holdfast_api::config::WitnessKind;
 use holdfast_api::console::{
-    ClusterView, LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, ModuleView, NetworkFacts, NodeView, RegisterLive,
+    ClusterView, LiveSnapshot, ModuleFacts, ModuleLive, ModuleOnNode, NetworkFacts, NodeView, RegisterLive,
 };
 use holdfast_api::ids::{ModuleId, NodeId};
 use holdfast_api::resource::ResourceValue;
@@ -35,15 +35,6 @@ fn node(id: u16) -> NodeView {
 fn well() -> LiveSnapshot {
     let network = |lan: &str| NetworkFacts { lan: lan.into(), ident: lan.into() };
     let facts = ModuleFacts { networks: vec![network("a"), network("b")], ..ModuleFacts::default() };
-    let module = ModuleView {
-        id: ModuleId(1),
-        name: "bank".into(),
-        template: String::new(),
-        version: 1,
-        desired: Some(1),
-        author: String::new(),
-        saved_unix_ms: 0,
-    };
     LiveSnapshot {
         sequence: 1,
         unix_ms: 1,
@@ -59,13 +50,11 @@ fn well() -> LiveSnapshot {
         },
         nodes: vec![node(1), node(2)],
         modules: vec![ModuleLive {
-            module,
-            nodes: vec![
+            facts: Some(facts),
+            ..module_on(vec![
                 on_node(1, ModuleState::Prim, Readiness::Ready),
                 on_node(2, ModuleState::Second, Readiness::Ready),
-            ],
-            facts: Some(facts),
-            register: None,
+            ])
         }],
         server_problems: Vec::new(),
         tasks: Vec::new(),

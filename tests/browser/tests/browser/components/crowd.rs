@@ -63,7 +63,9 @@ async fn news_of_one_module_draws_nothing_of_the_others() -> Result<()> {
     browser.script(NOTE).await?;
     other_figures(&mut all, 2);
     stage.tell(&all).await?;
-    browser.until("return window.touched.has('rate')").await?;
+    // The last of them has been told.
+    let told = "return document.querySelector('[data-testid=monitor-module100] [data-testid=rate]').textContent.includes('2 operations')";
+    browser.until(told).await?;
     let touched = browser.script(TOUCHED).await?;
     ensure!(touched == "rate", "figures alone were new, touched was {touched}");
     browser.script(NOTE).await?;

@@ -1,6 +1,8 @@
 //! Components of the console before answers that only a test can order: every state, every message, late and lost answers.
 
 mod badge;
+mod catalogue;
+mod clocks;
 mod crowd;
 mod editor;
 mod left;
