@@ -82,17 +82,11 @@ pub(crate) fn run(serve: &Serve, attached: Attached, opening: Opening) {
     let Serve { sender, inodes, events, limits, .. } = serve;
     let Opening { plan, base, since } = opening;
     workers::yield_to_others();
-    let roots = || (0..).map_while(|index| inodes.directory_fd(index));
-    if let Some(error) = roots().find_map(|root| rustix::fs::syncfs(&*root).err()) {
-        // What is found equal is copied no more: it must be on this disk, too, whatever the peer's then loses.
-        return sender
-            .lose(attached.epoch, &format!("the primary's disk cannot be synced: {error}; see its kernel log"));
-    }
     let count = Arc::new(Count::default());
     let counting = {
         let count = count.clone();
         let whole = matches!(plan, Plan::Full);
-        let roots: Vec<_> = roots().filter(|_| whole).collect();
+        let roots: Vec<_> = (0..).map_while(|index| inodes.directory_fd(index)).filter(|_| whole).collect();
         let filter = inodes.filter().clone();
         std::thread::spawn(move || count.run(&roots, &filter))
     };

@@ -81,8 +81,6 @@ impl Cluster {
         });
         self.tell(server, ReplicaEvent::PeerConnected { session });
         self.tell(host, ReplicaEvent::Following { session });
-        // What is found equal is copied no more.
-        self.hosts[server].disk.sync();
         let all = self.hosts[server].disk.content.clone();
         self.push(host, Message::Keep(all.clone()));
         for chunk in all.into_iter().collect::<Vec<_>>().chunks(CHUNK) {
