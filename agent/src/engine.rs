@@ -24,13 +24,14 @@ use crate::report::{Dates, Reports, of_view};
 use crate::settled::Record;
 use holdfast_api::ids::ModuleId;
 use holdfast_api::state::ModuleState;
+use holdfast_core::backlog::Backlog;
 use holdfast_core::input::Input;
 use holdfast_core::node::Node;
 use holdfast_core::output::{Act, EventLevel, Output, WhileSaving};
 use holdfast_core::time::Instant;
 use holdfast_core::view::View;
 use holdfast_replica::crash;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -102,8 +103,8 @@ struct Running {
     reported: Option<(View, u64, bool)>,
     /// The order to set the virtual addresses that is under way.
     setting_addresses: Option<u64>,
-    /// What happened while the state was being saved, and when.
-    backlog: VecDeque<(Instant, Input)>,
+    /// What happened while the state was being saved.
+    backlog: Backlog,
 }
 
 impl Engine {
@@ -119,7 +120,7 @@ impl Engine {
             dates: Dates::default(),
             reported: None,
             setting_addresses: None,
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
         };
         // What a node that goes on with something wants done comes before anything else.
         running.handle(Input::Ticked).await;
@@ -127,7 +128,7 @@ impl Engine {
             if let Some(input) = input {
                 running.handle(input).await;
             }
-            while let Some((arrived, input)) = running.backlog.pop_front() {
+            while let Some((arrived, input)) = running.backlog.take() {
                 running.handle_later(arrived, input).await;
             }
         }
@@ -225,6 +226,7 @@ impl Running {
             return Ok(());
         };
         let Engine { node, ledger, drivers, inputs, .. } = &mut self.engine;
+        self.backlog.begin(node);
         let first = Duration::from_millis(node.first_look().since(clock::now()));
         let every = Duration::from_millis(node.sign_ms());
         let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + first, every);
@@ -239,11 +241,7 @@ impl Running {
                     WhileSaving::Say(heartbeat) => drivers.heartbeats.send_on_all(&heartbeat),
                     WhileSaving::GiveUp(reason) => break Err(reason),
                 },
-                Some(input) = inputs.recv() => {
-                    let now = clock::now();
-                    node.overhear(now, &input);
-                    self.backlog.push_back((now, input));
-                }
+                Some(input) = inputs.recv() => self.backlog.keep(node, clock::now(), input),
             }
         };
         if saved.is_ok() {

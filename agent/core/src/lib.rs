@@ -6,12 +6,12 @@
 //! **Order of effects.** The driver carries an [`output::Output`] out in this order and no other:
 //! *persist → send → act → report*. Nothing of an output is sent or done before its `persist` is durable; if it cannot
 //! be made durable the driver drops the rest of that output and hands in [`input::Input::SaveFailed`] as the very next
-//! input of that module: while a save is pending its other inputs wait (those of other modules do not), each is
-//! shown to [`node::Node::overhear`] at once, and the driver asks [`node::Node::while_saving`] what to say and when to
-//! give up.
+//! input of that module: while a save is pending its other inputs wait in a [`backlog::Backlog`] (those of other modules do
+//! not), and the driver asks [`node::Node::while_saving`] what to say and when to give up.
 
 pub mod arbiter;
 pub mod automaton;
+pub mod backlog;
 pub mod covered;
 pub mod durable;
 pub mod grant;

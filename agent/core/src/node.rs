@@ -278,7 +278,7 @@ impl Node {
         self.handle_later(moment, moment.now, input)
     }
 
-    /// Handles an input that arrived while this node was saving, and was shown to [`Node::overhear`] then.
+    /// Handles an input that arrived while this node was saving, and was kept in a [`crate::backlog::Backlog`].
     pub fn handle_later(&mut self, moment: Moment, arrived: Instant, input: Input) -> Output {
         let failed_save = match &input {
             Input::SaveFailed { .. } => self.rollback.take(),

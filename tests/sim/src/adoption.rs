@@ -29,7 +29,7 @@ impl Cluster {
         machine.replica.orders.truncate(read.max(1));
         machine.node = None;
         machine.life += 1;
-        machine.inbox.clear();
+        machine.backlog.clear();
         machine.before_failure = None;
         machine.tick_at = None;
         machine.scripts.clear();

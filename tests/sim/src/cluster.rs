@@ -14,6 +14,7 @@ use holdfast_api::checker::When;
 use holdfast_api::register::Ask;
 use holdfast_api::resource::ResourceValue;
 use holdfast_core::automaton;
+use holdfast_core::backlog::Backlog;
 use holdfast_core::covered::Covered;
 use holdfast_core::durable::Durable;
 use holdfast_core::heartbeat::Heartbeat;
@@ -21,7 +22,7 @@ use holdfast_core::input::{Input, ScriptOutcome};
 use holdfast_core::node::Node;
 use holdfast_core::output::Output;
 use holdfast_core::settled::Settled;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A module, what its machines do for it, and the ways between them.
@@ -80,8 +81,8 @@ pub struct Host {
     pub saves: u64,
     /// When the node wants to be called.
     pub tick_at: Option<u64>,
-    /// Inputs that wait for the save, and when they arrived.
-    pub inbox: VecDeque<(u64, Input)>,
+    /// Inputs that wait for the save.
+    pub backlog: Backlog,
     /// Every save fails, and nothing lands.
     pub ledger_broken: bool,
     /// The same, until then.

@@ -1,6 +1,6 @@
 //! The agent's part, as the simulated machines do it: hand inputs to the node, save, send, act; die and start again.
 
-use super::cluster::{Cluster, Step};
+use super::cluster::{Cluster, Host, Step};
 use super::disk::OWN;
 use super::scripts::{self, Run};
 use holdfast_api::checker::When;
@@ -120,16 +120,14 @@ impl Cluster {
     /// Hands an input to the node, or keeps it until the save under way has ended.
     pub fn input(&mut self, host: usize, input: Input) {
         let now = self.schedule.now();
-        if let (Some(_), Some(node)) = (&self.hosts[host].saving, &mut self.hosts[host].node) {
-            node.overhear(Instant(now), &input);
-            self.hosts[host].inbox.push_back((now, input));
-            return;
+        if let Host { saving: Some(_), node: Some(node), backlog, .. } = &mut self.hosts[host] {
+            return backlog.keep(node, Instant(now), input);
         }
-        self.input_later(host, now, input);
+        self.input_later(host, Instant(now), input);
     }
 
     /// Hands in an input that arrived some time ago.
-    pub(super) fn input_later(&mut self, host: usize, arrived: u64, input: Input) {
+    pub(super) fn input_later(&mut self, host: usize, arrived: Instant, input: Input) {
         let moment = Moment { now: Instant(self.schedule.now()), nonce: self.rng.draw() };
         if self.hosts[host].node.is_none() {
             return;
@@ -137,7 +135,7 @@ impl Cluster {
         let serving_word = match &input {
             Input::HeartbeatReceived { link, heartbeat } => {
                 let heartbeat = heartbeat.clone();
-                (self.oracle_delivered(host, *link, &heartbeat, arrived) && !heartbeat.saving).then_some(heartbeat)
+                (self.oracle_delivered(host, *link, &heartbeat, arrived.0) && !heartbeat.saving).then_some(heartbeat)
             }
             _ => None,
         };
@@ -147,7 +145,7 @@ impl Cluster {
             return;
         };
         let before = shows.then(|| node.view());
-        let output = node.handle_later(moment, Instant(arrived), input);
+        let output = node.handle_later(moment, arrived, input);
         let after = shows.then(|| node.view());
         let settled = node.settled();
         let (life, deadline) = (self.hosts[host].life, self.hosts[host].node.as_ref().map(Node::next_deadline));
@@ -287,7 +285,7 @@ impl Cluster {
         machine.settled = None;
         machine.node = None;
         machine.life += 1;
-        machine.inbox.clear();
+        machine.backlog.clear();
         machine.before_failure = None;
         machine.tick_at = None;
         machine.scripts.clear();

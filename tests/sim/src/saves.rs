@@ -1,7 +1,6 @@
 //! How a simulated machine saves its ledger: quickly, slowly, too late, or not at all.
 
 use super::cluster::{Cluster, Saving, Step};
-use holdfast_core::input::Input;
 use holdfast_core::node::Node;
 use holdfast_core::output::{Output, WhileSaving};
 use holdfast_core::time::Instant;
@@ -17,6 +16,9 @@ impl Cluster {
         machine.saves += 1;
         let (life, number) = (machine.life, machine.saves);
         machine.saving = Some(Saving { number, silent, at: self.schedule.now(), output });
+        if let Some(node) = &mut machine.node {
+            machine.backlog.begin(node);
+        }
         self.schedule.after(delay, Step::SaveEnds { host, life, number });
         if let Some(Instant(at)) = self.hosts[host].node.as_ref().map(Node::first_look) {
             self.schedule.at(at.max(self.schedule.now()), Step::SaveGoesOn { host, life, number });
@@ -94,8 +96,8 @@ impl Cluster {
         }
         self.say(|| format!("{} disk: save fails", Self::name(host)));
         self.oracle_saved_slowly(host, saving.at);
-        let now = self.schedule.now();
-        self.hosts[host].inbox.push_front((now, Input::SaveFailed { reason }));
+        let now = Instant(self.schedule.now());
+        self.hosts[host].backlog.fail(now, reason);
         self.hand_in_backlog(host);
     }
 
@@ -122,7 +124,7 @@ impl Cluster {
 
     fn hand_in_backlog(&mut self, host: usize) {
         while self.hosts[host].saving.is_none() {
-            let Some((arrived, input)) = self.hosts[host].inbox.pop_front() else {
+            let Some((arrived, input)) = self.hosts[host].backlog.take() else {
                 break;
             };
             self.input_later(host, arrived, input);

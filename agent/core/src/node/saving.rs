@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// An input arrives that waits for the save. It is handled later; who waits for this node is heard at once.
-    pub fn overhear(&mut self, now: Instant, input: &Input) {
+    pub(crate) fn overhear(&mut self, now: Instant, input: &Input) {
         let Some(Rollback { before, save: Some(save), .. }) = &mut self.rollback else { return };
         let holds_role = before.serving.holds_role();
         let waits = match input {
@@ -157,10 +157,12 @@ fn takes_away(output: &Output) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backlog::Backlog;
     use crate::heartbeat::Incarnation;
     use crate::input::{Command, ModuleCommand};
     use crate::node::held::tests::{handle, orders, primary, said_by_peer};
     use crate::settings::SAVE_LIMIT_MS;
+    use crate::time::Moment;
     use holdfast_api::state::DataState;
 
     /// A primary that was heard and has heard its secondary, and saves something at 100 ms.
@@ -170,10 +172,13 @@ mod tests {
             let heartbeat = said_by_peer(&node, at);
             handle(&mut node, at, Input::HeartbeatReceived { link: 0, heartbeat });
         }
-        let command = Command { id: 1, kind: ModuleCommand::BootOn, actor: "operator".to_owned(), counted: false };
-        let output = handle(&mut node, 100, Input::CommandReceived(command));
+        let output = handle(&mut node, 100, order(ModuleCommand::BootOn));
         assert!(output.persist.is_some());
         (node, output)
+    }
+
+    fn order(kind: ModuleCommand) -> Input {
+        Input::CommandReceived(Command { id: 1, kind, actor: "operator".to_owned(), counted: false })
     }
 
     fn overhear(node: &mut Node, at: u64, said: Heartbeat) {
@@ -236,6 +241,21 @@ mod tests {
             Some(Heartbeat { sequence: at, asks, ..template.clone() })
         };
         assert_eq!(gives_up(&mut node, 200, said).0, 2500);
+    }
+
+    #[test]
+    fn who_waits_behind_what_is_still_to_be_handled_is_heard_by_the_next_save() {
+        let (mut node, mut output) = saving();
+        let mut backlog = Backlog::default();
+        let said = Heartbeat { asks: 5, ..said_by_peer(&node, 3) };
+        backlog.keep(&mut node, Instant(200), order(ModuleCommand::BootOff));
+        backlog.keep(&mut node, Instant(201), Input::HeartbeatReceived { link: 0, heartbeat: said });
+        node.saved(&mut output);
+        let (arrived, input) = backlog.take().expect("the order");
+        let moment = Moment { now: Instant(300), nonce: 7 };
+        assert!(node.handle_later(moment, arrived, input).persist.is_some());
+        backlog.begin(&mut node);
+        assert_eq!(gives_up(&mut node, 400, |_| None).0, 800);
     }
 
     #[test]
