@@ -57,7 +57,7 @@ impl Liveness {
     }
 
     /// Link `link` passes: a sign of the peer came within the link's timeout.
-    pub fn link_heard(&self, link: usize, now: Instant) -> bool {
+    pub fn link_passes(&self, link: usize, now: Instant) -> bool {
         self.within(&self.alive_at, link, now)
     }
 
@@ -66,13 +66,18 @@ impl Liveness {
         (0..self.heard_at.len()).any(|link| self.within(&self.heard_at, link, now))
     }
 
+    /// A word, or a mere sign of life, came on some link within that link's timeout.
+    pub fn alive(&self, now: Instant) -> bool {
+        (0..self.alive_at.len()).any(|link| self.link_passes(link, now))
+    }
+
     fn within(&self, at: &[Option<Instant>], link: usize, now: Instant) -> bool {
         let timeout_ms = self.timeouts_ms.get(link).copied().unwrap_or_default();
         at.get(link).copied().flatten().is_some_and(|at| now.since(at) < timeout_ms)
     }
 
     /// When a sign of it last came on any link.
-    pub fn last_heard(&self) -> Option<Instant> {
+    pub fn last_alive(&self) -> Option<Instant> {
         self.alive_at.iter().copied().flatten().max()
     }
 
@@ -104,7 +109,7 @@ mod tests {
         assert!(!links.heard(Instant(0)) && !links.silent(Instant(999)) && links.silent(Instant(1000)));
         links.heard_on(0, Instant(500));
         links.heard_on(1, Instant(900));
-        assert!(links.heard(Instant(1600)) && !links.link_heard(0, Instant(1600)));
+        assert!(links.heard(Instant(1600)) && !links.link_passes(0, Instant(1600)));
         assert!(!links.silent(Instant(1899)) && links.silent(Instant(1900)) && !links.heard(Instant(1900)));
     }
 
@@ -123,7 +128,7 @@ mod tests {
         assert_eq!(links.last_sign(), None);
         links.alive_on(0, Instant(900));
         assert!(links.heard(Instant(1099)) && !links.heard(Instant(1100)));
-        assert!(links.link_heard(0, Instant(1899)) && !links.silent(Instant(1899)) && links.silent(Instant(1900)));
+        assert!(links.link_passes(0, Instant(1899)) && !links.silent(Instant(1899)) && links.silent(Instant(1900)));
         links.heard_on(0, Instant(2000));
         assert!(links.heard(Instant(2000)) && links.last_sign() == Some(Instant(900)));
     }
@@ -141,7 +146,7 @@ mod tests {
         assert!(!links.silent(Instant(3999)) && links.silent(Instant(4000)), "nothing heard on either");
         links.heard_on(0, Instant(5000));
         links.heard_on(1, Instant(5000));
-        assert!(!links.link_heard(0, Instant(6000)) && links.link_heard(1, Instant(6000)), "the quick link is lost");
+        assert!(!links.link_passes(0, Instant(6000)) && links.link_passes(1, Instant(6000)), "the quick link is lost");
         assert!(links.heard(Instant(8999)) && !links.silent(Instant(8999)) && links.silent(Instant(9000)));
         // Only the quick link passes: its own timeout decides from then on.
         links.heard_on(0, Instant(20_000));

@@ -7,6 +7,7 @@
 
 mod adopt;
 mod answers;
+mod awake;
 mod commands;
 mod data;
 mod effects;
@@ -34,7 +35,7 @@ use crate::heartbeat::{Heartbeat, Incarnation};
 use crate::input::Input;
 use crate::liveness::Liveness;
 use crate::machine::Machine;
-use crate::output::{Act, EventLevel, Output};
+use crate::output::{Act, Output};
 use crate::pulses::Pulses;
 use crate::replay::Replay;
 use crate::replica::{ReplicaCommand, ReplicaEvent, ResyncProgress};
@@ -43,8 +44,11 @@ use crate::retry::Budget;
 use crate::settings::Settings;
 use crate::time::{Instant, Moment};
 use crate::witness::Talk;
-use holdfast_api::ids::Generation;
+use awake::Awake;
 use holdfast_api::state::{DataState, ModuleState};
+use leaving::After;
+use role::Following;
+use saving::Rollback;
 use scripts::{Application, Call};
 use serving::Serving;
 use std::sync::Arc;
@@ -63,7 +67,7 @@ pub struct Node {
     born: Instant,
     now: Instant,
     nonce: u64,
-    /// When an input was last handled: a gap means a suspension.
+    /// A gap means a suspension.
     awake: Awake,
     /// End of the last suspension longer than the timeout.
     slept_until: Option<Instant>,
@@ -149,53 +153,6 @@ pub struct Node {
     out: Output,
 }
 
-/// When it was awake.
-#[derive(Clone, Copy, Debug)]
-struct Awake {
-    /// When it last handled something.
-    handled_at: Instant,
-    /// When it did that, or looked at its save.
-    looked_at: Instant,
-    /// When the input that is handled arrived: before now, if it waited for a save.
-    arrived: Instant,
-}
-
-/// Where to return to if nothing of the last output may be done.
-#[derive(Clone, Debug)]
-struct Rollback {
-    before: Box<Node>,
-    /// The commands whose replies would be lost with it.
-    replies: Vec<u64>,
-    /// While it is saved.
-    save: Option<saving::Save>,
-}
-
-/// What follows a stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum After {
-    /// Nothing.
-    #[default]
-    Stay,
-    /// A start, by this actor.
-    Start(String),
-    /// A reboot of the machine.
-    Reboot,
-}
-
-/// The stream a secondary follows.
-#[derive(Clone, Debug)]
-struct Following {
-    session: u64,
-    /// When it was begun.
-    since: Instant,
-    /// The primary's generation, and the history this copy takes over with it.
-    generation: Generation,
-    history: Vec<Generation>,
-    connected: bool,
-    /// The stream broke: the primary has to offer a new session.
-    lost: bool,
-}
-
 impl Node {
     /// A node as it is when its agent starts: in STOP, with what its ledger held (`Durable::default()` if nothing).
     ///
@@ -210,7 +167,7 @@ impl Node {
             born: moment.now,
             now: moment.now,
             nonce: moment.nonce,
-            awake: Awake { handled_at: moment.now, looked_at: moment.now, arrived: moment.now },
+            awake: Awake::new(moment.now),
             slept_until: None,
             links: Liveness::new(settings.times().iter().map(|times| times.timeout_ms).collect(), moment.now),
             apart_from: None,
@@ -280,20 +237,8 @@ impl Node {
 
     /// Handles an input that arrived while this node was saving, and was kept in a [`crate::backlog::Backlog`].
     pub fn handle_later(&mut self, moment: Moment, arrived: Instant, input: Input) -> Output {
-        let failed_save = match &input {
-            Input::SaveFailed { .. } => self.rollback.take(),
-            _ => None,
-        };
-        self.rollback = None;
-        let lost_replies = match failed_save {
-            Some(Rollback { before, replies, save }) => {
-                let sequence = self.sequence;
-                *self = Node { sequence, ..*before };
-                save.iter().for_each(|save| self.learn_overheard(save));
-                replies
-            }
-            None => Vec::new(),
-        };
+        let rollback = self.rollback.take().filter(|_| matches!(input, Input::SaveFailed { .. }));
+        let lost_replies = rollback.map_or_else(Vec::new, |rollback| self.take_back(rollback));
         let mut before = self.clone();
         before.note_fact(&input);
         self.pass_time(moment);
@@ -391,38 +336,6 @@ impl Node {
     /// The settings it was made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    fn pass_time(&mut self, moment: Moment) {
-        self.now = moment.now.max(self.now);
-        self.nonce = moment.nonce;
-        let gap = self.now.since(self.awake.handled_at);
-        let asleep = self.now.since(self.awake.looked_at);
-        self.awake.handled_at = self.now;
-        self.awake.looked_at = self.now;
-        let nap = self.settings.suspend_gap_ms();
-        if gap <= nap || self.settings.broken.ignore_suspension {
-            return;
-        }
-        let peer = &self.settings.peer_name;
-        if asleep <= nap {
-            let text = format!(
-                "this node did nothing for {gap} ms: the disk that holds the agent's data folder took so long to save its state"
-            );
-            return self.event(EventLevel::Warning, text);
-        }
-        let text = format!(
-            "this node did nothing for {gap} ms (suspended, or its disk was slow): the silence of {peer} is counted anew"
-        );
-        self.event(EventLevel::Warning, text);
-        self.links.count_anew(self.now);
-        self.restart_hold();
-        if asleep >= self.settings.timeout_ms {
-            // The peer may have gone on alone meanwhile: until it is heard, this copy is not known to be the newest.
-            self.live = false;
-            self.slept_until = Some(self.now);
-            self.drop_addresses();
-        }
     }
 
     /// Carries on whatever the new situation allows, until nothing moves.

@@ -2,10 +2,10 @@
 //!
 //! The agent starts `holdfast-replica --control-fd N` with one end of a Unix stream socketpair, sends one
 //! [`ToReplica::Configure`] and then commands; the replica answers with events, and tells once a second that it goes on,
-//! with [`Stats`] while it serves or follows. When the socket closes the replica ends, unless it serves or follows and was told how to go on without an
-//! agent ([`Orphan`]): then it listens, and an agent that connects says [`ToReplica::Hello`], hears
-//! [`FromReplica::Found`], and goes on as if it had started it. An agent on an asynchronous runtime uses [`encode`] and [`Decoder`];
-//! blocking code uses [`send`] and [`receive`].
+//! with [`Stats`] while it serves or follows. When the socket closes the replica ends, unless it serves or follows and was
+//! told how to go on without an agent ([`Orphan`]): then it listens, and an agent that connects says [`ToReplica::Hello`],
+//! hears [`FromReplica::Found`], and goes on as if it had started it. An agent on an asynchronous runtime uses [`encode`]
+//! and [`Decoder`]; blocking code uses [`send`] and [`receive`].
 
 use crate::resync::Limits;
 use holdfast_api::ids::{ModuleId, NodeId};

@@ -69,7 +69,7 @@ impl Node {
             },
             // Only what decisions look at while it is silent.
             peer: self.peer.as_ref().map(|peer| Heartbeat { resources: Vec::new(), ..peer.clone() }),
-            heard: self.links.last_heard(),
+            heard: self.links.last_alive(),
         })
     }
 

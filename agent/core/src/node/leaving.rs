@@ -1,8 +1,8 @@
 //! Why a node stops, waits, hands over or restarts its application: orders, faults and rules, within the retry budget.
 
+use super::Node;
 use super::scripts::Recycle;
 use super::serving::Serving;
-use super::{After, Node};
 use crate::automaton;
 use crate::grant;
 use crate::input::CheckAction;
@@ -10,6 +10,18 @@ use crate::output::{EventLevel, Script, ScriptAction};
 use crate::procedure;
 use holdfast_api::checker::When;
 use holdfast_api::state::{DataState, ModuleState, Readiness};
+
+/// What follows a stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing.
+    #[default]
+    Stay,
+    /// A start, by this actor.
+    Start(String),
+    /// A reboot of the machine.
+    Reboot,
+}
 
 impl Node {
     /// The agent before this one died while the module ran, and nothing of that could be gone on with: what is left of the

@@ -48,6 +48,7 @@ impl Node {
         }
     }
 
+    /// Something of the peer arrives: a silence ends, if there was one.
     fn end_silence(&mut self) {
         if !self.links.silent(self.now) || self.peer.is_none() {
             return;

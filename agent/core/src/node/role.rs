@@ -1,7 +1,7 @@
 //! The role of a node that does not serve: wait, follow, ask, take over.
 
+use super::Node;
 use super::data::Aside;
-use super::{Following, Node};
 use crate::arbiter::{self, Decision, Wait};
 use crate::automaton::{self, Trigger};
 use crate::grant::Source;
@@ -9,9 +9,24 @@ use crate::input::WitnessAnswer;
 use crate::output::EventLevel;
 use crate::procedure;
 use crate::replica::{Inventory, ReplicaCommand, ReplicaEvent};
+use crate::time::Instant;
 use holdfast_api::ids::Generation;
 use holdfast_api::state::{DataState, ModuleState};
 use holdfast_api::userconfig::Mode;
+
+/// The stream a secondary follows.
+#[derive(Clone, Debug)]
+pub(super) struct Following {
+    pub(super) session: u64,
+    /// When it was begun.
+    pub(super) since: Instant,
+    /// The primary's generation, and the history this copy takes over with it.
+    pub(super) generation: Generation,
+    pub(super) history: Vec<Generation>,
+    pub(super) connected: bool,
+    /// The stream broke: the primary has to offer a new session.
+    pub(super) lost: bool,
+}
 
 impl Node {
     /// Decides the role and goes for it.

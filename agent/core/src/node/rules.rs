@@ -83,11 +83,12 @@ impl Node {
             ("state.remote", ResourceValue::Unknown) if *before == ResourceValue::Init => {
                 (EventLevel::Event, format!("{peer} is not heard: no heartbeat {silence}, since this agent started"))
             }
-            ("state.remote", ResourceValue::Unknown) if self.lives() => {
+            ("state.remote", ResourceValue::Unknown) if self.links.alive(self.now) => {
                 let text = format!(
-                    "{peer} lives and says nothing new: it waits for the disk that holds its agent's data folder"
+                    "{peer} lives and says nothing new (it was {before}): it waits for the disk that holds its agent's data \
+                     folder; see what keeps that disk busy"
                 );
-                (EventLevel::Warning, format!("{text} (it was {before})"))
+                (EventLevel::Warning, text)
             }
             ("state.remote", ResourceValue::Unknown) => {
                 (EventLevel::Warning, format!("{peer} is not heard any more: no heartbeat {silence} (it was {before})"))
@@ -180,7 +181,7 @@ impl Node {
             }
             for link in 0..self.settings.links {
                 let ident = self.settings.link_idents.get(link).cloned().unwrap_or_else(|| link.to_string());
-                said.push((format!("heartbeat.{ident}").into(), up(self.links.link_heard(link, self.now))));
+                said.push((format!("heartbeat.{ident}").into(), up(self.links.link_passes(link, self.now))));
             }
         }
         for (name, value) in said {

@@ -1,8 +1,8 @@
 //! While what was decided is being saved: the node says that it lives, so that a slow disk is no failure; and it gives the
 //! save up where somebody waits for what it would do.
 
+use super::Node;
 use super::serving::Serving;
-use super::{Node, Rollback};
 use crate::arbiter;
 use crate::heartbeat::Heartbeat;
 use crate::input::Input;
@@ -12,6 +12,16 @@ use crate::replay::{Belief, Replay};
 use crate::replica::{ReplicaCommand, ReplicaEvent};
 use crate::settings::{Settings, Witness};
 use crate::time::Instant;
+
+/// Where to return to if nothing of the last output may be done.
+#[derive(Clone, Debug)]
+pub(super) struct Rollback {
+    pub(super) before: Box<Node>,
+    /// The commands whose replies would be lost with it.
+    pub(super) replies: Vec<u64>,
+    /// While it is saved.
+    pub(super) save: Option<Save>,
+}
 
 /// A save under way, and what is heard meanwhile.
 #[derive(Clone, Debug)]
@@ -85,7 +95,9 @@ impl Node {
             save.links.count_anew(now);
         }
         if settings.links > 0 && slept_ms >= settings.shortest_timeout_ms() && !settings.broken.sleep_while_saving {
-            return WhileSaving::GiveUp(format!("this node was suspended for {slept_ms} ms while its disk was at it"));
+            return WhileSaving::GiveUp(format!(
+                "this node was suspended for {slept_ms} ms while its state was being saved"
+            ));
         }
         self.awake.looked_at = now;
         let apart = replaceable && before.serving.holds_role() && !before.durable.solo && save.links.silent(now);
@@ -113,8 +125,17 @@ impl Node {
         }
     }
 
+    /// Nothing of the last output was done. The commands whose replies are lost with it.
+    pub(super) fn take_back(&mut self, Rollback { before, replies, save }: Rollback) -> Vec<u64> {
+        // Numbers that were said meanwhile are not said again.
+        let sequence = self.sequence;
+        *self = Self { sequence, ..*before };
+        save.iter().for_each(|save| self.learn_overheard(save));
+        replies
+    }
+
     /// Who was heard while it saved counts as heard then, not as heard when the word is handled.
-    pub(super) fn learn_overheard(&mut self, save: &Save) {
+    fn learn_overheard(&mut self, save: &Save) {
         self.links.learn(&save.links);
     }
 }

@@ -75,11 +75,6 @@ impl Node {
         self.peer.is_some() && self.links.heard(self.now)
     }
 
-    /// A word or a sign of life of the peer came within the timeout.
-    pub(super) fn lives(&self) -> bool {
-        (0..self.settings.links).any(|link| self.links.link_heard(link, self.now))
-    }
-
     /// The peer's newest word, if it was heard within the timeout.
     pub(super) fn heard_peer(&self) -> Option<&Heartbeat> {
         self.peer.as_ref().filter(|_| self.links.heard(self.now))
@@ -90,7 +85,7 @@ impl Node {
     pub(super) fn apart_from(&self) -> Instant {
         let own = self.links.silent_from();
         match self.apart_from {
-            Some(at) if self.links.last_heard().is_none() => at.min(own),
+            Some(at) if self.links.last_alive().is_none() => at.min(own),
             _ => own,
         }
     }

@@ -41,7 +41,7 @@ impl Node {
             inventory: self.found.inventory,
             resources: self.resources.clone(),
             witness: self.witness_view(),
-            links_heard: (0..self.settings.links).map(|link| self.links.link_heard(link, self.now)).collect(),
+            links_heard: (0..self.settings.links).map(|link| self.links.link_passes(link, self.now)).collect(),
         }
     }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Time between two words to the agent.
-const STATS_PERIOD: Duration = Duration::from_secs(1);
+const WORD_PERIOD: Duration = Duration::from_secs(1);
 
 /// Serves agents, one at a time; the first is at the other end of `socket`.
 pub fn run(socket: UnixStream) -> anyhow::Result<()> {
@@ -103,7 +103,7 @@ enum Measured {
 /// call blocks): an agent that hears nothing takes this process for one that stands still.
 fn measure(measured: &Mutex<Measured>, outbox: &Outbox) {
     loop {
-        std::thread::sleep(STATS_PERIOD);
+        std::thread::sleep(WORD_PERIOD);
         let (sent_per_s, received_per_s) = take_traffic();
         let stats = match &*lock(measured) {
             Measured::Nothing => None,
